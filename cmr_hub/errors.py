@@ -1,0 +1,53 @@
+"""The errors that users see. Each message says what was wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CMRError(Exception):
+    """Base of every error that a user of cmr_hub can mend."""
+
+
+class UnknownNameError(CMRError, ValueError):
+    """A method, data set, encoder, index, protocol or checkpoint that does not exist; near names are suggested.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.errors import UnknownNameError
+    >>> print(UnknownNameError("method", "dscrm", ["cca", "dscmr"]))
+    There is no method named 'dscrm'. Did you mean 'dscmr'? Known: cca, dscmr.
+    ```
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        near = get_close_matches(str(name).lower(), self.known, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        super().__init__(f"There is no {kind} named {name!r}.{hint} Known: {', '.join(self.known) or 'none'}.")
+
+
+class InputError(CMRError, ValueError):
+    """A picture, text, feature array, label or argument that cannot be used; names its position and the reason."""
+
+
+class CheckpointError(CMRError, OSError):
+    """A checkpoint that is missing, corrupt, incomplete, of another method or of other shapes."""
+
+
+class CheckpointNotFoundError(CheckpointError):
+    """No checkpoint of this id is bundled, cached or on the Hub."""
+
+
+class DatasetError(CMRError, ValueError):
+    """Data in a layout that its loader does not know, with missing files, or with unusable rows."""
+
+
+class DownloadError(CMRError, OSError):
+    """An official source that cannot be reached or that sent something else than expected."""
+
+
+class NotFittedError(CMRError, RuntimeError):
+    """A closed-form model or an encoder that is used before it was fitted."""
