@@ -1,0 +1,125 @@
+"""The data sets: each an official archive, folder, package or Hub repo that becomes a `datasets.DatasetDict`.
+
+Columns, where the source has them: `image` (Image, decoded only when read), `texts` (list of strings), `label`
+(ClassLabel) or `labels` (list of ClassLabel), `id` (string, unique), `image_features` and `text_features` (float32
+vectors of one width). Splits: "train", "validation" where the source defines one or leaves it to us, "test".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DatasetError
+from ..registry import Registry
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+    from .base import DatasetInfo, Loader, ProgressCallback
+
+DATASETS: Mapping[str, type[Loader]] = Registry(
+    "data set",
+    {
+        "emoji": "cmr_hub.data.emoji:Emoji",
+        "folder": "cmr_hub.data.folder:Folder",
+        "pascal": "cmr_hub.data.pascal:Pascal",
+        "rsicd": "cmr_hub.data.rsicd:RSICD",
+        "wiki": "cmr_hub.data.wiki:Wiki",
+    },
+)
+
+
+def list_datasets(pattern: str = "*") -> list[str]:
+    """Names of the data sets, sorted, those that match a shell-style pattern.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.data import list_datasets
+    >>> list_datasets("*i*")
+    ['emoji', 'rsicd', 'wiki']
+    ```
+    """
+    return DATASETS.list(pattern)
+
+
+def info(name: str) -> DatasetInfo:
+    """What a data set is: title, licence, source, citation, classes, columns, and how to get it. Reads no data.
+
+    Raises:
+        UnknownNameError: there is no data set of this name.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.data import info
+    >>> info("wiki").sizes
+    {'train': 2173, 'test': 693}
+    ```
+    """
+    return DATASETS[name].info
+
+
+def is_available(name: str, data_dir: str | os.PathLike | None = None) -> bool:
+    """Whether `load_dataset(name, data_dir)` would find its data on this machine; downloads and decodes nothing.
+
+    Raises:
+        UnknownNameError: there is no data set of this name.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.data import is_available
+    >>> is_available("emoji")
+    True
+    ```
+    """
+    return DATASETS[name]().is_available(_folder(data_dir))
+
+
+def load_dataset(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    *,
+    progress: ProgressCallback | None = None,
+    **options: Any,
+) -> DatasetDict:
+    """Load a data set; see the module's docstring for its columns.
+
+    Args:
+        name: one of [`list_datasets`].
+        data_dir: where its files are. Without it they are taken from the cache folder of the data sets, and
+            downloaded into it from the official source the first time.
+        progress: called with a fraction in [0, 1] and a line of text while a step that takes time is under way;
+            the fraction is that of the step that the line names. A terminal shows a progress bar in any case.
+        **options: what the data set's own loader takes beyond this (`label_separator` of "folder").
+
+    Returns:
+        `datasets.DatasetDict` with the splits of the data set. Pictures are references to files, not copies.
+
+    Raises:
+        UnknownNameError: there is no data set of this name.
+        DatasetError: the folder is missing, has another layout, or holds unusable rows.
+        DownloadError: the official source cannot be reached (or must not be: offline mode), or sent damaged data.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.data import load_dataset
+    >>> emoji = load_dataset("emoji")
+    >>> emoji["train"].column_names
+    ['id', 'image', 'texts', 'label']
+    ```
+    """
+    loader = DATASETS[name]()
+    folder = _folder(data_dir)
+    if folder is not None and not folder.is_dir():
+        raise DatasetError(f"Data set {name!r}: there is no folder {folder}. Give an existing folder as data_dir.")
+    return loader.load(folder, progress=progress, **options)
+
+
+def _folder(data_dir: str | os.PathLike | None) -> Path | None:
+    return None if data_dir is None else Path(data_dir).expanduser().absolute()

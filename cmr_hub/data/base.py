@@ -1,0 +1,123 @@
+"""What every data set is: a description, and a loader from its files to a `datasets.DatasetDict`."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import datasets
+
+ProgressCallback = Callable[[float, str], None]
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What cards and the Space print about a data set.
+
+    Attributes:
+        name: what `load_dataset` calls it.
+        title: what people call it.
+        license: its licence, or what is known about its terms where the source states none.
+        homepage: the official page.
+        source: what is downloaded (or which package or repo holds it); "" where the user brings the data.
+        how_to_get: what a person without the data does to get them by hand, in whole sentences.
+        citation: the reference to cite; "" where there is none.
+        classes: class names in the order of the label ids; empty where they depend on the user's data.
+        columns: every column that it can offer; which of them it does may depend on the files that are present.
+        sizes: pairs in each split of the complete data set; empty where they depend on the user's data.
+    """
+
+    name: str
+    title: str
+    license: str
+    homepage: str
+    source: str
+    how_to_get: str
+    citation: str = ""
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ("id", "image", "texts", "label")
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+class Loader(ABC):
+    """One data set. A subclass says what it is (`info`), whether it is here, and how it is read."""
+
+    info: ClassVar[DatasetInfo]
+
+    @abstractmethod
+    def is_available(self, folder: Path | None) -> bool:
+        """Whether the data are in `folder` (None: where `load` would look first), without a download."""
+
+    @abstractmethod
+    def load(self, folder: Path | None, *, progress: ProgressCallback | None = None) -> datasets.DatasetDict:
+        """The data set from `folder` (None: from the cache, downloaded into it when it is not there yet).
+
+        Raises:
+            DatasetError: another layout, missing files, unusable rows.
+            DownloadError: the source cannot be reached or sent something else than expected.
+        """
+
+
+def split_by_hash(item_id: str) -> str:
+    """The split of an item by a hash of its id alone: 70 % train, 10 % validation, 20 % test.
+
+    It depends neither on the order of the rows nor on which other rows there are, so a split never changes when
+    items are added. The shares hold on average; a small data set deviates from them.
+
+    Example:
+
+    ```python
+    >>> split_by_hash("1F600")
+    'train'
+    ```
+    """
+    share = int.from_bytes(hash_order(item_id)[:8]) / 2**64
+    return "train" if share < 0.7 else "validation" if share < 0.8 else "test"
+
+
+def hash_order(item_id: str) -> bytes:
+    """A sort key that shuffles items in an order fixed by their ids alone."""
+    return hashlib.sha256(item_id.encode()).digest()
+
+
+def build(
+    info: DatasetInfo, columns: Mapping[str, Sequence[Any]], splits: Sequence[str], features: datasets.Features
+) -> datasets.DatasetDict:
+    """Columns of one length to a data set with one `Dataset` a split; splits without a row are left out.
+
+    Args:
+        info: goes into the data set's own description.
+        columns: column name -> `n` values. `image` holds paths, so that pictures stay in their files.
+        splits: the split of each of the `n` rows.
+        features: the type of each column.
+    """
+    described = datasets.DatasetInfo(
+        description=info.title,
+        license=info.license,
+        homepage=info.homepage,
+        citation=info.citation,
+        features=features,
+    )
+    result = datasets.DatasetDict()
+    for split in SPLITS:
+        rows = [i for i, of_row in enumerate(splits) if of_row == split]
+        if rows:
+            part = {name: [columns[name][i] for i in rows] for name in features}
+            result[split] = datasets.Dataset.from_dict(part, info=described.copy(), split=datasets.NamedSplit(split))
+    return result
+
+
+def label_features(classes: Sequence[str], several: bool = False, **columns: Any) -> datasets.Features:
+    """The types of `columns`, with "id" before them and "label" (`several`: "labels") behind them."""
+    label = datasets.ClassLabel(names=list(classes))
+    labelled = {"labels": datasets.List(label)} if several else {"label": label}
+    return datasets.Features({"id": datasets.Value("string"), **columns, **labelled})
+
+
+TEXTS = datasets.List(datasets.Value("string"))

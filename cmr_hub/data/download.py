@@ -1,0 +1,235 @@
+"""Fetching from official sources: resumable, checked, with progress, and never half done.
+
+A data set's folder in the cache appears only when it is whole: files are gathered in `<name>.partial` beside it, which
+survives an interruption and is renamed at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import datasets
+import httpx2
+import huggingface_hub
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from ..errors import DownloadError
+from ..files import cache_folder
+from .base import DatasetInfo, ProgressCallback
+from .paths import unsafe_reason
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 4  # each goes on where the one before broke off
+PAUSE = 0.5  # seconds before the second attempt, doubled for each further one
+CHUNK = 1 << 18
+RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
+
+
+def cached(info: DatasetInfo) -> Path:
+    """The data set's folder in the cache; it exists exactly when its download is complete."""
+    return cache_folder("data", info.name)
+
+
+def source_of(info: DatasetInfo) -> str:
+    """The base address that a data set is fetched from: `$CMR_HUB_MIRROR_<NAME>`, or its official source."""
+    return os.environ.get(f"CMR_HUB_MIRROR_{info.name.upper()}", info.source)
+
+
+def fetch_once(
+    info: DatasetInfo, fill: Callable[[Path, ProgressCallback | None], None], progress: ProgressCallback | None = None
+) -> Path:
+    """The data set's folder in the cache, downloaded first where it is not there yet.
+
+    Args:
+        info: the data set.
+        fill: downloads everything into the folder that it is given, keeping what is already complete in it.
+        progress: handed to `fill`.
+
+    Raises:
+        DownloadError: the source cannot be reached or sent something else than expected. What has arrived is kept,
+            and the next call goes on from there.
+    """
+    folder = cached(info)
+    if folder.is_dir():
+        return folder
+    if huggingface_hub.is_offline_mode() or datasets.config.HF_DATASETS_OFFLINE:
+        raise unreachable(info, "offline mode is on (HF_HUB_OFFLINE or HF_DATASETS_OFFLINE).")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{info.name}.lock")):  # two processes may ask at the same time
+        if not folder.is_dir():
+            partial = folder.with_name(f"{info.name}.partial")
+            partial.mkdir(exist_ok=True)
+            try:
+                fill(partial, progress)
+            except DownloadError as error:
+                raise unreachable(info, str(error)) from error
+            os.replace(partial, folder)
+    return folder
+
+
+def unreachable(info: DatasetInfo, reason: str) -> DownloadError:
+    """The one error for data that are neither here nor to be had: what to fetch, from where, and where to put it."""
+    return DownloadError(
+        f"The data set {info.name!r} ({info.title}) is not on this machine and could not be downloaded: {reason} "
+        f"To do it by hand: {info.how_to_get} Then load it with data_dir=<that folder>, or put the folder at "
+        f"{cached(info)}. A later call resumes a download that broke off."
+    )
+
+
+def open_client() -> httpx2.Client:
+    """An HTTP client for [`download_file`]; it may be shared between threads."""
+    return httpx2.Client(timeout=30.0, follow_redirects=True)
+
+
+def download_file(
+    client: httpx2.Client,
+    url: str,
+    path: Path,
+    max_bytes: int,
+    on_bytes: Callable[[int, int | None], None] = lambda done, total: None,
+) -> None:
+    """Download `url` to `path`, which appears only when it is complete; a file that is there is left as it is.
+
+    The bytes gather in `<path>.part`. An interrupted download, in this call or an earlier one, goes on from there with
+    an HTTP range request; a server that ignores ranges makes it start again.
+
+    Args:
+        client: from [`open_client`].
+        max_bytes: more than this is refused.
+        on_bytes: called with the bytes that are there and the total (None where the server does not tell it).
+
+    Raises:
+        DownloadError: the address cannot be reached, answers with an error, or sends another length than announced.
+    """
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for attempt in range(ATTEMPTS):
+        try:
+            _fetch_rest(client, url, path, max_bytes, on_bytes)
+            return
+        except httpx2.HTTPStatusError as error:
+            status = error.response.status_code
+            if status not in RETRIED_STATUS or attempt == ATTEMPTS - 1:
+                raise DownloadError(f"{url} answered {status} {error.response.reason_phrase}.") from error
+        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.TooManyRedirects) as error:
+            if attempt == ATTEMPTS - 1 or not isinstance(error, httpx2.TransportError):
+                raise DownloadError(f"{url} cannot be read: {error or type(error).__name__}.") from error
+        logger.info("Download of %s broke off; attempt %d of %d follows.", url, attempt + 2, ATTEMPTS)
+        time.sleep(PAUSE * 2**attempt)
+
+
+def _fetch_rest(
+    client: httpx2.Client, url: str, path: Path, max_bytes: int, on_bytes: Callable[[int, int | None], None]
+) -> None:
+    part = path.with_name(path.name + ".part")
+    start = part.stat().st_size if part.is_file() else 0
+    # "identity": with compression on the way the announced length would not be that of the file.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    with client.stream("GET", url, headers=headers) as response:
+        at, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").rpartition("/")
+        if response.status_code == 416 and whole == str(start):  # nothing follows: the part is the whole file
+            os.replace(part, path)
+            return
+        resumes = response.status_code == 206 and at.startswith(f"{start}-")
+        if response.status_code in (206, 416) and not resumes:
+            part.unlink(missing_ok=True)
+            raise httpx2.ReadError("the file changed at its source")
+        response.raise_for_status()
+        done = start if resumes else 0
+        length = response.headers.get("Content-Length", "")
+        total = done + int(length) if length.isdigit() else None
+        _refuse_beyond(max_bytes, total or 0, url)
+        with part.open("ab" if resumes else "wb") as file:
+            for chunk in response.iter_raw(CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                _refuse_beyond(max_bytes, done, url)
+                on_bytes(done, total)
+    os.replace(part, path)
+
+
+def _refuse_beyond(max_bytes: int, size: int, url: str) -> None:
+    if size > max_bytes:
+        raise DownloadError(f"{url} is larger than the {max_bytes:,} bytes expected at most.")
+
+
+@contextmanager
+def stepwise(
+    message: str, unit: str, progress: ProgressCallback | None
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar on the terminal that also tells `progress`; yields `at(done, total)`."""
+    with tqdm(desc=message, unit=unit, unit_scale=unit == "B") as bar:
+
+        def at(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+            if progress is not None:
+                progress(min(done / total, 1.0) if total else 0.0, message)
+
+        yield at
+
+
+def extract_zip(
+    archive: Path, folder: Path, max_bytes: int, max_files: int = 100_000, progress: ProgressCallback | None = None
+) -> None:
+    """Extract a ZIP archive that came from outside; every byte is checked against the archive's CRC sums.
+
+    Nothing is written before all entries are found harmless: relative paths without "..", plain files and folders,
+    not encrypted, at most `max_files` entries of at most `max_bytes` together (what an entry unpacks to beyond its
+    declared size is never read).
+
+    Raises:
+        DownloadError: the archive is damaged or not harmless. It is deleted, so that the next attempt fetches it anew.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened, stepwise(f"Extracting {archive.name}", " files", progress) as at:
+            entries = opened.infolist()
+            _refuse_harmful(entries, max_bytes, max_files)
+            for done, entry in enumerate(entries, start=1):
+                _extract_entry(opened, entry, folder / entry.filename)
+                at(done, len(entries))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        archive.unlink()
+        raise DownloadError(f"{archive.name} is damaged or not safe: {error}. It was deleted.") from error
+
+
+def _extract_entry(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
+    if entry.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with opened.open(entry) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+
+
+def _refuse_harmful(entries: list[zipfile.ZipInfo], max_bytes: int, max_files: int) -> None:
+    if len(entries) > max_files:
+        raise zipfile.BadZipFile(f"it has {len(entries):,} entries, {max_files:,} are expected at most")
+    size = sum(entry.file_size for entry in entries)
+    if size > max_bytes:
+        raise zipfile.BadZipFile(f"it would unpack to {size:,} bytes, {max_bytes:,} are expected at most")
+    for entry in entries:
+        if reason := _harm(entry):
+            raise zipfile.BadZipFile(f"in its entry {entry.orig_filename!r}, {reason}")
+
+
+def _harm(entry: zipfile.ZipInfo) -> str | None:
+    if reason := unsafe_reason(entry.orig_filename):
+        return f"the path is not safe: {reason}"
+    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "there is a link or a device"
+    if entry.flag_bits & 1:
+        return "the content is encrypted"
+    return None

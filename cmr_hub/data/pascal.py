@@ -1,0 +1,262 @@
+"""Pascal Sentence (Rashtchian et al. 2010): 1000 photos in 20 classes, each with five sentences.
+
+The folder: `images/<class>/<id>.jpg` beside `texts/<class>/<id>.txt` with one sentence a line. The official page is
+one HTML table of pictures and sentences; the download mirrors it into this layout.
+
+The papers split 800/100/100 into train, validation and test at random. Here the split is fixed: in each class the
+items are put in the order of a hash of their ids, of 50 items 40 train, 5 validate and 5 test. It does not depend on
+the order of the rows, nor (the texts being complete) on which pictures are there.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from html.parser import HTMLParser
+from pathlib import Path
+
+import datasets
+import httpx2
+
+from ..errors import DatasetError, DownloadError
+from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, hash_order, label_features
+from .download import cached, download_file, fetch_once, open_client, source_of, stepwise
+from .paths import name_some
+
+logger = logging.getLogger(__name__)
+
+INDEX = "index.html"
+MAX_INDEX_BYTES = 16 << 20
+MAX_PICTURE_BYTES = 16 << 20
+CONNECTIONS = 8
+PICTURE = re.compile(r"(?P<name>[a-z]+)/(?P<id>\w+)\.jpg")
+JPEG_START = b"\xff\xd8\xff"
+
+
+class Pascal(Loader):
+    """`load_dataset("pascal")`: `id` is "class/file", as in "cat/2008_000116"; `texts` are the five sentences."""
+
+    info = DatasetInfo(
+        name="pascal",
+        title="Pascal Sentence (UIUC)",
+        license="none stated by its authors; the photos are Flickr's, from PASCAL VOC 2008, under their owners' terms",
+        homepage="http://vision.cs.uiuc.edu/pascal-sentences/",
+        source="http://vision.cs.uiuc.edu/pascal-sentences/",
+        how_to_get=(
+            "Save the pictures of the page http://vision.cs.uiuc.edu/pascal-sentences/ as images/<class>/<id>.jpg and "
+            "their sentences, one a line, as texts/<class>/<id>.txt, in one folder."
+        ),
+        citation=(
+            "C. Rashtchian, P. Young, M. Hodosh, J. Hockenmaier. Collecting Image Annotations Using Amazon's "
+            "Mechanical Turk. NAACL HLT 2010 Workshop on Creating Speech and Language Data with Mechanical Turk."
+        ),
+        classes=(
+            "aeroplane",
+            "bicycle",
+            "bird",
+            "boat",
+            "bottle",
+            "bus",
+            "car",
+            "cat",
+            "chair",
+            "cow",
+            "diningtable",
+            "dog",
+            "horse",
+            "motorbike",
+            "person",
+            "pottedplant",
+            "sheep",
+            "sofa",
+            "train",
+            "tvmonitor",
+        ),
+        sizes={"train": 800, "validation": 100, "test": 100},
+    )
+
+    def is_available(self, folder: Path | None) -> bool:
+        folder = folder or cached(self.info)
+        return all((folder / side).is_dir() for side in ("images", "texts"))
+
+    def load(self, folder: Path | None, *, progress: ProgressCallback | None = None) -> datasets.DatasetDict:
+        return read_folder(self.info, folder or fetch_once(self.info, self._download, progress))
+
+    def _download(self, folder: Path, progress: ProgressCallback | None) -> None:
+        base = source_of(self.info).rstrip("/")
+        with open_client() as client:
+            download_file(client, f"{base}/", folder / INDEX, MAX_INDEX_BYTES)
+            pairs = _read_index(folder / INDEX, self.info)
+            for item_id, sentences in pairs.items():  # the folder as a whole appears atomically, see fetch_once
+                path = folder / "texts" / f"{item_id}.txt"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("\n".join(sentences) + "\n", encoding="utf-8")
+            pool = ThreadPoolExecutor(CONNECTIONS)
+            try:
+                with stepwise("Downloading Pascal Sentence", " pictures", progress) as at:
+                    running = [
+                        pool.submit(_fetch_picture, client, f"{base}/{name}.jpg", folder / "images" / f"{name}.jpg")
+                        for name in pairs
+                    ]
+                    for done, future in enumerate(as_completed(running), start=1):
+                        future.result()
+                        at(done, len(running))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _fetch_picture(client: httpx2.Client, url: str, path: Path) -> None:
+    download_file(client, url, path, MAX_PICTURE_BYTES)
+    with path.open("rb") as file:
+        is_jpeg = file.read(len(JPEG_START)) == JPEG_START
+    if not is_jpeg:
+        path.unlink()
+        raise DownloadError(f"{url} did not send a JPEG picture.")
+
+
+def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
+    """Read `images/` and `texts/`; a text without its picture, or the other way round, is left out with a warning.
+
+    Raises:
+        DatasetError: another layout, an unknown class, a text file that is empty or not UTF-8, or not one whole pair.
+    """
+    texts = _find(info, folder, "texts", ".txt")
+    images = _find(info, folder, "images", ".jpg")
+    whole = sorted(texts.keys() & images.keys())
+    if not whole:
+        raise DatasetError(f"{folder}: no picture in images/ has the class and name of a text in texts/.")
+    if len(whole) < max(len(texts), len(images)) or len(whole) < sum(info.sizes.values()):
+        counts = Counter(item_id.partition("/")[0] for item_id in whole)
+        logger.warning(
+            "%s: only %d of the %d pairs of the complete data set are here with picture and text: %s.",
+            folder,
+            len(whole),
+            sum(info.sizes.values()),
+            ", ".join(f"{name} {counts[name]}" for name in info.classes if name in counts),
+        )
+    splits = split_by_class(texts)
+    columns = {
+        "id": whole,
+        "image": [str(images[item_id]) for item_id in whole],
+        "texts": [_read_sentences(texts[item_id]) for item_id in whole],
+        "label": [item_id.partition("/")[0] for item_id in whole],
+    }
+    features = label_features(info.classes, image=datasets.Image(), texts=TEXTS)
+    return build(info, columns, [splits[item_id] for item_id in whole], features)
+
+
+def split_by_class(item_ids: dict[str, Path] | list[str]) -> dict[str, str]:
+    """Item id -> split: of each class a tenth validates and a tenth tests, chosen by a hash order of the ids.
+
+    Example:
+
+    ```python
+    >>> splits = split_by_class([f"cat/{number}" for number in range(50)])
+    >>> sorted(Counter(splits.values()).items())
+    [('test', 5), ('train', 40), ('validation', 5)]
+    ```
+    """
+    of_class: dict[str, list[str]] = {}
+    for item_id in sorted(item_ids, key=hash_order):
+        of_class.setdefault(item_id.partition("/")[0], []).append(item_id)
+    splits = {}
+    for members in of_class.values():
+        tenth = len(members) // 10
+        for rank, item_id in enumerate(members):
+            splits[item_id] = "test" if rank < tenth else "validation" if rank < 2 * tenth else "train"
+    return splits
+
+
+def _find(info: DatasetInfo, folder: Path, side: str, suffix: str) -> dict[str, Path]:
+    """Item id -> file, of one of the two folders."""
+    if not (folder / side).is_dir():
+        raise DatasetError(
+            f"{folder} does not have the layout of Pascal Sentence: there is no folder {side}/ in it. "
+            f"{info.how_to_get}"
+        )
+    files = {f"{path.parent.name}/{path.stem}": path for path in (folder / side).glob(f"*/*{suffix}")}
+    unknown = sorted({path.parent.name for path in files.values()} - set(info.classes))
+    if unknown:
+        raise DatasetError(f"{folder / side}: {name_some(unknown)} is not one of Pascal Sentence's 20 classes.")
+    return files
+
+
+def _read_sentences(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not a UTF-8 text file: {error}.") from error
+    sentences = [line.strip() for line in lines if line.strip()]
+    if not sentences:
+        raise DatasetError(f"{path} is empty; it should hold one sentence a line.")
+    return sentences
+
+
+def _read_index(path: Path, info: DatasetInfo) -> dict[str, list[str]]:
+    """Item id -> sentences, from the official page as it was saved."""
+    pairs = parse_index(path.read_text(encoding="utf-8", errors="replace"))
+    pairs = {item_id: sentences for item_id, sentences in pairs.items() if item_id.partition("/")[0] in info.classes}
+    without = [item_id for item_id, sentences in pairs.items() if not sentences]
+    if not pairs or without:
+        path.unlink()
+        lacking = f"no sentences for {name_some(without)}" if without else "no picture of a class of the data set"
+        raise DownloadError(f"The page {source_of(info)} is not laid out as it was: it has {lacking}.")
+    if len(pairs) != sum(info.sizes.values()):
+        logger.warning("pascal: the page lists %d pictures, not %d.", len(pairs), sum(info.sizes.values()))
+    return pairs
+
+
+def parse_index(html: str) -> dict[str, list[str]]:
+    """The official page's table: a cell with `<img src="class/id.jpg">`, then a table with a cell for each sentence.
+
+    Pictures whose address is not of the form "class/id.jpg" are passed over, so no path of the page's choosing is
+    ever fetched or written.
+
+    Example:
+
+    ```python
+    >>> page = '<tr><td><img src="cat/1.jpg"></td><td><table><tr><td> A cat. </td></tr></table></td></tr>'
+    >>> parse_index(page)
+    {'cat/1': ['A cat.']}
+    ```
+    """
+    reader = _IndexReader()
+    reader.feed(html)
+    reader.close()
+    reader.end_cell()
+    return reader.pairs
+
+
+class _IndexReader(HTMLParser):
+    """A sentence is the text between a <td> and the next <td> or </td>; it belongs to the picture before it."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.pairs: dict[str, list[str]] = {}
+        self.sentences: list[str] | None = None  # of the picture that was seen last
+        self.cell: list[str] | None = None  # text of the open cell
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            match = PICTURE.fullmatch(dict(attrs).get("src") or "")
+            self.sentences = self.pairs.setdefault(f"{match['name']}/{match['id']}", []) if match else None
+        elif tag == "td":
+            self.end_cell()
+            self.cell = []
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "table"):
+            self.end_cell()
+
+    def handle_data(self, data: str) -> None:
+        if self.cell is not None:
+            self.cell.append(data)
+
+    def end_cell(self) -> None:
+        """Keep the open cell's text as a sentence, if it has any."""
+        text = " ".join("".join(self.cell or []).split())
+        if text and self.sentences is not None:
+            self.sentences.append(text)
+        self.cell = None

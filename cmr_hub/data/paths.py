@@ -1,0 +1,53 @@
+"""Paths that come from outside (metadata, archives, web pages) and must not lead out of their folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def unsafe_reason(name: str) -> str | None:
+    """Why a relative path as written is not safe to append to a folder on any system; None when it is.
+
+    Example:
+
+    ```python
+    >>> unsafe_reason("images/cat.png") is None
+    True
+    >>> unsafe_reason("../cat.png")
+    "it contains '..'"
+    ```
+    """
+    if not name.strip():
+        return "it is empty"
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+        return "it contains control characters"
+    if "\\" in name:
+        return "it contains a backslash; write '/' between folders"
+    if name.startswith("/") or re.match("[A-Za-z]:", name):
+        return "it is absolute"
+    if ".." in name.split("/"):
+        return "it contains '..'"
+    return None
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether symbolic links take `path` out of `folder`, which must be resolved already."""
+    return not Path(os.path.realpath(path)).is_relative_to(folder)
+
+
+def name_some(names: Iterable[str], shown: int = 3) -> str:
+    """The first few names and how many more there are, for messages.
+
+    Example:
+
+    ```python
+    >>> name_some(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    ```
+    """
+    names = list(names)
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

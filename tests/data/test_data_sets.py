@@ -1,0 +1,60 @@
+"""What holds for every data set: names, descriptions, availability, errors at the door."""
+
+from __future__ import annotations
+
+import pytest
+
+from cmr_hub import data
+from cmr_hub.errors import DatasetError, InputError, UnknownNameError
+
+
+def test_every_data_set_describes_itself():
+    assert data.list_datasets() == ["emoji", "folder", "pascal", "rsicd", "wiki"]
+    assert data.list_datasets("w*") == ["wiki"]
+    for name in data.list_datasets():
+        info = data.info(name)
+        assert info.name == name
+        assert info.title
+        assert info.license
+        assert info.how_to_get.endswith(".")
+        assert {"id", "label"} <= set(info.columns)
+        assert len(set(info.classes)) == len(info.classes)
+    assert {name: len(data.info(name).classes) for name in data.list_datasets()} == {
+        "emoji": 9,
+        "folder": 0,
+        "pascal": 20,
+        "rsicd": 31,
+        "wiki": 10,
+    }
+
+
+def test_an_unknown_name_suggests_near_ones():
+    for ask in (data.load_dataset, data.info, data.is_available):
+        with pytest.raises(UnknownNameError, match=r"no data set named 'pascl'. Did you mean 'pascal'"):
+            ask("pascl")
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(DatasetError, match=r"there is no folder .*nowhere"):
+        data.load_dataset("wiki", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["wiki", "pascal", "rsicd", "folder"])
+def test_a_folder_of_another_layout(name, tmp_path):
+    (tmp_path / "readme.txt").write_text("nothing of use")
+    assert not data.is_available(name, tmp_path)
+    with pytest.raises(DatasetError, match=r"layout|has no metadata.csv"):
+        data.load_dataset(name, tmp_path)
+
+
+def test_emoji_and_folder_say_where_their_data_are(tmp_path):
+    with pytest.raises(InputError, match="leave data_dir out"):
+        data.load_dataset("emoji", tmp_path)
+    with pytest.raises(InputError, match="needs data_dir"):
+        data.load_dataset("folder")
+
+
+def test_available_without_a_download(cache):
+    assert data.is_available("emoji")
+    assert not any(data.is_available(name) for name in ("wiki", "pascal", "folder"))
+    assert not cache.exists()
