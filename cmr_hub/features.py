@@ -1,0 +1,117 @@
+"""Features of frozen encoders, kept on disk so that no picture is ever encoded twice by the same encoder.
+
+The store is addressed by content: an encoder's fingerprint names a folder, the digest of an input's bytes names a row.
+A data set that grows, moves or shares pictures with another costs only what is new, and an interrupted extraction goes
+on where it stopped. The features of the embedded emoji pictures ship with the package in the same format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tqdm.auto import tqdm
+
+from .encoders.base import Encoder
+from .files import atomic_file, cache_folder
+
+logger = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).parent / "shipped_features"
+SHARD_ROWS = 1024
+DIGEST_BYTES = 16
+
+
+def content_digest(source: Any) -> bytes:
+    """Digest of an input's content: a text, a picture file, a `datasets` picture record, a PIL picture or an array.
+
+    A string counts as a path where a file of that name can be read, which only pictures are given as.
+    """
+    if isinstance(source, dict):
+        source = source["bytes"] if source.get("bytes") is not None else Path(source["path"])
+    if isinstance(source, Image.Image):
+        source = f"{source.mode}{source.size}".encode() + source.tobytes()
+    elif isinstance(source, np.ndarray):
+        source = f"{source.dtype}{source.shape}".encode() + source.tobytes()
+    elif isinstance(source, str | os.PathLike):
+        source = Path(source).read_bytes()
+    return hashlib.sha256(source).digest()[:DIGEST_BYTES]
+
+
+class FeatureStore:
+    """Pictures' features of one encoder, in half precision, as shards of 1,024 rows.
+
+    What comes out is rounded to half precision whether it was stored before or not, so that a result never depends on
+    what happened to be cached.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.encoders import create_encoder
+    >>> from cmr_hub.features import FeatureStore
+    >>> encoder = create_encoder("image", "efficientnet-lite0")
+    >>> FeatureStore(encoder).encode(["a.jpg", "b.jpg"])  # doctest: +SKIP
+    ```
+    """
+
+    def __init__(self, encoder: Encoder, folder: str | os.PathLike | None = None):
+        self.encoder = encoder
+        self.folder = Path(folder or cache_folder("features")) / f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}"
+        self._rows: dict[bytes, torch.Tensor] = {}
+        shipped = SHIPPED / f"{self.folder.name}.safetensors"
+        for path in [shipped] * shipped.exists() + sorted(self.folder.glob("*.safetensors")):
+            self._read(path)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def encode(self, images: Sequence[Any], *, show_progress: bool = False) -> torch.Tensor:
+        """Features of `n` pictures, from the store where it has them.
+
+        Returns:
+            `(n, dim)` float32, rows in the order of `images`.
+
+        Raises:
+            InputError: a picture cannot be used; everything before it is stored already.
+        """
+        digests = [content_digest(image) for image in tqdm(images, "Reading pictures", disable=not show_progress)]
+        missing = list({digest: i for i, digest in enumerate(digests) if digest not in self._rows}.values())
+        if missing:
+            logger.info("%d of %d pictures are new to %s", len(missing), len(images), self.encoder.name)
+        with tqdm(total=len(missing), desc=self.encoder.name, unit="img", disable=not show_progress or not missing) as bar:
+            for start in range(0, len(missing), SHARD_ROWS):
+                shard = missing[start : start + SHARD_ROWS]
+                features = self._encode_new([images[i] for i in shard], bar)
+                self._write([digests[i] for i in shard], features)
+        return torch.stack([self._rows[digest] for digest in digests]).float()
+
+    def _encode_new(self, images: Sequence[Any], bar: tqdm) -> torch.Tensor:
+        batches = []
+        for start in range(0, len(images), 64):
+            batches.append(self.encoder.encode(images[start : start + 64]))
+            bar.update(len(batches[-1]))
+        return torch.cat(batches)
+
+    def _read(self, path: Path) -> None:
+        shard = load_file(path)
+        self._rows.update(zip(_as_digests(shard["digests"]), shard["features"], strict=True))
+
+    def _write(self, digests: Iterable[bytes], features: torch.Tensor) -> None:
+        digests, features = list(digests), features.half()
+        rows = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).reshape(-1, DIGEST_BYTES)
+        name = hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+        with atomic_file(self.folder / f"{name}.safetensors") as scratch:
+            save_file({"digests": rows, "features": features}, scratch)
+        self._rows.update(zip(digests, features, strict=True))
+
+
+def _as_digests(rows: torch.Tensor) -> list[bytes]:
+    return [bytes(row) for row in rows.numpy()]

@@ -1,0 +1,4 @@
+from .configuration_cca import CCAConfig
+from .modeling_cca import CCAModel
+
+__all__ = ["CCAConfig", "CCAModel"]

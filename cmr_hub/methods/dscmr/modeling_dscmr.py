@@ -1,0 +1,103 @@
+"""DSCMR: deep supervised cross-modal retrieval (Zhen et al., CVPR 2019). Equation numbers are the paper's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...modeling_cmr import CMRModel, CMROutput
+from .configuration_dscmr import DSCMRConfig
+
+
+def residual_norm(residual: torch.Tensor, kind: str) -> torch.Tensor:
+    """Size of a residual matrix of shape `(n, d)`, as a scalar; `kind` is `DSCMRConfig.residual_norm`."""
+    if kind == "rowwise":
+        return residual.norm(dim=1).mean()
+    return residual.norm() / len(residual)
+
+
+def pairwise_likelihood_loss(a: torch.Tensor, b: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:
+    """One term of J2 (eqs 5 to 7): mean over all pairs of log(1 + e^theta) - S theta, theta = cos(a_i, b_j) / 2.
+
+    Args:
+        a, b: `(n, d)` vectors of the common space.
+        similar: `(n, n)` float, 1 where i and j share a label.
+    """
+    theta = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / 2
+    return (F.softplus(theta) - similar * theta).mean()
+
+
+def label_loss(
+    image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor, norm: str
+) -> torch.Tensor:
+    """J1 (eq. 3): how far the shared linear classifier's outputs lie from the labels, both sides summed."""
+    return residual_norm(image_logits - labels, norm) + residual_norm(text_logits - labels, norm)
+
+
+def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """J2 (eq. 4): pairwise likelihood between images and texts, among images, and among texts."""
+    similar = (labels @ labels.T > 0).to(image_embeds.dtype)
+    return (
+        pairwise_likelihood_loss(image_embeds, text_embeds, similar)
+        + pairwise_likelihood_loss(image_embeds, image_embeds, similar)
+        + pairwise_likelihood_loss(text_embeds, text_embeds, similar)
+    )
+
+
+def modality_invariance_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, norm: str) -> torch.Tensor:
+    """J3 (eq. 8): how far the two sides of each pair lie apart."""
+    return residual_norm(image_embeds - text_embeds, norm)
+
+
+class DSCMRModel(CMRModel):
+    """Two one-layer branches, one shared linear layer into the common space, one shared linear classifier above it."""
+
+    config_class = DSCMRConfig
+    config: DSCMRConfig
+
+    def __init__(self, config: DSCMRConfig):
+        super().__init__(config)
+        self.image_branch = nn.Linear(config.image_dim, config.hidden_dim)
+        self.text_branch = nn.Linear(config.text_dim, config.hidden_dim)
+        self.shared = nn.Linear(config.hidden_dim, config.embed_dim)
+        self.classifier = nn.Linear(config.embed_dim, config.num_labels)
+        self.post_init()
+
+    def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
+        return self.shared(F.relu(self.image_branch(image_features)))
+
+    def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
+        return self.shared(F.relu(self.text_branch(text_features)))
+
+    def forward(
+        self,
+        image_features: torch.Tensor | None = None,
+        text_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed and classify whichever sides are given; with both and `labels`, J = J1 + lambda J2 + eta J3 (eq. 9).
+
+        Args:
+            image_features: `(n, image_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor.
+            labels: `(n, num_labels)` multi-hot tensor.
+        """
+        output = super().forward(image_features, text_features)
+        if output.image_embeds is not None:
+            output.image_logits = self.classifier(output.image_embeds)
+        if output.text_embeds is not None:
+            output.text_logits = self.classifier(output.text_embeds)
+        if labels is not None:
+            norm, labels = self.config.residual_norm, labels.to(output.image_logits.dtype)
+            output.loss_terms = {
+                "J1": label_loss(output.image_logits, output.text_logits, labels, norm),
+                "J2": discrimination_loss(output.image_embeds, output.text_embeds, labels),
+                "J3": modality_invariance_loss(output.image_embeds, output.text_embeds, norm),
+            }
+            terms = output.loss_terms
+            output.loss = terms["J1"] + self.config.loss_lambda * terms["J2"] + self.config.loss_eta * terms["J3"]
+        return output

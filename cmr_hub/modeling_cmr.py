@@ -1,0 +1,210 @@
+"""What every method's model is: two encoders into one common space, and an objective over them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedModel, TrainerCallback
+from transformers.utils import ModelOutput
+
+from .configuration_cmr import CMRConfig
+from .errors import CheckpointError, InputError, NotFittedError
+from .files import atomic_folder
+from .hub import resolve
+
+
+@dataclass
+class CMROutput(ModelOutput):
+    r"""
+    loss (`torch.FloatTensor` of shape `()`, *optional*, returned when `labels` are given and both sides are present):
+        The method's objective.
+    loss_terms (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
+        The objective's terms before weighting, by the paper's name.
+    image_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
+        Images in the common space, as the method leaves them (not normalised).
+    text_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
+        Texts in the common space, as the method leaves them (not normalised).
+    image_logits, text_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
+        Class predictions, by methods that have a classifier.
+    """
+
+    loss: torch.FloatTensor | None = None
+    loss_terms: dict[str, torch.FloatTensor] | None = None
+    image_embeds: torch.FloatTensor | None = None
+    text_embeds: torch.FloatTensor | None = None
+    image_logits: torch.FloatTensor | None = None
+    text_logits: torch.FloatTensor | None = None
+
+
+class CMRModel(PreTrainedModel):
+    """Base of every method.
+
+    A method gives `get_image_features`, `get_text_features` and `forward`; saving, loading, publishing and the checks on
+    them are here. A subclass names its `config_class`, or is refused where it is defined.
+    """
+
+    config_class = CMRConfig
+    config: CMRConfig
+    base_model_prefix = "cmr"
+    main_input_name = "image_features"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("cmr_hub.methods") and "config_class" not in cls.__dict__:
+            raise TypeError(f"{cls.__name__} must name its config_class.")
+
+    def _init_weights(self, module: nn.Module) -> None:
+        # The papers assume torch's own initialisation, not the N(0, 0.02) of transformers.
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+
+    @abstractmethod
+    def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
+        """Embed images alone: `(n, image_dim)` float features to `(n, embed_dim)` vectors of the common space."""
+
+    @abstractmethod
+    def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
+        """Embed texts alone: `(n, text_dim)` float features to `(n, embed_dim)` vectors of the common space."""
+
+    def forward(
+        self,
+        image_features: torch.Tensor | None = None,
+        text_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed whichever sides are given. Methods with an objective extend this to fill `loss`.
+
+        Args:
+            image_features: `(n, image_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor.
+            labels: `(n, num_labels)` multi-hot tensor.
+        """
+        return CMROutput(
+            image_embeds=None if image_features is None else self.get_image_features(image_features),
+            text_embeds=None if text_features is None else self.get_text_features(text_features),
+        )
+
+    def training_callbacks(self) -> list[TrainerCallback]:
+        """Callbacks for what a method needs beyond a batch loss (codes solved each epoch, a reversal schedule …)."""
+        return []
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str, *model_args: Any, **kwargs: Any) -> CMRModel:
+        """As in transformers, with a bundled `cmr/<name>` found first and no weight ever left to chance.
+
+        Weights load as float32 unless `dtype` says otherwise: half precision is for the disk, not for the arithmetic.
+
+        Raises:
+            CheckpointNotFoundError: nothing of this id is bundled, cached or on the Hub.
+            CheckpointError: weights that are corrupt, missing, unexpected or of another shape, or another method's.
+
+        Example:
+
+        ```python
+        >>> from cmr_hub import DSCMRModel
+        >>> model = DSCMRModel.from_pretrained("cmr/dscmr-wiki")
+        >>> model.config.image_dim, model.config.text_dim
+        (128, 10)
+        ```
+        """
+        location = {name: kwargs.pop(name) for name in ("revision", "force_download", "token") if name in kwargs}
+        folder = resolve(str(pretrained_model_name_or_path), **location)
+        with_info = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("dtype", torch.float32)
+        try:
+            model, info = super().from_pretrained(
+                folder, *model_args, use_safetensors=True, output_loading_info=True, **kwargs
+            )
+        except CheckpointError:
+            raise
+        except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"The checkpoint in {folder} cannot be read: {error} Fetch it again or save it anew."
+            ) from error
+        wrong = {
+            kind: names
+            for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+            if (names := info.get(kind))
+        }
+        if wrong:
+            listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(map(str, names))}" for kind, names in wrong.items())
+            raise CheckpointError(
+                f"The weights in {folder} do not fit {cls.__name__} with this config.json ({listed}). "
+                "Nothing was initialised at random; fetch the checkpoint again or use the class that saved it."
+            )
+        return (model, info) if with_info else model
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """As in transformers, but an earlier checkpoint in `save_directory` survives a full disk or an interrupt."""
+        with atomic_folder(save_directory) as scratch:
+            super().save_pretrained(scratch, **kwargs)
+
+
+class ClosedFormCMRModel(CMRModel):
+    """A method without gradients: `fit` solves it at once and fills persistent buffers of sizes fixed by the config."""
+
+    def __init__(self, config: CMRConfig):
+        super().__init__(config)
+        self.register_buffer("is_fitted", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        # transformers looks at parameters only, and a closed-form model has none.
+        return next(buffer.dtype for buffer in self.buffers() if buffer.is_floating_point())
+
+    @property
+    def device(self) -> torch.device:
+        return self.is_fitted.device
+
+    @abstractmethod
+    def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None) -> None:
+        """Fill the buffers from checked float64 features of shapes `(n, image_dim)` and `(n, text_dim)`."""
+
+    @torch.no_grad()
+    def fit(
+        self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> ClosedFormCMRModel:
+        """Solve the method on `n` pairs.
+
+        Args:
+            image_features: `(n, image_dim)`, any float dtype; solved in float64.
+            text_features: `(n, text_dim)`.
+            labels: `(n, num_labels)` multi-hot, for methods that use classes.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            InputError: other shapes than the config's, different lengths, or values that are not finite.
+        """
+        pairs = {"image": image_features, "text": text_features}
+        for side, features in pairs.items():
+            dim = getattr(self.config, f"{side}_dim")
+            if features.ndim != 2 or features.shape[1] != dim:
+                raise InputError(f"{side} features must have the shape (n, {dim}), not {tuple(features.shape)}.")
+            bad = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
+            if len(bad):
+                raise InputError(f"Row {bad[0].item()} of the {side} features holds NaN or infinity; drop or mend it.")
+        if len(image_features) != len(text_features):
+            raise InputError(f"{len(image_features)} images against {len(text_features)} texts: pairs are needed.")
+        if len(image_features) < 2:
+            raise InputError(f"At least two pairs are needed to fit, and {len(image_features)} were given.")
+        self._solve(image_features.double(), text_features.double(), labels)
+        self.is_fitted.fill_(True)
+        return self
+
+    def forward(self, image_features=None, text_features=None, labels=None, **kwargs) -> CMROutput:
+        """Embed whichever sides are given; see [`CMRModel.forward`]."""
+        self.check_fitted()
+        return super().forward(image_features, text_features, labels, **kwargs)
+
+    def check_fitted(self) -> None:
+        """Raise NotFittedError where `fit` (or `from_pretrained`) has not been called yet."""
+        if not self.is_fitted:
+            raise NotFittedError(f"This {type(self).__name__} has no projections yet: call fit() or from_pretrained().")

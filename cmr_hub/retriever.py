@@ -1,0 +1,228 @@
+"""A model and its processor together: raw images and raw texts in, comparable vectors out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from .errors import CheckpointError, InputError
+from .files import atomic_folder
+from .hub import list_checkpoints, push_folder, read_json, resolve
+from .modeling_cmr import CMRModel
+from .processing_cmr import CMRProcessor
+from .registry import METHODS
+
+
+class Retriever:
+    """What a checkpoint is used through.
+
+    Args:
+        model: any method's model.
+        processor: the processor that the model was trained behind.
+        name: where it came from; galleries remember it.
+
+    Raises:
+        CheckpointError: the processor gives features of other widths than the model eats.
+
+    Example:
+
+    ```python
+    >>> import cmr_hub
+    >>> retriever = cmr_hub.from_pretrained("cmr/dscmr-emoji")
+    >>> texts = retriever.encode_texts(["smiling cat", "a red apple"])
+    >>> texts.shape, texts.dtype.name
+    ((2, 1024), 'float32')
+    ```
+    """
+
+    def __init__(self, model: CMRModel, processor: CMRProcessor, name: str | None = None):
+        for side in ("image", "text"):
+            eats, gets = getattr(model.config, f"{side}_dim"), getattr(processor, f"{side}_encoder").dim
+            if eats != gets:
+                raise CheckpointError(f"The model eats {side} features of width {eats}, its processor gives {gets}.")
+        self.model = model.eval()
+        self.processor = processor
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Retriever({self.name or type(self.model).__name__!r}, method={self.model.config.model_type!r})"
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id_or_path: str | os.PathLike,
+        *,
+        revision: str | None = None,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        device: str | torch.device | None = None,
+    ) -> Retriever:
+        """Load a checkpoint of any method.
+
+        Args:
+            repo_id_or_path: a folder, a bundled "cmr/<name>", or any repo id on the Hub.
+            revision: branch, tag or commit on the Hub.
+            force_download: fetch from the Hub even where a bundled or cached copy exists.
+            token: access token for private repos.
+            device: where the model computes; default CPU.
+
+        Raises:
+            CheckpointNotFoundError: no such folder, bundled name or repo; lists what is bundled.
+            CheckpointError: files that are missing, corrupt or do not fit each other.
+        """
+        folder = resolve(repo_id_or_path, revision=revision, force_download=force_download, token=token)
+        method = read_json(folder / "config.json").get("model_type")
+        if method not in METHODS:
+            raise CheckpointError(
+                f"{folder / 'config.json'} is of model_type {method!r}, which is no method of this cmr_hub "
+                f"({', '.join(sorted(METHODS))})."
+            )
+        model = METHODS[method].from_pretrained(folder)
+        return cls(model.to(device or "cpu"), CMRProcessor.from_pretrained(folder), name=str(repo_id_or_path))
+
+    def encode_images(
+        self, images: Sequence[Any], *, batch_size: int = 64, cache: bool = False, show_progress: bool = False
+    ) -> np.ndarray:
+        """Embed pictures.
+
+        Args:
+            images: `n` paths, PIL images or arrays; for checkpoints on released features an `(n, image_dim)` array.
+            batch_size: how many are embedded at once.
+            cache: keep the frozen encoder's features on disk; see [`~cmr_hub.features.FeatureStore`].
+            show_progress: show a bar.
+
+        Returns:
+            `(n, embed_dim)` float32 rows of unit length, in the order of `images`.
+
+        Raises:
+            InputError: an image cannot be used; its position and the reason are named.
+        """
+
+        def embed(batch: Sequence[Any]) -> torch.Tensor:
+            inputs = self.processor(images=batch, cache=cache, show_progress=False)
+            return self.model.get_image_features(**inputs.to(self.model.device))
+
+        if isinstance(images, str | os.PathLike):
+            raise InputError("Images come as a list: give [image] for a single one.")
+        try:
+            return self._encode(embed, images, "Images", batch_size, show_progress)
+        except InputError as error:
+            if self.processor.image_encoder.takes_raw:
+                raise
+            raw = ", ".join(info.repo_id for info in list_checkpoints() if info.takes_raw_images)
+            raise InputError(f"{error} Checkpoints that take a raw picture: {raw or 'none is bundled'}.") from None
+
+    def encode_texts(
+        self, texts: Sequence[str | Sequence[str]], *, batch_size: int = 256, show_progress: bool = False
+    ) -> np.ndarray:
+        """Embed texts.
+
+        Args:
+            texts: `n` strings, or lists of strings that describe one thing together (their features are averaged);
+                for checkpoints on released features an `(n, text_dim)` array. A text without any known word has the
+                features of zero, and so the same embedding as every other such text: [`knows`] tells.
+            batch_size: how many are embedded at once.
+            show_progress: show a bar.
+
+        Returns:
+            `(n, embed_dim)` float32 rows of unit length, in the order of `texts`.
+
+        Raises:
+            InputError: a text cannot be used; its position and the reason are named.
+        """
+
+        def embed(batch: Sequence[Any]) -> torch.Tensor:
+            return self.model.get_text_features(**self.processor(text=batch).to(self.model.device))
+
+        if isinstance(texts, str):
+            raise InputError("Texts come as a list: give [text] for a single one.")
+        try:
+            return self._encode(embed, texts, "Texts", batch_size, show_progress)
+        except InputError as error:
+            if self.processor.text_encoder.takes_raw:
+                raise
+            raw = ", ".join(info.repo_id for info in list_checkpoints() if info.takes_raw_texts)
+            raise InputError(f"{error} Checkpoints that take a raw text: {raw or 'none is bundled'}.") from None
+
+    @torch.inference_mode()
+    def _encode(
+        self,
+        embed: Callable[[Sequence[Any]], torch.Tensor],
+        inputs: Sequence[Any],
+        unit: str,
+        batch_size: int,
+        show_progress: bool,
+    ) -> np.ndarray:
+        if len(inputs) == 0:
+            return np.zeros((0, self.model.config.embed_dim), dtype=np.float32)
+        batches = []
+        for start in tqdm(range(0, len(inputs), batch_size), unit, disable=not show_progress):
+            batch = inputs[start : start + batch_size]
+            try:
+                batches.append(F.normalize(embed(batch).float(), dim=1).cpu())
+            except InputError as error:
+                where = f" (in the batch that starts at {start})" if start else ""
+                raise InputError(f"{error}{where}") from error
+        return torch.cat(batches).numpy()
+
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """For each text whether the text encoder knows at least one of its words."""
+        return self.processor.text_encoder.knows(texts)
+
+    def save_pretrained(self, save_directory: str | os.PathLike) -> None:
+        """Write the model and its processor into one folder; an earlier checkpoint there survives a failure."""
+        with atomic_folder(save_directory) as scratch:
+            self.model.save_pretrained(scratch)
+            self.processor.save_pretrained(scratch)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Publish model and processor, with the card of the folder they were loaded from.
+
+        Args:
+            repo_id: "owner/name".
+            options: as [`~cmr_hub.hub.push_folder`] takes them (`private`, `token`, `commit_message` …).
+
+        Returns:
+            The repo's address.
+
+        Raises:
+            CheckpointError: no card to publish with, or the Hub refuses.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            self.save_pretrained(scratch)
+            card = resolve(self.name) / "README.md" if self.name else None
+            if card is not None and card.exists():
+                (Path(scratch) / "README.md").write_bytes(card.read_bytes())
+            return push_folder(scratch, repo_id, **options)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of weights and processor: galleries embedded by another checkpoint are told apart by it."""
+        digest = hashlib.sha256(json.dumps(self.processor.to_dict(), sort_keys=True).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def from_pretrained(repo_id_or_path: str | os.PathLike, **options: Any) -> Retriever:
+    """Load a checkpoint of any method, ready to embed; see [`Retriever.from_pretrained`].
+
+    Example:
+
+    ```python
+    >>> import cmr_hub
+    >>> cmr_hub.from_pretrained("cmr/cca-wiki")
+    Retriever('cmr/cca-wiki', method='cca')
+    ```
+    """
+    return Retriever.from_pretrained(repo_id_or_path, **options)
