@@ -1,6 +1,6 @@
 """What the configuration of every method shares."""
 
-from __future__ import annotations
+# Configurations postpone no annotations: `@strict` checks types only where they are types, not strings.
 
 from dataclasses import fields
 from typing import Any
@@ -35,7 +35,7 @@ class CMRConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must be at least 1, and is {getattr(self, name)}.")
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> CMRConfig:
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "CMRConfig":
         """As `PreTrainedConfig.from_dict`, but the configuration of another method is an error, not a warning.
 
         Raises:

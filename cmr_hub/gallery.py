@@ -320,7 +320,8 @@ class Gallery:
         with tempfile.TemporaryDirectory() as scratch:
             self.save_pretrained(scratch)
             (Path(scratch) / "README.md").write_text(self._card())
-            return push_folder(scratch, repo_id, repo_type="dataset", **options)
+            required = ("README.md", CONFIG_NAME, ITEMS_NAME, EMBEDDINGS_NAME)
+            return push_folder(scratch, repo_id, repo_type="dataset", required=required, **options)
 
     def _card(self) -> str:
         info = self.dataset.info

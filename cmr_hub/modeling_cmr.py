@@ -54,9 +54,10 @@ class CMRModel(PreTrainedModel):
     main_input_name = "image_features"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if cls.__module__.startswith("cmr_hub.methods") and "config_class" not in cls.__dict__:
+        # Before super(), which would fill in the base's configuration.
+        if not cls.__module__.startswith(__package__ + ".modeling") and "config_class" not in cls.__dict__:
             raise TypeError(f"{cls.__name__} must name its config_class.")
+        super().__init_subclass__(**kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
         # The papers assume torch's own initialisation, not the N(0, 0.02) of transformers.
@@ -119,7 +120,12 @@ class CMRModel(PreTrainedModel):
         kwargs.setdefault("dtype", torch.float32)
         try:
             model, info = super().from_pretrained(
-                folder, *model_args, use_safetensors=True, output_loading_info=True, **kwargs
+                folder,
+                *model_args,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # reported below with the rest
+                output_loading_info=True,
+                **kwargs,
             )
         except CheckpointError:
             raise

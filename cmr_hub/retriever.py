@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +52,7 @@ class Retriever:
         self.model = model.eval()
         self.processor = processor
         self.name = name
+        self.folder: Path | None = None
 
     def __repr__(self) -> str:
         return f"Retriever({self.name or type(self.model).__name__!r}, method={self.model.config.model_type!r})"
@@ -88,7 +88,9 @@ class Retriever:
                 f"({', '.join(sorted(METHODS))})."
             )
         model = METHODS[method].from_pretrained(folder)
-        return cls(model.to(device or "cpu"), CMRProcessor.from_pretrained(folder), name=str(repo_id_or_path))
+        retriever = cls(model.to(device or "cpu"), CMRProcessor.from_pretrained(folder), name=str(repo_id_or_path))
+        retriever.folder = folder
+        return retriever
 
     def encode_images(
         self, images: Sequence[Any], *, batch_size: int = 64, cache: bool = False, show_progress: bool = False
@@ -109,12 +111,17 @@ class Retriever:
         """
 
         def embed(batch: Sequence[Any]) -> torch.Tensor:
-            inputs = self.processor(images=batch, cache=cache, show_progress=False)
-            return self.model.get_image_features(**inputs.to(self.model.device))
+            return self.model.get_image_features(**self.processor(images=batch).to(self.model.device))
+
+        def embed_features(batch: torch.Tensor) -> torch.Tensor:
+            return self.model.get_image_features(image_features=batch.to(self.model.device))
 
         if isinstance(images, str | os.PathLike):
             raise InputError("Images come as a list: give [image] for a single one.")
         try:
+            if cache and self.processor.image_encoder.cacheable:
+                features = self.processor(images=images, cache=True, show_progress=show_progress)["image_features"]
+                return self._encode(embed_features, features, "Images", batch_size, show_progress=False)
             return self._encode(embed, images, "Images", batch_size, show_progress)
         except InputError as error:
             if self.processor.image_encoder.takes_raw:
@@ -186,7 +193,7 @@ class Retriever:
             self.processor.save_pretrained(scratch)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Publish model and processor, with the card of the folder they were loaded from.
+        """Publish the folder that this was loaded from, card and measured results included.
 
         Args:
             repo_id: "owner/name".
@@ -196,14 +203,11 @@ class Retriever:
             The repo's address.
 
         Raises:
-            CheckpointError: no card to publish with, or the Hub refuses.
+            CheckpointError: it was not loaded from a folder, has no card, or the Hub refuses.
         """
-        with tempfile.TemporaryDirectory() as scratch:
-            self.save_pretrained(scratch)
-            card = resolve(self.name) / "README.md" if self.name else None
-            if card is not None and card.exists():
-                (Path(scratch) / "README.md").write_bytes(card.read_bytes())
-            return push_folder(scratch, repo_id, **options)
+        if self.folder is None:
+            raise CheckpointError("Save it and write its card first: `python -m training publish` does both.")
+        return push_folder(self.folder, repo_id, **options)
 
     @property
     def fingerprint(self) -> str:

@@ -1,7 +1,5 @@
 """CCA configuration."""
 
-from __future__ import annotations
-
 from huggingface_hub.dataclasses import strict
 
 from ...configuration_cmr import CMRConfig

@@ -1,7 +1,5 @@
 """DSCMR configuration."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict

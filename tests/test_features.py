@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from toys import picture_files
+
+from cmr_hub import features
+from cmr_hub.encoders import create_encoder
+from cmr_hub.errors import InputError
+from cmr_hub.features import FeatureStore, content_digest
+
+
+class Counting:
+    """An encoder that counts what it is asked for."""
+
+    def __init__(self, encoder):
+        self.encoder, self.name, self.fingerprint, self.seen = encoder, encoder.name, encoder.fingerprint, 0
+
+    def encode(self, images):
+        self.seen += len(images)
+        return self.encoder.encode(images)
+
+
+@pytest.fixture
+def encoder():
+    return Counting(create_encoder("image", "torchvision/mobilenet_v3_small", weights="random"))
+
+
+def test_no_picture_is_encoded_twice(encoder, tmp_path):
+    paths = picture_files(tmp_path)
+    first = FeatureStore(encoder, tmp_path / "store").encode([*paths, paths[0]])
+    assert encoder.seen == 3
+    again = FeatureStore(encoder, tmp_path / "store")
+    assert len(again) == 3
+    assert torch.equal(again.encode([*paths, paths[0]]), first)
+    assert encoder.seen == 3
+
+
+def test_a_copy_elsewhere_is_the_same_picture(encoder, tmp_path):
+    path = picture_files(tmp_path)[0]
+    (tmp_path / "copy").mkdir()
+    copy = tmp_path / "copy" / "other-name.png"
+    copy.write_bytes(open(path, "rb").read())
+    store = FeatureStore(encoder, tmp_path / "store")
+    store.encode([path, copy, {"path": path, "bytes": None}, {"path": None, "bytes": copy.read_bytes()}])
+    assert encoder.seen == 1
+
+
+def test_an_interrupted_extraction_goes_on(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "SHARD_ROWS", 2)
+    paths = picture_files(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(InputError):
+        FeatureStore(encoder, tmp_path / "store").encode([*paths[:2], str(tmp_path / "broken.png")])
+    resumed = FeatureStore(encoder, tmp_path / "store")
+    assert len(resumed) == 2
+    encoder.seen = 0
+    resumed.encode(paths)
+    assert encoder.seen == 1
+
+
+def test_other_encoders_have_other_stores(tmp_path):
+    first, second = (
+        FeatureStore(create_encoder("image", f"torchvision/{name}", weights="random"), tmp_path)
+        for name in ("mobilenet_v3_small", "resnet18")
+    )
+    assert first.folder != second.folder
+
+
+def test_values_do_not_depend_on_what_was_stored(encoder, tmp_path):
+    paths = picture_files(tmp_path)
+    fresh = FeatureStore(encoder, tmp_path / "store").encode(paths)
+    assert torch.equal(fresh, FeatureStore(encoder, tmp_path / "store").encode(paths))
+    assert torch.equal(fresh, fresh.half().float())
+
+
+def test_digest_tells_contents_apart():
+    red, blue = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
+    digests = [red, blue, red.resize((2, 8)), np.zeros((2, 2)), np.zeros(4), b"bytes"]
+    assert len({content_digest(content) for content in digests}) == len(digests)
+    assert content_digest(red) == content_digest(red.copy())

@@ -1,0 +1,158 @@
+import errno
+
+import numpy as np
+import pytest
+from hub_server import TOKEN
+from toys import COLOURS, feature_dataset, feature_retriever, picture_dataset, raw_retriever
+
+import cmr_hub
+from cmr_hub import Gallery
+from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    return Gallery.from_dataset(picture_dataset(tmp_path_factory.mktemp("pictures")), raw_retriever(), cache=False)
+
+
+def test_hits_are_the_nearest_in_order(gallery):
+    hits = gallery.search(text="red", target="image", k=3)
+    query = gallery.retriever.encode_texts(["red"])[0]
+    scores = gallery.embeds["image"] @ query
+    assert [hit.id for hit in hits] == [list(COLOURS)[i] for i in np.argsort(-scores)]
+    np.testing.assert_allclose([hit.score for hit in hits], np.sort(scores)[::-1], rtol=1e-5)
+
+
+def test_a_hit_tells_what_it_is(gallery):
+    hit = next(hit for hit in gallery.search(text="red", k=3) if hit.id == "green")
+    assert hit.texts == ("a green square", "green paint")
+    assert hit.labels == ("cool",)
+    assert hit.image.convert("RGB").getpixel((0, 0)) == COLOURS["green"]
+    assert hit.same_class is None
+
+
+def test_a_picture_finds_its_own_text_side(gallery):
+    hits = gallery.search(image=gallery.picture(1), target="image", k=1)
+    assert hits[0].id == "green"
+    assert hits[0].score == pytest.approx(1, abs=1e-5)
+
+
+def test_an_item_as_query_marks_its_class(gallery):
+    hits = gallery.search(item="green", target="image", k=3)
+    assert {hit.id: hit.same_class for hit in hits} == {"red": False, "green": True, "blue": True}
+
+
+def test_an_item_is_not_its_own_neighbour_on_the_same_side(gallery):
+    assert "green" not in {hit.id for hit in gallery.search(item="green", source="image", target="image", k=2)}
+    with pytest.raises(InputError, match="k is 3, and this gallery can give 1 to 2 hits"):
+        gallery.search(item="green", source="image", target="image", k=3)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({}, "exactly one query"),
+        ({"text": "red", "item": "red"}, "exactly one query"),
+        ({"text": "   "}, "empty"),
+        ({"text": "purple"}, "knows no word of 'purple'"),
+        ({"text": "🙂"}, "knows no word"),
+        ({"item": "violet"}, "no item 'violet'"),
+        ({"text": "red", "k": 4}, "k is 4, and this gallery can give 1 to 3"),
+        ({"text": "red", "k": 0}, "k is 0"),
+        ({"text": "red", "target": "sound"}, "'image' or 'text', not 'sound'"),
+        ({"image": "no-such-file.png"}, "no-such-file"),
+    ],
+)
+def test_bad_queries(gallery, query, message):
+    with pytest.raises(InputError, match=message):
+        gallery.search(**{"k": 3, **query})
+
+
+def test_round_trip(gallery, tmp_path):
+    gallery.save_pretrained(tmp_path / "gallery")
+    loaded = Gallery.from_pretrained(tmp_path / "gallery", retriever=gallery.retriever)
+    assert loaded.search(text="blue", k=3) == gallery.search(text="blue", k=3)
+    assert loaded.picture(2).convert("RGB").getpixel((0, 0)) == COLOURS["blue"]
+    assert loaded.dataset.features == gallery.dataset.features
+
+
+def test_a_saved_gallery_holds_its_pictures(gallery, tmp_path):
+    gallery.save_pretrained(tmp_path)
+    loaded = Gallery.from_pretrained(tmp_path, retriever=gallery.retriever)
+    assert loaded.dataset.data.column("image")[0].as_py()["bytes"].startswith(b"\x89PNG")
+
+
+def test_another_retriever_is_refused(tmp_path):
+    dataset = feature_dataset(12)
+    Gallery.from_dataset(dataset, feature_retriever()).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="embedded with other weights"):
+        Gallery.from_pretrained(tmp_path, retriever=feature_retriever(seed=1))
+
+
+def test_it_loads_the_retriever_that_it_names(tmp_path):
+    feature_retriever().save_pretrained(tmp_path / "checkpoint")
+    retriever = cmr_hub.from_pretrained(tmp_path / "checkpoint")
+    Gallery.from_dataset(feature_dataset(12), retriever).save_pretrained(tmp_path / "gallery")
+    assert Gallery.from_pretrained(tmp_path / "gallery").retriever.name == str(tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize("name", ["embeddings.safetensors", "items.parquet", "gallery_config.json"])
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"junk")])
+def test_damaged_files(tmp_path, name, spoil):
+    Gallery.from_dataset(feature_dataset(12), feature_retriever()).save_pretrained(tmp_path)
+    spoil(tmp_path / name)
+    with pytest.raises(CheckpointError):
+        Gallery.from_pretrained(tmp_path, retriever=feature_retriever())
+
+
+def test_a_failed_save_keeps_the_old_gallery(tmp_path, monkeypatch):
+    Gallery.from_dataset(feature_dataset(12), feature_retriever()).save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("cmr_hub.gallery.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        Gallery.from_dataset(feature_dataset(9), feature_retriever()).save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_released_features_have_no_pictures():
+    gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever())
+    hit = gallery.search(item="item-3", target="text", k=1)[0]
+    assert hit.image is None
+    assert hit.texts == ()
+    with pytest.raises(InputError, match="takes released text features"):
+        gallery.search(text="red")
+
+
+def test_equal_ids_are_refused(tmp_path):
+    dataset = feature_dataset(4)
+    dataset = dataset.remove_columns("id").add_column("id", ["a", "b", "a", "c"])
+    with pytest.raises(InputError, match="ids .* must differ"):
+        Gallery.from_dataset(dataset, feature_retriever())
+
+
+def test_an_empty_data_set_is_no_gallery():
+    with pytest.raises(InputError, match="at least one item"):
+        Gallery.from_dataset(feature_dataset(4).select([]), feature_retriever())
+
+
+def test_unknown_index():
+    with pytest.raises(UnknownNameError, match="Did you mean 'exact'"):
+        Gallery.from_dataset(feature_dataset(4), feature_retriever(), index="exct")
+
+
+def test_a_column_that_is_missing():
+    with pytest.raises(InputError, match="column 'image'"):
+        Gallery.from_dataset(feature_dataset(4), raw_retriever())
+
+
+def test_pushing_goes_through_the_hub_and_back(hub_server, tmp_path, monkeypatch):
+    hub_server.connect(monkeypatch, tmp_path / "home")
+    gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever(), name="Twelve items")
+    gallery.push_to_hub("me/twelve", token=TOKEN)
+    loaded = Gallery.from_pretrained("me/twelve", retriever=feature_retriever())
+    assert loaded.name == "Twelve items"
+    assert loaded.search(item="item-5", k=12) == gallery.search(item="item-5", k=12)

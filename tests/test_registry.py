@@ -1,0 +1,34 @@
+import pytest
+
+import cmr_hub
+from cmr_hub.errors import UnknownNameError
+from cmr_hub.registry import METHODS, Registry
+
+
+def test_imports_when_asked():
+    assert Registry("thing", {"join": "os.path:join"})["join"]("a", "b") == "a/b"
+
+
+def test_unknown_names_get_near_ones():
+    with pytest.raises(UnknownNameError, match="There is no method named 'dscrm'. Did you mean 'dscmr'"):
+        METHODS["dscrm"]
+    with pytest.raises(UnknownNameError, match="Known: cca, dscmr"):
+        METHODS["zzz"]
+
+
+def test_list_methods_takes_patterns():
+    assert cmr_hub.list_methods() == ["cca", "dscmr"]
+    assert cmr_hub.list_methods("d*") == ["dscmr"]
+
+
+@pytest.mark.parametrize("method", cmr_hub.list_methods())
+def test_every_method_is_public_and_named_like_its_model_type(method):
+    model_class = METHODS[method]
+    assert model_class.config_class.model_type == method
+    assert getattr(cmr_hub, model_class.__name__) is model_class
+    assert getattr(cmr_hub, model_class.config_class.__name__) is model_class.config_class
+
+
+def test_missing_public_name():
+    with pytest.raises(AttributeError, match="no attribute 'Galery'"):
+        cmr_hub.Galery  # noqa: B018

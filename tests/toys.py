@@ -1,0 +1,79 @@
+"""Small real parts that several test modules build on: fitted models, pictures and data sets of a few items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import ClassLabel, Dataset, Features, Image, List, Value
+from PIL import Image as Pictures
+
+import cmr_hub
+from cmr_hub.encoders import create_encoder
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
+
+
+def feature_retriever(method: str = "dscmr", seed: int = 0) -> cmr_hub.Retriever:
+    """A retriever on released features: 6-d images, 4-d texts, three classes."""
+    torch.manual_seed(seed)
+    processor = cmr_hub.CMRProcessor(create_encoder("image", "precomputed", dim=6), create_encoder("text", "precomputed", dim=4))
+    if method == "cca":
+        model = cmr_hub.CCAModel(cmr_hub.CCAConfig(image_dim=6, text_dim=4, embed_dim=3))
+        model.fit(torch.randn(40, 6), torch.randn(40, 4))
+    else:
+        config = cmr_hub.DSCMRConfig(image_dim=6, text_dim=4, hidden_dim=8, embed_dim=5, num_labels=3)
+        model = cmr_hub.DSCMRModel(config)
+    return cmr_hub.Retriever(model, processor, name="toy")
+
+
+def raw_retriever() -> cmr_hub.Retriever:
+    """A retriever on pictures and strings: a real network, and counts of colour words."""
+    torch.manual_seed(0)
+    image = create_encoder("image", "efficientnet-lite0")
+    text = create_encoder("text", "bow").fit(list(COLOURS))
+    model = cmr_hub.CCAModel(cmr_hub.CCAConfig(image_dim=image.dim, text_dim=text.dim, embed_dim=3, regularization=0.1))
+    model.fit(torch.randn(40, image.dim), torch.randn(40, text.dim))
+    return cmr_hub.Retriever(model, cmr_hub.CMRProcessor(image, text), name="toy")
+
+
+def picture_files(folder: Path, size: int = 40) -> list[str]:
+    """One picture file a colour."""
+    paths = []
+    for name, colour in COLOURS.items():
+        paths.append(str(folder / f"{name}.png"))
+        Pictures.new("RGB", (size, size), colour).save(paths[-1])
+    return paths
+
+
+def picture_dataset(folder: Path) -> Dataset:
+    """Three pictures with two texts each and two classes."""
+    features = Features(
+        {"id": Value("string"), "image": Image(), "texts": List(Value("string")), "label": ClassLabel(names=["warm", "cool"])}
+    )
+    texts = [[f"a {name} square", f"{name} paint"] for name in COLOURS]
+    columns = {"id": list(COLOURS), "image": picture_files(folder), "texts": texts, "label": [0, 1, 1]}
+    return Dataset.from_dict(columns, features=features)
+
+
+def feature_dataset(n: int = 60, seed: int = 0, prefix: str = "item") -> Dataset:
+    """Pairs of released features in three classes that both sides tell apart."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(7)
+    label = rng.integers(0, 3, size=n)
+    columns = {
+        "id": [f"{prefix}-{i}" for i in range(n)],
+        "image_features": (centres.normal(size=(3, 6))[label] + 0.3 * rng.normal(size=(n, 6))).astype(np.float32),
+        "text_features": (centres.normal(size=(3, 4))[label] + 0.3 * rng.normal(size=(n, 4))).astype(np.float32),
+        "label": label,
+    }
+    features = Features(
+        {
+            "id": Value("string"),
+            "image_features": List(Value("float32"), length=6),
+            "text_features": List(Value("float32"), length=4),
+            "label": ClassLabel(names=["a", "b", "c"]),
+        }
+    )
+    return Dataset.from_dict(columns, features=features)
