@@ -56,6 +56,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
+    path.chmod(0o644)  # safetensors writes files that only their owner may read
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

@@ -1,0 +1,185 @@
+"""Everything that changes a retrieval number, said in one place. The papers' definitions differ: each has a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal, get_args, get_type_hints
+
+from ..errors import InputError, UnknownNameError
+from .metrics import APDivisor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How queries, gallery and relevance are set up, and how a number is made of them.
+
+    Attributes:
+        name: what users call it.
+        source: the paper or code whose numbers it reproduces.
+        relevance: "class" (a shared class: mAP) or "pair" (the item's own other half: R@k and ranks).
+        gallery: what is searched: the split of the queries ("test", the test queries against the test items) or the
+            training split ("train").
+        captions: "set" (an item's captions make one text) or "each" (every caption is a text of its own).
+        cut_off: AP looks at this many first ranks; `None` for all.
+        ap_divisor: what the sum of precisions is divided by: the hits inside the cut, all relevant items, or the
+            smaller of k and all.
+        zero_hit: a query without a hit inside the cut counts as AP 0 ("zero") or not at all ("drop").
+        ties: equal scores stand in gallery order ("order"), or the expectation over all their orders ("expected").
+        keep_own_pair: whether an item's own other half stays in the gallery.
+        selection_split: the split whose score chose the epoch; "test" is what some references do, and flatters.
+        at: numbers of ranks k: R@k of pairs, P@k and nDCG@k of classes.
+
+    Raises:
+        InputError: on construction, where two fields contradict each other or a value is not one of its choices.
+    """
+
+    name: str
+    source: str
+    relevance: Literal["class", "pair"] = "class"
+    gallery: Literal["test", "train"] = "test"
+    captions: Literal["set", "each"] = "set"
+    cut_off: int | None = None
+    ap_divisor: APDivisor = "hits"
+    zero_hit: Literal["zero", "drop"] = "zero"
+    ties: Literal["order", "expected"] = "order"
+    keep_own_pair: bool = True
+    selection_split: Literal["validation", "test"] = "validation"
+    at: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field, hint in get_type_hints(type(self)).items():
+            choices = get_args(hint)
+            if all(isinstance(choice, str) for choice in choices) and choices and getattr(self, field) not in choices:
+                self._refuse(f"{field}={getattr(self, field)!r} is not one of {', '.join(map(repr, choices))}")
+        if any(k < 1 for k in (*self.at, *([] if self.cut_off is None else [self.cut_off]))):
+            self._refuse(f"cut_off={self.cut_off} and at={self.at} must be numbers of ranks, from 1")
+        if self.ties == "expected" and self.zero_hit == "drop" and self.cut_off is not None:
+            self._refuse("which queries have a hit inside the cut depends on the order of ties; use zero_hit='zero'")
+        if self.gallery == "train" and not self.keep_own_pair:
+            self._refuse("a query's own pair is not in the training split; use gallery='test' or keep_own_pair=True")
+        if self.relevance == "pair":
+            if self.gallery == "train" or not self.keep_own_pair:
+                self._refuse("relevance='pair' needs each query's own pair in the gallery")
+            if self.ties == "expected":
+                self._refuse("ties='expected' is defined for relevance='class'")
+            if not self.at:
+                self._refuse("relevance='pair' needs ranks to report R@k at, such as at=(1, 5, 10)")
+
+    def _refuse(self, reason: str) -> None:
+        raise InputError(f"Protocol {self.name!r} contradicts itself: {reason}.")
+
+    @property
+    def primary_metric(self) -> str:
+        """The one number to compare runs by: mAP, or R@k at the smallest k."""
+        return "map" if self.relevance == "class" else f"recall@{min(self.at)}"
+
+    def describe(self) -> str:
+        """One line that says all of it, to stand wherever a number of this protocol does.
+
+        Example:
+
+        ```python
+        >>> print(get_protocol("djsrh").describe()[:51])
+        djsrh: mAP@50 = precisions at hits / hits in the cu
+        ```
+        """
+        if self.relevance == "pair":
+            parts = ["R@k and rank of the own pair", "ties by gallery order"]
+        else:
+            divisor = {
+                "hits": "hits" if self.cut_off is None else "hits in the cut",
+                "relevant": "all relevant items",
+                "min": "min(k, relevant items)",
+            }[self.ap_divisor]
+            parts = [
+                f"mAP@{self.cut_off or 'all'} = precisions at hits / {divisor}",
+                "relevant = shared class",
+                "queries without a hit " + ("count 0" if self.zero_hit == "zero" else "are dropped"),
+                "ties " + ("by gallery order" if self.ties == "order" else "in expectation"),
+                "own pair " + ("kept" if self.keep_own_pair else "left out"),
+            ]
+        parts += [
+            "gallery = " + ("the queries' own split" if self.gallery == "test" else "the training split"),
+            "an item's captions are " + ("one text" if self.captions == "set" else "a text each"),
+            f"epoch chosen on the {self.selection_split} split",
+        ]
+        return f"{self.name}: {'; '.join(parts)}"
+
+
+_PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(name="dscmr", source="Zhen et al., CVPR 2019; epoch chosen on validation data"),
+        Protocol(
+            name="dscmr-test-selected",
+            source="Zhen et al., CVPR 2019, as its reference code runs: the epoch best on test data",
+            selection_split="test",
+        ),
+        Protocol(name="djsrh", source="Su et al., ICCV 2019", gallery="train", cut_off=50),
+        Protocol(name="dcmh", source="Jiang & Li, CVPR 2017", gallery="train"),
+        Protocol(
+            name="dcmh-tie-aware",
+            source="Jiang & Li, CVPR 2017, with the expected AP of McSherry & Najork, ECIR 2008",
+            gallery="train",
+            ties="expected",
+        ),
+        # The library leaves k to its caller, None meaning all; 10 is our choice.
+        Protocol(name="fico-itr", source="Williams-Lekuona & Cosma, FiCo-ITR, 2024", captions="each", cut_off=10),
+        # 1000 is its k for ImageNet; it takes 5000 for NUS-WIDE and COCO.
+        Protocol(name="hashnet", source="Cao et al., ICCV 2017", gallery="train", cut_off=1000, zero_hit="drop"),
+        Protocol(
+            name="instance",
+            source="Karpathy & Fei-Fei, CVPR 2015: Flickr30K and COCO, five captions an image",
+            relevance="pair",
+            captions="each",
+            at=(1, 5, 10),
+        ),
+    )
+}
+
+
+def get_protocol(protocol: str | Protocol, **changes: Any) -> Protocol:
+    """A named protocol, as it is or with fields changed; the changes become part of its name.
+
+    Args:
+        protocol: a name of [`list_protocols`], or a protocol.
+        **changes: fields of [`Protocol`] and their values.
+
+    Raises:
+        UnknownNameError: no protocol has this name; near names are suggested.
+        InputError: a field does not exist, or the changed protocol contradicts itself.
+
+    Example:
+
+    ```python
+    >>> get_protocol("djsrh", cut_off=100).name
+    'djsrh(cut_off=100)'
+    ```
+    """
+    if isinstance(protocol, str):
+        if protocol not in _PROTOCOLS:
+            raise UnknownNameError("protocol", protocol, _PROTOCOLS)
+        protocol = _PROTOCOLS[protocol]
+    known = {field.name for field in fields(Protocol)}
+    for field in changes:
+        if field not in known:
+            raise InputError(f"A protocol has no field {field!r}; its fields are {', '.join(sorted(known))}.")
+    changes = {field: value for field, value in changes.items() if getattr(protocol, field) != value}
+    if not changes:
+        return protocol
+    listed = ", ".join(f"{field}={value!r}" for field, value in changes.items())
+    return replace(protocol, **{"name": f"{protocol.name}({listed})", **changes})
+
+
+def list_protocols(pattern: str = "*") -> list[str]:
+    """Names of the protocols, sorted, those that match a shell-style pattern.
+
+    Example:
+
+    ```python
+    >>> list_protocols("dscmr*")
+    ['dscmr', 'dscmr-test-selected']
+    ```
+    """
+    return sorted(name for name in _PROTOCOLS if fnmatchcase(name, pattern))

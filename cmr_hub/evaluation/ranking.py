@@ -1,0 +1,194 @@
+"""Who stands where in a ranking, a block of queries at a time.
+
+Distances are integers in sort order: Hamming distances as they are, negative inner products by their float32 bits. A
+sort key is one int64: distance (upper 32 bits), position in the gallery (31 bits), relevance (lowest bit). Keys of a
+query are all different, so sorting, partitioning and counting them is exact about ties (equal distances stand in
+gallery order) and carries the relevance along without a gather.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from tqdm.auto import tqdm
+
+T = TypeVar("T")
+Distances = Callable[[slice], np.ndarray]  # queries -> (b, n) uint16 (Hamming) or int32 (inner product)
+
+BLOCK_BYTES = 96 * 2**20  # of working memory for a block of queries, in each thread
+SHARED_BYTES = 64 * 2**20  # up to here a whole distance matrix is kept, and serves both directions
+_BYTES_A_PAIR = 24  # keys, distances, relevance, and what a metric derives from them
+_COARSE_ITEMS = 8192  # in a larger gallery too many neighbours agree in the upper bits
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Queries against a gallery.
+
+    Attributes:
+        distances: from a slice of queries to their `(b, n)` distances; see [`distances_between`].
+        query_labels: `(q,)` integers (relevant: equal) or `(q, classes)` float32 multi-hot (relevant: a shared label).
+        gallery_labels: `(n,)` or `(n, classes)`, of the same kind.
+        excluded: integer ids `(q,)` and `(n,)`: pairs of equal ids leave the ranking. They stand after everything
+            else and count as not relevant.
+    """
+
+    distances: Distances
+    query_labels: np.ndarray
+    gallery_labels: np.ndarray
+    excluded: tuple[np.ndarray, np.ndarray] | None = None
+
+    def map(self, measure: Callable[[np.ndarray, np.ndarray], T], description: str) -> list[T]:
+        """`measure(distance, relevant)` of every block of queries, in order; both arguments are `(b, n)`.
+
+        Blocks are as large as [`BLOCK_BYTES`] allows.
+        """
+        queries, gallery = len(self.query_labels), len(self.gallery_labels)
+        rows = max(1, min(BLOCK_BYTES // (_BYTES_A_PAIR * gallery), -(-queries // (2 * _THREADS))))
+        blocks = [slice(start, start + rows) for start in range(0, queries, rows)]
+        with ThreadPoolExecutor(_THREADS) as pool:  # numpy's sort and arithmetic run outside Python's lock
+            measured = pool.map(lambda block: measure(*self._block(block)), blocks)
+            return list(tqdm(measured, description, len(blocks), leave=False, delay=1, disable=None))
+
+    def _block(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        distance = self.distances(rows)
+        if self.query_labels.ndim == 1:
+            relevant = self.query_labels[rows, None] == self.gallery_labels
+        else:
+            relevant = self.query_labels[rows] @ self.gallery_labels.T > 0
+        if self.excluded is not None:
+            own = self.excluded[0][rows, None] == self.excluded[1]
+            distance = np.where(own, np.iinfo(distance.dtype).max, distance)
+            relevant &= ~own
+        return distance, relevant
+
+
+def sort_keys(distance: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """`(b, n)` int64 keys in gallery order; the smallest of a row has the first rank."""
+    keys = np.left_shift(distance, 32, dtype=np.int64, order="C")
+    keys |= np.arange(keys.shape[1]) << 1
+    keys |= relevant
+    return keys
+
+
+def hits_of(keys: np.ndarray) -> np.ndarray:
+    """Which of the keys belong to relevant items, as booleans of the same shape."""
+    return (keys & 1).astype(bool)
+
+
+def scores_of(keys: np.ndarray) -> np.ndarray:
+    """Integers that are equal where distances are and grow with them; for Hamming codes the distances themselves."""
+    return keys >> 32
+
+
+def ranked_keys(distance: np.ndarray, relevant: np.ndarray, k: int | None = None) -> np.ndarray:
+    """The keys of the first `k` ranks (all by default), in rank order: `(b, n)` -> `(b, k)` int64."""
+    keys = sort_keys(distance, relevant)
+    if k is not None and k < keys.shape[1]:
+        keys.partition(k - 1, axis=1)
+        keys = keys[:, :k].copy()
+    keys.sort(axis=1)
+    return keys
+
+
+def ranked_hits(distance: np.ndarray, relevant: np.ndarray, k: int | None = None) -> np.ndarray:
+    """Which of the first `k` ranks (all by default) are hits: `(b, n)` -> `(b, k)` booleans."""
+    n = distance.shape[1]
+    if distance.dtype == np.uint16 or n > _COARSE_ITEMS or (k is not None and k < n):
+        return hits_of(ranked_keys(distance, relevant, k))
+    # Half the time: 32 bits, the distance but for its last bit, which tells relevance. In rows where items that agree
+    # in those 31 bits are not all relevant, or all not, that is too coarse to say who is first.
+    coarse = np.bitwise_and(distance, -2, order="C")
+    coarse |= relevant
+    coarse.sort(axis=1)
+    hits = hits_of(coarse)
+    # There the first relevant one stands behind its twin without the last bit. (The twin may close the row above.)
+    at = np.flatnonzero(hits)
+    flat = coarse.ravel()
+    unclear = np.unique(at[flat[at - 1] == flat[at] - 1] // n)
+    if len(unclear):
+        hits[unclear] = hits_of(ranked_keys(distance[unclear], relevant[unclear]))
+    return hits
+
+
+def first_hit_ranks(distance: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Rank, from 1, of the first relevant item of each query; counting needs no sort. `(b, n)` -> `(b,)`.
+
+    Every query must have a relevant item.
+    """
+    keys = sort_keys(distance, relevant)
+    best = np.where(relevant, keys, np.iinfo(np.int64).max).min(axis=1)
+    return np.count_nonzero(keys < best[:, None], axis=1) + 1
+
+
+def distances_between(queries: np.ndarray, gallery: np.ndarray) -> Distances:
+    """Distances of queries to a gallery, on demand.
+
+    Args:
+        queries: `(q, d)` float32 rows, nearest by inner product, or `(q, bits // 8)` uint8 packed codes, nearest by
+            Hamming distance.
+        gallery: `(n, d)` or `(n, bits // 8)` rows of the same kind.
+    """
+    return _hamming(queries, gallery) if queries.dtype == np.uint8 else _inner_product(queries, gallery)
+
+
+def distances_both_ways(one: np.ndarray, other: np.ndarray) -> tuple[Distances, Distances]:
+    """Distances of `one` to `other` and of `other` to `one`: a small matrix is computed once, then transposed."""
+    if 4 * len(one) * len(other) > SHARED_BYTES:
+        return distances_between(one, other), distances_between(other, one)
+    distinct, row = _distinct_rows(one)
+    matrix = distances_between(distinct, other)(slice(None))
+    matrix = matrix if len(distinct) == len(one) else matrix[row]
+    return (lambda rows: matrix[rows]), (lambda rows: matrix.T[rows])
+
+
+def _inner_product(queries: np.ndarray, gallery: np.ndarray) -> Distances:
+    # BLAS may round one and the same gallery row differently by where it stands in the matrix. Repeated rows (equal
+    # captions) are compared once, so that their distances are equal to the bit and the tie is seen as one.
+    distinct, column = _distinct_rows(gallery)
+
+    def distances(rows: slice) -> np.ndarray:
+        similarity = queries[rows] @ distinct.T
+        # Unlike a minus sign this never makes a -0.0, which equals 0.0 but has other bits.
+        distance = np.subtract(0, similarity, out=similarity)
+        # IEEE bits sort like the numbers do, once those of negative numbers are turned round.
+        bits = distance.view(np.int32)
+        bits ^= (bits >> 31) & 0x7FFFFFFF
+        return bits if len(distinct) == len(gallery) else bits[:, column]
+
+    return distances
+
+
+def _distinct_rows(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows, in order of first appearance, and for each row of `matrix` which of them it is."""
+    seen: dict[bytes, int] = {}
+    column = np.fromiter((seen.setdefault(row.tobytes(), len(seen)) for row in matrix), np.intp, len(matrix))
+    if len(seen) == len(matrix):
+        return matrix, column
+    return matrix[np.unique(column, return_index=True)[1]], column
+
+
+def _hamming(queries: np.ndarray, gallery: np.ndarray) -> Distances:
+    query_words, gallery_words = _words(queries), np.ascontiguousarray(_words(gallery).T)
+
+    def distances(rows: slice) -> np.ndarray:
+        block = query_words[rows]
+        distance = np.zeros((len(block), len(gallery)), np.uint16)
+        for position, word in enumerate(gallery_words):
+            distance += np.bitwise_count(block[:, position, None] ^ word)
+        return distance
+
+    return distances
+
+
+def _words(codes: np.ndarray) -> np.ndarray:
+    """Packed codes as 64-bit words; the bytes that fill up the last word are zero and never differ."""
+    padded = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), np.uint8)
+    padded[:, : codes.shape[1]] = codes
+    return padded.view(np.uint64)

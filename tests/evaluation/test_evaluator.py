@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.evaluation import RetrievalEvaluator, evaluate_embeddings, get_protocol, ranking
+
+LABELS = np.array([0, 1, 1, 2, 0, 1])
+
+
+def real(seed=0, rows=6, dim=4):
+    return np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
+
+
+def packed(seed=0, rows=6, nbytes=2):
+    return np.random.default_rng(seed).integers(0, 256, (rows, nbytes), dtype=np.uint8)
+
+
+def with_value(array, value):
+    array = array.copy()
+    array[3, 1] = value
+    return array
+
+
+def test_multi_hot_and_integer_classes_agree():
+    one_hot = np.eye(3, dtype=bool)[LABELS]
+    assert (
+        evaluate_embeddings(real(0), real(1), LABELS).metrics == evaluate_embeddings(real(0), real(1), one_hot).metrics
+    )
+
+
+def test_length_of_rows_does_not_matter():
+    stretched = real(1) * np.array([1, 5, 0.01, 1e30, 1, 3], np.float32)[:, None]
+    a, b = evaluate_embeddings(real(0), real(1), LABELS), evaluate_embeddings(real(0), stretched, LABELS)
+    assert a.metrics == pytest.approx(b.metrics)
+
+
+def test_embeddings_given_are_left_as_they_were():
+    images = real(0)
+    evaluate_embeddings(images, real(1), LABELS)
+    np.testing.assert_array_equal(images, real(0))
+
+
+@pytest.mark.parametrize("embeds", [real, packed])
+@pytest.mark.parametrize("changes", [{}, {"cut_off": 3, "at": (1, 5)}, {"ties": "expected", "at": (2,)}])
+def test_numbers_do_not_depend_on_block_size(monkeypatch, embeds, changes):
+    protocol = get_protocol("dscmr", **changes)
+    images, texts = embeds(0, rows=60), embeds(1, rows=60)
+    labels = np.random.default_rng(2).integers(0, 5, 60)
+    curves = evaluate_embeddings(images, texts, labels, protocol=protocol, curves=True)
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(ranking, "SHARED_BYTES", 0)
+    again = evaluate_embeddings(images, texts, labels, protocol=protocol, curves=True)
+    assert again.metrics == pytest.approx(curves.metrics)
+    for way in curves.curves:
+        for name, points in curves.curves[way].items():
+            assert again.curves[way][name] == pytest.approx(points)
+
+
+def test_class_protocol_reports_precision_and_ndcg_on_request():
+    metrics = evaluate_embeddings(real(0), real(1), LABELS, protocol=get_protocol("dscmr", at=(2,))).metrics
+    names = {"map", "precision@2", "ndcg@2"}
+    assert set(metrics) == names | {f"{way}/{name}" for way in ("image_to_text", "text_to_image") for name in names}
+    assert metrics["map"] == pytest.approx((metrics["image_to_text/map"] + metrics["text_to_image/map"]) / 2)
+
+
+def test_curves_of_real_embeddings_are_by_rank_and_of_codes_also_by_radius():
+    curves = evaluate_embeddings(real(0), real(1), LABELS, curves=True).curves["image_to_text"]
+    assert set(curves) == {"recall", "precision"}
+    assert curves["recall"] == pytest.approx(np.arange(11) / 10)
+    curves = evaluate_embeddings(packed(0), packed(1), LABELS, curves=True).curves["text_to_image"]
+    assert len(curves["lookup_precision"]) == 17
+    assert curves["lookup_recall"][-1] == 1
+
+
+def test_a_result_is_printable_and_json():
+    result = evaluate_embeddings(real(0), real(1), LABELS, protocol="dscmr")
+    assert result.protocol.describe() in result.table()
+    assert f"{result.metrics['map']:.4f}" in result.table()
+    data = json.loads(json.dumps(result.to_dict()))
+    assert data["metrics"] == result.metrics
+    assert data["protocol"]["name"] == "dscmr"
+    assert data["protocol_description"] == result.protocol.describe()
+    assert data["primary_metric"] == "map"
+
+
+def test_no_query_with_a_hit_is_a_zero_not_a_nan():
+    labels, gallery_labels = np.zeros(6, int), np.ones(6, int)
+    result = evaluate_embeddings(
+        real(0),
+        real(1),
+        labels,
+        protocol=get_protocol("hashnet", cut_off=3),
+        gallery_image_embeds=real(2),
+        gallery_text_embeds=real(3),
+        gallery_labels=gallery_labels,
+    )
+    assert result.metrics["map"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image_embeds": with_value(real(), np.nan)}, "image_embeds has a NaN or infinite value in row 3"),
+        ({"text_embeds": with_value(real(), np.inf)}, "text_embeds has a NaN or infinite value in row 3"),
+        ({"text_embeds": with_value(real().astype(float), 1e300)}, "text_embeds has a NaN or infinite"),
+        ({"image_embeds": real(rows=0)}, "image_embeds has no rows"),
+        ({"image_embeds": real()[0]}, r"image_embeds has shape \(4,\)"),
+        ({"image_embeds": real().astype(int)}, "image_embeds has dtype int64"),
+        ({"text_embeds": real(rows=5)}, "6 images and 5 texts"),
+        ({"text_embeds": real(dim=5)}, "4 float32 values cannot be compared with gallery items of 5 float32"),
+        ({"text_embeds": packed(nbytes=4)}, "float32 values cannot be compared with gallery items of 4 uint8"),
+        ({"labels": None}, "labels is missing: protocol 'dscmr'"),
+        ({"labels": LABELS[:5]}, r"labels has shape \(5,\); it must be \(6,\)"),
+        ({"labels": LABELS - 1}, "an item without a class"),
+        ({"labels": LABELS / 2}, "integers"),
+        ({"labels": real()}, "multi-hot"),
+        ({"protocol": "djsrh"}, "gallery_image_embeds is missing"),
+        ({"protocol": get_protocol("dscmr", cut_off=7)}, "looks at 7 ranks, but the gallery has 6 items"),
+        ({"protocol": get_protocol("dscmr", at=(1, 8))}, "looks at 8 ranks"),
+        ({"protocol": "instance"}, "looks at 10 ranks"),
+        ({"gallery_labels": LABELS}, "has no use for gallery_labels"),
+        ({"caption_owner": np.arange(6)}, "an item's captions as one text"),
+        ({"protocol": get_protocol("instance", at=(1,)), "curves": True}, "curves need classes"),
+    ],
+)
+def test_bad_input_is_named(arguments, message):
+    arguments = {"image_embeds": real(0), "text_embeds": real(1), "labels": LABELS, **arguments}
+    with pytest.raises(InputError, match=message):
+        evaluate_embeddings(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("owner", "message"),
+    [
+        (None, "6 images and 8 texts"),
+        (np.zeros(7, int), "8 integers"),
+        (np.zeros(8), "8 integers"),
+        (np.array([0, 1, 2, 3, 4, 5, 6, 0]), "rows of the 6 images"),
+        (np.array([-1, 1, 2, 3, 4, 5, 0, 0]), "rows of the 6 images"),
+        (np.array([0, 1, 2, 3, 4, 0, 0, 0]), "Image 5 has no caption"),
+    ],
+)
+def test_bad_caption_owners_are_named(owner, message):
+    with pytest.raises(InputError, match=message):
+        evaluate_embeddings(
+            real(rows=6), real(rows=8), protocol=get_protocol("instance", at=(1,)), caption_owner=owner
+        )
+
+
+def test_a_gallery_of_other_classes_is_named():
+    with pytest.raises(InputError, match="number of classes"):
+        evaluate_embeddings(
+            real(0),
+            real(1),
+            np.eye(3)[LABELS],
+            protocol="dcmh",
+            gallery_image_embeds=real(2),
+            gallery_text_embeds=real(3),
+            gallery_labels=np.eye(4)[LABELS],
+        )
+
+
+def test_an_unknown_protocol_is_named():
+    with pytest.raises(UnknownNameError, match="Did you mean 'dscmr'"):
+        evaluate_embeddings(real(0), real(1), LABELS, protocol="dscrm")
+
+
+class WordRetriever:
+    """A retriever whose texts are the mean of their captions' vectors, and whose images are feature rows."""
+
+    def encode_images(self, images):
+        return np.asarray(images, np.float32)
+
+    def encode_texts(self, texts):
+        if isinstance(texts, np.ndarray):
+            return texts
+        sets = [[text] if isinstance(text, str) else text for text in texts]
+        return np.array([np.mean([self.vector(caption) for caption in captions], axis=0) for captions in sets])
+
+    @staticmethod
+    def vector(caption):
+        return np.array([caption.count(letter) for letter in "abc"], np.float32)
+
+
+def pairs(**columns):
+    features = Features(
+        {
+            "image_features": List(Value("float32")),
+            "texts": List(Value("string")),
+            "label": ClassLabel(names=["x", "y", "z"]),
+        }
+    )
+    columns = {
+        "image_features": np.eye(3, dtype=np.float32).tolist(),
+        "texts": [["a", "aab"], ["b"], ["cc", "c", "ccb"]],
+        "label": [0, 1, 2],
+        **columns,
+    }
+    return Dataset.from_dict(columns, features=features)
+
+
+def test_the_evaluator_measures_a_retriever_on_a_split():
+    result = RetrievalEvaluator(pairs())(WordRetriever())
+    assert result.metrics["map"] == 1
+    assert result.queries == {"image_to_text": 3, "text_to_image": 3}
+
+
+def test_the_evaluator_takes_captions_one_by_one_where_the_protocol_does():
+    result = RetrievalEvaluator(pairs(), get_protocol("instance", at=(1, 2)))(WordRetriever())
+    assert result.queries == {"image_to_text": 3, "text_to_image": 6}
+    assert result.metrics["text_to_image/recall@1"] == 1
+
+
+def test_the_evaluator_searches_the_training_split_where_the_protocol_does():
+    train = pairs(label=[1, 0, 2])
+    result = RetrievalEvaluator(pairs(), get_protocol("djsrh", cut_off=1), gallery_dataset=train)(WordRetriever())
+    assert result.metrics["map"] == pytest.approx(1 / 3)  # labels of the training split count
+    assert result.gallery == {"image_to_text": 3, "text_to_image": 3}
+
+
+def test_the_evaluator_takes_text_features():
+    dataset = pairs().remove_columns("texts").add_column("text_features", np.eye(3, dtype=np.float32).tolist())
+    assert RetrievalEvaluator(dataset)(WordRetriever()).metrics["map"] == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "message"),
+    [
+        (pairs(), {"protocol": "djsrh"}, "searches the training split: pass it as gallery_dataset"),
+        (pairs(), {"gallery_dataset": pairs()}, "has no use for a gallery_dataset"),
+        (pairs().select([]), {}, "no rows"),
+        (pairs().remove_columns("texts"), {}, "no column 'texts' or 'text_features'"),
+        (pairs(), {"image_column": "image"}, "no column image"),
+        (pairs().add_column("text_features", [[1.0]] * 3), {}, "both 'texts' and 'text_features'"),
+        (pairs().remove_columns("label"), {}, "has no classes"),
+        (pairs(label=[0, None, 1]), {}, "Item 1 of the data set has no class"),
+        (
+            pairs(),
+            {
+                "protocol": "dcmh",
+                "gallery_dataset": pairs().cast_column("label", ClassLabel(names=["y", "x", "z"])),
+            },
+            "same classes",
+        ),
+    ],
+)
+def test_the_evaluator_names_what_a_data_set_lacks(dataset, options, message):
+    with pytest.raises(InputError, match=message):
+        RetrievalEvaluator(dataset, **options)
+
+
+def test_the_evaluator_names_an_item_without_text():
+    with pytest.raises(InputError, match="Item 1 of the data set has no text"):
+        RetrievalEvaluator(pairs(texts=[["a"], [], ["b"]]))(WordRetriever())
+
+
+@pytest.mark.slow
+def test_twenty_thousand_by_twenty_thousand_stays_inside_two_gigabytes():
+    script = """
+        import resource
+        import numpy as np
+        from cmr_hub.evaluation import evaluate_embeddings
+
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+        random = np.random.default_rng(0)
+        images, texts = (random.standard_normal((20_000, 64), dtype=np.float32) for _ in range(2))
+        labels = random.integers(0, 10, 20_000)
+        before = peak()
+        result = evaluate_embeddings(images, texts, labels)
+        print(peak() - before, result.metrics["map"])
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
+    gigabytes, value = map(float, done.stdout.split())
+    assert gigabytes < 2
+    assert value == pytest.approx(0.1, abs=0.005)  # chance

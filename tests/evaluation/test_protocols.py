@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.evaluation import evaluate_embeddings, get_protocol, list_protocols
+
+
+def fan(items):
+    """Unit rows in the plane, each further from the first: a gallery that a query at angle 0 ranks in its order."""
+    angles = 0.1 * np.arange(items)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def image_to_text(protocol, queries, labels, gallery_labels=None, **changes):
+    """mAP of queries that all stand at angle 0, against a fan."""
+    images = np.repeat(fan(1), queries, axis=0)
+    gallery = {}
+    if gallery_labels is not None:
+        size = len(gallery_labels)
+        gallery = {"gallery_image_embeds": fan(size), "gallery_text_embeds": fan(size)}
+        gallery["gallery_labels"] = np.array(gallery_labels)
+    result = evaluate_embeddings(
+        images, fan(queries), np.array(labels), protocol=get_protocol(protocol, **changes), **gallery
+    )
+    return result.metrics["image_to_text/map"]
+
+
+def test_dscmr_by_hand():
+    # classes at the ranks: 0 1 0 2. Class 0 (twice): (1/1 + 2/3) / 2; class 1: 1/2; class 2: 1/4.
+    assert image_to_text("dscmr", 4, [0, 1, 0, 2]) == pytest.approx((5 / 6 + 1 / 2 + 5 / 6 + 1 / 4) / 4)
+
+
+def test_own_pair_left_out_by_hand():
+    # Item 0 sees 1 0 2: 1/2. Item 2 sees 0 1 2: 1. Items 1 and 3 have nobody of their class left.
+    value = image_to_text("dscmr", 4, [0, 1, 0, 2], keep_own_pair=False)
+    assert value == pytest.approx((1 / 2 + 0 + 1 + 0) / 4)
+
+
+def test_dcmh_by_hand():
+    # class 0 at ranks 2, 3 and 5 of the training split
+    assert image_to_text("dcmh", 1, [0], [1, 0, 0, 1, 0]) == pytest.approx((1 / 2 + 2 / 3 + 3 / 5) / 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (1 / 2 + 2 / 3) / 2),
+        ({"ap_divisor": "relevant"}, (1 / 2 + 2 / 3) / 3),
+        ({"ap_divisor": "min", "cut_off": 2}, (1 / 2) / 2),
+    ],
+)
+def test_djsrh_cut_and_divisor_by_hand(changes, expected):
+    value = image_to_text("djsrh", 1, [0], [1, 0, 0, 1, 0], **{"cut_off": 3, **changes})
+    assert value == pytest.approx(expected)
+
+
+def test_hashnet_drops_what_djsrh_counts_as_zero():
+    # cut at 2: class 0 has 1/2, class 1 has 1, class 2 stands behind the cut
+    queries = {"queries": 3, "labels": [0, 1, 2], "gallery_labels": [1, 0, 2]}
+    assert image_to_text("djsrh", **queries, cut_off=2) == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert image_to_text("hashnet", **queries, cut_off=2) == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_dcmh_tie_aware_by_hand():
+    # All codes are equal: the one relevant item of two is first or second.
+    codes = np.zeros((2, 1), np.uint8)
+    arguments = {
+        "labels": np.array([0, 0]),
+        "gallery_image_embeds": codes,
+        "gallery_text_embeds": codes,
+        "gallery_labels": np.array([1, 0]),
+    }
+    by_order = evaluate_embeddings(codes, codes, protocol="dcmh", **arguments)
+    expected = evaluate_embeddings(codes, codes, protocol="dcmh-tie-aware", **arguments)
+    assert (by_order.metrics["map"], expected.metrics["map"]) == (0.5, 0.75)
+
+
+def test_fico_itr_by_hand():
+    # Two images, captions 0 1 of the first and 2 of the second in a fan: both images see classes 0 0 1.
+    result = evaluate_embeddings(
+        np.repeat(fan(1), 2, axis=0),
+        fan(3),
+        np.array([0, 1]),
+        protocol=get_protocol("fico-itr", cut_off=2),
+        caption_owner=np.array([0, 0, 1]),
+    )
+    assert result.metrics["image_to_text/map"] == pytest.approx((1 + 0) / 2)
+    assert result.queries == {"image_to_text": 2, "text_to_image": 3}
+    # Captions see the images tied, in order: class 0 first. 1, 1, and 1/2.
+    assert result.metrics["text_to_image/map"] == pytest.approx((1 + 1 + 1 / 2) / 3)
+
+
+def test_instance_by_hand():
+    # Image 1 has captions 0 and 4, image 0 the others; both images see captions 0 1 2 3 4 in this order.
+    result = evaluate_embeddings(
+        np.repeat(fan(1), 2, axis=0),
+        fan(5),
+        protocol=get_protocol("instance", at=(1, 2)),
+        caption_owner=np.array([1, 0, 0, 0, 1]),
+    )
+    assert result.metrics["image_to_text/recall@1"] == 0.5  # first ranks 2 and 1
+    assert result.metrics["image_to_text/mean_rank"] == 1.5
+    assert result.metrics["image_to_text/median_rank"] == 1
+    assert result.metrics["text_to_image/recall@1"] == pytest.approx(3 / 5)  # tied, image 0 first
+    assert result.metrics["text_to_image/mean_rank"] == pytest.approx((2 + 1 + 1 + 1 + 2) / 5)
+    assert result.metrics["recall@1"] == pytest.approx((0.5 + 0.6) / 2)
+    assert result.primary_metric == "recall@1"
+
+
+def test_every_named_protocol_gives_another_number():
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((40, 16))
+
+    def split(items, noise):
+        """16-bit codes of images and of two captions each, and the images' classes."""
+        labels = random.integers(0, 40, items)
+        scenes = centres[labels] + noise * random.standard_normal((items, 16))
+        views = [scenes, np.repeat(scenes, 2, axis=0)]
+        return *[np.packbits(view + noise * random.standard_normal(view.shape) > 0, axis=1) for view in views], labels
+
+    gallery_images, gallery_captions, gallery_labels = split(1100, noise=0.5)
+    train = {
+        "gallery_image_embeds": gallery_images,
+        "gallery_text_embeds": gallery_captions[::2],
+        "gallery_labels": gallery_labels,
+    }
+    # Test data as two epochs embed them: the first is better on them, the second, say, on validation data.
+    epochs = [split(60, noise=0.5), split(60, noise=0.9)]
+    numbers = {}
+    for name in list_protocols():
+        protocol = get_protocol(name)
+        each = protocol.captions == "each"
+        values = []
+        for images, captions, labels in epochs:
+            result = evaluate_embeddings(
+                images,
+                captions if each else captions[::2],
+                labels,
+                protocol=protocol,
+                caption_owner=np.arange(120) // 2 if each else None,
+                **(train if protocol.gallery == "train" else {}),
+            )
+            values.append(result.metrics[result.primary_metric])
+        numbers[name] = max(values) if protocol.selection_split == "test" else values[1]
+    assert len({round(value, 9) for value in numbers.values()}) == len(list_protocols()), numbers
+    assert min(numbers.values()) > 0
+
+
+@pytest.mark.parametrize("name", list_protocols())
+def test_a_protocol_says_all_of_itself_in_one_line(name):
+    protocol = get_protocol(name)
+    line = protocol.describe()
+    assert line.startswith(f"{name}: ")
+    assert "\n" not in line
+    assert f"epoch chosen on the {protocol.selection_split} split" in line
+
+
+def test_no_two_protocols_describe_themselves_alike():
+    lines = {get_protocol(name).describe().split(": ", 1)[1] for name in list_protocols()}
+    assert len(lines) == len(list_protocols())
+
+
+def test_a_change_is_in_the_name_and_in_the_line():
+    changed = get_protocol("djsrh", cut_off=100, ties="expected")
+    assert changed.name == "djsrh(cut_off=100, ties='expected')"
+    assert "mAP@100" in changed.describe()
+    assert "in expectation" in changed.describe()
+    assert get_protocol("djsrh", cut_off=50) is get_protocol("djsrh")
+    assert get_protocol(changed) is changed
+
+
+def test_an_unknown_protocol_gets_near_names():
+    with pytest.raises(UnknownNameError, match=r"no protocol named 'dcmhh'.*Did you mean 'dcmh'"):
+        get_protocol("dcmhh")
+
+
+def test_patterns_list_protocols():
+    assert list_protocols("*-test-*") == ["dscmr-test-selected"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("dscmr", {"cutoff": 5}, "no field 'cutoff'"),
+        ("dscmr", {"cut_off": 0}, "from 1"),
+        ("dscmr", {"ties": "random"}, "ties='random' is not one of 'order', 'expected'"),
+        ("dscmr", {"ap_divisor": "k"}, "ap_divisor='k' is not one of"),
+        ("djsrh", {"ties": "expected", "zero_hit": "drop"}, "depends on the order of ties"),
+        ("djsrh", {"keep_own_pair": False}, "not in the training split"),
+        ("instance", {"gallery": "train"}, "own pair in the gallery"),
+        ("instance", {"ties": "expected"}, "defined for relevance='class'"),
+        ("instance", {"at": ()}, "such as at="),
+    ],
+)
+def test_contradictions_are_refused(name, changes, message):
+    with pytest.raises(InputError, match=message):
+        get_protocol(name, **changes)
