@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,13 @@ class FeatureStore:
                 self._write([digests[i] for i in shard], features)
         return torch.stack([self._rows[digest] for digest in digests]).float()
 
+    def export(self, images: Sequence[Any], path: Path) -> Path:
+        """Write the features of these pictures, and of no others, as one file in the store's format."""
+        self.encode(images, show_progress=True)
+        digests = list(dict.fromkeys(content_digest(image) for image in images))
+        _save(path, digests, torch.stack([self._rows[digest] for digest in digests]))
+        return path
+
     def _encode_new(self, images: Sequence[Any], bar: tqdm) -> torch.Tensor:
         batches = []
         for start in range(0, len(images), 64):
@@ -104,13 +111,16 @@ class FeatureStore:
         shard = load_file(path)
         self._rows.update(zip(_as_digests(shard["digests"]), shard["features"], strict=True))
 
-    def _write(self, digests: Iterable[bytes], features: torch.Tensor) -> None:
-        digests, features = list(digests), features.half()
-        rows = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).reshape(-1, DIGEST_BYTES)
+    def _write(self, digests: Sequence[bytes], features: torch.Tensor) -> None:
         name = hashlib.sha256(b"".join(digests)).hexdigest()[:16]
-        with atomic_file(self.folder / f"{name}.safetensors") as scratch:
-            save_file({"digests": rows, "features": features}, scratch)
-        self._rows.update(zip(digests, features, strict=True))
+        _save(self.folder / f"{name}.safetensors", digests, features.half())
+        self._rows.update(zip(digests, features.half(), strict=True))
+
+
+def _save(path: Path, digests: Sequence[bytes], features: torch.Tensor) -> None:
+    rows = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).reshape(-1, DIGEST_BYTES)
+    with atomic_file(path) as scratch:
+        save_file({"digests": rows, "features": features}, scratch)
 
 
 def _as_digests(rows: torch.Tensor) -> list[bytes]:

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+from datasets import DatasetDict
+from toys import feature_dataset
+
+import cmr_hub
+from cmr_hub.errors import InputError
+from training import train as train_module
+from training.evaluate import evaluate
+from training.recipe import load_recipe
+from training.train import TRAINER_FOLDER, TrainingRun, train
+from training.trainer import CMRTrainer
+
+
+@pytest.fixture
+def dataset():
+    return DatasetDict(
+        train=feature_dataset(200), validation=feature_dataset(40, 1, "val"), test=feature_dataset(60, 2, "test")
+    )
+
+
+def quick(method="dscmr", **training):
+    recipe = load_recipe(method).changed(encoders={"image": "precomputed", "text": "precomputed"})
+    if method == "cca":
+        return recipe.changed(config={"embed_dim": 4})
+    return recipe.changed(
+        config={"hidden_dim": 32, "embed_dim": 16},
+        training={"num_train_epochs": 4, "learning_rate": 3e-3, "per_device_train_batch_size": 50, **training},
+    )
+
+
+@pytest.mark.parametrize("method", ["dscmr", "cca"])
+def test_from_recipe_to_measured_checkpoint(dataset, tmp_path, method):
+    run = train(quick(method), dataset, "toy", tmp_path, command="python -m training train …")
+    retriever = cmr_hub.from_pretrained(tmp_path)
+    assert retriever.model.config.model_type == method
+    metrics = evaluate(retriever, dataset["test"], "dscmr").metrics
+    assert run.results[0]["metrics"] == {name: round(value, 4) for name, value in metrics.items()}
+    assert TrainingRun.load(tmp_path) == run
+    assert not (tmp_path / TRAINER_FOLDER).exists()
+    assert metrics["map"] > (0.9 if method == "dscmr" else 0.45)  # three clear classes; chance is about 0.36
+
+
+def test_the_epoch_kept_is_the_best_on_validation_data(dataset, tmp_path, monkeypatch):
+    scores = iter([0.3, 0.9, 0.5, 0.4])
+    weights = []
+
+    def scored(self, prediction):
+        weights.append(self.model.shared.weight.detach().clone())
+        return {"map": next(scores)}
+
+    monkeypatch.setattr(CMRTrainer, "_retrieval_metrics", scored)
+    run = train(quick(), dataset, "toy", tmp_path)
+    assert (run.best_epoch, run.epochs) == (2, 4)
+    assert torch.equal(cmr_hub.from_pretrained(tmp_path).model.shared.weight, weights[1])
+
+
+def test_early_stopping(dataset, tmp_path, monkeypatch):
+    scores = iter([0.9, 0.5, 0.4, 0.3])
+    monkeypatch.setattr(CMRTrainer, "_retrieval_metrics", lambda self, prediction: {"map": next(scores)})
+    run = train(quick().changed(early_stopping_patience=2), dataset, "toy", tmp_path)
+    assert (run.best_epoch, run.epochs) == (1, 3)
+
+
+def test_an_interrupted_run_goes_on(dataset, tmp_path, monkeypatch):
+    whole = train(quick(), dataset, "toy", tmp_path / "whole")
+    real, calls = CMRTrainer._retrieval_metrics, []
+
+    def interrupted(self, prediction):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, prediction)
+
+    monkeypatch.setattr(CMRTrainer, "_retrieval_metrics", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(quick(), dataset, "toy", tmp_path / "resumed")
+    monkeypatch.setattr(CMRTrainer, "_retrieval_metrics", real)
+    with pytest.raises(InputError, match="add --resume to go on"):
+        train(quick(), dataset, "toy", tmp_path / "resumed")
+    resumed = train(quick(), dataset, "toy", tmp_path / "resumed", resume=True)
+    assert resumed.results == whole.results
+    rows = np.ones((1, 6), dtype=np.float32)
+    first, second = (cmr_hub.from_pretrained(tmp_path / name).encode_images(rows) for name in ("whole", "resumed"))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_half_precision_is_measured_as_stored(dataset, tmp_path):
+    run = train(quick(), dataset, "toy", tmp_path, half=True)
+    assert run.results[0]["metrics"]["map"] == round(
+        evaluate(cmr_hub.from_pretrained(tmp_path), dataset["test"], "dscmr").metrics["map"], 4
+    )
+    from safetensors.torch import load_file
+
+    assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} == {torch.float16}
+
+
+def test_test_selection_is_another_protocol(dataset, tmp_path, monkeypatch):
+    seen = []
+    real = train_module.make_pairs
+    monkeypatch.setattr(train_module, "make_pairs", lambda split, processor: seen.append(split["id"][0]) or real(split, processor))
+    train(quick(num_train_epochs=1), dataset, "toy", tmp_path, protocol="dscmr-test-selected")
+    assert seen[1].startswith("test-")
+
+
+def test_a_method_that_needs_classes_says_so(dataset, tmp_path):
+    with pytest.raises(InputError, match="label"):
+        train(quick(), DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()}), "toy", tmp_path)

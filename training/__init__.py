@@ -1,0 +1,1 @@
+"""Training, measuring, publishing and preparing: `python -m training --help`."""

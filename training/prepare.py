@@ -1,0 +1,94 @@
+"""Everything that a gallery in the Space needs: data, features, checkpoints, measured results, embeddings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from datasets import DatasetDict, concatenate_datasets
+
+from cmr_hub import Gallery, Retriever, list_methods
+from cmr_hub.columns import COLUMNS
+from cmr_hub.data import info, load_dataset
+from cmr_hub.hub import list_checkpoints
+from cmr_hub.prepared import prepared_folder, prepared_galleries
+
+from .pairs import make_pairs, make_processor
+from .recipe import Recipe, load_recipe
+from .train import RUN_NAME, train
+
+logger = logging.getLogger(__name__)
+
+Report = Callable[[str, float, str], None]
+# Shares of the whole at which a stage ends; training and embedding share what is left, method by method.
+DOWNLOADED, EXTRACTED = 0.4, 0.7
+
+
+def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) -> None:
+    """Make the galleries of a data set, one for each method whose recipe says so.
+
+    What is complete is kept and not made again, so that an interrupted or cancelled preparation goes on where it
+    stopped: files already downloaded, pictures already encoded, epochs already trained, galleries already built.
+
+    Args:
+        dataset_name: one of `cmr_hub.data.list_datasets()`.
+        data_dir: where its files are; downloaded from the official source otherwise.
+        report: called with stage, share of the whole in [0, 1], and a line of text.
+
+    Raises:
+        UnknownNameError, DatasetError, DownloadError, InputError: the data are not to be had or not usable.
+    """
+    title = info(dataset_name).title
+    report("download", 0.0, f"Looking for {title}")
+    dataset = load_dataset(
+        dataset_name,
+        data_dir,
+        progress=lambda fraction, message: report("download", DOWNLOADED * fraction, message),
+    )
+    recipes = [recipe for method in list_methods() if (recipe := load_recipe(method, dataset_name)).prepare]
+    recipes = [for_data(recipe, dataset) for recipe in recipes]
+    report("features", DOWNLOADED, f"Encoding {sum(map(len, dataset.values()))} pairs")
+    _extract_features(recipes[0], dataset, report)
+    step = (1 - EXTRACTED) / len(recipes)
+    for number, recipe in enumerate(recipes):
+        start = EXTRACTED + number * step
+        if recipe.method not in prepared_galleries(dataset_name):
+            report("train", start, f"Training {recipe.title}")
+            retriever = _checkpoint(recipe, dataset, dataset_name)
+            report("gallery", start + 0.9 * step, f"Building the gallery of {recipe.title}")
+            everything = concatenate_datasets(list(dataset.values()))
+            gallery = Gallery.from_dataset(everything, retriever, name=title)
+            gallery.save_pretrained(prepared_folder(dataset_name, recipe.method) / "gallery")
+    report("done", 1.0, f"{title} is ready")
+
+
+def for_data(recipe: Recipe, dataset: DatasetDict) -> Recipe:
+    """The recipe with encoders for what the data set holds: pictures and texts where it has them, so that a query can
+    be typed or dropped; released features otherwise."""
+    columns = dataset["train"].column_names
+    if not all(raw in columns for raw, _ in COLUMNS.values()):
+        return recipe
+    general = load_recipe(recipe.method)
+    return recipe.changed(encoders=general.encoders, config=general.config)
+
+
+def _extract_features(recipe: Recipe, dataset: DatasetDict, report: Report) -> None:
+    """Fill the feature store split by split, so that the progress moves."""
+    processor = make_processor(recipe.encoders, dataset["train"])
+    for number, split in enumerate(dataset, start=1):
+        make_pairs(dataset[split], processor)
+        share = DOWNLOADED + (EXTRACTED - DOWNLOADED) * number / len(dataset)
+        report("features", share, f"Encoded the {split} split")
+
+
+def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> Retriever:
+    """The published checkpoint where one eats what this data set holds; else one trained before, or now."""
+    takes_raw = make_processor(recipe.encoders, dataset["train"]).image_encoder.takes_raw
+    for known in list_checkpoints(f"{recipe.method}-*"):
+        if known.dataset == dataset_name and known.takes_raw_images == takes_raw:
+            return Retriever.from_pretrained(known.repo_id)
+    folder = prepared_folder(dataset_name, recipe.method)
+    if not (folder / RUN_NAME).exists():
+        train(recipe, dataset, dataset_name, folder, resume=True, command=f"python -m training prepare {dataset_name}")
+    return Retriever.from_pretrained(folder)

@@ -1,0 +1,93 @@
+"""From a trained checkpoint to a finished Hub repo: the card, its results, and the upload."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from cmr_hub import data
+from cmr_hub.card import CardContent, DatasetFacts, ResultRow, write_card
+from cmr_hub.files import atomic_folder
+from cmr_hub.hub import push_folder, read_json
+
+from .recipe import Recipe, load_recipe
+from .train import TrainingRun
+
+LICENSE = "apache-2.0"
+
+
+def publish(checkpoint: Path, repo_id: str, *, output_dir: Path | None = None, private: bool = False) -> str:
+    """Write the card of a checkpoint that `train` made, and publish it.
+
+    Args:
+        checkpoint: the folder.
+        repo_id: "owner/name".
+        output_dir: where the finished repo is written instead of the Hub.
+        private: whether a repo created on the Hub is private.
+
+    Returns:
+        The folder written, or the repo's address.
+
+    Raises:
+        CheckpointError: the folder was not made by `train`, or cannot be published.
+    """
+    run = TrainingRun.load(checkpoint)
+    folder = checkpoint if output_dir is None else _copy(checkpoint, output_dir)
+    write_card(folder, card_content(run, repo_id, read_json(folder / "processor_config.json")))
+    return str(folder) if output_dir is not None else push_folder(folder, repo_id, private=private)
+
+
+def card_content(run: TrainingRun, repo_id: str, processor: dict) -> CardContent:
+    """What the card says, from the run's record, the recipe and the data set's own description."""
+    recipe, facts = load_recipe(run.method, run.dataset), data.info(run.dataset)
+    settings = {**run.recipe["config"], **run.recipe["training"], "seed": run.seed}
+    if run.epochs is not None:
+        settings |= {"epochs trained": run.epochs, "epoch kept": run.best_epoch}
+    return CardContent(
+        repo_id=repo_id,
+        method_title=recipe.title,
+        method_summary=recipe.summary,
+        paper=recipe.paper,
+        dataset=DatasetFacts(facts.name, facts.title, facts.license, facts.homepage, facts.citation),
+        results=tuple(_row(entry, recipe) for entry in run.results),
+        training_command=run.command,
+        hyperparameters=settings,
+        versions=run.versions,
+        limits=_limits(run, facts, processor),
+        license=LICENSE,
+        image_features=processor["image_encoder"].get("description", ""),
+        text_features=processor["text_encoder"].get("description", ""),
+    )
+
+
+def _row(entry: dict, recipe: Recipe) -> ResultRow:
+    published = recipe.published if recipe.published.get("protocol", "dscmr") == entry["protocol"] else {}
+    return ResultRow(
+        protocol=entry["protocol"],
+        description=entry["description"],
+        split=entry["split"],
+        metrics=entry["metrics"],
+        seeds=tuple(entry["seeds"]),
+        published=published.get("metrics", {}),
+        published_in=published.get("source", ""),
+    )
+
+
+def _limits(run: TrainingRun, facts: data.DatasetInfo, processor: dict) -> str:
+    lines = [
+        f"Trained on the training split of {facts.title} alone ({', '.join(facts.classes) or 'no classes'}): what lies "
+        "outside these classes has no place of its own in the common space.",
+        "A score is a cosine within this space, not a probability, and does not compare across checkpoints.",
+    ]
+    if processor["text_encoder"]["name"] == "glove":
+        lines.append(
+            "A text is the mean of its English words' vectors: word order and negation are lost, and words outside the "
+            "vocabulary count nothing. The vectors carry the biases of the web text that they come from."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _copy(checkpoint: Path, output_dir: Path) -> Path:
+    with atomic_folder(output_dir) as scratch:
+        shutil.copytree(checkpoint, scratch, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", "trainer"))
+    return output_dir

@@ -1,0 +1,96 @@
+"""Recipes: a method's paper, encoders, hyper-parameters and optimiser, as YAML, with what single data sets change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cmr_hub.card import Paper
+from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.registry import METHODS
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is trained.
+
+    Attributes:
+        method: its name in the registry.
+        title, summary, paper: what the card says of it.
+        encoders: "image" and "text" -> an encoder's name, or a mapping of `name` and its options.
+        config: fields of the method's configuration.
+        training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
+        early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
+        prepare: whether `python -m training prepare` trains it for a gallery.
+        published: figures that a publication gives on this data set: `source`, `metrics` and, where it is not
+            "dscmr", `protocol`.
+    """
+
+    method: str
+    title: str
+    summary: str
+    paper: Paper
+    encoders: Mapping[str, str | Mapping[str, Any]]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    early_stopping_patience: int | None = None
+    prepare: bool = False
+    published: Mapping[str, Any] = field(default_factory=dict)
+
+    def changed(
+        self,
+        *,
+        encoders: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        training: Mapping[str, Any] | None = None,
+        **others: Any,
+    ) -> Recipe:
+        """The recipe with single settings replaced.
+
+        Raises:
+            UnknownNameError: a setting that the method's configuration or TrainingArguments does not have.
+        """
+        from transformers import TrainingArguments
+
+        check_names("config field", config or {}, METHODS[self.method].config_class.own_fields())
+        check_names("training argument", training or {}, [argument.name for argument in fields(TrainingArguments)])
+        return replace(
+            self,
+            encoders={**self.encoders, **(encoders or {})},
+            config={**self.config, **(config or {})},
+            training={**self.training, **(training or {})},
+            **others,
+        )
+
+
+def check_names(kind: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise UnknownNameError for the first name that is not known."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise UnknownNameError(kind, name, known)
+
+
+def load_recipe(method: str, dataset: str | None = None) -> Recipe:
+    """A method's recipe, as it stands for a data set.
+
+    Raises:
+        UnknownNameError: there is no such method, or the recipe names a setting that does not exist.
+        InputError: the method has no recipe yet.
+    """
+    model_class = METHODS[method]
+    path = RECIPES / f"{method}.yaml"
+    if not path.exists():
+        raise InputError(f"{model_class.__name__} has no recipe: write {path}.")
+    content = yaml.safe_load(path.read_text())
+    special = content.pop("datasets", {}).get(dataset, {})
+    paper = Paper(**content.pop("paper"))
+    config, training = content.pop("config", {}), content.pop("training", {})
+    recipe = Recipe(method=method, paper=paper, **content).changed(config=config, training=training)
+    return recipe.changed(**special)

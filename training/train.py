@@ -1,0 +1,212 @@
+"""Train a method on a data set: from the recipe to a checkpoint folder with its measured results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import DatasetDict
+from transformers import TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from cmr_hub import ClosedFormCMRModel, CMRModel, CMRProcessor, Retriever
+from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.files import atomic_file
+from cmr_hub.hub import read_json
+from cmr_hub.labels import class_names
+from cmr_hub.registry import METHODS
+
+from .evaluate import evaluate
+from .pairs import Pairs, make_pairs, make_processor, with_validation
+from .recipe import Recipe
+from .trainer import CMRTrainer
+
+logger = logging.getLogger(__name__)
+
+RUN_NAME = "training_run.json"
+TRAINER_FOLDER = "trainer"  # resumable states; removed when a run is complete, never published
+
+
+@dataclass
+class TrainingRun:
+    """What a checkpoint folder remembers of how it was made; the card is written from it.
+
+    Attributes:
+        method, dataset, seed: what was trained on what, from which seed.
+        command: the command line.
+        recipe: the settings as they were used.
+        epochs: epochs trained; None for closed-form methods.
+        best_epoch: the epoch that was kept.
+        seconds: wall time of the training alone.
+        versions: package -> version.
+        results: one entry a protocol and split, as `training.evaluate` gives them.
+    """
+
+    method: str
+    dataset: str
+    seed: int
+    command: str
+    recipe: dict[str, Any]
+    versions: dict[str, str]
+    epochs: int | None = None
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def with_results(self, entries: list[dict[str, Any]]) -> TrainingRun:
+        """The same run with further results; one of the same protocol and split gives way."""
+        new = {(entry["protocol"], entry["split"]) for entry in entries}
+        kept = [entry for entry in self.results if (entry["protocol"], entry["split"]) not in new]
+        return dataclasses.replace(self, results=kept + entries)
+
+    def save(self, folder: Path) -> None:
+        """Write into a checkpoint folder."""
+        with atomic_file(folder / RUN_NAME) as scratch:
+            scratch.write_text(json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingRun:
+        """Read from a checkpoint folder.
+
+        Raises:
+            CheckpointError: the folder was not made by `python -m training train`.
+        """
+        try:
+            return cls(**read_json(folder / RUN_NAME))
+        except TypeError as error:
+            raise CheckpointError(f"{folder / RUN_NAME} is of another version of cmr_hub ({error}).") from error
+
+
+def train(
+    recipe: Recipe,
+    dataset: DatasetDict,
+    dataset_name: str,
+    output_dir: Path,
+    *,
+    seed: int = 0,
+    protocol: str | Protocol = "dscmr",
+    half: bool = False,
+    resume: bool = False,
+    command: str = "",
+) -> TrainingRun:
+    """Train one checkpoint and measure it on the test split.
+
+    Args:
+        recipe: method, encoders, hyper-parameters.
+        dataset: splits "train" and "test", and "validation" where the source defines one.
+        dataset_name: as `cmr_hub.data` knows it.
+        output_dir: receives model, processor and `training_run.json`.
+        seed: of everything that chance decides.
+        protocol: defines the validation metric that chooses the epoch, and the result on the test split.
+        half: store the weights in half precision; the result is measured as stored.
+        resume: go on from the last saved epoch of an interrupted run in `output_dir`.
+        command: for the record.
+
+    Raises:
+        InputError: the method needs what the data set lacks, or `output_dir` holds an interrupted run and `resume` is
+            not set.
+    """
+    output_dir, protocol = Path(output_dir), get_protocol(protocol)
+    # A closed form has no epoch to choose, and so no need to hold anything out.
+    is_closed_form = issubclass(METHODS[recipe.method], ClosedFormCMRModel)
+    splits = dataset if is_closed_form else with_validation(dataset)
+    processor = make_processor(recipe.encoders, splits["train"])
+    pairs = make_pairs(splits["train"], processor)
+    set_seed(seed)
+    model = _make_model(recipe, processor, splits)
+    logger.info("%s on %s: %d training pairs, seed %d", recipe.title, dataset_name, len(pairs), seed)
+    run = TrainingRun(recipe.method, dataset_name, seed, command, _settings(recipe), _versions())
+    started = time.perf_counter()
+    if is_closed_form:
+        model.fit(**pairs.tensors)
+    else:
+        selection = make_pairs(splits[protocol.selection_split], processor)
+        trainer = _fit_by_gradient(
+            model, recipe, pairs, selection, protocol, output_dir / TRAINER_FOLDER, seed, resume
+        )
+        run.epochs = round(trainer.state.epoch)
+        run.best_epoch = round(trainer.state.best_global_step / trainer.state.global_step * trainer.state.epoch)
+    run.seconds = round(time.perf_counter() - started, 1)
+    Retriever(model.half() if half else model, processor).save_pretrained(output_dir)
+    shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
+    result = evaluate(Retriever.from_pretrained(output_dir), dataset["test"], protocol, dataset["train"])
+    logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
+    run.results.append(result_entry(result, "test", seed if run.epochs else None))
+    run.save(output_dir)
+    return run
+
+
+def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
+    """What a training run keeps of an evaluation."""
+    return {
+        "protocol": result.protocol.name,
+        "description": result.protocol.describe(),
+        "split": split,
+        "metrics": {name: round(value, 4) for name, value in result.metrics.items()},
+        "seeds": [] if seed is None else [seed],
+    }
+
+
+def _make_model(recipe: Recipe, processor: CMRProcessor, splits: DatasetDict) -> CMRModel:
+    settings = {**recipe.config, "image_dim": processor.image_encoder.dim, "text_dim": processor.text_encoder.dim}
+    if {"label", "labels"} & set(splits["train"].column_names):
+        names = class_names(splits["train"])
+        settings |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    model_class = METHODS[recipe.method]
+    return model_class(model_class.config_class(**settings))
+
+
+def _fit_by_gradient(
+    model: CMRModel,
+    recipe: Recipe,
+    pairs: Pairs,
+    validation: Pairs,
+    protocol: Protocol,
+    folder: Path,
+    seed: int,
+    resume: bool,
+) -> CMRTrainer:
+    last = get_last_checkpoint(folder) if folder.exists() else None
+    if last and not resume:
+        raise InputError(f"{folder.parent} holds an interrupted run: add --resume to go on, or remove {folder}.")
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        seed=seed,
+        eval_strategy="epoch",
+        logging_strategy="epoch",
+        save_strategy="best",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{protocol.primary_metric}",
+        greater_is_better=True,
+        per_device_eval_batch_size=1024,
+        label_names=["labels"],
+        remove_unused_columns=False,
+        report_to="none",
+        use_cpu=not torch.cuda.is_available(),
+        **recipe.training,
+    )
+    trainer = CMRTrainer(
+        model, arguments, pairs, validation, protocol, early_stopping_patience=recipe.early_stopping_patience
+    )
+    trainer.train(resume_from_checkpoint=last)
+    return trainer
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    names = ("encoders", "config", "training", "early_stopping_patience", "published")
+    return {name: getattr(recipe, name) for name in names}
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "transformers", "datasets", "numpy")}

@@ -1,0 +1,121 @@
+"""The Trainer of every method that learns by gradient, on transformers' own."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from cmr_hub import CMRModel
+from cmr_hub.errors import InputError
+from cmr_hub.evaluation import Protocol, evaluate_embeddings
+
+from .pairs import Pairs, batch_as_is
+
+logger = logging.getLogger(__name__)
+
+COLLAPSED = 0.99  # mean cosine between all items of one side
+
+
+class CMRTrainer(Trainer):
+    """`transformers.Trainer` for a [`CMRModel`] on feature [`Pairs`].
+
+    It measures both directions on the evaluation pairs, logs the terms of the objective, and adds the callbacks that
+    the method brings; it knows no method by name.
+
+    Args:
+        model: the method.
+        args: optimiser, schedule, logging and saving, as everywhere in transformers.
+        train_dataset: pairs to learn from.
+        eval_dataset: pairs to measure on, under `protocol`.
+        protocol: how the mAPs (or recalls) of the log are defined.
+        early_stopping_patience: evaluations without a better primary metric before training stops.
+
+    Raises:
+        InputError: the protocol needs classes, and the evaluation pairs have none.
+    """
+
+    def __init__(
+        self,
+        model: CMRModel,
+        args: TrainingArguments,
+        train_dataset: Pairs,
+        eval_dataset: Pairs,
+        protocol: Protocol,
+        early_stopping_patience: int | None = None,
+        **kwargs: Any,
+    ):
+        if protocol.relevance == "class" and "labels" not in eval_dataset.tensors:
+            raise InputError(f"Protocol {protocol.name!r} measures by class, and this data set has no label column.")
+        self.protocol = protocol
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            data_collator=batch_as_is,
+            compute_metrics=self._retrieval_metrics,
+            **kwargs,
+        )
+        # Our losses are means over the batch; the Trainer must not rescale them by tokens.
+        self.model_accepts_loss_kwargs = False
+        self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
+        for callback in (PrinterCallback, ProgressCallback):
+            self.remove_callback(callback)
+        for callback in (EpochLog(), *model.training_callbacks()):
+            self.add_callback(callback)
+        if early_stopping_patience is not None:
+            self.add_callback(EarlyStoppingCallback(early_stopping_patience))
+
+    def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        if model.training:
+            for name, value in (outputs.loss_terms or {}).items():
+                self._terms[name].append(value.detach())
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "loss" in logs:
+            logs |= {name: torch.stack(values).mean().item() for name, values in self._terms.items()}
+            self._terms.clear()
+        super().log(logs, *args, **kwargs)
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        # What is left are the two embeddings, which is what the metrics are made of.
+        ignored = ["loss_terms", "image_logits", "text_logits", *(ignore_keys or [])]
+        return super().evaluate(eval_dataset, ignored, metric_key_prefix)
+
+    def _retrieval_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        image_embeds, text_embeds = (F.normalize(torch.from_numpy(x), dim=1).numpy() for x in prediction.predictions)
+        for side, embeds in (("image", image_embeds), ("text", text_embeds)):
+            likeness = mean_cosine(torch.from_numpy(embeds))
+            if likeness > COLLAPSED:
+                logger.warning(
+                    "The %s embeddings have collapsed: the mean cosine between all of them is %.3f. A lower learning "
+                    "rate, other loss weights or scaled features may help.",
+                    side,
+                    likeness,
+                )
+        labels = prediction.label_ids if self.protocol.relevance == "class" else None
+        return evaluate_embeddings(image_embeds, text_embeds, labels, protocol=self.protocol).metrics
+
+
+def mean_cosine(embeds: torch.Tensor) -> float:
+    """Mean cosine between all pairs of different rows of `(n, d)` unit vectors."""
+    n = len(embeds)
+    return ((embeds.sum(dim=0).square().sum() - n) / max(1, n * (n - 1))).item()
+
+
+class EpochLog(TrainerCallback):
+    """One line an epoch: the loss and both directions on the evaluation pairs."""
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        loss = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), float("nan"))
+        shown = {name.removeprefix("eval_"): value for name, value in metrics.items() if "_to_" in name}
+        listed = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+        logger.info("Epoch %d/%d  loss %.4f  %s", round(state.epoch), args.num_train_epochs, loss, listed)
