@@ -39,7 +39,7 @@ def test_from_recipe_to_measured_checkpoint(dataset, tmp_path, method):
     assert run.results[0]["metrics"] == {name: round(value, 4) for name, value in metrics.items()}
     assert TrainingRun.load(tmp_path) == run
     assert not (tmp_path / TRAINER_FOLDER).exists()
-    assert metrics["map"] > (0.9 if method == "dscmr" else 0.45)  # three clear classes; chance is about 0.36
+    assert metrics["map"] > (0.65 if method == "dscmr" else 0.45)  # chance is about 0.36
 
 
 def test_the_epoch_kept_is_the_best_on_validation_data(dataset, tmp_path, monkeypatch):
