@@ -111,10 +111,13 @@ def train(
         command: for the record.
 
     Raises:
-        InputError: the method needs what the data set lacks, or `output_dir` holds an interrupted run and `resume` is
+        InputError: the method needs what the data set lacks, a split is missing, or `output_dir` holds an interrupted run and `resume` is
             not set.
     """
     output_dir, protocol = Path(output_dir), get_protocol(protocol)
+    missing = [split for split in ("train", "test") if split not in dataset]
+    if missing:
+        raise InputError(f"{dataset_name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.")
     # A closed form has no epoch to choose, and so no need to hold anything out.
     is_closed_form = issubclass(METHODS[recipe.method], ClosedFormCMRModel)
     splits = dataset if is_closed_form else with_validation(dataset)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import DatasetDict
+from safetensors.torch import load_file
 from toys import feature_dataset
 
 import cmr_hub
@@ -91,8 +92,6 @@ def test_half_precision_is_measured_as_stored(dataset, tmp_path):
     assert run.results[0]["metrics"]["map"] == round(
         evaluate(cmr_hub.from_pretrained(tmp_path), dataset["test"], "dscmr").metrics["map"], 4
     )
-    from safetensors.torch import load_file
-
     assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} == {torch.float16}
 
 
@@ -107,3 +106,8 @@ def test_test_selection_is_another_protocol(dataset, tmp_path, monkeypatch):
 def test_a_method_that_needs_classes_says_so(dataset, tmp_path):
     with pytest.raises(InputError, match="label"):
         train(quick(), DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()}), "toy", tmp_path)
+
+
+def test_a_split_that_is_missing(dataset, tmp_path):
+    with pytest.raises(InputError, match="'toy' has no test split here, only train, validation"):
+        train(quick(), DatasetDict(train=dataset["train"], validation=dataset["validation"]), "toy", tmp_path)

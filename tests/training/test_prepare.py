@@ -1,0 +1,158 @@
+"""Preparing galleries from loopback servers that hold the official layouts."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+from toys import COLOURS
+
+from cmr_hub import Gallery
+from cmr_hub.prepared import prepared_galleries
+from training import prepare as prepare_module
+from training.prepare import prepare
+from training.recipe import Recipe, load_recipe
+
+
+@pytest.fixture
+def quick_recipes(monkeypatch):
+    """The recipes with a few epochs."""
+
+    def load(method: str, dataset: str | None = None) -> Recipe:
+        recipe = load_recipe(method, dataset)
+        return recipe.changed(training={"num_train_epochs": 2}) if recipe.training else recipe
+
+    monkeypatch.setattr(prepare_module, "load_recipe", load)
+
+
+@pytest.fixture
+def progress():
+    lines = []
+
+    def report(stage: str, fraction: float, message: str) -> None:
+        lines.append((stage, fraction, message))
+
+    report.lines = lines
+    return report
+
+
+def pascal_page(server, monkeypatch, folder):
+    """The real pictures of five classes, as the official page lists them."""
+    page = []
+    for directory in ("cat", "cow", "dog", "horse", "sheep"):
+        for picture in sorted((folder / "images" / directory).glob("*.jpg")):
+            name = f"{directory}/{picture.name}"
+            server.files[f"/{name}"] = picture.read_bytes()
+            sentences = (folder / "texts" / directory / f"{picture.stem}.txt").read_text().splitlines()
+            cells = "".join(f"<tr><td>{sentence}</td></tr>" for sentence in sentences if sentence.strip())
+            page.append(f'<tr><td><img src="{name}"></td><td><table>{cells}</table></td></tr>')
+    html = f"<html><body><table>{''.join(page)}</table></body></html>".encode()
+    server.files |= {"/": html, "/index.html": html}
+    monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + "/")
+
+
+@pytest.mark.slow
+def test_pascal_from_its_page_to_searched_galleries(
+    server, private_cache, real_data, monkeypatch, quick_recipes, progress
+):
+    pascal_page(server, monkeypatch, real_data / "pascal_sentence")
+    prepare("pascal", report=progress)
+    assert set(prepared_galleries("pascal")) == {"cca", "dscmr"}
+    fractions = [fraction for _, fraction, _ in progress.lines]
+    assert fractions == sorted(fractions)
+    assert progress.lines[-1][:2] == ("done", 1.0)
+    assert {stage for stage, _, _ in progress.lines} == {"download", "features", "train", "gallery", "done"}
+    gallery = Gallery.from_pretrained(prepared_galleries("pascal")["dscmr"])
+    assert len(gallery) == 250
+    hits = gallery.search(text="a cow on the grass", k=5)
+    assert hits[0].image is not None
+    assert len(gallery.search(image=gallery.picture(0), target="text", k=5)[0].texts) == 5
+
+    asked = len(server.requests)
+    prepare("pascal", report=progress)
+    assert len(server.requests) == asked  # what is complete is not made again
+
+
+def wiki_archive(raw: bool) -> bytes:
+    """A small archive in the official layout: three classes, 36 training and 12 test pairs."""
+    rng = np.random.default_rng(0)
+    splits = {"train": 36, "test": 12}
+    features, content, number = {}, {}, 0
+    for split, n in splits.items():
+        short = split[:2]
+        label = np.arange(n) % 3
+        image, text = rng.random((n, 128)), rng.random((n, 10))
+        image[np.arange(n), label] += 30
+        text[np.arange(n), label] += 5
+        features[f"I_{short}"] = image / image.sum(axis=1, keepdims=True)
+        features[f"T_{short}"] = text / text.sum(axis=1, keepdims=True)
+        rows = []
+        for row in range(n):
+            number += 1
+            rows.append(f"text{number}\timage{number}\t{label[row] + 1}")
+            if raw:
+                name, colour = list(COLOURS.items())[label[row]]
+                buffer = io.BytesIO()
+                Image.new("RGB", (32, 32), tuple(min(255, c + number) for c in colour)).save(buffer, "jpeg")
+                content[f"images/{name}/image{number}.jpg"] = buffer.getvalue()
+                content[f"texts/text{number}.xml"] = f"<article><text>All about {name} things.</text></article>"
+        content[f"{split}set_txt_img_cat.list"] = "\n".join(rows)
+    content["categories.list"] = "\n".join(COLOURS)
+    matrices = io.BytesIO()
+    scipy.io.savemat(matrices, features)
+    content["raw_features.mat"] = matrices.getvalue()
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name, data in content.items():
+            opened.writestr(f"wikipedia_dataset/{name}", data)
+    return archive.getvalue()
+
+
+@pytest.fixture
+def wiki_server(server, monkeypatch, private_cache):
+    def serve(raw: bool) -> None:
+        server.files["/wikipedia_dataset.zip"] = wiki_archive(raw)
+        monkeypatch.setenv("CMR_HUB_MIRROR_WIKI", server.url + "/")
+        # The bundled checkpoints eat the features of the official classes; the small archive has its own.
+        monkeypatch.setattr(prepare_module, "list_checkpoints", lambda pattern: [])
+
+    return serve
+
+
+@pytest.mark.slow
+def test_wikipedia_with_raw_pictures_takes_a_typed_query(wiki_server, quick_recipes, progress):
+    wiki_server(raw=True)
+    prepare("wiki", report=progress)
+    gallery = Gallery.from_pretrained(prepared_galleries("wiki")["dscmr"])
+    assert len(gallery) == 48
+    assert gallery.search(text="red things", k=3)[0].image is not None
+
+
+def test_wikipedia_with_features_alone_searches_by_item(wiki_server, quick_recipes, progress):
+    wiki_server(raw=False)
+    prepare("wiki", report=progress)
+    gallery = Gallery.from_pretrained(prepared_galleries("wiki")["cca"])
+    hits = gallery.search(item=gallery.ids[0], target="text", k=5)
+    assert sum(hit.same_class for hit in hits) >= 3
+
+
+def test_an_interrupted_preparation_goes_on(wiki_server, quick_recipes, progress, monkeypatch):
+    wiki_server(raw=False)
+    real, trained = prepare_module.train, []
+
+    def train_once(recipe, *args, **kwargs):
+        if trained:
+            raise KeyboardInterrupt
+        trained.append(recipe.method)
+        return real(recipe, *args, **kwargs)
+
+    monkeypatch.setattr(prepare_module, "train", train_once)
+    with pytest.raises(KeyboardInterrupt):
+        prepare("wiki", report=progress)
+    assert list(prepared_galleries("wiki")) == trained
+    trained.clear()
+    prepare("wiki", report=progress)
+    assert len(trained) == 1
+    assert len(prepared_galleries("wiki")) == 2

@@ -1,0 +1,81 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from datasets import DatasetDict
+from hub_server import TOKEN
+from huggingface_hub import ModelCard
+from toys import feature_dataset
+
+import cmr_hub
+from cmr_hub.errors import CheckpointError
+from training.publish import publish
+from training.recipe import load_recipe
+from training.train import TrainingRun, train
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    dataset = DatasetDict(train=feature_dataset(60), test=feature_dataset(30, 1, "test"))
+    recipe = load_recipe("cca", "wiki").changed(config={"embed_dim": 3})
+    train(recipe, dataset, "wiki", tmp_path / "run", command="python -m training train --method cca --dataset wiki")
+    return tmp_path / "run"
+
+
+def test_a_finished_repo_in_a_folder(checkpoint, tmp_path):
+    folder = publish(checkpoint, "cmr/cca-wiki", output_dir=tmp_path / "repo")
+    assert folder == str(tmp_path / "repo")
+    names = {path.relative_to(folder).as_posix() for path in (tmp_path / "repo").rglob("*") if path.is_file()}
+    assert names == {
+        ".eval_results/wiki.yaml",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "training_run.json",
+    }
+    card = ModelCard.load(tmp_path / "repo" / "README.md")
+    assert card.data.tags[:3] == ["cross-modal-retrieval", "image-text-retrieval", "cca"]
+    measured = TrainingRun.load(checkpoint).results[0]["metrics"]
+    assert {result.metric_type: result.metric_value for result in card.data.eval_results} == measured
+    for said in ("python -m training train --method cca --dataset wiki", "Hotelling", "0.249", "Rasiwasia"):
+        assert said in card.text
+    assert not (checkpoint / "README.md").exists()
+
+
+def test_to_the_hub_and_back(checkpoint, hub_server, tmp_path, monkeypatch):
+    hub_server.connect(monkeypatch, tmp_path / "home")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    publish(checkpoint, "me/cca-wiki")
+    loaded = cmr_hub.from_pretrained("me/cca-wiki")
+    assert loaded.fingerprint == cmr_hub.from_pretrained(checkpoint).fingerprint
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in hub_server.files("me/cca-wiki"))
+
+
+def test_other_folders_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"training_run\.json"):
+        publish(tmp_path, "me/nothing")
+    (tmp_path / "training_run.json").write_text(json.dumps({"method": "cca"}))
+    with pytest.raises(CheckpointError, match="another version"):
+        publish(tmp_path, "me/nothing")
+
+
+@pytest.mark.slow
+def test_the_command_line(tmp_path):
+    def run(*words):
+        return subprocess.run([sys.executable, "-m", "training", *words], capture_output=True, text=True, timeout=300)
+
+    folder = str(tmp_path / "cca-emoji")
+    trained = run("train", "--method", "cca", "--dataset", "emoji", "--output-dir", folder)
+    assert trained.returncode == 0, trained.stderr
+    assert "protocol dscmr" in trained.stderr
+    measured = run("evaluate", "--checkpoint", folder, "--dataset", "emoji", "--protocol", "djsrh", "--record")
+    assert measured.returncode == 0, measured.stderr
+    assert [entry["protocol"] for entry in TrainingRun.load(tmp_path / "cca-emoji").results] == ["dscmr", "djsrh"]
+    published = run("publish", "--checkpoint", folder, "--repo-id", "cmr/x", "--output-dir", str(tmp_path / "repo"))
+    assert published.returncode == 0, published.stderr
+    assert "djsrh" in (tmp_path / "repo" / "README.md").read_text()
+    wrong = run("train", "--method", "dscrm", "--dataset", "emoji", "--output-dir", folder)
+    assert wrong.returncode == 1
+    assert wrong.stderr.splitlines()[-1].startswith("UnknownNameError: There is no method named 'dscrm'. Did you mean")
