@@ -64,7 +64,9 @@ class FeatureStore:
 
     def __init__(self, encoder: Encoder, folder: str | os.PathLike | None = None):
         self.encoder = encoder
-        self.folder = Path(folder or cache_folder("features")) / f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}"
+        self.folder = (
+            Path(folder or cache_folder("features")) / f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}"
+        )
         self._rows: dict[bytes, torch.Tensor] = {}
         shipped = SHIPPED / f"{self.folder.name}.safetensors"
         for path in [shipped] * shipped.exists() + sorted(self.folder.glob("*.safetensors")):
@@ -86,7 +88,9 @@ class FeatureStore:
         missing = list({digest: i for i, digest in enumerate(digests) if digest not in self._rows}.values())
         if missing:
             logger.info("%d of %d pictures are new to %s", len(missing), len(images), self.encoder.name)
-        with tqdm(total=len(missing), desc=self.encoder.name, unit="img", disable=not show_progress or not missing) as bar:
+        with tqdm(
+            total=len(missing), desc=self.encoder.name, unit="img", disable=not show_progress or not missing
+        ) as bar:
             for start in range(0, len(missing), SHARD_ROWS):
                 shard = missing[start : start + SHARD_ROWS]
                 features = self._encode_new([images[i] for i in shard], bar)

@@ -61,7 +61,7 @@ class Gallery:
     """Items that can be found by text, by picture, or by one another.
 
     Args:
-        dataset: `n` items with an `id` column, and as far as the source has them `image`, `texts`, `label` or `labels`.
+        dataset: `n` items with an `id` column, and, where the source has them, `image`, `texts`, `label` or `labels`.
         retriever: the checkpoint that queries are embedded with.
         image_embeds: `(n, d)` float32 rows of unit length.
         text_embeds: `(n, d)` float32 rows of unit length.
@@ -75,9 +75,9 @@ class Gallery:
     >>> from cmr_hub.data import load_dataset
     >>> retriever = cmr_hub.from_pretrained("cmr/dscmr-emoji")
     >>> gallery = cmr_hub.Gallery.from_dataset(load_dataset("emoji")["test"], retriever)
-    >>> hits = gallery.search(text="a smiling cat", target="image", k=5)
+    >>> hits = gallery.search(text="flag of japan", target="image", k=5)
     >>> len(hits), hits[0].labels
-    (5, ('Smileys & Emotion',))
+    (5, ('Flags',))
     ```
     """
 
@@ -115,7 +115,9 @@ class Gallery:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"Gallery({self.name!r}, items={len(self)}, retriever={self.retriever.name!r}, index={self.index_name!r})"
+        return (
+            f"Gallery({self.name!r}, items={len(self)}, retriever={self.retriever.name!r}, index={self.index_name!r})"
+        )
 
     @classmethod
     def from_dataset(
@@ -144,7 +146,8 @@ class Gallery:
         """
         encoders = {"image": retriever.processor.image_encoder, "text": retriever.processor.text_encoder}
         inputs = {
-            side: read_column(dataset, column_of(dataset, side, encoder.takes_raw)) for side, encoder in encoders.items()
+            side: read_column(dataset, column_of(dataset, side, encoder.takes_raw))
+            for side, encoder in encoders.items()
         }
         image_embeds = retriever.encode_images(inputs["image"], cache=cache, show_progress=show_progress)
         text_embeds = retriever.encode_texts(inputs["text"], show_progress=show_progress)
@@ -244,7 +247,7 @@ class Gallery:
         return self.dataset[position]["image"] if "image" in self.dataset.column_names else None
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
-        """Write items (Parquet, pictures included), embeddings (safetensors) and settings; the index is rebuilt on load.
+        """Write items (Parquet with the pictures), embeddings (safetensors) and settings; the index is rebuilt on load.
 
         An earlier gallery in the folder survives a full disk or an interrupt.
         """
@@ -290,8 +293,8 @@ class Gallery:
             retriever = Retriever.from_pretrained(config["retriever"], token=token)
         if retriever.fingerprint != config.get("fingerprint"):
             raise CheckpointError(
-                f"{folder} was embedded with other weights than those of {retriever.name!r}: pass the retriever it was "
-                f"made with ({config.get('retriever')!r}), or build it anew with Gallery.from_dataset."
+                f"{folder} was embedded with other weights than those of {retriever.name!r}: pass the retriever it "
+                f"was made with ({config.get('retriever')!r}), or build it anew with Gallery.from_dataset."
             )
         try:
             embeds = load_file(folder / EMBEDDINGS_NAME)
@@ -305,7 +308,9 @@ class Gallery:
                 name=config["name"],
             )
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise CheckpointError(f"The gallery in {folder} cannot be read: {error!r}. Build or fetch it again.") from error
+            raise CheckpointError(
+                f"The gallery in {folder} cannot be read: {error!r}. Build or fetch it again."
+            ) from error
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Publish as a data set repo with embeddings.

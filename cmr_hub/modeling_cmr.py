@@ -44,8 +44,8 @@ class CMROutput(ModelOutput):
 class CMRModel(PreTrainedModel):
     """Base of every method.
 
-    A method gives `get_image_features`, `get_text_features` and `forward`; saving, loading, publishing and the checks on
-    them are here. A subclass names its `config_class`, or is refused where it is defined.
+    A method gives `get_image_features`, `get_text_features` and `forward`; saving, loading and the checks on them are
+    here. A subclass names its `config_class`, or is refused where it is defined.
     """
 
     config_class = CMRConfig
@@ -139,7 +139,9 @@ class CMRModel(PreTrainedModel):
             if (names := info.get(kind))
         }
         if wrong:
-            listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(map(str, names))}" for kind, names in wrong.items())
+            listed = "; ".join(
+                f"{kind.replace('_', ' ')}: {', '.join(map(str, names))}" for kind, names in wrong.items()
+            )
             raise CheckpointError(
                 f"The weights in {folder} do not fit {cls.__name__} with this config.json ({listed}). "
                 "Nothing was initialised at random; fetch the checkpoint again or use the class that saved it."
@@ -153,7 +155,7 @@ class CMRModel(PreTrainedModel):
 
 
 class ClosedFormCMRModel(CMRModel):
-    """A method without gradients: `fit` solves it at once and fills persistent buffers of sizes fixed by the config."""
+    """A method without gradients: `fit` solves it and fills persistent buffers, whose sizes the config fixes."""
 
     def __init__(self, config: CMRConfig):
         super().__init__(config)
@@ -213,4 +215,6 @@ class ClosedFormCMRModel(CMRModel):
     def check_fitted(self) -> None:
         """Raise NotFittedError where `fit` (or `from_pretrained`) has not been called yet."""
         if not self.is_fitted:
-            raise NotFittedError(f"This {type(self).__name__} has no projections yet: call fit() or from_pretrained().")
+            raise NotFittedError(
+                f"This {type(self).__name__} has no projections yet: call fit() or from_pretrained()."
+            )

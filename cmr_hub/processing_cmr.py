@@ -106,7 +106,9 @@ class CMRProcessor(ProcessorMixin):
             "text_encoder": self.text_encoder.to_dict(),
         }
 
-    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> list[str]:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any
+    ) -> list[str]:
         """Write `processor_config.json` and the encoders' own files; an earlier version survives a failure.
 
         Returns:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,7 @@ def test_a_copy_elsewhere_is_the_same_picture(encoder, tmp_path):
     path = picture_files(tmp_path)[0]
     (tmp_path / "copy").mkdir()
     copy = tmp_path / "copy" / "other-name.png"
-    copy.write_bytes(open(path, "rb").read())
+    copy.write_bytes(Path(path).read_bytes())
     store = FeatureStore(encoder, tmp_path / "store")
     store.encode([path, copy, {"path": path, "bytes": None}, {"path": None, "bytes": copy.read_bytes()}])
     assert encoder.seen == 1

@@ -24,9 +24,14 @@ def test_replaces_files_and_keeps_others(tmp_path):
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_failure_leaves_the_old_files(tmp_path, failure):
     (tmp_path / "config.json").write_text("old")
-    with pytest.raises(type(failure)), atomic_folder(tmp_path) as scratch:
-        (scratch / "config.json").write_text("half")
-        raise failure
+
+    def save():
+        with atomic_folder(tmp_path) as scratch:
+            (scratch / "config.json").write_text("half")
+            raise failure
+
+    with pytest.raises(type(failure)):
+        save()
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
     assert (tmp_path / "config.json").read_text() == "old"
 

@@ -130,7 +130,7 @@ def test_released_features_have_no_pictures():
 def test_equal_ids_are_refused(tmp_path):
     dataset = feature_dataset(4)
     dataset = dataset.remove_columns("id").add_column("id", ["a", "b", "a", "c"])
-    with pytest.raises(InputError, match="ids .* must differ"):
+    with pytest.raises(InputError, match=r"ids .* must differ"):
         Gallery.from_dataset(dataset, feature_retriever())
 
 

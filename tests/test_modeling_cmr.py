@@ -77,7 +77,7 @@ def test_corrupt_weights_are_refused(saved, spoil):
 def test_weights_that_are_absent(saved):
     retriever, folder = saved
     (folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors"):
         type(retriever.model).from_pretrained(folder)
 
 

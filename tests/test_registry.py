@@ -10,7 +10,7 @@ def test_imports_when_asked():
 
 
 def test_unknown_names_get_near_ones():
-    with pytest.raises(UnknownNameError, match="There is no method named 'dscrm'. Did you mean 'dscmr'"):
+    with pytest.raises(UnknownNameError, match=r"There is no method named 'dscrm'. Did you mean 'dscmr'"):
         METHODS["dscrm"]
     with pytest.raises(UnknownNameError, match="Known: cca, dscmr"):
         METHODS["zzz"]

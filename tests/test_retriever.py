@@ -62,20 +62,24 @@ def test_a_bad_picture_in_a_later_batch_is_named(raw, tmp_path):
 def test_released_features_are_checked():
     retriever = feature_retriever()
     assert retriever.encode_images(np.ones((2, 6))).shape == (2, 5)
-    with pytest.raises(InputError, match="row 2 of 2 .* NaN"):
+    with pytest.raises(InputError, match=r"row 2 of 2 .* NaN"):
         retriever.encode_images(np.array([[1.0] * 6, [1.0] * 5 + [np.nan]]))
     with pytest.raises(InputError, match=r"\(n, 6\)"):
         retriever.encode_images(np.ones((2, 7)))
 
 
-@pytest.mark.parametrize(("method", "given"), [("encode_images", [Image.new("RGB", (8, 8))]), ("encode_texts", ["red"])])
+@pytest.mark.parametrize(
+    ("method", "given"), [("encode_images", [Image.new("RGB", (8, 8))]), ("encode_texts", ["red"])]
+)
 def test_a_raw_input_to_released_features_names_checkpoints_that_take_one(method, given):
-    with pytest.raises(InputError, match="takes released .* Checkpoints that take a raw .*cmr/dscmr-emoji"):
+    with pytest.raises(InputError, match=r"takes released .* Checkpoints that take a raw .*cmr/dscmr-emoji"):
         getattr(feature_retriever(), method)(given)
 
 
 def test_processor_and_model_must_fit():
-    other = cmr_hub.CMRProcessor(create_encoder("image", "precomputed", dim=7), create_encoder("text", "precomputed", dim=4))
+    other = cmr_hub.CMRProcessor(
+        create_encoder("image", "precomputed", dim=7), create_encoder("text", "precomputed", dim=4)
+    )
     with pytest.raises(CheckpointError, match="width 6, its processor gives 7"):
         cmr_hub.Retriever(feature_retriever().model, other)
 

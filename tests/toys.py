@@ -18,7 +18,9 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 def feature_retriever(method: str = "dscmr", seed: int = 0) -> cmr_hub.Retriever:
     """A retriever on released features: 6-d images, 4-d texts, three classes."""
     torch.manual_seed(seed)
-    processor = cmr_hub.CMRProcessor(create_encoder("image", "precomputed", dim=6), create_encoder("text", "precomputed", dim=4))
+    processor = cmr_hub.CMRProcessor(
+        create_encoder("image", "precomputed", dim=6), create_encoder("text", "precomputed", dim=4)
+    )
     if method == "cca":
         model = cmr_hub.CCAModel(cmr_hub.CCAConfig(image_dim=6, text_dim=4, embed_dim=3))
         model.fit(torch.randn(40, 6), torch.randn(40, 4))
@@ -33,7 +35,9 @@ def raw_retriever() -> cmr_hub.Retriever:
     torch.manual_seed(0)
     image = create_encoder("image", "efficientnet-lite0")
     text = create_encoder("text", "bow").fit(list(COLOURS))
-    model = cmr_hub.CCAModel(cmr_hub.CCAConfig(image_dim=image.dim, text_dim=text.dim, embed_dim=3, regularization=0.1))
+    model = cmr_hub.CCAModel(
+        cmr_hub.CCAConfig(image_dim=image.dim, text_dim=text.dim, embed_dim=3, regularization=0.1)
+    )
     model.fit(torch.randn(40, image.dim), torch.randn(40, text.dim))
     return cmr_hub.Retriever(model, cmr_hub.CMRProcessor(image, text), name="toy")
 
@@ -50,7 +54,12 @@ def picture_files(folder: Path, size: int = 40) -> list[str]:
 def picture_dataset(folder: Path) -> Dataset:
     """Three pictures with two texts each and two classes."""
     features = Features(
-        {"id": Value("string"), "image": Image(), "texts": List(Value("string")), "label": ClassLabel(names=["warm", "cool"])}
+        {
+            "id": Value("string"),
+            "image": Image(),
+            "texts": List(Value("string")),
+            "label": ClassLabel(names=["warm", "cool"]),
+        }
     )
     texts = [[f"a {name} square", f"{name} paint"] for name in COLOURS]
     columns = {"id": list(COLOURS), "image": picture_files(folder), "texts": texts, "label": [0, 1, 1]}

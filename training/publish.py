@@ -75,14 +75,14 @@ def _row(entry: dict, recipe: Recipe) -> ResultRow:
 
 def _limits(run: TrainingRun, facts: data.DatasetInfo, processor: dict) -> str:
     lines = [
-        f"Trained on the training split of {facts.title} alone ({', '.join(facts.classes) or 'no classes'}): what lies "
-        "outside these classes has no place of its own in the common space.",
+        f"Trained on the training split of {facts.title} alone ({', '.join(facts.classes) or 'no classes'}): what "
+        "lies outside these classes has no place of its own in the common space.",
         "A score is a cosine within this space, not a probability, and does not compare across checkpoints.",
     ]
     if processor["text_encoder"]["name"] == "glove":
         lines.append(
-            "A text is the mean of its English words' vectors: word order and negation are lost, and words outside the "
-            "vocabulary count nothing. The vectors carry the biases of the web text that they come from."
+            "A text is the mean of its English words' vectors: word order and negation are lost, and words outside "
+            "the vocabulary count nothing. The vectors carry the biases of the web text that they come from."
         )
     return "\n".join(f"- {line}" for line in lines)
 

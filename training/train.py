@@ -111,8 +111,8 @@ def train(
         command: for the record.
 
     Raises:
-        InputError: the method needs what the data set lacks, a split is missing, or `output_dir` holds an interrupted run and `resume` is
-            not set.
+        InputError: the method needs what the data set lacks, a split is missing, or `output_dir` holds an
+            interrupted run and `resume` is not set.
     """
     output_dir, protocol = Path(output_dir), get_protocol(protocol)
     missing = [split for split in ("train", "test") if split not in dataset]

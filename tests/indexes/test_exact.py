@@ -34,5 +34,5 @@ def test_blocks_change_nothing(monkeypatch):
 
 
 def test_unknown_index():
-    with pytest.raises(UnknownNameError, match="no index named 'exakt'. Did you mean 'exact'"):
+    with pytest.raises(UnknownNameError, match=r"no index named 'exakt'. Did you mean 'exact'"):
         INDEXES["exakt"]

@@ -21,7 +21,9 @@ def test_the_recorded_command_leaves_out_where_files_are_here(monkeypatch):
 
 
 def test_errors_are_one_line(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["training", "evaluate", "--checkpoint", str(tmp_path / "no"), "--dataset", "emoji"])
+    monkeypatch.setattr(
+        sys, "argv", ["training", "evaluate", "--checkpoint", str(tmp_path / "no"), "--dataset", "emoji"]
+    )
     assert command_line.main() == 1
     assert capsys.readouterr().err.startswith("CheckpointNotFoundError: ")
 

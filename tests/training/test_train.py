@@ -98,14 +98,21 @@ def test_half_precision_is_measured_as_stored(dataset, tmp_path):
 def test_test_selection_is_another_protocol(dataset, tmp_path, monkeypatch):
     seen = []
     real = train_module.make_pairs
-    monkeypatch.setattr(train_module, "make_pairs", lambda split, processor: seen.append(split["id"][0]) or real(split, processor))
+    monkeypatch.setattr(
+        train_module, "make_pairs", lambda split, processor: seen.append(split["id"][0]) or real(split, processor)
+    )
     train(quick(num_train_epochs=1), dataset, "toy", tmp_path, protocol="dscmr-test-selected")
     assert seen[1].startswith("test-")
 
 
 def test_a_method_that_needs_classes_says_so(dataset, tmp_path):
     with pytest.raises(InputError, match="label"):
-        train(quick(), DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()}), "toy", tmp_path)
+        train(
+            quick(),
+            DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()}),
+            "toy",
+            tmp_path,
+        )
 
 
 def test_a_split_that_is_missing(dataset, tmp_path):

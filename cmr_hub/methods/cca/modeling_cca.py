@@ -1,4 +1,4 @@
-"""Canonical correlation analysis, regularised, in closed form. Equation numbers are those of the README beside this."""
+"""Canonical correlation analysis, regularised, in closed form. Equation numbers: the README beside this."""
 
 from __future__ import annotations
 

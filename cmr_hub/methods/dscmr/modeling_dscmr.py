@@ -30,9 +30,7 @@ def pairwise_likelihood_loss(a: torch.Tensor, b: torch.Tensor, similar: torch.Te
     return (F.softplus(theta) - similar * theta).mean()
 
 
-def label_loss(
-    image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor, norm: str
-) -> torch.Tensor:
+def label_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor, norm: str) -> torch.Tensor:
     """J1 (eq. 3): how far the shared linear classifier's outputs lie from the labels, both sides summed."""
     return residual_norm(image_logits - labels, norm) + residual_norm(text_logits - labels, norm)
 
