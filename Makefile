@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
+# On a machine with few cores, torch's threads should sleep, not spin, while they wait.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test test-fast lint format browser clean
 

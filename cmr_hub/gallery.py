@@ -247,7 +247,7 @@ class Gallery:
         return self.dataset[position]["image"] if "image" in self.dataset.column_names else None
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
-        """Write items (Parquet with the pictures), embeddings (safetensors) and settings; the index is rebuilt on load.
+        """Write items (Parquet with the pictures), embeddings (safetensors) and settings, but no index: it is rebuilt.
 
         An earlier gallery in the folder survives a full disk or an interrupt.
         """

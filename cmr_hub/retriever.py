@@ -74,7 +74,7 @@ class Retriever:
             revision: branch, tag or commit on the Hub.
             force_download: fetch from the Hub even where a bundled or cached copy exists.
             token: access token for private repos.
-            device: where the model computes; default CPU.
+            device: where encoders and model compute; default CPU.
 
         Raises:
             CheckpointNotFoundError: no such folder, bundled name or repo; lists what is bundled.
@@ -88,7 +88,10 @@ class Retriever:
                 f"({', '.join(sorted(METHODS))})."
             )
         model = METHODS[method].from_pretrained(folder)
-        retriever = cls(model.to(device or "cpu"), CMRProcessor.from_pretrained(folder), name=str(repo_id_or_path))
+        processor = CMRProcessor.from_pretrained(folder)
+        for part in (model, processor.image_encoder, processor.text_encoder):
+            part.to(device or "cpu")
+        retriever = cls(model, processor, name=str(repo_id_or_path))
         retriever.folder = folder
         return retriever
 

@@ -1,1 +1,6 @@
 """Training, measuring, publishing and preparing: `python -m training --help`."""
+
+import os
+
+# Read when torch is first imported. Threads that wait by spinning take the cores from whatever runs beside a training.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
