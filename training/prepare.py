@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from datasets import DatasetDict, concatenate_datasets
+from transformers import TrainerCallback
 
 from cmr_hub import Gallery, Retriever, list_methods
 from cmr_hub.columns import COLUMNS
@@ -55,12 +56,24 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         start = EXTRACTED + number * step
         if recipe.method not in prepared_galleries(dataset_name):
             report("train", start, f"Training {recipe.title}")
-            retriever = _checkpoint(recipe, dataset, dataset_name)
+            epochs = ReportEpochs(report, recipe.title, start, 0.9 * step)
+            retriever = _checkpoint(recipe, dataset, dataset_name, epochs)
             report("gallery", start + 0.9 * step, f"Building the gallery of {recipe.title}")
             everything = concatenate_datasets(list(dataset.values()))
             gallery = Gallery.from_dataset(everything, retriever, name=title)
             gallery.save_pretrained(prepared_folder(dataset_name, recipe.method) / "gallery")
     report("done", 1.0, f"{title} is ready")
+
+
+class ReportEpochs(TrainerCallback):
+    """Tells each epoch of a training as a part of the share that the training has of the whole."""
+
+    def __init__(self, report: Report, title: str, start: float, share: float):
+        self.report, self.title, self.start, self.share = report, title, start, share
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        done = self.start + self.share * state.epoch / args.num_train_epochs
+        self.report("train", done, f"Training {self.title}: epoch {round(state.epoch)}")
 
 
 def for_data(recipe: Recipe, dataset: DatasetDict) -> Recipe:
@@ -82,7 +95,7 @@ def _extract_features(recipe: Recipe, dataset: DatasetDict, report: Report) -> N
         report("features", share, f"Encoded the {split} split")
 
 
-def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> Retriever:
+def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str, epochs: ReportEpochs) -> Retriever:
     """The published checkpoint where one eats what this data set holds; else one trained before, or now."""
     takes_raw = make_processor(recipe.encoders, dataset["train"]).image_encoder.takes_raw
     for known in list_checkpoints(f"{recipe.method}-*"):
@@ -90,5 +103,6 @@ def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> Retr
             return Retriever.from_pretrained(known.repo_id)
     folder = prepared_folder(dataset_name, recipe.method)
     if not (folder / RUN_NAME).exists():
-        train(recipe, dataset, dataset_name, folder, resume=True, command=f"python -m training prepare {dataset_name}")
+        command = f"python -m training prepare {dataset_name}"
+        train(recipe, dataset, dataset_name, folder, resume=True, command=command, callbacks=[epochs])
     return Retriever.from_pretrained(folder)

@@ -7,13 +7,14 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import DatasetDict
-from transformers import TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from cmr_hub import ClosedFormCMRModel, CMRModel, CMRProcessor, Retriever
@@ -96,6 +97,7 @@ def train(
     half: bool = False,
     resume: bool = False,
     command: str = "",
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainingRun:
     """Train one checkpoint and measure it on the test split.
 
@@ -109,6 +111,7 @@ def train(
         half: store the weights in half precision; the result is measured as stored.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`.
         command: for the record.
+        callbacks: what else is to happen while a method learns by gradient.
 
     Raises:
         InputError: the method needs what the data set lacks, a split is missing, or `output_dir` holds an
@@ -133,7 +136,7 @@ def train(
     else:
         selection = make_pairs(splits[protocol.selection_split], processor)
         trainer = _fit_by_gradient(
-            model, recipe, pairs, selection, protocol, output_dir / TRAINER_FOLDER, seed, resume
+            model, recipe, pairs, selection, protocol, output_dir / TRAINER_FOLDER, seed, resume, callbacks
         )
         run.epochs = round(trainer.state.epoch)
         run.best_epoch = round(trainer.state.best_global_step / trainer.state.global_step * trainer.state.epoch)
@@ -176,6 +179,7 @@ def _fit_by_gradient(
     folder: Path,
     seed: int,
     resume: bool,
+    callbacks: Sequence[TrainerCallback],
 ) -> CMRTrainer:
     last = get_last_checkpoint(folder) if folder.exists() else None
     if last and not resume:
@@ -200,6 +204,8 @@ def _fit_by_gradient(
     trainer = CMRTrainer(
         model, arguments, pairs, validation, protocol, early_stopping_patience=recipe.early_stopping_patience
     )
+    for callback in callbacks:
+        trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=last)
     return trainer
 
