@@ -198,7 +198,8 @@ def main() -> int:
     except CMRError as error:
         if getattr(options, "progress", None) == "json":
             print_json("error", 0.0, str(error))
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        else:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted. What is complete is saved; the same command with --resume goes on.", file=sys.stderr)

@@ -1,0 +1,195 @@
+"""Which galleries there are, which models search them, and what has still to be made. No user interface in here."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, concatenate_datasets
+
+from ..data import info, is_available, list_datasets, load_dataset
+from ..data.base import DatasetInfo
+from ..errors import DatasetError, UnknownNameError
+from ..gallery import CONFIG_NAME, Gallery
+from ..hub import list_checkpoints, read_inputs, read_json, resolve
+from ..modeling_cmr import ClosedFormCMRModel
+from ..prepared import prepared_galleries
+from ..registry import METHODS
+from ..retriever import Retriever
+
+
+@dataclass(frozen=True)
+class Source:
+    """One model that searches a gallery.
+
+    Attributes:
+        method: the method's name in the registry; users pick the model by it.
+        checkpoint: repo id or folder of the retriever.
+        folder: the saved gallery; None where it is embedded when it is first opened.
+        takes_texts: whether a query may be typed; else the checkpoint eats released features.
+        takes_images: whether a query may be a picture.
+    """
+
+    method: str
+    checkpoint: str
+    folder: Path | None
+    takes_texts: bool
+    takes_images: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set as the Space offers it.
+
+    Attributes:
+        info: what the data set is.
+        sources: method -> model, the one to start with first; empty where the gallery has to be prepared.
+    """
+
+    info: DatasetInfo
+    sources: Mapping[str, Source]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be searched now."""
+        return bool(self.sources)
+
+    @property
+    def can_prepare(self) -> bool:
+        """Whether preparing it would bring something: a gallery at all, or one that takes a query of one's own."""
+        return not any(source.takes_texts and source.takes_images for source in self.sources.values())
+
+    @property
+    def title(self) -> str:
+        """The title without its subtitle."""
+        return self.info.title.split(":")[0]
+
+
+class Catalogue:
+    """The galleries by name. Each is built or read when it is first opened, and kept.
+
+    Args:
+        names: data sets; by default all that have a source of their own.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.space.catalogue import Catalogue
+    >>> catalogue = Catalogue()
+    >>> catalogue.default
+    'emoji'
+    >>> catalogue.open("emoji").search(text="a smiling cat", k=1)[0].labels
+    ('Smileys & Emotion',)
+    ```
+    """
+
+    def __init__(self, names: Iterable[str] | None = None):
+        self.names = [name for name in list_datasets() if info(name).source] if names is None else list(names)
+        self._kept: dict[Hashable, Gallery | Dataset] = {}
+        self._locks: defaultdict[Hashable, threading.Lock] = defaultdict(threading.Lock)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at what this machine has."""
+        checkpoints = list_checkpoints()
+        self._entries = {}
+        for name in self.names:
+            bundled = (
+                [
+                    Source(known.method, known.repo_id, None, known.takes_raw_texts, known.takes_raw_images)
+                    for known in checkpoints
+                    if known.dataset == name
+                ]
+                if is_available(name)
+                else []
+            )
+            prepared = [_prepared_source(method, folder) for method, folder in prepared_galleries(name).items()]
+            # A gallery prepared here takes the place of a bundled checkpoint of the same method.
+            sources = {source.method: source for source in bundled + prepared}
+            self._entries[name] = Entry(info(name), {method: sources[method] for method in sorted(sources, key=_rank)})
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry of a gallery.
+
+        Raises:
+            UnknownNameError: there is no gallery of this name.
+        """
+        if name not in self._entries:
+            raise UnknownNameError("gallery", name, self._entries)
+        return self._entries[name]
+
+    @property
+    def default(self) -> str:
+        """The first gallery that can be searched now; the first of all where none can."""
+        return next((name for name in self.names if self[name].is_ready), self.names[0])
+
+    def source(self, name: str = "", method: str = "") -> Source:
+        """The model that searches a gallery.
+
+        Args:
+            name: the gallery; by default the default one.
+            method: the model; by default the first.
+
+        Raises:
+            UnknownNameError: there is no gallery, or it has no model, of this name.
+            DatasetError: the gallery has to be prepared first.
+        """
+        entry = self[name or self.default]
+        if not entry.is_ready:
+            raise DatasetError(
+                f"The gallery {entry.info.name!r} is not on this machine yet. Choose it in the Space and press "
+                f"'Prepare', or run `python -m training prepare {entry.info.name}`."
+            )
+        if method and method not in entry.sources:
+            raise UnknownNameError(f"model of the gallery {entry.info.name!r}", method, entry.sources)
+        return entry.sources[method or next(iter(entry.sources))]
+
+    def open(self, name: str = "", method: str = "") -> Gallery:
+        """A gallery, ready to be searched.
+
+        Args:
+            name: the gallery; by default the default one.
+            method: the model; by default the first.
+
+        Raises:
+            UnknownNameError: there is no gallery, or it has no model, of this name.
+            DatasetError: the gallery has to be prepared first.
+            CheckpointError: a saved gallery or checkpoint is damaged.
+        """
+        source = self.source(name, method)
+        return self._keep(source, partial(self._build, name or self.default, source))
+
+    def _build(self, name: str, source: Source) -> Gallery:
+        if source.folder is not None:
+            return Gallery.from_pretrained(source.folder)
+        items = self._keep(name, partial(_all_items, name))
+        return Gallery.from_dataset(
+            items, Retriever.from_pretrained(source.checkpoint), name=self[name].info.title, cache=True
+        )
+
+    def _keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        # One lock a thing: who waits for a gallery to be embedded does not hold up those who search another.
+        with self._locks[key]:
+            if key not in self._kept:
+                self._kept[key] = make()
+            return self._kept[key]
+
+
+def _prepared_source(method: str, folder: Path) -> Source:
+    checkpoint = read_json(folder / CONFIG_NAME)["retriever"]
+    image_input, text_input = read_inputs(resolve(checkpoint))
+    return Source(method, checkpoint, folder, takes_texts=text_input is not None, takes_images=image_input is not None)
+
+
+def _all_items(name: str) -> Dataset:
+    return concatenate_datasets(list(load_dataset(name).values()))
+
+
+def _rank(method: str) -> tuple[bool, str]:
+    """Models that are trained come before closed forms, which serve as their baselines."""
+    return issubclass(METHODS[method], ClosedFormCMRModel), method

@@ -1,0 +1,129 @@
+"""The API: the searches of the page as named endpoints for `gradio_client`, with records in the place of HTML.
+
+Annotations are no strings in this module: Gradio reads an endpoint's return type as it stands.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypedDict
+
+import gradio as gr
+from PIL.Image import Image
+
+from ..errors import CMRError
+from ..gallery import Hit
+from .catalogue import Catalogue
+from .queries import Query, ask
+from .search import RUNS_AT_ONCE
+
+
+class HitRecord(TypedDict):
+    """One hit, best first in its list."""
+
+    id: str
+    score: float
+    texts: list[str]
+    labels: list[str]
+    same_class: bool | None
+
+
+class GalleryRecord(TypedDict):
+    """One gallery; without models it has to be prepared first."""
+
+    name: str
+    title: str
+    license: str
+    homepage: str
+    models: list[str]
+    how_to_get: str
+
+
+def add_endpoints(catalogue: Catalogue) -> None:
+    """Give the API to the `gr.Blocks` that is being built."""
+
+    def galleries() -> list[GalleryRecord]:
+        """The galleries and the models that search them; the first one with models is the default."""
+        return [
+            {
+                "name": name,
+                "title": (info := catalogue[name].info).title,
+                "license": info.license,
+                "homepage": info.homepage,
+                "models": list(catalogue[name].sources),
+                "how_to_get": info.how_to_get,
+            }
+            for name in catalogue.names
+        ]
+
+    def search_text(
+        text: str, gallery: str = "", model: str = "", target: Literal["image", "text"] = "image", k: int = 10
+    ) -> list[HitRecord]:
+        """Items whose picture (or, with target "text", whose text) is nearest to a text of up to 2,000 characters."""
+        return _records(catalogue, Query("text", text), gallery, model, target, k)
+
+    def search_image(
+        image: dict, gallery: str = "", model: str = "", target: Literal["image", "text"] = "text", k: int = 10
+    ) -> list[HitRecord]:
+        """Items whose text (or, with target "image", whose picture) is nearest to a picture: `handle_file(path)`."""
+        return _records(catalogue, Query("image", image["path"]), gallery, model, target, int(k))
+
+    def search_item(
+        item: str,
+        gallery: str = "",
+        model: str = "",
+        target: Literal["image", "text"] = "image",
+        source: Literal["", "image", "text"] = "",
+        k: int = 10,
+    ) -> list[HitRecord]:
+        """Items nearest to one of the gallery, given by its id: `same_class` tells which share a class with it.
+
+        `source` is the side of the item that is the query, by default the one that `target` is not.
+        """
+        return _records(catalogue, Query("item", item, source or None), gallery, model, target, k)
+
+    def picture(item: str, gallery: str = "") -> Image | None:
+        """The picture of an item of a gallery, given by its id."""
+        with _readable_errors():
+            opened = catalogue.open(gallery)
+            return opened.picture(opened.position(item))
+
+    for endpoint in (galleries, search_text, search_item):
+        gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=RUNS_AT_ONCE)
+    name, model, target = (gr.Textbox(value, visible=False) for value in ("", "", "text"))
+    k = gr.Number(10, precision=0, visible=False)
+    upload = gr.Image(type="filepath", visible=False, format="png")
+    records, item = gr.JSON(visible=False), gr.Textbox(visible=False)
+    _expose(search_image, [upload, name, model, target, k], records)
+    _expose(picture, [item, name], gr.Image(format="png", visible=False))
+
+
+def _expose(endpoint: Callable, inputs: list[Any], output: Any) -> None:
+    """As `gr.api`, for endpoints that take or give a file, which Gradio checks and keeps only for components."""
+    # Preprocessing would open a file before `cmr_hub.images` has looked at it.
+    gr.Button(visible=False).click(
+        endpoint, inputs, output, api_name=endpoint.__name__, preprocess=False, concurrency_limit=RUNS_AT_ONCE
+    )
+
+
+def _records(catalogue: Catalogue, query: Query, *where: Any) -> list[HitRecord]:
+    with _readable_errors():
+        return [_record(hit) for hit in ask(catalogue, query, *where).hits]
+
+
+def _record(hit: Hit) -> HitRecord:
+    return {
+        "id": hit.id,
+        "score": round(hit.score, 4),
+        "texts": list(hit.texts),
+        "labels": list(hit.labels),
+        "same_class": hit.same_class,
+    }
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    """The message of an error that the caller can mend reaches the caller, and no stack trace the log."""
+    try:
+        yield
+    except CMRError as error:
+        raise gr.Error(str(error), print_exception=False) from error

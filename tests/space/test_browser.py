@@ -1,0 +1,181 @@
+"""The page in a real browser: what people do with it, at the widths of a desk and of a phone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import BrowserContext, Page, expect  # noqa: E402
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HIT = "#cmr-results .cmr-hit"
+DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[BrowserContext]:
+    """One for all tests, so that the second page finds Gradio's scripts in its cache."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser.new_context()
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: BrowserContext, space: Any, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The open page; at the end of each test it has complained of nothing and asked nobody but this machine."""
+    page = browser.new_page()
+    page.set_viewport_size(getattr(request, "param", DESK))
+    complaints, hosts = [], set()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda sent: hosts.add(urlsplit(sent.url).hostname))
+    page.goto(space.url)
+    expect(page.locator(HIT).first).to_be_visible()
+    yield page
+    page.close()
+    assert complaints == []
+    assert hosts <= {"127.0.0.1", None}  # None: pictures inside the page
+
+
+def find(page: Page, text: str) -> None:
+    page.fill("#cmr-text textarea", text)
+    page.get_by_role("button", name="Find").click()
+
+
+def test_opens_on_an_example_that_explains_it(page: Page):
+    expect(page.locator("h1")).to_contain_text("Search pictures with words")
+    expect(page.locator(HIT)).to_have_count(12)
+    expect(page.locator("#cmr-text textarea")).not_to_have_value("")
+    assert page.locator("#cmr-examples .cmr-chip").count() >= 3
+    assert all(image.get_attribute("alt") for image in page.locator(f"{HIT} img").all())
+
+
+def test_words_find_pictures(page: Page):
+    find(page, "smiling cat")
+    expect(page.locator("h2.cmr-asked")).to_have_text("“smiling cat”")
+    expect(page.locator(".cmr-images .cmr-hit img")).to_have_count(12)
+    first = page.locator(".cmr-words").all_inner_texts()[:5]
+    assert any("cat" in caption for caption in first)
+    expect(page.locator(".cmr-summary")).to_contain_text(re.compile(r"\d ms"))
+    assert page.locator(f"{HIT} img").first.evaluate("image => image.naturalWidth") == 72
+
+
+def test_picture_finds_texts(page: Page, picture_file: Path):
+    page.set_input_files("#cmr-picture input[type=file]", picture_file)
+    expect(page.locator(".cmr-texts .cmr-hit")).to_have_count(12)
+    labels = page.locator(".cmr-label").all_inner_texts()[:5]
+    assert labels.count("Animals & Nature") >= 3
+    page.get_by_label("Pictures", exact=True).check()
+    expect(page.locator(".cmr-images .cmr-hit").first).to_contain_text("dog face")
+
+
+def test_clicked_hit_becomes_the_query(page: Page):
+    find(page, "fire engine")
+    expect(page.locator("h2.cmr-asked")).to_have_text("“fire engine”")
+    caption = page.locator(HIT).nth(2).locator(".cmr-words").inner_text()
+    page.locator(HIT).nth(2).click()
+    expect(page.locator("h2.cmr-asked")).to_contain_text(caption)
+    expect(page.locator(".cmr-summary")).to_contain_text("share its class")
+    expect(page.locator("#cmr-text textarea")).to_have_value("")
+    page.get_by_label("its picture").check()
+    expect(page.locator(".cmr-summary")).to_contain_text("to its picture")
+
+
+def test_examples_are_one_click(page: Page):
+    chip = page.locator("#cmr-examples .cmr-chip").nth(1)
+    chip.click()
+    expect(page.locator("#cmr-text textarea")).to_have_value(chip.inner_text())
+    expect(page.locator("h2.cmr-asked")).to_have_text(f"“{chip.inner_text()}”")
+    page.locator("#cmr-examples .cmr-thumb").nth(1).click()
+    expect(page.locator(".cmr-summary")).to_contain_text("share its class")
+
+
+def test_other_model_answers_the_same_query(page: Page):
+    find(page, "smiling cat")
+    expect(page.locator("h2.cmr-asked")).to_have_text("“smiling cat”")
+    before = page.locator("#cmr-about b").inner_text()
+    page.locator("#cmr-model input").click()
+    page.get_by_role("option").last.click()
+    expect(page.locator("#cmr-about b")).not_to_have_text(before)
+    expect(page.locator("h2.cmr-asked")).to_have_text("“smiling cat”")
+
+
+def test_slider_decides_how_many(page: Page):
+    page.locator("#cmr-k input[type=number]").fill("3")
+    page.locator("#cmr-k input[type=number]").press("Enter")
+    expect(page.locator(HIT)).to_have_count(3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("  ", "type at least one word"),
+        ("x" * 2001, "2,001 characters"),
+        ("qwxyzzq <&>", "knows no word of 'qwxyzzq <&>'"),
+    ],
+)
+def test_refused_words_show_a_notice(page: Page, text: str, message: str):
+    find(page, text)
+    expect(page.get_by_role("alert")).to_contain_text(message)
+    find(page, "dog")
+    expect(page.locator(HIT)).to_have_count(12)
+
+
+def test_file_that_is_no_picture_shows_a_notice(page: Page, no_picture: Path):
+    page.set_input_files("#cmr-picture input[type=file]", no_picture)
+    expect(page.locator(".cmr-notice")).to_contain_text("broken.png is not a picture")
+    expect(page.get_by_text("Drop a picture")).to_be_visible()
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True)
+def test_fits_a_phone(page: Page, picture_file: Path):
+    def overflow() -> int:
+        return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+    assert overflow() <= 0
+    find(page, "smiling cat")
+    expect(page.locator("h2.cmr-asked")).to_be_in_viewport()
+    page.set_input_files("#cmr-picture input[type=file]", picture_file)
+    expect(page.locator(".cmr-texts .cmr-hit").first).to_be_visible()
+    assert overflow() <= 0
+
+
+def test_missing_gallery_is_prepared_by_one_click_and_every_visitor_sees_it(
+    page: Page, browser: BrowserContext, space: Any
+):
+    def choose(visitor: Page) -> None:
+        visitor.locator("#cmr-gallery input").click()
+        visitor.get_by_role("option", name="Pascal").click()
+        expect(visitor.locator(".cmr-needs")).to_contain_text("not on this machine")
+
+    choose(page)
+    expect(page.locator("#cmr-text")).to_be_hidden()
+    page.get_by_role("button", name="Prepare").click()
+    expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "25")
+    expect(page.locator(".cmr-stage")).to_contain_text("Downloading <pictures>")
+    other = browser.new_page()
+    other.goto(space.url)
+    choose(other)
+    other.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    space.go.touch()
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(HIT)).to_have_count(3)
+    expect(page.locator(".cmr-needs")).to_be_hidden()
+    expect(page.locator("#cmr-about")).to_contain_text("4 pairs")
+    other.close()

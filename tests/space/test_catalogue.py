@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cmr_hub.errors import DatasetError, UnknownNameError
+from cmr_hub.gallery import Gallery
+from cmr_hub.hub import CheckpointInfo
+from cmr_hub.prepared import prepared_folder
+from cmr_hub.space import catalogue as module
+from cmr_hub.space.catalogue import Catalogue
+
+
+def checkpoint(method: str, dataset: str, takes_raw: bool = True) -> CheckpointInfo:
+    inputs = ("efficientnet-lite0", "glove") if takes_raw else (None, None)
+    return CheckpointInfo(f"cmr/{method}-{dataset}", method, dataset, "apache-2.0", *inputs, ())
+
+
+@pytest.fixture(autouse=True)
+def machine(private_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has emoji and wiki, checkpoints for both, and nothing prepared."""
+    bundled = [checkpoint("cca", "emoji"), checkpoint("dscmr", "emoji"), checkpoint("dscmr", "wiki", takes_raw=False)]
+    monkeypatch.setattr(module, "list_checkpoints", lambda: bundled)
+    monkeypatch.setattr(module, "is_available", lambda name: name in ("emoji", "wiki"))
+
+
+@pytest.fixture
+def prepared(gallery: Gallery, tmp_path: Path) -> Gallery:
+    """CCA on pascal, as the training command leaves it."""
+    gallery.retriever.save_pretrained(tmp_path / "checkpoint")
+    gallery.retriever.name = str(tmp_path / "checkpoint")
+    gallery.save_pretrained(prepared_folder("pascal", "cca") / "gallery")
+    return gallery
+
+
+def test_offers_every_data_set_that_has_a_source_and_not_the_users_own_folder():
+    assert "folder" not in Catalogue().names
+    assert {"emoji", "pascal", "wiki"} <= set(Catalogue().names)
+
+
+def test_default_needs_nothing_and_starts_with_the_trained_model():
+    catalogue = Catalogue()
+    assert catalogue.default == "emoji"
+    assert list(catalogue["emoji"].sources) == ["dscmr", "cca"]
+    assert catalogue.source().checkpoint == "cmr/dscmr-emoji"
+
+
+def test_released_features_are_ready_but_worth_preparing():
+    assert Catalogue()["wiki"].is_ready
+    assert Catalogue()["wiki"].can_prepare
+    assert not Catalogue()["emoji"].can_prepare
+
+
+def test_unknown_names_suggest_near_ones():
+    with pytest.raises(UnknownNameError, match=r"no gallery named 'emojy'.*Did you mean 'emoji'"):
+        Catalogue().open("emojy")
+    with pytest.raises(UnknownNameError, match=r"no model of the gallery 'emoji' named 'dscrm'.*'dscmr'"):
+        Catalogue().open("emoji", "dscrm")
+
+
+def test_missing_gallery_says_how_to_get_it():
+    with pytest.raises(DatasetError, match="python -m training prepare pascal"):
+        Catalogue().open("pascal")
+
+
+def test_prepared_gallery_appears_after_a_refresh_and_is_kept(prepared: Gallery):
+    shutil.move(prepared_folder("pascal"), prepared_folder("elsewhere"))
+    catalogue = Catalogue()
+    assert not catalogue["pascal"].is_ready
+    shutil.move(prepared_folder("elsewhere"), prepared_folder("pascal"))
+    catalogue.refresh()
+    assert catalogue["pascal"].is_ready
+    assert not catalogue["pascal"].can_prepare
+    opened = catalogue.open("pascal", "cca")
+    assert opened.ids == prepared.ids
+    assert catalogue.open("pascal") is opened
+
+
+def test_prepared_gallery_takes_the_place_of_the_bundled_checkpoint(prepared: Gallery):
+    shutil.copytree(prepared_folder("pascal"), prepared_folder("emoji"))
+    source = Catalogue().source("emoji", "cca")
+    assert source.folder == prepared_folder("emoji", "cca") / "gallery"
+    assert source.takes_texts
+    assert source.takes_images
+
+
+def test_bundled_checkpoint_embeds_all_splits_once(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
+    halves = {"train": gallery.dataset.select([0, 1]), "test": gallery.dataset.select([2, 3])}
+    loads = []
+    monkeypatch.setattr(module, "load_dataset", lambda name: loads.append(name) or halves)
+    monkeypatch.setattr(module.Retriever, "from_pretrained", lambda checkpoint: gallery.retriever)
+    catalogue = Catalogue()
+    assert catalogue.open("emoji", "dscmr").ids == gallery.ids
+    assert catalogue.open("emoji", "cca").ids == gallery.ids
+    assert loads == ["emoji"]

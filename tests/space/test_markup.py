@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html import escape
+
+import pytest
+from PIL import Image
+
+from cmr_hub.data import info
+from cmr_hub.gallery import Gallery
+from cmr_hub.space import markup
+from cmr_hub.space.catalogue import Entry, Source
+from cmr_hub.space.examples import example_text, typical_items
+from cmr_hub.space.pictures import SIDE, data_uri, picture_of
+from cmr_hub.space.preparation import Progress
+from cmr_hub.space.queries import Answer, Query
+
+EVIL = '<script>alert("1")</script>'
+
+
+def answered(gallery: Gallery, query: Query, target: str, k: int = 3) -> Answer:
+    hits = gallery.search(item=query.value, target=target, k=k) if query.kind == "item" else []
+    hits = hits or gallery.search(text="red", target=target, k=k)
+    return Answer(gallery, query, target, hits, 0.0123)
+
+
+def tags(page: str) -> set[str]:
+    return set(re.findall(r"<([a-z0-9]+)", page))
+
+
+def test_hits_carry_picture_caption_label_and_score(gallery: Gallery):
+    page = markup.results(answered(gallery, Query("text", "red"), "image", k=4))
+    assert page.count('class="cmr-hit"') == page.count('src="data:image/') == 4
+    assert "a red apple" in page
+    assert "fruit" in page
+    assert 'alt="a red apple"' in page
+    assert re.search(r">-?\d\.\d\d</span>", page)
+    assert "4 nearest pictures of 4" in page
+    assert "12 ms" in page
+
+
+def test_text_hits_show_all_their_texts_with_the_picture(gallery: Gallery):
+    page = markup.results(answered(gallery, Query("text", "red"), "text", k=4))
+    assert "an old cat, again" in page
+    assert page.count("<img ") == 4
+
+
+def test_same_class_is_marked_and_counted(gallery: Gallery):
+    page = markup.results(answered(gallery, Query("item", "apple"), "image", k=4))
+    assert "<b>2 of 4</b> share its class" in page
+    assert page.count('aria-label="same class"') == 3  # two hits, and the line that counts them
+    assert "to its text" in page
+
+
+def test_whatever_comes_from_data_or_people_is_escaped(gallery: Gallery):
+    page = markup.results(answered(gallery, Query("text", EVIL), "image", k=4))
+    assert not tags(page) & {"script", "b"}
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; &quot;quoted&quot; dog" in page
+    assert 'data-item="dog&quot;&gt;&lt;i&gt;"' in page
+    for part in (markup.notice(EVIL), markup.examples(gallery, [2], True)):
+        assert not tags(part) & {"script", "b"}
+    entry = Entry(info("wiki"), {})
+    assert "script" not in tags(markup.needs(entry, Progress("running", 0.5, EVIL)))
+
+
+def test_item_without_picture_and_texts_is_named_by_its_id(features_gallery: Gallery):
+    page = markup.results(answered(features_gallery, Query("item", "item-0"), "image"))
+    assert "Item item-0" in page
+    assert "no picture" in page
+    assert 'class="cmr-label">' in page
+
+
+def test_released_features_are_explained(features_gallery: Gallery):
+    source = Source("cca", "cmr/cca-wiki", None, takes_texts=False, takes_images=False)
+    entry = Entry(info("wiki"), {"cca": source})
+    assert "neither words nor pictures" in markup.about(entry, features_gallery)
+    examples = markup.examples(features_gallery, typical_items(features_gallery), takes_texts=False)
+    assert "Start from" in examples
+    assert "data-text" not in examples
+
+
+def test_what_a_missing_gallery_needs():
+    entry = Entry(info("pascal"), {})
+    page = markup.needs(entry, None)
+    assert "not on this machine" in page
+    assert info("pascal").source in page
+    assert escape(info("pascal").license) in page
+    assert 'aria-valuenow="40"' in markup.needs(entry, Progress("running", 0.4, "Training"))
+    assert 'role="alert"' in markup.needs(entry, Progress("failed", 0.4, "out of reach"))
+
+
+def test_long_texts_are_cut():
+    assert markup._cut("word " * 1000).endswith("word …")
+    assert len(markup._cut("word " * 1000)) <= markup.MAX_CAPTION + 2
+
+
+def test_examples_stand_for_the_classes(gallery: Gallery):
+    assert [gallery.labels(i) for i in typical_items(gallery)] == [("fruit",), ("animal",)]
+    assert len(typical_items(gallery, count=1)) == 1
+    assert example_text(gallery, 3) == "an old cat"
+
+
+def test_without_texts_there_are_items_to_start_from(features_gallery: Gallery):
+    assert 1 < len(typical_items(features_gallery)) <= 3
+    assert example_text(features_gallery, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("RGBA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG"), ("L", "JPEG")]
+)
+def test_pictures_are_small_and_lossless_where_it_shows(mode: str, kind: str):
+    data = data_uri(Image.new(mode, (2000, 1000))).split(",")[1]
+    picture = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert picture.format == kind
+    assert picture.size == (SIDE, SIDE // 2)
+
+
+def test_small_pictures_keep_their_size(gallery: Gallery, features_gallery: Gallery):
+    data = picture_of(gallery, 0).split(",")[1]
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (40, 30)
+    assert picture_of(features_gallery, 0) is None

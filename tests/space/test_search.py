@@ -1,0 +1,81 @@
+"""The search view's answers, without a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from cmr_hub.space.queries import Query
+from cmr_hub.space.search import SearchView
+
+WHERE = ("small", "cca", 3)
+
+
+@pytest.fixture
+def view(catalogue: Any) -> SearchView:
+    with gr.Blocks(analytics_enabled=False):
+        return SearchView(catalogue)
+
+
+@pytest.fixture
+def features_view(features_catalogue: Any) -> SearchView:
+    with gr.Blocks(analytics_enabled=False):
+        return SearchView(features_catalogue)
+
+
+def value(update: Any) -> Any:
+    """What an update, or a component that stands for one, sets the value to."""
+    return update["value"] if isinstance(update, dict) else getattr(update, "value", update)
+
+
+def test_kind_of_query_decides_what_is_shown_until_told_otherwise(view: SearchView, picture_file: Any):
+    first = view.on_picture({"path": str(picture_file)}, None, "image", *WHERE)
+    assert value(first[view.target]) == "text"
+    same_kind = view.on_picture({"path": str(picture_file)}, first[view.query], "image", *WHERE)
+    assert value(same_kind[view.target]) == "image"
+    text = view.on_text("red", None, first[view.query], "text", *WHERE)
+    assert value(text[view.target]) == "image"
+    assert text[view.picture] is None
+
+
+def test_picture_is_searched_again_where_no_text_is_typed(view: SearchView, picture_file: Any):
+    update = view.on_text(" ", {"path": str(picture_file)}, None, "text", *WHERE)
+    assert update[view.query] == Query("image", str(picture_file))
+
+
+def test_side_of_an_item_follows_what_is_shown_until_it_is_chosen(view: SearchView):
+    query = Query("item", "apple")
+    assert value(view.again(query, "image", *WHERE)[view.side]) == "text"
+    assert value(view.again(query, "text", *WHERE)[view.side]) == "image"
+    chosen = view.on_side("image", query, "image", *WHERE)
+    assert chosen[view.query] == Query("item", "apple", "image")
+    assert value(chosen[view.side]) == "image"
+
+
+def test_refused_query_is_not_repeated(view: SearchView, no_picture: Any):
+    update = view.on_picture({"path": str(no_picture)}, None, "text", *WHERE)
+    assert update[view.query] is None
+    assert update[view.picture] is None
+    assert "broken.png" in update[view.results]
+    assert view.again(None, "text", *WHERE) == {view.query: None}
+
+
+def test_number_of_hits_follows_the_gallery(view: SearchView):
+    update = view.open("small", 12)
+    assert (update[view.k].maximum, update[view.k].value) == (3, 3)
+
+
+def test_released_features_start_from_an_item(features_view: SearchView):
+    update = features_view.open("small", 12)
+    assert update[features_view.query].kind == "item"
+    assert update[features_view.typing]["visible"] is False
+    assert update[features_view.dropping]["visible"] is False
+    assert "neither words nor pictures" in update[features_view.about]
+    assert 'class="cmr-hit"' in update[features_view.results]
+
+
+def test_text_to_released_features_is_refused_readably(features_view: SearchView):
+    update = features_view.on_text("red", None, None, "image", *WHERE)
+    assert 'role="alert"' in update[features_view.results]
