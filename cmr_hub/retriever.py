@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -119,18 +120,11 @@ class Retriever:
         def embed_features(batch: torch.Tensor) -> torch.Tensor:
             return self.model.get_image_features(image_features=batch.to(self.model.device))
 
-        if isinstance(images, str | os.PathLike):
-            raise InputError("Images come as a list: give [image] for a single one.")
-        try:
+        with self._readable_refusals("image", images):
             if cache and self.processor.image_encoder.cacheable:
                 features = self.processor(images=images, cache=True, show_progress=show_progress)["image_features"]
                 return self._encode(embed_features, features, "Images", batch_size, show_progress=False)
             return self._encode(embed, images, "Images", batch_size, show_progress)
-        except InputError as error:
-            if self.processor.image_encoder.takes_raw:
-                raise
-            raw = ", ".join(info.repo_id for info in list_checkpoints() if info.takes_raw_images)
-            raise InputError(f"{error} Checkpoints that take a raw picture: {raw or 'none is bundled'}.") from None
 
     def encode_texts(
         self, texts: Sequence[str | Sequence[str]], *, batch_size: int = 256, show_progress: bool = False
@@ -154,15 +148,21 @@ class Retriever:
         def embed(batch: Sequence[Any]) -> torch.Tensor:
             return self.model.get_text_features(**self.processor(text=batch).to(self.model.device))
 
-        if isinstance(texts, str):
-            raise InputError("Texts come as a list: give [text] for a single one.")
-        try:
+        with self._readable_refusals("text", texts):
             return self._encode(embed, texts, "Texts", batch_size, show_progress)
+
+    @contextmanager
+    def _readable_refusals(self, side: Literal["image", "text"], inputs: Any) -> Iterator[None]:
+        """Refuse a single input, and tell who gives raw input to released features where it is taken."""
+        if isinstance(inputs, str | os.PathLike):
+            raise InputError(f"{side.capitalize()}s come as a list: give [{side}] for a single one.")
+        try:
+            yield
         except InputError as error:
-            if self.processor.text_encoder.takes_raw:
+            if getattr(self.processor, f"{side}_encoder").takes_raw:
                 raise
-            raw = ", ".join(info.repo_id for info in list_checkpoints() if info.takes_raw_texts)
-            raise InputError(f"{error} Checkpoints that take a raw text: {raw or 'none is bundled'}.") from None
+            raw = ", ".join(info.repo_id for info in list_checkpoints() if getattr(info, f"takes_raw_{side}s"))
+            raise InputError(f"{error} Checkpoints that take a raw {side}: {raw or 'none is bundled'}.") from None
 
     @torch.inference_mode()
     def _encode(
