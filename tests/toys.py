@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
+from file_server import FileServer
 from PIL import Image as Pictures
 
 import cmr_hub
@@ -86,3 +89,22 @@ def feature_dataset(n: int = 60, seed: int = 0, prefix: str = "item") -> Dataset
         }
     )
     return Dataset.from_dict(columns, features=features)
+
+
+PASCAL_CLASSES = ("cat", "cow", "dog", "horse", "sheep")  # those whose pictures are among the real data
+
+
+def serve_pascal(
+    server: FileServer, folder: Path, base: str = "", classes: Iterable[str] = PASCAL_CLASSES, most: int | None = None
+) -> None:
+    """Real pictures of some classes, at most so many of each, as the official page of Pascal Sentence lists them."""
+    page = "<html><body>\n<h1>Pascal Sentences</h1>\n<table>\n"
+    for directory in classes:
+        for picture in sorted((folder / "images" / directory).glob("*.jpg"))[:most]:
+            server.files[f"{base}/{directory}/{picture.name}"] = picture.read_bytes()
+            sentences = (folder / "texts" / directory / f"{picture.stem}.txt").read_text().splitlines()
+            cells = "".join(f"<tr><td> {html.escape(sentence)}</td></tr>\n" for sentence in sentences)
+            page += (
+                f'<tr>\n<td><img src="{directory}/{picture.name}"></td>\n<td><table>\n{cells}</table></td>\n</tr>\n'
+            )
+    server.files[f"{base}/"] = (page + "</table></body></html>").encode()

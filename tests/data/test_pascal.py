@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import html
 import random
 from pathlib import Path
 
 import pytest
+from toys import serve_pascal
 
 from cmr_hub.data import is_available, load_dataset
 from cmr_hub.data.pascal import parse_index, split_by_class
@@ -28,15 +28,7 @@ def made(tmp_path) -> Path:
 def mirror(server, cache, monkeypatch, real_data):
     """The official page and pictures, of 24 real pairs of four classes."""
     monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + BASE)
-    folder = real_data / "pascal_sentence"
-    page = "<html><body>\n<h1>Pascal Sentences</h1>\n<table>\n"
-    for name in ("cat", "cow", "dog", "horse"):
-        for picture in sorted((folder / "images" / name).glob("*.jpg"))[:6]:
-            server.files[f"{BASE}/{name}/{picture.name}"] = picture.read_bytes()
-            sentences = (folder / "texts" / name / f"{picture.stem}.txt").read_text().splitlines()
-            cells = "".join(f"<tr><td> {html.escape(sentence)}</td></tr>\n" for sentence in sentences)
-            page += f'<tr>\n<td><img src="{name}/{picture.name}"></td>\n<td><table>\n{cells}</table></td>\n</tr>\n'
-    server.files[f"{BASE}/"] = (page + "</table></body></html>").encode()
+    serve_pascal(server, real_data / "pascal_sentence", BASE, ("cat", "cow", "dog", "horse"), most=6)
     return server
 
 

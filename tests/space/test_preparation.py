@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toys import serve_pascal
 
 from cmr_hub.errors import UnknownNameError
+from cmr_hub.space.catalogue import Catalogue
 from cmr_hub.space.preparation import Preparations, Progress, names_to_prepare, parse_report, training_command
 
 LONG = 20.0
@@ -136,3 +138,18 @@ def test_hosted_space_prepares_unless_told_otherwise():
     assert names_to_prepare(hosted, {"CMR_HUB_PREPARE": "wiki, rsicd"}) == ["wiki", "rsicd"]
     with pytest.raises(UnknownNameError, match="Did you mean 'pascal'"):
         names_to_prepare(hosted, {"CMR_HUB_PREPARE": "pasqal"})
+
+
+@pytest.mark.slow
+def test_the_real_command_makes_galleries_that_the_catalogue_opens(server, private_cache, real_data, monkeypatch):
+    serve_pascal(server, real_data / "pascal_sentence")
+    monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + "/")
+    catalogue = Catalogue(["pascal"])
+    assert not catalogue["pascal"].is_ready
+    preparations = Preparations(on_done=catalogue.refresh)
+    preparations.start("pascal")
+    progress = preparations.wait("pascal", timeout=500)
+    assert progress.state == "done", progress.message
+    assert list(catalogue["pascal"].sources) == ["dscmr", "cca"]
+    hits = catalogue.open("pascal").search(text="a cow on the grass", k=5)
+    assert ("cow",) in [hit.labels for hit in hits]

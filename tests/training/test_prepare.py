@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
-from toys import COLOURS
+from toys import COLOURS, serve_pascal
 
 from cmr_hub import Gallery
 from cmr_hub.prepared import prepared_galleries
@@ -38,26 +38,12 @@ def progress():
     return report
 
 
-def pascal_page(server, monkeypatch, folder):
-    """The real pictures of five classes, as the official page lists them."""
-    page = []
-    for directory in ("cat", "cow", "dog", "horse", "sheep"):
-        for picture in sorted((folder / "images" / directory).glob("*.jpg")):
-            name = f"{directory}/{picture.name}"
-            server.files[f"/{name}"] = picture.read_bytes()
-            sentences = (folder / "texts" / directory / f"{picture.stem}.txt").read_text().splitlines()
-            cells = "".join(f"<tr><td>{sentence}</td></tr>" for sentence in sentences if sentence.strip())
-            page.append(f'<tr><td><img src="{name}"></td><td><table>{cells}</table></td></tr>')
-    html = f"<html><body><table>{''.join(page)}</table></body></html>".encode()
-    server.files |= {"/": html, "/index.html": html}
-    monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + "/")
-
-
 @pytest.mark.slow
 def test_pascal_from_its_page_to_searched_galleries(
     server, private_cache, real_data, monkeypatch, quick_recipes, progress
 ):
-    pascal_page(server, monkeypatch, real_data / "pascal_sentence")
+    serve_pascal(server, real_data / "pascal_sentence")
+    monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + "/")
     prepare("pascal", report=progress)
     assert set(prepared_galleries("pascal")) == {"cca", "dscmr"}
     fractions = [fraction for _, fraction, _ in progress.lines]
