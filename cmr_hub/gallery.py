@@ -191,9 +191,7 @@ class Gallery:
         return self._hits(*self.indexes[target].search(query, k))
 
     def _search_by_item(self, item: str, target: Side, source: Side, k: int) -> list[Hit]:
-        if item not in self._position:
-            raise InputError(f"There is no item {item!r} in this gallery; its ids look like {self.ids[0]!r}.")
-        position = self._position[item]
+        position = self.position(item)
         leaves_out_itself = source == target
         self._check_k(k, len(self) - leaves_out_itself)
         scores, rows = self.indexes[target].search(self.embeds[source][position][None], k + leaves_out_itself)
