@@ -11,7 +11,7 @@ from ...configuration_cmr import CMRConfig
 class DSCMRConfig(CMRConfig):
     r"""
     hidden_dim (`int`, defaults to 2048):
-        Width of each side's own layer, below the shared one (section 4.2 of the paper).
+        Width of each side's own layer, below the shared one.
     loss_lambda (`float`, defaults to 1e-3):
         Weight of J2, the discrimination loss in the common space.
     loss_eta (`float`, defaults to 1e-1):

@@ -1,4 +1,4 @@
-"""DSCMR: deep supervised cross-modal retrieval (Zhen et al., CVPR 2019). Equation numbers are the paper's."""
+"""DSCMR: deep supervised cross-modal retrieval (Zhen et al., CVPR 2019). J1, J2 and J3 are the paper's names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def residual_norm(residual: torch.Tensor, kind: str) -> torch.Tensor:
 
 
 def pairwise_likelihood_loss(a: torch.Tensor, b: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:
-    """One term of J2 (eqs 5 to 7): mean over all pairs of log(1 + e^theta) - S theta, theta = cos(a_i, b_j) / 2.
+    """One term of J2: mean over all pairs of log(1 + e^theta) - S theta, theta = cos(a_i, b_j) / 2.
 
     Args:
         a, b: `(n, d)` vectors of the common space.
@@ -31,12 +31,12 @@ def pairwise_likelihood_loss(a: torch.Tensor, b: torch.Tensor, similar: torch.Te
 
 
 def label_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor, norm: str) -> torch.Tensor:
-    """J1 (eq. 3): how far the shared linear classifier's outputs lie from the labels, both sides summed."""
+    """J1: how far the shared linear classifier's outputs lie from the labels, both sides summed."""
     return residual_norm(image_logits - labels, norm) + residual_norm(text_logits - labels, norm)
 
 
 def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """J2 (eq. 4): pairwise likelihood between images and texts, among images, and among texts."""
+    """J2: pairwise likelihood between images and texts, among images, and among texts."""
     similar = (labels @ labels.T > 0).to(image_embeds.dtype)
     return (
         pairwise_likelihood_loss(image_embeds, text_embeds, similar)
@@ -46,7 +46,7 @@ def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, l
 
 
 def modality_invariance_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, norm: str) -> torch.Tensor:
-    """J3 (eq. 8): how far the two sides of each pair lie apart."""
+    """J3: how far the two sides of each pair lie apart."""
     return residual_norm(image_embeds - text_embeds, norm)
 
 
@@ -77,7 +77,7 @@ class DSCMRModel(CMRModel):
         labels: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> CMROutput:
-        """Embed and classify whichever sides are given; with both and `labels`, J = J1 + lambda J2 + eta J3 (eq. 9).
+        """Embed and classify whichever sides are given; with both and `labels`, J = J1 + lambda J2 + eta J3.
 
         Args:
             image_features: `(n, image_dim)` float tensor.
