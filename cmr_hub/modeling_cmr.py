@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -17,12 +18,14 @@ from .errors import CheckpointError, InputError, NotFittedError
 from .files import atomic_folder
 from .hub import resolve
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class CMROutput(ModelOutput):
     r"""
-    loss (`torch.FloatTensor` of shape `()`, *optional*, returned when `labels` are given and both sides are present):
-        The method's objective.
+    loss (`torch.FloatTensor` of shape `()`, *optional*):
+        The method's objective, where both sides are given and, for a supervised method, `labels`.
     loss_terms (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
         The objective's terms before weighting, by the paper's name.
     image_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
@@ -45,9 +48,18 @@ class CMRModel(PreTrainedModel):
     """Base of every method.
 
     A method gives `get_image_features`, `get_text_features` and `forward`; saving, loading and the checks on them are
-    here. A subclass names its `config_class`, or is refused where it is defined.
+    here. A subclass that does not say what the attributes below ask for is refused where it is defined.
+
+    Attributes:
+        config_class: the method's configuration.
+        paper: who, what, where and when.
+        supervision: "supervised" where the method learns from classes, "unsupervised" where from pairs alone.
+        representation: what its embeddings are.
     """
 
+    paper: ClassVar[str]
+    supervision: ClassVar[Literal["supervised", "unsupervised"]]
+    representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
     config_class = CMRConfig
     config: CMRConfig
     base_model_prefix = "cmr"
@@ -55,8 +67,12 @@ class CMRModel(PreTrainedModel):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Before super(), which would fill in the base's configuration.
-        if not cls.__module__.startswith(__package__ + ".modeling") and "config_class" not in cls.__dict__:
-            raise TypeError(f"{cls.__name__} must name its config_class.")
+        if not cls.__module__.startswith(__package__ + ".modeling"):
+            if "config_class" not in cls.__dict__:
+                raise TypeError(f"{cls.__name__} must name its config_class.")
+            for fact in ("paper", "supervision"):
+                if not hasattr(cls, fact):
+                    raise TypeError(f"{cls.__name__} must say its {fact}.")
         super().__init_subclass__(**kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -90,6 +106,34 @@ class CMRModel(PreTrainedModel):
             image_embeds=None if image_features is None else self.get_image_features(image_features),
             text_embeds=None if text_features is None else self.get_text_features(text_features),
         )
+
+    def check_labels(self, labels: torch.Tensor | None) -> None:
+        """Refuse training labels that a supervised method cannot learn from; warn of classes without an item.
+
+        Args:
+            labels: `(n, num_labels)` multi-hot tensor of the whole training data.
+
+        Raises:
+            InputError: there are none, they are of another width than `num_labels`, or of fewer than two classes.
+        """
+        if self.supervision == "unsupervised":
+            return
+        method = self.config.model_type
+        if labels is None:
+            raise InputError(
+                f"{method} learns from classes, and the training data have no label column: label them, or choose a "
+                "method that learns from pairs alone (supervision='unsupervised' in cmr_hub.list_methods())."
+            )
+        if labels.ndim != 2 or labels.shape[1] != self.config.num_labels:
+            raise InputError(
+                f"Labels must be multi-hot, of the shape (n, {self.config.num_labels}), not {tuple(labels.shape)}."
+            )
+        seen = labels.bool().any(dim=0)
+        if seen.sum() < 2:
+            raise InputError(f"{method} tells classes apart: two at least must have training items, not {seen.sum()}.")
+        absent = [self.config.id2label[row] for row in (~seen).nonzero().flatten().tolist()]
+        if absent:
+            logger.warning("No training item is of the class %s: nothing is learned of it.", ", ".join(absent))
 
     def training_callbacks(self) -> list[TrainerCallback]:
         """Callbacks for what a method needs beyond a batch loss (codes solved each epoch, a reversal schedule …)."""
@@ -172,7 +216,10 @@ class ClosedFormCMRModel(CMRModel):
 
     @abstractmethod
     def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None) -> None:
-        """Fill the buffers from checked float64 features of shapes `(n, image_dim)` and `(n, text_dim)`."""
+        """Fill the buffers from checked float64 features of shapes `(n, image_dim)` and `(n, text_dim)`.
+
+        `labels` are `(n, num_labels)` float64, multi-hot, and always given to a supervised method.
+        """
 
     @torch.no_grad()
     def fit(
@@ -189,7 +236,8 @@ class ClosedFormCMRModel(CMRModel):
             The model itself.
 
         Raises:
-            InputError: other shapes than the config's, different lengths, or values that are not finite.
+            InputError: other shapes than the config's, different lengths, values that are not finite, rows that are
+                all the same, or labels that a supervised method cannot learn from.
         """
         pairs = {"image": image_features, "text": text_features}
         for side, features in pairs.items():
@@ -199,11 +247,16 @@ class ClosedFormCMRModel(CMRModel):
             bad = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
             if len(bad):
                 raise InputError(f"Row {bad[0].item()} of the {side} features holds NaN or infinity; drop or mend it.")
+            if len(features) > 1 and (features == features[0]).all():
+                raise InputError(f"All rows of the {side} features are the same: nothing can be learned from them.")
         if len(image_features) != len(text_features):
             raise InputError(f"{len(image_features)} images against {len(text_features)} texts: pairs are needed.")
         if len(image_features) < 2:
             raise InputError(f"At least two pairs are needed to fit, and {len(image_features)} were given.")
-        self._solve(image_features.double(), text_features.double(), labels)
+        if labels is not None and len(labels) != len(image_features):
+            raise InputError(f"{len(image_features)} pairs against {len(labels)} rows of labels.")
+        self.check_labels(labels)
+        self._solve(image_features.double(), text_features.double(), None if labels is None else labels.double())
         self.is_fitted.fill_(True)
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,8 @@ class Registry(Mapping[str, Any]):
 
     ```python
     >>> from cmr_hub.registry import METHODS
-    >>> sorted(METHODS)
-    ['cca', 'dscmr']
+    >>> "dscmr" in METHODS
+    True
     >>> METHODS["cca"].__name__
     'CCAModel'
     ```
@@ -67,15 +68,37 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
 )
 
 
-def list_methods(pattern: str = "*") -> list[str]:
-    """Names of the methods in this hub, sorted, those that match a shell-style pattern.
+@dataclass(frozen=True)
+class MethodInfo:
+    """What one line says of a method.
+
+    Attributes:
+        name: as `METHODS`, recipes and `model_type` have it.
+        paper: who, what, where and when.
+        supervision: "supervised" where it learns from classes, "unsupervised" where from pairs alone.
+        representation: "real-valued" or "binary".
+    """
+
+    name: str
+    paper: str
+    supervision: str
+    representation: str
+
+
+def list_methods(pattern: str = "*") -> list[MethodInfo]:
+    """The methods in this hub, sorted by name, those that match a shell-style pattern.
 
     Example:
 
     ```python
     >>> import cmr_hub
-    >>> cmr_hub.list_methods("d*")
-    ['dscmr']
+    >>> cmr_hub.list_methods("dsc*")
+    [MethodInfo(name='dscmr', paper='Zhen et al., Deep Supervised Cross-Modal Retrieval, CVPR 2019', ...)]
+    >>> [method.name for method in cmr_hub.list_methods("*cca") if method.supervision == "unsupervised"]
+    ['cca']
     ```
     """
-    return METHODS.list(pattern)
+    return [
+        MethodInfo(name, model.paper, model.supervision, model.representation)
+        for name, model in ((name, METHODS[name]) for name in METHODS.list(pattern))
+    ]

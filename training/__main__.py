@@ -26,7 +26,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_dataset(train)
     train.add_argument("--output-dir", type=Path, required=True, help="receives the checkpoint")
     train.add_argument("--seed", type=int, nargs="+", default=[0], help="several train one checkpoint each")
-    train.add_argument("--protocol", default="dscmr", help="defines the epoch's choice and the result")
+    train.add_argument(
+        "--protocol", nargs="+", default=["dscmr"], help="of the results; the first also defines the epoch's choice"
+    )
     train.add_argument("--image-encoder", help="instead of the recipe's")
     train.add_argument("--text-encoder", help="instead of the recipe's")
     train.add_argument("--epochs", type=int, dest="num_train_epochs")
@@ -100,7 +102,7 @@ def run_train(options: argparse.Namespace) -> None:
             options.dataset,
             options.output_dir / f"seed-{seed}" if several else options.output_dir,
             seed=seed,
-            protocol=options.protocol,
+            protocols=options.protocol,
             half=options.half,
             resume=options.resume,
             command=recorded_command(),

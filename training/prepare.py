@@ -9,11 +9,12 @@ from pathlib import Path
 from datasets import DatasetDict, concatenate_datasets
 from transformers import TrainerCallback
 
-from cmr_hub import Gallery, Retriever, list_methods
+from cmr_hub import Gallery, Retriever
 from cmr_hub.columns import COLUMNS
 from cmr_hub.data import info, load_dataset
 from cmr_hub.hub import list_checkpoints
 from cmr_hub.prepared import prepared_folder, prepared_galleries
+from cmr_hub.registry import METHODS
 
 from .pairs import make_pairs, make_processor
 from .recipe import Recipe, load_recipe
@@ -47,7 +48,7 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         data_dir,
         progress=lambda fraction, message: report("download", DOWNLOADED * fraction, message),
     )
-    recipes = [recipe for method in list_methods() if (recipe := load_recipe(method, dataset_name)).prepare]
+    recipes = [recipe for method in METHODS if (recipe := load_recipe(method, dataset_name)).prepare]
     recipes = [for_data(recipe, dataset) for recipe in recipes]
     report("features", DOWNLOADED, f"Encoding {sum(map(len, dataset.values()))} pairs")
     _extract_features(recipes[0], dataset, report)

@@ -14,11 +14,12 @@ def summarise(runs: Sequence[TrainingRun]) -> str:
     """Mean and standard deviation of each test metric over runs that differ in the seed alone.
 
     Returns:
-        A readable table; its first line is the protocol.
+        A readable table a protocol, whose first line says what the protocol is.
     """
-    first = runs[0].results[0]
-    lines = [first["description"], f"{first['split']} split, seeds {', '.join(str(run.seed) for run in runs)}"]
-    for name in first["metrics"]:
-        values = [run.results[0]["metrics"][name] for run in runs]
-        lines.append(f"{name:<24} {mean(values):.4f} ± {stdev(values):.4f}")
+    lines = []
+    for number, entry in enumerate(runs[0].results):
+        lines += [entry["description"], f"{entry['split']} split, seeds {', '.join(str(run.seed) for run in runs)}"]
+        for name in entry["metrics"]:
+            values = [run.results[number]["metrics"][name] for run in runs]
+            lines.append(f"{name:<24} {mean(values):.4f} ± {stdev(values):.4f}")
     return "\n".join(lines)

@@ -93,7 +93,7 @@ def train(
     output_dir: Path,
     *,
     seed: int = 0,
-    protocol: str | Protocol = "dscmr",
+    protocols: Sequence[str | Protocol] = ("dscmr",),
     half: bool = False,
     resume: bool = False,
     command: str = "",
@@ -107,7 +107,8 @@ def train(
         dataset_name: as `cmr_hub.data` knows it.
         output_dir: receives model, processor and `training_run.json`.
         seed: of everything that chance decides.
-        protocol: defines the validation metric that chooses the epoch, and the result on the test split.
+        protocols: each gives a result on the test split; the first also defines the validation metric that chooses the
+            epoch.
         half: store the weights in half precision; the result is measured as stored.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`.
         command: for the record.
@@ -117,7 +118,7 @@ def train(
         InputError: the method needs what the data set lacks, a split is missing, or `output_dir` holds an
             interrupted run and `resume` is not set.
     """
-    output_dir, protocol = Path(output_dir), get_protocol(protocol)
+    output_dir, protocols = Path(output_dir), [get_protocol(protocol) for protocol in protocols]
     missing = [split for split in ("train", "test") if split not in dataset]
     if missing:
         raise InputError(f"{dataset_name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.")
@@ -134,18 +135,20 @@ def train(
     if is_closed_form:
         model.fit(**pairs.tensors)
     else:
-        selection = make_pairs(splits[protocol.selection_split], processor)
+        selection = make_pairs(splits[protocols[0].selection_split], processor)
         trainer = _fit_by_gradient(
-            model, recipe, pairs, selection, protocol, output_dir / TRAINER_FOLDER, seed, resume, callbacks
+            model, recipe, pairs, selection, protocols[0], output_dir / TRAINER_FOLDER, seed, resume, callbacks
         )
         run.epochs = round(trainer.state.epoch)
         run.best_epoch = round(trainer.state.best_global_step / trainer.state.global_step * trainer.state.epoch)
     run.seconds = round(time.perf_counter() - started, 1)
     Retriever(model.half() if half else model, processor).save_pretrained(output_dir)
     shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
-    result = evaluate(Retriever.from_pretrained(output_dir), dataset["test"], protocol, dataset["train"])
-    logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
-    run.results.append(result_entry(result, "test", seed if run.epochs else None))
+    retriever = Retriever.from_pretrained(output_dir)
+    for protocol in protocols:
+        result = evaluate(retriever, dataset["test"], protocol, dataset["train"])
+        logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
+        run.results.append(result_entry(result, "test", seed if run.epochs else None))
     run.save(output_dir)
     return run
 
@@ -195,7 +198,8 @@ def _fit_by_gradient(
         metric_for_best_model=f"eval_{protocol.primary_metric}",
         greater_is_better=True,
         per_device_eval_batch_size=1024,
-        label_names=["labels"],
+        # The Trainer computes no metrics without something that it takes for labels; pairs need none.
+        label_names=["labels" if "labels" in pairs.tensors else "text_features"],
         remove_unused_columns=False,
         report_to="none",
         use_cpu=not torch.cuda.is_available(),

@@ -37,7 +37,7 @@ class CMRTrainer(Trainer):
         early_stopping_patience: evaluations without a better primary metric before training stops.
 
     Raises:
-        InputError: the protocol needs classes, and the evaluation pairs have none.
+        InputError: the method or the protocol needs classes, and the pairs have none (or, for the method, one).
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class CMRTrainer(Trainer):
         early_stopping_patience: int | None = None,
         **kwargs: Any,
     ):
+        model.check_labels(train_dataset.tensors.get("labels"))
         if protocol.relevance == "class" and "labels" not in eval_dataset.tensors:
             raise InputError(f"Protocol {protocol.name!r} measures by class, and this data set has no label column.")
         self.protocol = protocol

@@ -11,7 +11,6 @@ from cmr_hub.methods.dscmr.modeling_dscmr import (
     discrimination_loss,
     label_loss,
     modality_invariance_loss,
-    pairwise_likelihood_loss,
 )
 
 N, DIM, CLASSES = 6, 5, 3
@@ -43,14 +42,6 @@ def slow_pairwise(a, b, labels):
 def slow_norm(residual, kind):
     rows = [sum(x * x for x in row) for row in residual.tolist()]
     return sum(map(math.sqrt, rows)) / N if kind == "rowwise" else math.sqrt(sum(rows)) / N
-
-
-def test_pairwise_likelihood(batch):
-    image, text, labels = batch
-    similar = (labels @ labels.T > 0).float()
-    assert pairwise_likelihood_loss(image, text, similar).item() == pytest.approx(
-        slow_pairwise(image, text, labels), abs=1e-6
-    )
 
 
 def test_discrimination_loss_sums_three_kinds_of_pairs(batch):

@@ -1,11 +1,11 @@
 import pytest
 
-from cmr_hub import list_methods
 from cmr_hub.errors import UnknownNameError
+from cmr_hub.registry import METHODS
 from training.recipe import load_recipe
 
 
-@pytest.mark.parametrize("method", list_methods())
+@pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_has_a_recipe_with_its_paper(method):
     recipe = load_recipe(method)
     assert recipe.title

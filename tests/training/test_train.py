@@ -101,8 +101,14 @@ def test_test_selection_is_another_protocol(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(
         train_module, "make_pairs", lambda split, processor: seen.append(split["id"][0]) or real(split, processor)
     )
-    train(quick(num_train_epochs=1), dataset, "toy", tmp_path, protocol="dscmr-test-selected")
+    train(quick(num_train_epochs=1), dataset, "toy", tmp_path, protocols=["dscmr-test-selected"])
     assert seen[1].startswith("test-")
+
+
+def test_the_first_protocol_chooses_the_epoch_and_all_are_measured(dataset, tmp_path):
+    run = train(quick(num_train_epochs=1), dataset, "toy", tmp_path, protocols=["dscmr", "instance"])
+    assert [entry["protocol"] for entry in run.results] == ["dscmr", "instance"]
+    assert "image_to_text/recall@1" in run.results[1]["metrics"]
 
 
 def test_a_method_that_needs_classes_says_so(dataset, tmp_path):

@@ -8,26 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ...losses import pairwise_likelihood_loss, residual_norm, share_a_class
 from ...modeling_cmr import CMRModel, CMROutput
 from .configuration_dscmr import DSCMRConfig
-
-
-def residual_norm(residual: torch.Tensor, kind: str) -> torch.Tensor:
-    """Size of a residual matrix of shape `(n, d)`, as a scalar; `kind` is `DSCMRConfig.residual_norm`."""
-    if kind == "rowwise":
-        return residual.norm(dim=1).mean()
-    return residual.norm() / len(residual)
-
-
-def pairwise_likelihood_loss(a: torch.Tensor, b: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:
-    """One term of J2: mean over all pairs of log(1 + e^theta) - S theta, theta = cos(a_i, b_j) / 2.
-
-    Args:
-        a, b: `(n, d)` vectors of the common space.
-        similar: `(n, n)` float, 1 where i and j share a label.
-    """
-    theta = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / 2
-    return (F.softplus(theta) - similar * theta).mean()
 
 
 def label_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor, norm: str) -> torch.Tensor:
@@ -36,12 +19,11 @@ def label_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: to
 
 
 def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """J2: pairwise likelihood between images and texts, among images, and among texts."""
-    similar = (labels @ labels.T > 0).to(image_embeds.dtype)
-    return (
-        pairwise_likelihood_loss(image_embeds, text_embeds, similar)
-        + pairwise_likelihood_loss(image_embeds, image_embeds, similar)
-        + pairwise_likelihood_loss(text_embeds, text_embeds, similar)
+    """J2: pairwise likelihood between images and texts, among images, and among texts; theta is half the cosine."""
+    similar = share_a_class(labels)
+    image, text = F.normalize(image_embeds, dim=1), F.normalize(text_embeds, dim=1)
+    return sum(
+        pairwise_likelihood_loss(a @ b.T / 2, similar) for a, b in ((image, text), (image, image), (text, text))
     )
 
 
@@ -53,6 +35,8 @@ def modality_invariance_loss(image_embeds: torch.Tensor, text_embeds: torch.Tens
 class DSCMRModel(CMRModel):
     """Two one-layer branches, one shared linear layer into the common space, one shared linear classifier above it."""
 
+    paper = "Zhen et al., Deep Supervised Cross-Modal Retrieval, CVPR 2019"
+    supervision = "supervised"
     config_class = DSCMRConfig
     config: DSCMRConfig
 

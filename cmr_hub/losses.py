@@ -1,0 +1,39 @@
+"""Terms of objectives that two or more methods share."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def share_a_class(labels: torch.Tensor) -> torch.Tensor:
+    """S of a batch: `(n, classes)` multi-hot labels to an `(n, n)` matrix, 1 where i and j share a class.
+
+    Example:
+
+    ```python
+    >>> share_a_class(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])).tolist()
+    [[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
+    ```
+    """
+    return (labels @ labels.T > 0).to(labels.dtype)
+
+
+def pairwise_likelihood_loss(theta: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:
+    """Mean over all pairs of log(1 + e^theta) - S theta: the negative log-likelihood of who shares a class with whom.
+
+    Args:
+        theta: `(n, m)` log-odds that i and j share a class.
+        similar: `(n, m)` float, 1 where they do.
+    """
+    return (F.softplus(theta) - similar * theta).mean()
+
+
+def residual_norm(residual: torch.Tensor, kind: str = "frobenius") -> torch.Tensor:
+    """Size of a residual matrix R of shape `(n, d)`, as a scalar.
+
+    `kind` is "frobenius" for (1/n)||R||_F, or "rowwise" for the mean of the rows' norms.
+    """
+    if kind == "rowwise":
+        return residual.norm(dim=1).mean()
+    return residual.norm() / len(residual)

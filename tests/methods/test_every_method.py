@@ -1,0 +1,120 @@
+"""What holds for every method of the registry, whatever its idea."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from datasets import ClassLabel, DatasetDict
+from toys import feature_dataset
+
+import cmr_hub
+from cmr_hub.errors import InputError
+from cmr_hub.registry import METHODS
+from training.recipe import load_recipe
+from training.train import train
+
+SUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervision == "supervised"]
+UNSUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervision == "unsupervised"]
+
+
+def toy_recipe(method):
+    """The recipe with two epochs on released features of the toy data, and three dimensions, which all allow."""
+    recipe = load_recipe(method)
+    return recipe.changed(
+        encoders={"image": "precomputed", "text": "precomputed"},
+        config={"embed_dim": 3},
+        training={"num_train_epochs": 2, "per_device_train_batch_size": 32} if recipe.training else {},
+    )
+
+
+def make_model(method):
+    torch.manual_seed(0)
+    model_class = METHODS[method]
+    config = model_class.config_class(image_dim=6, text_dim=4, **{**load_recipe(method).config, "embed_dim": 3})
+    config.num_labels = 3
+    return model_class(config)
+
+
+@pytest.fixture
+def dataset():
+    return DatasetDict(
+        train=feature_dataset(150), validation=feature_dataset(40, 1, "val"), test=feature_dataset(40, 2, "test")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_it_trains_from_its_recipe_and_survives_saving_bit_for_bit(method, dataset, tmp_path, monkeypatch):
+    trained = []
+    save = cmr_hub.Retriever.save_pretrained
+    monkeypatch.setattr(
+        cmr_hub.Retriever, "save_pretrained", lambda self, folder: trained.append(self) or save(self, folder)
+    )
+    run = train(toy_recipe(method), dataset, "toy", tmp_path)
+    loaded = cmr_hub.from_pretrained(tmp_path)
+    before, after = trained[0].model.state_dict(), loaded.model.state_dict()
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        assert torch.equal(after[name], tensor), name
+    features = torch.randn(5, 6).numpy()
+    assert (loaded.encode_images(features) == trained[0].encode_images(features)).all()
+    assert 0 < run.results[0]["metrics"]["map"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", UNSUPERVISED)
+def test_unsupervised_methods_need_no_classes(method, dataset, tmp_path):
+    unlabelled = DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()})
+    run = train(toy_recipe(method), unlabelled, "toy", tmp_path, protocols=["instance"])
+    assert run.results[0]["metrics"]["image_to_text/recall@10"] > 0
+
+
+@pytest.mark.parametrize("method", SUPERVISED)
+def test_supervised_methods_refuse_pairs_without_classes(method, dataset, tmp_path):
+    unlabelled = DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()})
+    with pytest.raises(InputError, match=f"{method} learns from classes, and the training data have no label column"):
+        train(toy_recipe(method), unlabelled, "toy", tmp_path, protocols=["instance"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", SUPERVISED)
+def test_supervised_methods_refuse_a_single_class(method, dataset, tmp_path):
+    one = DatasetDict(
+        {name: split.filter(lambda label: label == 1, input_columns="label") for name, split in dataset.items()}
+    )
+    with pytest.raises(InputError, match="two at least must have training items, not 1"):
+        train(toy_recipe(method), one, "toy", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", SUPERVISED)
+def test_a_class_missing_from_training_is_warned_of(method, dataset, tmp_path, caplog):
+    without = dataset["train"].filter(lambda label: label != 2, input_columns="label")
+    without = without.cast_column("label", ClassLabel(names=["a", "b", "c"]))
+    with caplog.at_level(logging.WARNING):
+        run = train(toy_recipe(method), DatasetDict({**dataset, "train": without}), "toy", tmp_path)
+    assert "No training item is of the class c" in caplog.text
+    assert run.results[0]["metrics"]["map"] > 0
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize(
+    "rows",
+    [torch.randn(1, 10, generator=torch.Generator().manual_seed(0)), torch.ones(8, 10)],
+    ids=["a batch of one", "constant features"],
+)
+def test_degenerate_data_are_refused_by_closed_forms_and_give_gradients_that_are_finite(method, rows):
+    model = make_model(method)
+    image, text = rows.split([6, 4], dim=1)
+    labels = torch.eye(3)[torch.arange(len(rows)) % 3]
+    if isinstance(model, cmr_hub.ClosedFormCMRModel):
+        with pytest.raises(InputError, match="At least two pairs" if len(rows) == 1 else "All rows of the image"):
+            model.fit(image, text, labels)
+        return
+    loss = model.train()(image, text, labels).loss
+    assert torch.isfinite(loss)
+    if loss.requires_grad:
+        loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
