@@ -64,6 +64,8 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
     {
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
         "dscmr": "cmr_hub.methods.dscmr.modeling_dscmr:DSCMRModel",
+        "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
+        "semantic_matching": "cmr_hub.methods.semantic_matching.modeling_semantic_matching:SemanticMatchingModel",
     },
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional as F
 
 
 def inverse_square_root(covariance: torch.Tensor) -> torch.Tensor:
@@ -34,3 +35,43 @@ def canonical_pairs(
     whiten_x, whiten_y = inverse_square_root(covariance(x)), inverse_square_root(covariance(y))
     left, correlations, right = torch.linalg.svd(whiten_x @ (x.T @ y / len(x)) @ whiten_y, full_matrices=False)
     return whiten_x @ left[:, :components], whiten_y @ right.T[:, :components], correlations[:components]
+
+
+def softmax_regression(
+    features: torch.Tensor, labels: torch.Tensor, regularization: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Multi-class logistic regression, by L-BFGS to convergence.
+
+    Minimises the mean over items of -sum_c t_c log softmax(x W + b)_c, plus regularization / 2 * s^2 * ||W||^2. The
+    targets t of an item are its classes, which share its weight; items without a class take no part. s^2 is the
+    features' mean variance, so that one value serves features of any scale.
+
+    Args:
+        features: `(n, d)` float64.
+        labels: `(n, classes)` multi-hot.
+        regularization: above 0, which also makes the solution unique (the bias up to a constant).
+
+    Returns:
+        W `(d, classes)` and b `(classes,)`.
+    """
+    of_a_class = labels.any(dim=1)
+    features, labels = features[of_a_class], labels[of_a_class]
+    targets = labels / labels.sum(dim=1, keepdim=True)
+    mean, scale = features.mean(dim=0), features.var(dim=0, correction=0).mean().sqrt()
+    x = (features - mean) / scale
+    weight = torch.zeros(x.shape[1], labels.shape[1], dtype=x.dtype, requires_grad=True)
+    bias = torch.zeros(labels.shape[1], dtype=x.dtype, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [weight, bias], max_iter=2000, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    @torch.enable_grad()
+    def objective() -> torch.Tensor:
+        solver.zero_grad()
+        loss = F.cross_entropy(x @ weight + bias, targets) + regularization / 2 * weight.square().sum()
+        loss.backward()
+        return loss
+
+    solver.step(objective)
+    weight, bias = weight.detach() / scale, bias.detach()
+    return weight, bias - mean @ weight

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from sklearn.linear_model import LogisticRegression
 
-from cmr_hub.solvers import canonical_pairs
+from cmr_hub.solvers import canonical_pairs, softmax_regression
 
 
 @pytest.fixture
@@ -43,3 +44,50 @@ def test_projections_agree_with_scikit_learn(views):
     pairs = zip(*theirs.transform(x, y), strict=True)
     their_rho = np.corrcoef(np.array([[u[0], v[0]] for u, v in pairs]).T)[0, 1]
     assert rho[0].item() == pytest.approx(abs(their_rho), abs=1e-5)
+
+
+@pytest.fixture
+def classes():
+    rng = np.random.default_rng(1)
+    labels = np.arange(120) % 4
+    return 5 * (rng.normal(size=(4, 3))[labels] + rng.normal(size=(120, 3))) + 2, labels
+
+
+def test_softmax_regression_agrees_with_scikit_learn(classes):
+    x, labels = classes
+    strength = 0.03 * x.var(0).mean()  # scikit-learn's penalty is absolute, and its loss a sum
+    theirs = LogisticRegression(C=1 / (120 * strength), tol=1e-10, max_iter=10_000).fit(x, labels)
+    weight, bias = softmax_regression(torch.from_numpy(x), torch.eye(4, dtype=torch.float64)[labels], 0.03)
+    np.testing.assert_allclose(weight.numpy(), theirs.coef_.T, atol=1e-5)
+    posteriors = (torch.from_numpy(x) @ weight + bias).softmax(dim=1)
+    np.testing.assert_allclose(posteriors.numpy(), theirs.predict_proba(x), atol=1e-6)
+
+
+def test_softmax_regression_shares_an_item_among_its_classes(classes):
+    x, labels = classes
+    targets = torch.eye(4, dtype=torch.float64)[labels]
+    targets[::5, 0] = 1
+    # An item of two classes is two items of half a weight each.
+    rows, columns = targets.nonzero(as_tuple=True)
+    share = 1 / targets.sum(1)[rows]
+    weight, _ = softmax_regression(torch.from_numpy(x), targets, 0.03)
+    theirs = LogisticRegression(C=1 / (120 * 0.03 * x.var(0).mean()), tol=1e-10, max_iter=10_000)
+    theirs.fit(x[rows], columns, sample_weight=share)
+    np.testing.assert_allclose(weight.numpy(), theirs.coef_.T, atol=1e-5)
+
+
+def test_softmax_regression_leaves_out_items_without_a_class(classes):
+    x, labels = (torch.from_numpy(part) for part in classes)
+    targets = torch.eye(4, dtype=torch.float64)[labels]
+    targets[100:] = 0
+    with_rest, without = softmax_regression(x, targets, 0.03), softmax_regression(x[:100], targets[:100], 0.03)
+    for ours, expected in zip(with_rest, without, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_softmax_regression_knows_nothing_of_a_class_without_items(classes):
+    x, labels = (torch.from_numpy(part) for part in classes)
+    targets = torch.eye(5, dtype=torch.float64)[labels]
+    weight, bias = softmax_regression(x, targets, 0.03)
+    assert torch.isfinite(weight).all()
+    assert (x @ weight + bias).softmax(dim=1)[:, 4].max() < 1e-3

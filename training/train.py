@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from datasets import DatasetDict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -170,7 +171,13 @@ def _make_model(recipe: Recipe, processor: CMRProcessor, splits: DatasetDict) ->
         names = class_names(splits["train"])
         settings |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     model_class = METHODS[recipe.method]
-    return model_class(model_class.config_class(**settings))
+    # Whoever writes 1 for a number means 1.0, which `@strict` tells apart.
+    floats = {field.name for field in dataclasses.fields(model_class.config_class) if field.type is float}
+    settings |= {name: float(settings[name]) for name in floats & settings.keys()}
+    try:
+        return model_class(model_class.config_class(**settings))
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        raise InputError(f"The settings do not fit {recipe.method}: {error.__cause__ or error}") from error
 
 
 def _fit_by_gradient(

@@ -19,12 +19,12 @@ SUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervi
 UNSUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervision == "unsupervised"]
 
 
-def toy_recipe(method):
-    """The recipe with two epochs on released features of the toy data, and three dimensions, which all allow."""
+def toy_recipe(method, embed_dim=3):
+    """The recipe with two epochs on the toy data's features; as wide as there are classes, which all allow."""
     recipe = load_recipe(method)
     return recipe.changed(
         encoders={"image": "precomputed", "text": "precomputed"},
-        config={"embed_dim": 3},
+        config={"embed_dim": embed_dim},
         training={"num_train_epochs": 2, "per_device_train_batch_size": 32} if recipe.training else {},
     )
 
@@ -32,9 +32,8 @@ def toy_recipe(method):
 def make_model(method):
     torch.manual_seed(0)
     model_class = METHODS[method]
-    config = model_class.config_class(image_dim=6, text_dim=4, **{**load_recipe(method).config, "embed_dim": 3})
-    config.num_labels = 3
-    return model_class(config)
+    settings = {**load_recipe(method).config, "embed_dim": 3, "num_labels": 3}
+    return model_class(model_class.config_class(image_dim=6, text_dim=4, **settings))
 
 
 @pytest.fixture
@@ -75,7 +74,8 @@ def test_unsupervised_methods_need_no_classes(method, dataset, tmp_path):
 def test_supervised_methods_refuse_pairs_without_classes(method, dataset, tmp_path):
     unlabelled = DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()})
     with pytest.raises(InputError, match=f"{method} learns from classes, and the training data have no label column"):
-        train(toy_recipe(method), unlabelled, "toy", tmp_path, protocols=["instance"])
+        # Two is the number of classes of a configuration that has been told none.
+        train(toy_recipe(method, embed_dim=2), unlabelled, "toy", tmp_path, protocols=["instance"])
     assert not list(tmp_path.iterdir())
 
 

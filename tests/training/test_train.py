@@ -121,6 +121,19 @@ def test_a_method_that_needs_classes_says_so(dataset, tmp_path):
         )
 
 
+def test_whole_numbers_stand_for_numbers(dataset, tmp_path):
+    recipe = quick("cca").changed(config={"regularization": 1})
+    train(recipe, dataset, "toy", tmp_path)
+    assert cmr_hub.from_pretrained(tmp_path).model.config.regularization == 1.0
+
+
+def test_settings_that_do_not_fit_the_data(dataset, tmp_path):
+    with pytest.raises(InputError, match=r"do not fit cca: CCA has at most min\(image_dim, text_dim\) = 4"):
+        train(quick("cca").changed(config={"embed_dim": 5}), dataset, "toy", tmp_path)
+    with pytest.raises(InputError, match=r"do not fit dscmr: .*hidden_dim.*'wide'"):
+        train(quick().changed(config={"hidden_dim": "wide"}), dataset, "toy", tmp_path)
+
+
 def test_a_split_that_is_missing(dataset, tmp_path):
     with pytest.raises(InputError, match="'toy' has no test split here, only train, validation"):
         train(quick(), DatasetDict(train=dataset["train"], validation=dataset["validation"]), "toy", tmp_path)

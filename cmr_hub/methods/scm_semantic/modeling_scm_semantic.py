@@ -1,0 +1,27 @@
+"""Semantic correlation matching: posteriors over the classes, from what correlates. Equations: the README."""
+
+from __future__ import annotations
+
+import torch
+
+from ...solvers import canonical_pairs
+from ..semantic_matching import SemanticMatchingModel
+from .configuration_scm_semantic import SCMSemanticConfig
+
+
+class SCMSemanticModel(SemanticMatchingModel):
+    """Semantic matching on canonical variates. Both steps are linear, so their product is all that is kept."""
+
+    paper = "Rasiwasia et al., A New Approach to Cross-Modal Multimedia Retrieval (both matchings), MM 2010"
+    config_class = SCMSemanticConfig
+    config: SCMSemanticConfig
+
+    def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor) -> None:
+        image_projection, text_projection, _ = canonical_pairs(
+            image_features - image_features.mean(dim=0),
+            text_features - text_features.mean(dim=0),
+            self.config.components,
+            self.config.correlation_regularization,
+        )
+        self._fit_classifier("image", image_features, labels, image_projection)
+        self._fit_classifier("text", text_features, labels, text_projection)
