@@ -59,19 +59,24 @@ def softmax_regression(
     targets = labels / labels.sum(dim=1, keepdim=True)
     mean, scale = features.mean(dim=0), features.var(dim=0, correction=0).mean().sqrt()
     x = (features - mean) / scale
-    weight = torch.zeros(x.shape[1], labels.shape[1], dtype=x.dtype, requires_grad=True)
+    # L-BFGS takes its steps in coordinates in which the curvature is about the same everywhere: W = basis Z.
+    values, vectors = torch.linalg.eigh(x.T @ x / len(x))
+    basis = vectors / (values.clamp(min=0) / labels.shape[1] + regularization).sqrt()
+    x, norms = x @ basis, basis.norm(dim=0)[:, None]
+    z = torch.zeros(x.shape[1], labels.shape[1], dtype=x.dtype, requires_grad=True)
     bias = torch.zeros(labels.shape[1], dtype=x.dtype, requires_grad=True)
     solver = torch.optim.LBFGS(
-        [weight, bias], max_iter=2000, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+        [z, bias], max_iter=500, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )
 
     @torch.enable_grad()
     def objective() -> torch.Tensor:
         solver.zero_grad()
-        loss = F.cross_entropy(x @ weight + bias, targets) + regularization / 2 * weight.square().sum()
+        penalty = regularization / 2 * (norms * z).square().sum()
+        loss = F.cross_entropy(x @ z + bias, targets) + penalty
         loss.backward()
         return loss
 
     solver.step(objective)
-    weight, bias = weight.detach() / scale, bias.detach()
+    weight, bias = basis @ z.detach() / scale, bias.detach()
     return weight, bias - mean @ weight
