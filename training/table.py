@@ -11,9 +11,10 @@ from statistics import mean
 from typing import Any
 
 from cmr_hub import list_methods
-from cmr_hub.errors import InputError
+from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import get_protocol
 from cmr_hub.hub import read_json
+from cmr_hub.registry import METHODS
 
 from .recipe import load_recipe
 from .seeds import Spread, over_runs
@@ -193,10 +194,17 @@ def make_tables(
         split: what was measured on.
 
     Raises:
-        UnknownNameError: there is no such protocol, or a run is of a method that is none of this cmr_hub.
+        UnknownNameError: there is no such protocol.
+        CheckpointError: a run is of a method that this cmr_hub does not have.
         InputError: no run was measured under a protocol on this split, two runs have the same settings and the same
             seed, or two runs mean different things by one protocol's name.
     """
+    for checkpoint in checkpoints:
+        if checkpoint.run.method not in METHODS:
+            raise CheckpointError(
+                f"{checkpoint.folder} is of {checkpoint.run.method!r}, which is no method of this cmr_hub "
+                f"({', '.join(sorted(METHODS))}): leave it out."
+            )
     entries = [(c, entry) for c in checkpoints for entry in c.run.results if entry["split"] == split]
     descriptions: dict[str, str] = {}
     columns: dict[str, list[str]] = {}

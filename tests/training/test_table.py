@@ -201,6 +201,12 @@ def test_protocols_that_cannot_be_shown(tmp_path):
         make_tables(checkpoints, split="validation")
 
 
+def test_a_run_of_an_unknown_method_is_named(tmp_path):
+    folder = finished(tmp_path / "old", [measured("dscmr", 0.5, 0.4)], method="forgotten")
+    with pytest.raises(CheckpointError, match=r"old is of 'forgotten', which is no method of this cmr_hub \(.*cca"):
+        make_tables(find_checkpoints([folder]))
+
+
 def test_one_name_for_two_protocols_is_refused(tmp_path):
     finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4)], seed=0)
     finished(tmp_path / "b", [measured("dscmr", 0.5, 0.4) | {"description": "dscmr: another"}], seed=1)
