@@ -1,4 +1,4 @@
-"""The command line: `python -m training train | evaluate | publish | prepare`."""
+"""The command line: `python -m training train | evaluate | table | figure | publish | prepare`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,25 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--record", action="store_true", help="keep the results for the card, in the checkpoint")
     evaluate.set_defaults(run=run_evaluate)
 
+    table = commands.add_parser("table", help="put finished runs side by side: mean and deviation over seeds")
+    table.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="checkpoint, or folder that holds some")
+    table.add_argument("--protocol", nargs="+", help="columns, and by the first the order; default: all measured")
+    table.add_argument("--split", default="test")
+    table.add_argument("--output", type=Path, help="also write the Markdown here")
+    table.add_argument("--json", type=Path, help="also write the figures here")
+    table.set_defaults(run=run_table)
+
+    figure = commands.add_parser("figure", help="draw a checkpoint's common space (t-SNE)")
+    figure.add_argument("--checkpoint", required=True, help="folder or repo id")
+    _add_dataset(figure)
+    figure.add_argument("--split", default="test")
+    figure.add_argument("--output", type=Path, required=True, help=".png, .pdf or .svg")
+    figure.add_argument("--most", type=int, default=1000, help="pairs to draw, of more those chosen by their ids")
+    figure.add_argument("--seed", type=int, default=0, help="of the layout")
+    figure.add_argument("--perplexity", type=float, default=30.0, help="about how many neighbours a point keeps")
+    figure.add_argument("--json", type=Path, help="also write the coordinates here")
+    figure.set_defaults(run=run_figure)
+
     publish = commands.add_parser("publish", help="write a checkpoint's card and put it on the Hub")
     publish.add_argument("--checkpoint", type=Path, required=True, help="a folder that `train` made")
     publish.add_argument("--repo-id", required=True)
@@ -73,6 +92,18 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--data-dir", type=Path, help="where its files are; downloaded otherwise")
+
+
+def _check_split(options: argparse.Namespace, dataset: Mapping[str, Any]) -> None:
+    if options.split not in dataset:
+        raise InputError(f"{options.dataset!r} has no split {options.split!r}, only {', '.join(dataset)}.")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    from cmr_hub.files import atomic_file
+
+    with atomic_file(path) as scratch:
+        scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def run_train(options: argparse.Namespace) -> None:
@@ -117,15 +148,13 @@ def run_evaluate(options: argparse.Namespace) -> None:
     """`evaluate`: one table a protocol."""
     from cmr_hub import Retriever
     from cmr_hub.data import load_dataset
-    from cmr_hub.files import atomic_file
 
     from .evaluate import evaluate
     from .train import TrainingRun, result_entry
 
     retriever = Retriever.from_pretrained(options.checkpoint)
     dataset = load_dataset(options.dataset, options.data_dir)
-    if options.split not in dataset:
-        raise InputError(f"{options.dataset!r} has no split {options.split!r}, only {', '.join(dataset)}.")
+    _check_split(options, dataset)
     run = TrainingRun.load(Path(options.checkpoint)) if options.record else None
     entries = []
     for protocol in options.protocol:
@@ -133,10 +162,46 @@ def run_evaluate(options: argparse.Namespace) -> None:
         logging.info("%s", result.table())
         entries.append(result_entry(result, options.split, run.seed if run and run.epochs else None))
     if options.json:
-        with atomic_file(options.json) as scratch:
-            scratch.write_text(json.dumps(entries, indent=2) + "\n")
+        _write_json(options.json, entries)
     if run:
         run.with_results(entries).save(Path(options.checkpoint))
+
+
+def run_table(options: argparse.Namespace) -> None:
+    """`table`: one a data set."""
+    from cmr_hub.files import atomic_file
+
+    from .table import find_checkpoints, make_tables
+
+    tables = make_tables(find_checkpoints(options.runs), options.protocol, options.split)
+    markdown = "\n".join(table.markdown() for table in tables)
+    logging.info("%s", markdown)
+    if options.output:
+        with atomic_file(options.output) as scratch:
+            scratch.write_text(markdown, encoding="utf-8")
+    if options.json:
+        _write_json(options.json, [table.to_dict() for table in tables])
+
+
+def run_figure(options: argparse.Namespace) -> None:
+    """`figure`: t-SNE of one split."""
+    from cmr_hub import Retriever
+    from cmr_hub.data import load_dataset
+
+    from .figure import check_suffix, draw, project, save
+
+    check_suffix(options.output)
+    retriever = Retriever.from_pretrained(options.checkpoint)
+    dataset = load_dataset(options.dataset, options.data_dir)
+    _check_split(options, dataset)
+    layout = {"seed": options.seed, "perplexity": options.perplexity}
+    projection = project(retriever, dataset[options.split], most=options.most, **layout)
+    shown = f"{len(projection.ids):,} of {len(dataset[options.split]):,} pairs"
+    save(draw(projection, f"{retriever.name} · {options.dataset}, {options.split} split · {shown}"), options.output)
+    logging.info("%s", options.output)
+    if options.json:
+        what = {"checkpoint": retriever.name, "dataset": options.dataset, "split": options.split}
+        _write_json(options.json, {**what, **layout, **projection.to_dict()})
 
 
 def run_publish(options: argparse.Namespace) -> None:

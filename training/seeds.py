@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .train import TrainingRun
 
 
+@dataclass(frozen=True)
+class Spread:
+    """One metric over runs.
+
+    Attributes:
+        mean: of the runs' values.
+        deviation: the sample's standard deviation; None of a single run.
+    """
+
+    mean: float
+    deviation: float | None
+
+
+def over_runs(entries: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
+    """Each metric over runs that differ in the seed alone.
+
+    Args:
+        entries: one entry of `TrainingRun.results` a run, of the same protocol and split.
+    """
+    values = {name: [entry["metrics"][name] for entry in entries] for name in entries[0]["metrics"]}
+    return {name: Spread(mean(of), stdev(of) if len(of) > 1 else None) for name, of in values.items()}
+
+
 def summarise(runs: Sequence[TrainingRun]) -> str:
-    """Mean and standard deviation of each test metric over runs that differ in the seed alone.
+    """Mean and standard deviation of each test metric over two or more runs that differ in the seed alone.
 
     Returns:
         A readable table a protocol, whose first line says what the protocol is.
@@ -19,7 +43,6 @@ def summarise(runs: Sequence[TrainingRun]) -> str:
     lines = []
     for number, entry in enumerate(runs[0].results):
         lines += [entry["description"], f"{entry['split']} split, seeds {', '.join(str(run.seed) for run in runs)}"]
-        for name in entry["metrics"]:
-            values = [run.results[number]["metrics"][name] for run in runs]
-            lines.append(f"{name:<24} {mean(values):.4f} ± {stdev(values):.4f}")
+        for name, spread in over_runs([run.results[number] for run in runs]).items():
+            lines.append(f"{name:<24} {spread.mean:.4f} ± {spread.deviation:.4f}")
     return "\n".join(lines)

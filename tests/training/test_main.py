@@ -2,9 +2,12 @@ import json
 import sys
 
 import pytest
+from PIL import Image
 
 from cmr_hub.errors import DatasetError, InputError
+from cmr_hub.hub import bundled_folder
 from training import __main__ as command_line
+from training.train import TrainingRun
 
 
 def test_settings_are_yaml():
@@ -36,3 +39,49 @@ def test_progress_for_programs_ends_with_the_error(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["training", "prepare", "pascal", "--progress", "json"])
     assert command_line.main() == 1
     assert json.loads(capsys.readouterr().out) == {"stage": "error", "fraction": 0.0, "message": "nothing there"}
+
+
+def call(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["training", *map(str, words)])
+    return command_line.main()
+
+
+def test_a_table_of_the_bundled_checkpoints(monkeypatch, tmp_path):
+    output, figures = tmp_path / "RESULTS.md", tmp_path / "figures.json"
+    assert call(monkeypatch, "table", bundled_folder(), "--output", output, "--json", figures) == 0
+    tables = {table["dataset"]: table for table in json.loads(figures.read_text())}
+    assert {"emoji", "wiki"} <= set(tables)
+    (dscmr,) = [row for row in tables["wiki"]["rows"] if row["method"] == "dscmr"]
+    recorded = TrainingRun.load(bundled_folder() / "dscmr-wiki").results[0]["metrics"]
+    assert {name: spread["mean"] for name, spread in dscmr["metrics"]["dscmr"].items()} == recorded
+    text = output.read_text(encoding="utf-8")
+    assert text.index("## emoji, test split") < text.index("## wiki, test split")
+    assert "| mAP I→T | mAP T→I | mAP average | seeds | seconds |" in text
+
+
+def test_a_figure_of_a_bundled_checkpoint(monkeypatch, tmp_path):
+    output, coordinates = tmp_path / "tsne.png", tmp_path / "tsne.json"
+    where = ("--checkpoint", "cmr/cca-emoji", "--dataset", "emoji", "--output", output)
+    assert call(monkeypatch, "figure", *where, "--most", 40, "--perplexity", 10, "--json", coordinates) == 0
+    with Image.open(output) as picture:
+        assert picture.size == (1620, 650)
+    written = json.loads(coordinates.read_text())
+    assert (written["checkpoint"], written["split"], written["perplexity"]) == ("cmr/cca-emoji", "test", 10.0)
+    assert len(written["items"]) == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--output", "tsne.gif"], ".png, .pdf, .svg, which tsne.gif does not end in"),
+        (["--output", "tsne.png", "--split", "tset"], "'emoji' has no split 'tset', only train, validation, test"),
+        (["--output", "tsne.png", "--most", "5"], "Perplexity 30 does not fit 10 points"),
+    ],
+)
+def test_figures_that_cannot_be_drawn(monkeypatch, capsys, tmp_path, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "figure", "--checkpoint", "cmr/cca-emoji", "--dataset", "emoji", *options) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("InputError: ")
+    assert message in error
+    assert not list(tmp_path.iterdir())

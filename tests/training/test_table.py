@@ -1,0 +1,214 @@
+import json
+
+import pytest
+
+from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
+from cmr_hub.evaluation import get_protocol
+from training.seeds import Spread
+from training.table import find_checkpoints, make_tables
+from training.train import TRAINER_FOLDER, TrainingRun
+
+DEFAULT = {"loss_eta": 0.1}
+
+
+def measured(protocol, *values, split="test"):
+    """One entry of results; mAP I→T and T→I, or R@1/5/10 of both directions."""
+    if protocol == "instance":
+        names = [f"{way}/recall@{k}" for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
+        metrics = dict(zip(names, values, strict=True)) | {"image_to_text/median_rank": 7.0}
+        metrics |= {f"recall@{k}": (values[i] + values[i + 3]) / 2 for i, k in enumerate((1, 5, 10))}
+    else:
+        metrics = {"image_to_text/map": values[0], "text_to_image/map": values[1], "map": sum(values) / 2}
+    description = get_protocol(protocol).describe()
+    return {"protocol": protocol, "description": description, "split": split, "metrics": metrics, "seeds": []}
+
+
+def finished(
+    folder, results, *, method="dscmr", dataset="wiki", seed=0, text="glove", config=DEFAULT, dtype="float32", **run
+):
+    """A checkpoint folder as far as a table reads it."""
+    recipe = {
+        "encoders": {"image": "efficientnet-lite0", "text": text},
+        "config": config,
+        "training": {},
+        "early_stopping_patience": None,
+        "published": run.pop("published", {}),
+    }
+    run = {"versions": {"torch": "2.15.0"}, "epochs": 9, "seconds": 100.0} | run
+    folder.mkdir(parents=True)
+    TrainingRun(method, dataset, seed, "", recipe, results=results, **run).save(folder)
+    (folder / "config.json").write_text(json.dumps({"dtype": dtype}))
+    return folder
+
+
+def rows(table):
+    """The Markdown table as lists of cells, head first."""
+    lines = [line for line in table.markdown().splitlines() if line.startswith("| ")]
+    assert set(lines.pop(1)) == set("|- ")
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_a_row_a_method_best_first(tmp_path):
+    for seed, value in enumerate((0.5, 0.6, 0.7)):
+        finished(tmp_path / f"dscmr/seed-{seed}", [measured("dscmr", value, 0.4)], seed=seed, seconds=100.0 + seed)
+    source = {"source": "Someone, 2010", "metrics": {"text_to_image/map": 0.196, "image_to_text/map": 0.249}}
+    closed = {"method": "cca", "config": {}, "epochs": None, "seconds": 0.1, "published": source}
+    finished(tmp_path / "cca", [measured("dscmr", 0.25, 0.9)], **closed)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    published = "Someone, 2010: mAP .249 / .196"
+    assert rows(table) == [
+        ["method", "supervision", "mAP I→T", "mAP T→I", "mAP average", "seeds", "seconds", "published"],
+        ["CCA", "unsupervised", ".250", "**.900**", "**.575**", "closed form", "0.1", published],
+        ["DSCMR", "supervised", "**.600** ± .100", ".400 ± .000", ".500 ± .050", "0, 1, 2", "101", "–"],
+    ]
+    text = table.markdown()
+    assert text.startswith("## wiki, test split\n\n- dscmr: mAP@all")
+    assert "versions" not in text
+
+
+def test_protocols_stand_side_by_side(tmp_path):
+    recalls = (0.01, 0.05, 0.1, 0.02, 0.06, 0.11)
+    finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4), measured("instance", *recalls)])
+    finished(tmp_path / "b", [measured("dscmr", 0.3, 0.2)], method="cca", config={}, epochs=None)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    head, dscmr, cca = rows(table)
+    assert head[5:11] == ["R@1 I→T", "R@5 I→T", "R@10 I→T", "R@1 T→I", "R@5 T→I", "R@10 T→I"]
+    assert dscmr[5:11] == [".010", ".050", ".100", ".020", ".060", ".110"]  # nothing to compare: none is bold
+    assert cca[5:11] == ["–"] * 6
+    assert [line[:9] for line in table.markdown().splitlines() if line.startswith("- ")] == ["- dscmr: ", "- instanc"]
+    assert table.to_dict()["rows"][0]["metrics"]["instance"]["image_to_text/median_rank"]["mean"] == 7.0
+    json.dumps(table.to_dict())
+
+
+def test_one_protocol_and_another_split_can_be_asked_for(tmp_path):
+    entries = [
+        measured("dscmr", 0.5, 0.4),
+        measured("djsrh", 0.2, 0.3),
+        measured("dscmr", 0.8, 0.8, split="validation"),
+    ]
+    checkpoints = find_checkpoints([finished(tmp_path / "a", entries)])
+    (both,) = make_tables(checkpoints)
+    assert rows(both)[0][2:8] == [
+        *("dscmr mAP I→T", "dscmr mAP T→I", "dscmr mAP average"),
+        *("djsrh mAP I→T", "djsrh mAP T→I", "djsrh mAP average"),
+    ]
+    (alone,) = make_tables(checkpoints, ["djsrh"])
+    assert rows(alone)[1][2:5] == [".200", ".300", ".250"]
+    (validation,) = make_tables(checkpoints, split="validation")
+    assert rows(validation)[1][2:5] == [".800", ".800", ".800"]
+
+
+def test_a_table_a_data_set(tmp_path):
+    finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4)], dataset="wiki")
+    finished(tmp_path / "b", [measured("dscmr", 0.7, 0.6)], dataset="emoji")
+    tables = make_tables(find_checkpoints([tmp_path / "a", tmp_path / "b"]))
+    assert [(table.dataset, len(table.rows)) for table in tables] == [("emoji", 1), ("wiki", 1)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "titles"),
+    [
+        ({"text": "bow"}, {"DSCMR (text=glove)", "DSCMR (text=bow)"}),
+        (
+            {"text": {"name": "glove", "dim": 50}},
+            {"DSCMR (no text.dim)", "DSCMR (text.dim=50)"},
+        ),
+        ({"config": {"loss_eta": 0.2}}, {"DSCMR (loss_eta=0.1)", "DSCMR (loss_eta=0.2)"}),
+        ({"dtype": "float16"}, {"DSCMR (dtype=float32)", "DSCMR (dtype=float16)"}),
+    ],
+)
+def test_other_settings_are_never_averaged(tmp_path, changes, titles):
+    finished(tmp_path / "a/seed-0", [measured("dscmr", 0.5, 0.4)], seed=0)
+    finished(tmp_path / "a/seed-1", [measured("dscmr", 0.7, 0.4)], seed=1)
+    finished(tmp_path / "b/seed-1", [measured("dscmr", 0.2, 0.1)], seed=1, **changes)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    assert {row.title for row in table.rows} == titles
+    assert [row.seeds for row in table.rows] == [[0, 1], [1]]
+    assert table.rows[0].metrics["dscmr"]["image_to_text/map"] == Spread(pytest.approx(0.6), pytest.approx(0.02**0.5))
+    assert table.rows[1].metrics["dscmr"]["image_to_text/map"] == Spread(0.2, None)
+
+
+def test_an_equal_setting_written_otherwise_is_no_difference(tmp_path):
+    finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4)], seed=0, config={"loss_eta": 1}, text={"name": "glove"})
+    finished(tmp_path / "b", [measured("dscmr", 0.7, 0.4)], seed=1, config={"loss_eta": 1.0})
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    assert [(row.title, row.seeds) for row in table.rows] == [("DSCMR", [0, 1])]
+
+
+def test_a_seed_twice_names_both_folders(tmp_path):
+    for name in ("first", "second"):
+        finished(tmp_path / name, [measured("dscmr", 0.5, 0.4)], seed=3)
+    with pytest.raises(InputError, match=r"first and .*second are of the same method, settings and seed \(dscmr, 3\)"):
+        make_tables(find_checkpoints([tmp_path]))
+
+
+def test_one_folder_named_twice_counts_once(tmp_path):
+    folder = finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4)])
+    (table,) = make_tables(find_checkpoints([tmp_path, folder]))
+    assert table.rows[0].runs == 1
+
+
+def test_a_mean_over_some_of_the_runs_says_so(tmp_path):
+    recalls = (0.1,) * 6
+    finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4), measured("instance", *recalls)], seed=0)
+    finished(tmp_path / "b", [measured("dscmr", 0.7, 0.4)], seed=1)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    assert rows(table)[1][5] == ".100 (1 of 2 runs)"
+
+
+def test_seeds_of_a_closed_form_are_one_figure(tmp_path):
+    for seed in (0, 1):
+        closed = {"method": "cca", "config": {}, "epochs": None}
+        finished(tmp_path / str(seed), [measured("dscmr", 0.5, 0.4)], seed=seed, **closed)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    assert rows(table)[1][2:6] == [".500", ".400", ".450", "closed form"]
+
+
+def test_other_library_versions_are_said(tmp_path):
+    finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4)], seed=0, versions={"torch": "2.14.0", "numpy": "2.4.6"})
+    finished(tmp_path / "b", [measured("dscmr", 0.5, 0.4)], seed=1, versions={"torch": "2.15.0", "numpy": "2.4.6"})
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    assert table.markdown().endswith("different versions of libraries: torch 2.14.0, 2.15.0.\n")
+
+
+def test_unfinished_runs_are_left_out_aloud(tmp_path, caplog):
+    finished(tmp_path / "done", [measured("dscmr", 0.5, 0.4)])
+    (tmp_path / "broken" / TRAINER_FOLDER).mkdir(parents=True)
+    (finished(tmp_path / "again", [measured("dscmr", 0.1, 0.1)], seed=1) / TRAINER_FOLDER).mkdir()
+    finished(tmp_path / ".writing-x", [measured("dscmr", 0.1, 0.1)], seed=2)  # what an interrupted save leaves
+    assert [checkpoint.folder.name for checkpoint in find_checkpoints([tmp_path])] == ["done"]
+    assert "broken holds an interrupted run" in caplog.text
+    assert "again holds an interrupted run" in caplog.text
+
+
+def test_folders_without_runs(tmp_path):
+    with pytest.raises(InputError, match=r"There is no folder .*nowhere"):
+        find_checkpoints([tmp_path / "nowhere"])
+    with pytest.raises(InputError, match=r"holds no finished run: no training_run\.json"):
+        find_checkpoints([tmp_path])
+    (tmp_path / "training_run.json").write_text("{")
+    with pytest.raises(CheckpointError, match="no valid JSON"):
+        find_checkpoints([tmp_path])
+
+
+def test_protocols_that_cannot_be_shown(tmp_path):
+    checkpoints = find_checkpoints([finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4)])])
+    with pytest.raises(UnknownNameError, match="Did you mean 'instance'"):
+        make_tables(checkpoints, ["instanse"])
+    with pytest.raises(InputError, match="None of these runs was measured under 'instance' on the test split"):
+        make_tables(checkpoints, ["dscmr", "instance"])
+    with pytest.raises(InputError, match="measured on the validation split"):
+        make_tables(checkpoints, split="validation")
+
+
+def test_a_run_of_an_unknown_method_is_named(tmp_path):
+    folder = finished(tmp_path / "old", [measured("dscmr", 0.5, 0.4)], method="forgotten")
+    with pytest.raises(CheckpointError, match=r"old is of 'forgotten', which is no method of this cmr_hub \(.*cca"):
+        make_tables(find_checkpoints([folder]))
+
+
+def test_one_name_for_two_protocols_is_refused(tmp_path):
+    finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4)], seed=0)
+    finished(tmp_path / "b", [measured("dscmr", 0.5, 0.4) | {"description": "dscmr: another"}], seed=1)
+    with pytest.raises(InputError, match=r"a and .*b were measured under different definitions of protocol 'dscmr'"):
+        make_tables(find_checkpoints([tmp_path]))
