@@ -52,11 +52,13 @@ class CMRModel(PreTrainedModel):
 
     Attributes:
         config_class: the method's configuration.
+        title: its name, as people write it.
         paper: who, what, where and when.
         supervision: "supervised" where the method learns from classes, "unsupervised" where from pairs alone.
         representation: what its embeddings are.
     """
 
+    title: ClassVar[str]
     paper: ClassVar[str]
     supervision: ClassVar[Literal["supervised", "unsupervised"]]
     representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
@@ -70,7 +72,7 @@ class CMRModel(PreTrainedModel):
         if not cls.__module__.startswith(__package__ + ".modeling"):
             if "config_class" not in cls.__dict__:
                 raise TypeError(f"{cls.__name__} must name its config_class.")
-            for fact in ("paper", "supervision"):
+            for fact in ("title", "paper", "supervision"):
                 if not hasattr(cls, fact):
                     raise TypeError(f"{cls.__name__} must say its {fact}.")
         super().__init_subclass__(**kwargs)

@@ -59,13 +59,14 @@ class Registry(Mapping[str, Any]):
         return sorted(name for name in self._places if fnmatchcase(name, pattern))
 
 
+# In the order in which the Space offers them: the one to start with first, baselines last.
 METHODS: Mapping[str, type[CMRModel]] = Registry(
     "method",
     {
-        "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
         "dscmr": "cmr_hub.methods.dscmr.modeling_dscmr:DSCMRModel",
-        "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
         "semantic_matching": "cmr_hub.methods.semantic_matching.modeling_semantic_matching:SemanticMatchingModel",
+        "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
+        "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
     },
 )
 
@@ -76,12 +77,14 @@ class MethodInfo:
 
     Attributes:
         name: as `METHODS`, recipes and `model_type` have it.
+        title: as people write it.
         paper: who, what, where and when.
         supervision: "supervised" where it learns from classes, "unsupervised" where from pairs alone.
         representation: "real-valued" or "binary".
     """
 
     name: str
+    title: str
     paper: str
     supervision: str
     representation: str
@@ -94,13 +97,13 @@ def list_methods(pattern: str = "*") -> list[MethodInfo]:
 
     ```python
     >>> import cmr_hub
-    >>> cmr_hub.list_methods("dsc*")
-    [MethodInfo(name='dscmr', paper='Zhen et al., Deep Supervised Cross-Modal Retrieval, CVPR 2019', ...)]
-    >>> [method.name for method in cmr_hub.list_methods("*cca") if method.supervision == "unsupervised"]
-    ['cca']
+    >>> cmr_hub.list_methods("dscm*")
+    [MethodInfo(name='dscmr', title='DSCMR', paper='Zhen et al., Deep Supervised Cross-Modal Retrieval, ...)]
+    >>> "cca" in [method.name for method in cmr_hub.list_methods() if method.supervision == "unsupervised"]
+    True
     ```
     """
     return [
-        MethodInfo(name, model.paper, model.supervision, model.representation)
+        MethodInfo(name, model.title, model.paper, model.supervision, model.representation)
         for name, model in ((name, METHODS[name]) for name in METHODS.list(pattern))
     ]

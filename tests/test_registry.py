@@ -20,7 +20,7 @@ def test_unknown_names_get_near_ones():
 
 def test_list_methods_takes_patterns():
     assert [method.name for method in cmr_hub.list_methods()] == sorted(METHODS)
-    assert [method.name for method in cmr_hub.list_methods("dsc*")] == ["dscmr"]
+    assert [method.name for method in cmr_hub.list_methods("dscm?")] == ["dscmr"]
 
 
 @pytest.mark.parametrize("method", cmr_hub.list_methods(), ids=lambda method: method.name)

@@ -99,8 +99,8 @@ def _extract_features(recipe: Recipe, dataset: DatasetDict, report: Report) -> N
 def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str, epochs: ReportEpochs) -> Retriever:
     """The published checkpoint where one eats what this data set holds; else one trained before, or now."""
     takes_raw = make_processor(recipe.encoders, dataset["train"]).image_encoder.takes_raw
-    for known in list_checkpoints(f"{recipe.method}-*"):
-        if known.dataset == dataset_name and known.takes_raw_images == takes_raw:
+    for known in list_checkpoints():
+        if (known.method, known.dataset, known.takes_raw_images) == (recipe.method, dataset_name, takes_raw):
             return Retriever.from_pretrained(known.repo_id)
     folder = prepared_folder(dataset_name, recipe.method)
     if not (folder / RUN_NAME).exists():

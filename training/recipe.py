@@ -22,7 +22,7 @@ class Recipe:
 
     Attributes:
         method: its name in the registry.
-        title, summary, paper: what the card says of it.
+        summary, paper: what the card says of it.
         encoders: "image" and "text" -> an encoder's name, or a mapping of `name` and its options.
         config: fields of the method's configuration.
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
@@ -33,7 +33,6 @@ class Recipe:
     """
 
     method: str
-    title: str
     summary: str
     paper: Paper
     encoders: Mapping[str, str | Mapping[str, Any]]
@@ -42,6 +41,11 @@ class Recipe:
     early_stopping_patience: int | None = None
     prepare: bool = False
     published: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The method's name, as people write it."""
+        return METHODS[self.method].title
 
     def changed(
         self,

@@ -116,10 +116,13 @@ def train(
         callbacks: what else is to happen while a method learns by gradient.
 
     Raises:
-        InputError: the method needs what the data set lacks, a split is missing, or `output_dir` holds an
-            interrupted run and `resume` is not set.
+        InputError: the method needs what the data set lacks, a split is missing, the protocols choose the epoch on
+            different splits, or `output_dir` holds an interrupted run and `resume` is not set.
     """
     output_dir, protocols = Path(output_dir), [get_protocol(protocol) for protocol in protocols]
+    if len({protocol.selection_split for protocol in protocols}) > 1:
+        names = ", ".join(f"{protocol.name} on {protocol.selection_split}" for protocol in protocols)
+        raise InputError(f"One training chooses its epoch on one split; these protocols differ: {names}.")
     missing = [split for split in ("train", "test") if split not in dataset]
     if missing:
         raise InputError(f"{dataset_name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.")

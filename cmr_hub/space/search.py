@@ -9,6 +9,7 @@ import gradio as gr
 from ..columns import Side
 from ..errors import CMRError
 from ..gallery import Gallery
+from ..registry import METHODS
 from . import markup
 from .catalogue import Catalogue
 from .examples import example_text, typical_items
@@ -142,7 +143,7 @@ class SearchView:
         """The page of a gallery: its models, its examples, and the answer to the first of them."""
         sources = self.catalogue[name].sources
         method = next(iter(sources), None)
-        methods = [(method.upper(), method) for method in sources]
+        methods = [(METHODS[method].title, method) for method in sources]
         picker = {
             self.gallery: gr.Dropdown(self.choices(), value=name),
             self.method: gr.Dropdown(methods, value=method, visible=bool(methods)),

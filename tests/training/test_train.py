@@ -111,6 +111,11 @@ def test_the_first_protocol_chooses_the_epoch_and_all_are_measured(dataset, tmp_
     assert "image_to_text/recall@1" in run.results[1]["metrics"]
 
 
+def test_protocols_that_choose_the_epoch_elsewhere_do_not_go_together(dataset, tmp_path):
+    with pytest.raises(InputError, match="differ: dscmr-test-selected on test, instance on validation"):
+        train(quick(), dataset, "toy", tmp_path, protocols=["dscmr-test-selected", "instance"])
+
+
 def test_a_method_that_needs_classes_says_so(dataset, tmp_path):
     with pytest.raises(InputError, match="label"):
         train(

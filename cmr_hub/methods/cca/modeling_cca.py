@@ -12,6 +12,7 @@ from .configuration_cca import CCAConfig
 class CCAModel(ClosedFormCMRModel):
     """Linear projections of both sides onto their canonical variates."""
 
+    title = "CCA"
     paper = "Hotelling, Relations Between Two Sets of Variates, Biometrika 1936"
     supervision = "unsupervised"
     config_class = CCAConfig

@@ -35,6 +35,7 @@ def modality_invariance_loss(image_embeds: torch.Tensor, text_embeds: torch.Tens
 class DSCMRModel(CMRModel):
     """Two one-layer branches, one shared linear layer into the common space, one shared linear classifier above it."""
 
+    title = "DSCMR"
     paper = "Zhen et al., Deep Supervised Cross-Modal Retrieval, CVPR 2019"
     supervision = "supervised"
     config_class = DSCMRConfig

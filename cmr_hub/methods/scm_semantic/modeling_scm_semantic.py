@@ -12,6 +12,7 @@ from .configuration_scm_semantic import SCMSemanticConfig
 class SCMSemanticModel(SemanticMatchingModel):
     """Semantic matching on canonical variates. Both steps are linear, so their product is all that is kept."""
 
+    title = "SCM (semantic)"
     paper = "Rasiwasia et al., A New Approach to Cross-Modal Multimedia Retrieval (both matchings), MM 2010"
     config_class = SCMSemanticConfig
     config: SCMSemanticConfig

@@ -15,6 +15,7 @@ from .configuration_semantic_matching import SemanticMatchingConfig
 class SemanticMatchingModel(ClosedFormCMRModel):
     """One multi-class logistic regression a side; an item's embedding is what it says of each class."""
 
+    title = "SM"
     paper = "Rasiwasia et al., A New Approach to Cross-Modal Multimedia Retrieval (semantic matching), MM 2010"
     supervision = "supervised"
     config_class = SemanticMatchingConfig
