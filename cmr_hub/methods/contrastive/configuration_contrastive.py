@@ -12,7 +12,7 @@ class ContrastiveConfig(CMRConfig):
         Width of the common space.
     hidden_dim (`int`, defaults to 512):
         Width of each tower's hidden layer; 0 makes each tower one linear projection.
-    dropout (`float`, defaults to 0.5):
+    dropout (`float`, defaults to 0.7):
         Share of each tower's features (and hidden units) that training leaves out at random.
     initial_temperature (`float`, defaults to 0.07):
         What cosines are divided by at the start of training; it is learned from there.
@@ -31,7 +31,7 @@ class ContrastiveConfig(CMRConfig):
 
     embed_dim: int = 256
     hidden_dim: int = 512
-    dropout: float = 0.5
+    dropout: float = 0.7
     initial_temperature: float = 0.07
 
     def validate_architecture(self) -> None:
