@@ -63,6 +63,7 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
     "method",
     {
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
+        "contrastive": "cmr_hub.methods.contrastive.modeling_contrastive:ContrastiveModel",
         "dscmr": "cmr_hub.methods.dscmr.modeling_dscmr:DSCMRModel",
     },
 )

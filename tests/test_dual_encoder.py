@@ -117,6 +117,12 @@ def test_the_round_trip_stores_the_model_once(folders, tmp_path):
     assert cmr_hub.from_pretrained(tmp_path / "again").fingerprint == retriever.fingerprint
 
 
+def test_auto_classes_open_what_was_saved(folders, tmp_path):
+    cmr_hub.from_pretrained(folders["clip"]).save_pretrained(tmp_path)
+    assert isinstance(transformers.AutoModel.from_pretrained(tmp_path), cmr_hub.DualEncoderModel)
+    assert isinstance(transformers.AutoProcessor.from_pretrained(tmp_path), cmr_hub.CMRProcessor)
+
+
 def test_fingerprints_tell_models_of_one_name_apart(folders, tmp_path):
     other = tmp_path / "clip"
     other.mkdir()
