@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from .configuration_cmr import CMRConfig
+from .dual_encoder import DualEncoderModel
 from .hub import list_checkpoints
 from .modeling_cmr import ClosedFormCMRModel, CMRModel, CMROutput
 from .processing_cmr import CMRProcessor
@@ -37,7 +38,7 @@ __all__ = [
     "list_methods",
 ]
 
-for _model_class in METHODS.values():
+for _model_class in (*METHODS.values(), DualEncoderModel):
     _config_class = _model_class.config_class
     AutoConfig.register(_config_class.model_type, _config_class, exist_ok=True)
     AutoModel.register(_config_class, _model_class, exist_ok=True)

@@ -64,6 +64,7 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
     "method",
     {
         "dscmr": "cmr_hub.methods.dscmr.modeling_dscmr:DSCMRModel",
+        "contrastive": "cmr_hub.methods.contrastive.modeling_contrastive:ContrastiveModel",
         "semantic_matching": "cmr_hub.methods.semantic_matching.modeling_semantic_matching:SemanticMatchingModel",
         "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from .dual_encoder import is_dual_encoder, load_dual_encoder
 from .errors import CheckpointError, InputError
 from .files import atomic_folder
 from .hub import list_checkpoints, push_folder, read_json, resolve
@@ -68,10 +69,11 @@ class Retriever:
         token: str | bool | None = None,
         device: str | torch.device | None = None,
     ) -> Retriever:
-        """Load a checkpoint of any method.
+        """Load a checkpoint of any method, or a dual encoder of transformers (CLIP, SigLIP …) as it is.
 
         Args:
-            repo_id_or_path: a folder, a bundled "cmr/<name>", or any repo id on the Hub.
+            repo_id_or_path: a folder, a bundled "cmr/<name>", or any repo id on the Hub; also of a dual encoder
+                ("openai/clip-vit-base-patch32").
             revision: branch, tag or commit on the Hub.
             force_download: fetch from the Hub even where a bundled or cached copy exists.
             token: access token for private repos.
@@ -83,13 +85,16 @@ class Retriever:
         """
         folder = resolve(repo_id_or_path, revision=revision, force_download=force_download, token=token)
         method = read_json(folder / "config.json").get("model_type")
-        if method not in METHODS:
+        if method in METHODS:
+            model, processor = METHODS[method].from_pretrained(folder), CMRProcessor.from_pretrained(folder)
+        elif is_dual_encoder(method):
+            model, processor = load_dual_encoder(folder, repo_id_or_path, revision)
+        else:
             raise CheckpointError(
                 f"{folder / 'config.json'} is of model_type {method!r}, which is no method of this cmr_hub "
-                f"({', '.join(sorted(METHODS))})."
+                f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "
+                "embedding for pictures, one for texts)."
             )
-        model = METHODS[method].from_pretrained(folder)
-        processor = CMRProcessor.from_pretrained(folder)
         for part in (model, processor.image_encoder, processor.text_encoder):
             part.to(device or "cpu")
         retriever = cls(model, processor, name=str(repo_id_or_path))
@@ -216,6 +221,9 @@ class Retriever:
     def fingerprint(self) -> str:
         """A digest of weights and processor: galleries embedded by another checkpoint are told apart by it."""
         digest = hashlib.sha256(json.dumps(self.processor.to_dict(), sort_keys=True).encode())
+        for encoder in (self.processor.image_encoder, self.processor.text_encoder):
+            for part in encoder._fitted_parts():
+                digest.update(part)
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]

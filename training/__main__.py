@@ -29,8 +29,13 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--protocol", nargs="+", default=["dscmr"], help="of the results; the first also defines the epoch's choice"
     )
-    train.add_argument("--image-encoder", help="instead of the recipe's")
-    train.add_argument("--text-encoder", help="instead of the recipe's")
+    for side in ("image", "text"):
+        train.add_argument(
+            f"--{side}-encoder",
+            type=parse_encoder,
+            metavar="ENCODER",
+            help="instead of the recipe's: a name, or YAML with options such as '{name: word2vec, window: 3}'",
+        )
     train.add_argument("--epochs", type=int, dest="num_train_epochs")
     train.add_argument("--batch-size", type=int, dest="per_device_train_batch_size")
     train.add_argument("--learning-rate", type=float, dest="learning_rate")
@@ -118,7 +123,7 @@ def run_train(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in shortcuts if getattr(options, name) is not None}
     encoders = {"image": options.image_encoder, "text": options.text_encoder}
     recipe = load_recipe(options.method, options.dataset).changed(
-        encoders={side: name for side, name in encoders.items() if name},
+        encoders={side: encoder for side, encoder in encoders.items() if encoder},
         config=parse_settings(options.config),
         training={**given, **parse_settings(options.training)},
     )
@@ -245,6 +250,17 @@ def parse_settings(given: Sequence[str]) -> dict[str, Any]:
     return {name: yaml.safe_load(value) for name, _, value in pairs}
 
 
+def parse_encoder(given: str) -> str | dict[str, Any]:
+    """`"glove"` as it is, and `"{name: word2vec, window: 3}"` to a mapping of its name and options."""
+    try:
+        encoder = yaml.safe_load(given)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{given!r} is no YAML: {error}") from error
+    if isinstance(encoder, dict) and "name" not in encoder:
+        raise argparse.ArgumentTypeError(f"{given!r} has no name")
+    return encoder
+
+
 def recorded_command() -> str:
     """The command line as anyone would type it: without `--data-dir`, which only this machine has."""
     words = sys.argv[1:]
@@ -258,7 +274,7 @@ def main() -> int:
     """Run one command; errors that a user can mend are one line on stderr and exit code 1."""
     options = build_parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for chatty in ("httpx", "httpx2", "datasets"):
+    for chatty in ("httpx", "httpx2", "datasets", "gensim"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         options.run(options)

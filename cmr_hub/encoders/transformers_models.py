@@ -27,6 +27,10 @@ class Pretrained(NetworkEncoder):
         model: a repo id of the Hub, or a local folder. A local folder's model is saved with a checkpoint.
         revision: branch, tag or commit of the repo.
 
+    Attributes:
+        saved_in: the folder inside a checkpoint that a local model is saved in; None where the repo id is enough. The
+            two encoders of one model may name the same, and it is stored once.
+
     Raises:
         CheckpointError: on first use, when the model cannot be loaded: unknown, offline, incomplete, without
             safetensors.
@@ -38,6 +42,7 @@ class Pretrained(NetworkEncoder):
         self.model, self.revision = model, revision
         self._is_local = Path(model).is_dir()
         self.name = FAMILY + (Path(model).name if self._is_local else model)
+        self.saved_in = f"{self.modality}_encoder" if self._is_local else None
         self._known_dim: int | None = None
 
     @classmethod
@@ -59,6 +64,10 @@ class Pretrained(NetworkEncoder):
             )
         return model, not missing
 
+    def share_model(self, other: Pretrained) -> None:
+        """Compute with the model of `other`, loaded now if it is not yet: two encoders of one model hold it once."""
+        self._model = other._model
+
     @cached_property
     def _preprocessor(self) -> Any:
         import transformers
@@ -67,7 +76,7 @@ class Pretrained(NetworkEncoder):
 
     def _load(self, auto_class: Any, **options: Any) -> Any:
         try:
-            return auto_class.from_pretrained(self.model, revision=self.revision, **options)
+            return auto_class.from_pretrained(self.model, revision=self.revision or "main", **options)
         except (OSError, ValueError, ImportError, safetensors.SafetensorError) as error:
             raise CheckpointError(
                 f"The model {self.model!r} could not be loaded: {error}\nOffline, fetch it first on a machine with "
@@ -89,26 +98,22 @@ class Pretrained(NetworkEncoder):
             "name": self.name,
             "modality": self.modality,
             "revision": self.revision,
-            "is_saved": self._is_local,
+            "saved_in": self.saved_in,
             "dim": self.dim,
         }
 
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
         model = config["name"].removeprefix(FAMILY)
-        if config["is_saved"]:
-            model = str(checkpoint_file(folder, cls._subfolder(), config["name"]))
+        if config["saved_in"]:
+            model = str(checkpoint_file(folder, config["saved_in"], config["name"]))
         encoder = cls(model, config["revision"])
-        encoder.name, encoder._known_dim = config["name"], config["dim"]
+        encoder.name, encoder.saved_in, encoder._known_dim = config["name"], config["saved_in"], config["dim"]
         return encoder
 
-    @classmethod
-    def _subfolder(cls) -> str:
-        return f"{cls.modality}_encoder"
-
     def save_files(self, folder: Path) -> None:
-        if self._is_local:
-            target = Path(folder) / self._subfolder()
+        if self.saved_in:
+            target = Path(folder) / self.saved_in
             self._model[0].save_pretrained(target)
             self._preprocessor.save_pretrained(target)
 
@@ -138,6 +143,11 @@ class TransformersImageEncoder(Pretrained, BackboneEncoder):
     """
 
     _preprocessor_class = "AutoImageProcessor"
+
+    @property
+    def takes(self) -> list[str]:
+        """What the image processor makes of a picture; the encoder hands on "pixel_values" alone."""
+        return list(self._preprocessor.model_input_names)
 
     def _build_network(self) -> nn.Module:
         return ImageTower(*self._model)
@@ -208,7 +218,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
 
     @torch.inference_mode()
     def _embed(self, texts: list[str]) -> torch.Tensor:
-        tokens = self._tokens(texts, padding=True, return_tensors="pt").to(self.device)
+        tokens = self._tokens(texts, padding=self._padding, return_tensors="pt").to(self.device)
         if hasattr(self.network, "get_text_features"):
             return self.network.get_text_features(**tokens, return_dict=True).pooler_output.float().cpu()
         states = self.network(**tokens, return_dict=True).last_hidden_state
@@ -223,6 +233,11 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         config = self._model[0].config
         positions = getattr(config.get_text_config(), "max_position_embeddings", None)
         return min(self._preprocessor.model_max_length, positions or 512)
+
+    @cached_property
+    def _padding(self) -> str:
+        # SigLIP reads the vector off the last position, padding or not, and has only seen texts of full length.
+        return "max_length" if "siglip" in self._model[0].config.model_type else "longest"
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
         words = [text for text in check_texts(texts) if text.strip()]

@@ -151,7 +151,7 @@ def test_a_model_of_the_hub_is_described_not_saved(tmp_path):
         "name": "transformers/openai/clip-vit-base-patch32",
         "modality": "image",
         "revision": "main",
-        "is_saved": False,
+        "saved_in": None,
         "dim": 512,
     }
     encoder = load_encoder(config)

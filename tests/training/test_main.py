@@ -17,6 +17,21 @@ def test_settings_are_yaml():
         command_line.parse_settings(["loss_eta"])
 
 
+def test_an_encoder_is_a_name_or_a_name_with_options():
+    given = ["train", "--method", "cca", "--dataset", "emoji", "--output-dir", "x", "--image-encoder", "vgg19"]
+    given += ["--text-encoder", "{name: word2vec, algorithm: cbow}"]
+    options = command_line.build_parser().parse_args(given)
+    assert options.image_encoder == "vgg19"
+    assert options.text_encoder == {"name": "word2vec", "algorithm": "cbow"}
+
+
+@pytest.mark.parametrize("given", ["{name: word2vec", "{window: 3}"])
+def test_an_encoder_that_cannot_be_read(given, capsys):
+    with pytest.raises(SystemExit):
+        command_line.build_parser().parse_args(["train", "--text-encoder", given])
+    assert "argument --text-encoder" in capsys.readouterr().err
+
+
 def test_the_recorded_command_leaves_out_where_files_are_here(monkeypatch):
     words = ["train", "--dataset", "wiki", "--data-dir", "/home/me/wiki", "--seed", "1"]
     monkeypatch.setattr(sys, "argv", ["training", *words])

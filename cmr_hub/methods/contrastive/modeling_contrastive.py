@@ -1,0 +1,84 @@
+"""Two towers trained by symmetric InfoNCE on pairs alone (van den Oord et al. 2018; Radford et al., ICML 2021)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...modeling_cmr import CMRModel, CMROutput
+from .configuration_contrastive import ContrastiveConfig
+
+LARGEST_SCALE = 100.0  # a temperature of 0.01
+
+
+def pair_logits(image_embeds: torch.Tensor, text_embeds: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """`(n, n)` cosines of every image with every text, times `scale`, the inverse temperature."""
+    return scale * F.normalize(image_embeds, dim=1) @ F.normalize(text_embeds, dim=1).T
+
+
+def info_nce(logits: torch.Tensor) -> torch.Tensor:
+    """InfoNCE: mean over rows i of -log softmax(row i) at column i, the query's own pair among all n."""
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+
+
+def make_tower(features_dim: int, config: ContrastiveConfig) -> nn.Sequential:
+    """From standardised features into the common space: one hidden layer, or none where `hidden_dim` is 0."""
+    layers = [nn.LayerNorm(features_dim), nn.Dropout(config.dropout)]
+    if config.hidden_dim:
+        layers += [nn.Linear(features_dim, config.hidden_dim), nn.GELU(), nn.Dropout(config.dropout)]
+    return nn.Sequential(*layers, nn.Linear(config.hidden_dim or features_dim, config.embed_dim))
+
+
+class ContrastiveModel(CMRModel):
+    """One small tower a side, and a learned temperature: each image shall find its text in the batch, and back."""
+
+    title = "Contrastive"
+    paper = "Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021"
+    supervision = "unsupervised"
+    config_class = ContrastiveConfig
+    config: ContrastiveConfig
+
+    def __init__(self, config: ContrastiveConfig):
+        super().__init__(config)
+        self.image_tower = make_tower(config.image_dim, config)
+        self.text_tower = make_tower(config.text_dim, config)
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(config.initial_temperature)))
+        self.post_init()
+
+    def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
+        return self.image_tower(image_features)
+
+    def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
+        return self.text_tower(text_features)
+
+    def forward(
+        self,
+        image_features: torch.Tensor | None = None,
+        text_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed whichever sides are given; with both, the loss is the mean of InfoNCE in both directions.
+
+        Args:
+            image_features: `(n, image_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor; row i is the pair of image i.
+            labels: not used; pairs are all that is learned from.
+        """
+        output = super().forward(image_features, text_features)
+        if output.image_embeds is not None and output.text_embeds is not None:
+            logits = pair_logits(output.image_embeds, output.text_embeds, self._scale())
+            output.loss_terms = {"image_to_text": info_nce(logits), "text_to_image": info_nce(logits.T)}
+            output.loss = sum(output.loss_terms.values()) / 2
+        return output
+
+    def _scale(self) -> torch.Tensor:
+        if self.training:
+            # The parameter itself, not the scale made of it: past the limit it would get no gradient to come back by.
+            with torch.no_grad():
+                self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+        return self.log_scale.exp()
