@@ -1,0 +1,90 @@
+"""The bimodal deep autoencoder of Ngiam et al. (ICML 2011): one code from which both sides can be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import TrainerCallback
+
+from ...modeling_cmr import CMRModel, CMROutput
+from ...standardizer import FitStandardizers, Standardizer
+from .configuration_dae import DAEConfig
+
+
+def reconstruction_loss(
+    image: torch.Tensor, text: torch.Tensor, image_guess: torch.Tensor, text_guess: torch.Tensor
+) -> torch.Tensor:
+    """Squared errors of both reconstructions, each a mean over its dimensions, so that both sides weigh the same."""
+    return F.mse_loss(image_guess, image) + F.mse_loss(text_guess, text)
+
+
+class DAEModel(CMRModel):
+    """A layer a side, a bottleneck over both, and a decoder a side; the embedding of one side leaves the other zero.
+
+    Zero is the mean of standardised features: what is known of a side that is not given.
+    """
+
+    paper = "Ngiam et al., Multimodal Deep Learning, ICML 2011"
+    supervision = "unsupervised"
+    config_class = DAEConfig
+    config: DAEConfig
+
+    def __init__(self, config: DAEConfig):
+        super().__init__(config)
+        self.image_standardizer = Standardizer(config.image_dim)
+        self.text_standardizer = Standardizer(config.text_dim)
+        self.image_encoder = nn.Linear(config.image_dim, config.hidden_dim)
+        self.text_encoder = nn.Linear(config.text_dim, config.hidden_dim)
+        self.bottleneck = nn.Linear(2 * config.hidden_dim, config.embed_dim)
+        self.image_decoder = self._decoder(config.image_dim)
+        self.text_decoder = self._decoder(config.text_dim)
+        self.post_init()
+
+    def _decoder(self, dim: int) -> nn.Sequential:
+        hidden = self.config.hidden_dim
+        return nn.Sequential(nn.Linear(self.config.embed_dim, hidden), nn.Tanh(), nn.Linear(hidden, dim))
+
+    def encode(self, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Standardised `(n, image_dim)` and `(n, text_dim)` features to the `(n, embed_dim)` bottleneck."""
+        hidden = torch.cat([self.image_encoder(image), self.text_encoder(text)], dim=1)
+        return torch.tanh(self.bottleneck(torch.tanh(hidden)))
+
+    def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
+        image = self.image_standardizer(image_features)
+        return self.encode(image, image.new_zeros(len(image), self.config.text_dim))
+
+    def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
+        text = self.text_standardizer(text_features)
+        return self.encode(text.new_zeros(len(text), self.config.image_dim), text)
+
+    def forward(
+        self,
+        image_features: torch.Tensor | None = None,
+        text_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed whichever sides are given; with both, the mean loss of reconstructing both from both, and from each.
+
+        Args:
+            image_features: `(n, image_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor.
+            labels: not used.
+        """
+        output = super().forward(image_features, text_features)
+        if image_features is None or text_features is None:
+            return output
+        image, text = self.image_standardizer(image_features), self.text_standardizer(text_features)
+        codes = {"both": self.encode(image, text), "image_only": output.image_embeds, "text_only": output.text_embeds}
+        output.loss_terms = {
+            case: reconstruction_loss(image, text, self.image_decoder(code), self.text_decoder(code))
+            for case, code in codes.items()
+        }
+        output.loss = torch.stack(list(output.loss_terms.values())).mean()
+        return output
+
+    def training_callbacks(self) -> list[TrainerCallback]:
+        return [FitStandardizers()]

@@ -1,0 +1,4 @@
+from .configuration_gma import GMAConfig
+from .modeling_gma import GMAModel
+
+__all__ = ["GMAConfig", "GMAModel"]

@@ -1,0 +1,53 @@
+"""Features scaled to mean zero and variance one, by methods that assume such."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback
+
+CONSTANT = 1e-8  # a dimension that deviates less than this is only moved to zero, not blown up
+
+
+class Standardizer(nn.Module):
+    """(x - mean) / deviation a dimension, both persistent buffers; the identity until `fit`.
+
+    Args:
+        dim: width of the features.
+
+    Example:
+
+    ```python
+    >>> standardizer = Standardizer(2)
+    >>> standardizer.fit(torch.tensor([[1.0, 7.0], [3.0, 7.0]]))
+    >>> standardizer(torch.tensor([[3.0, 7.0]])).tolist()
+    [[1.0, 0.0]]
+    ```
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("deviation", torch.ones(dim))
+
+    @torch.no_grad()
+    def fit(self, features: torch.Tensor) -> None:
+        """Learn both from `(n, dim)` features; population deviation."""
+        deviation, mean = torch.std_mean(features.double(), dim=0, correction=0)
+        self.mean.copy_(mean)
+        self.deviation.copy_(torch.where(deviation > CONSTANT, deviation, 1.0))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Standardise `(n, dim)` features."""
+        return (features - self.mean) / self.deviation
+
+
+class FitStandardizers(TrainerCallback):
+    """Fits a model's `image_standardizer` and `text_standardizer` on the training features before the first step."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: nn.Module, train_dataloader: Any, **kwargs):
+        features = train_dataloader.dataset[:]
+        model.image_standardizer.fit(features["image_features"])
+        model.text_standardizer.fit(features["text_features"])
