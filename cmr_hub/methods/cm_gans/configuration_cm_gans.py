@@ -10,6 +10,8 @@ class CMGANsConfig(CMRConfig):
     r"""
     hidden_dim (`int`, defaults to 1024):
         Width of every hidden layer of the generator: each side's own, the shared one and the decoder's.
+    embed_dim (`int`, defaults to 256):
+        Width of the common space.
     discriminator_dim (`int`, defaults to 256):
         Width of every discriminator's hidden layer.
     discriminator_steps (`int`, defaults to 1):
@@ -32,6 +34,7 @@ class CMGANsConfig(CMRConfig):
 
     model_type = "cm_gans"
 
+    embed_dim: int = 256
     hidden_dim: int = 1024
     discriminator_dim: int = 256
     discriminator_steps: int = 1

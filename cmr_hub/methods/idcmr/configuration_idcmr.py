@@ -10,11 +10,13 @@ from ...configuration_cmr import CMRConfig
 @strict
 class IDCMRConfig(CMRConfig):
     r"""
-    hidden_dim (`int`, defaults to 2048):
+    hidden_dim (`int`, defaults to 512):
         Width of each side's own layer, below the shared one.
+    embed_dim (`int`, defaults to 128):
+        Width of the common space; the classifier's closed form wants it no wider than a batch has items.
     activation (`str`, defaults to `"relu"`):
         After each side's own layer: `"relu"` or `"sigmoid"`, the two that the paper speaks of.
-    loss_lambda (`float`, defaults to 0.1):
+    loss_lambda (`float`, defaults to 1e-2):
         Weight of J2, the discrimination loss in the common space.
     loss_eta (`float`, defaults to 0.1):
         Weight of J3, the modality invariance loss.
@@ -34,9 +36,10 @@ class IDCMRConfig(CMRConfig):
 
     model_type = "idcmr"
 
-    hidden_dim: int = 2048
+    embed_dim: int = 128
+    hidden_dim: int = 512
     activation: Literal["relu", "sigmoid"] = "relu"
-    loss_lambda: float = 0.1
+    loss_lambda: float = 1e-2
     loss_eta: float = 0.1
     ridge: float = 1.0
     combine: Literal["sum", "mean"] = "sum"
