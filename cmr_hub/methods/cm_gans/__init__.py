@@ -1,0 +1,4 @@
+from .configuration_cm_gans import CMGANsConfig
+from .modeling_cm_gans import CMGANsModel
+
+__all__ = ["CMGANsConfig", "CMGANsModel"]

@@ -1,0 +1,214 @@
+"""CM-GANs: cross-modal generative adversarial networks (Peng and Qi, TOMM 2019).
+
+A generator (two autoencoders that share their upper layers, and a classifier) plays against four discriminators. The
+Trainer has one optimiser and takes one loss a step: [`AlternatingTurns`] says at each step whose turn it is, and
+`forward` computes that player's objective.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import TrainerCallback
+
+from ...losses import share_a_class
+from ...modeling_cmr import CMRModel, CMROutput
+from .configuration_cm_gans import CMGANsConfig
+
+Player = Literal["generator", "discriminator"]
+
+
+def class_shares(labels: torch.Tensor) -> torch.Tensor:
+    """`(n, classes)` multi-hot labels as rows that sum to one; an item of no class stays zero."""
+    return labels / labels.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def classification_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of the shared softmax layer on both sides' common representations, summed."""
+    target = class_shares(labels)
+    return F.cross_entropy(image_logits, target) + F.cross_entropy(text_logits, target)
+
+
+def reconstruction_loss(original: torch.Tensor, reconstructed: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of one side's reconstruction representation."""
+    return F.mse_loss(reconstructed, original)
+
+
+def real_loss(logits: torch.Tensor) -> torch.Tensor:
+    """-log D, the mean over the items: what a discriminator pays for real ones, and the generator for its fakes."""
+    return F.softplus(-logits).mean()
+
+
+def fake_loss(logits: torch.Tensor) -> torch.Tensor:
+    """-log(1 - D), the mean over the items: what a discriminator pays for fakes."""
+    return F.softplus(logits).mean()
+
+
+def mismatch_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """-log(1 - D) for representations under the category of the batch's next item.
+
+    Args:
+        logits: `(n,)`, of representation i with the category of item i + 1 (of the first, for the last).
+        labels: `(n, classes)` multi-hot; pairs that share a class are no mismatch and do not count.
+
+    Returns:
+        The mean over what does count, 0 where nothing does.
+    """
+    here = torch.arange(len(labels), device=labels.device)
+    mismatched = 1 - share_a_class(labels)[here, here.roll(-1)]
+    return (F.softplus(logits) * mismatched).sum() / mismatched.sum().clamp(min=1)
+
+
+def perceptron(*widths: int) -> nn.Sequential:
+    """Linear layers of these widths with ReLU between them."""
+    layers: list[nn.Module] = []
+    for inward, outward in pairwise(widths):
+        layers += [nn.Linear(inward, outward), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class AlternatingTurns(TrainerCallback):
+    """Gives the discriminators so many steps, then the generator one, and so on.
+
+    The turn follows from the number of steps done, so that a resumed run goes on where it stopped.
+
+    Args:
+        discriminator_steps: steps of the discriminators before each step of the generator.
+    """
+
+    def __init__(self, discriminator_steps: int):
+        self.discriminator_steps = discriminator_steps
+
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        round_length = self.discriminator_steps + 1
+        model.take_turn(
+            "generator" if state.global_step % round_length == self.discriminator_steps else "discriminator"
+        )
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        model.take_turn(None)
+
+
+class CMGANsModel(CMRModel):
+    """Autoencoders with shared upper layers, a shared softmax layer, and discriminators within and between the sides.
+
+    Attributes:
+        turn: whose objective a training-mode `forward` computes; None stands for the generator's.
+    """
+
+    paper = (
+        "Peng and Qi, CM-GANs: Cross-modal Generative Adversarial Networks for Common Representation Learning, "
+        "TOMM 2019"
+    )
+    supervision = "supervised"
+    config_class = CMGANsConfig
+    config: CMGANsConfig
+
+    def __init__(self, config: CMGANsConfig):
+        super().__init__(config)
+        hidden, dims = config.hidden_dim, {"image": config.image_dim, "text": config.text_dim}
+        self.encoders = nn.ModuleDict({side: nn.Linear(dim, hidden) for side, dim in dims.items()})
+        self.shared = perceptron(hidden, hidden, config.embed_dim)
+        self.classifier = nn.Linear(config.embed_dim, config.num_labels)
+        self.decoders = nn.ModuleDict({side: perceptron(config.embed_dim, hidden, dim) for side, dim in dims.items()})
+        self.intra_discriminators = nn.ModuleDict(
+            {side: perceptron(dim, config.discriminator_dim, 1) for side, dim in dims.items()}
+        )
+        self.inter_discriminators = nn.ModuleDict(
+            {side: perceptron(config.embed_dim + config.num_labels, config.discriminator_dim, 1) for side in dims}
+        )
+        self.turn: Player | None = None
+        self.post_init()
+
+    def take_turn(self, player: Player | None) -> None:
+        """Let one player learn and hold the other still; None lets both learn, as before the game."""
+        discriminators = {*self.intra_discriminators.parameters(), *self.inter_discriminators.parameters()}
+        for parameter in self.parameters():
+            owner = "discriminator" if parameter in discriminators else "generator"
+            parameter.requires_grad_(player in (None, owner))
+        self.turn = player
+
+    def training_callbacks(self) -> list[TrainerCallback]:
+        return [AlternatingTurns(self.config.discriminator_steps)]
+
+    def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
+        return self.shared(F.relu(self.encoders["image"](image_features)))
+
+    def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
+        return self.shared(F.relu(self.encoders["text"](text_features)))
+
+    def discriminate_within(self, side: str, features: torch.Tensor) -> torch.Tensor:
+        """`(n,)` log-odds that features of one side are original, not reconstructed."""
+        return self.intra_discriminators[side](features).squeeze(1)
+
+    def discriminate_between(self, side: str, embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """`(n,)` log-odds that common representations came from `side` and belong to these categories."""
+        return self.inter_discriminators[side](torch.cat([embeds, class_shares(labels)], dim=1)).squeeze(1)
+
+    def forward(
+        self,
+        image_features: torch.Tensor | None = None,
+        text_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed and classify whichever sides are given; with both and `labels`, the objective of whose turn it is.
+
+        Args:
+            image_features: `(n, image_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor.
+            labels: `(n, num_labels)` multi-hot tensor.
+        """
+        output = super().forward(image_features, text_features)
+        if output.image_embeds is not None:
+            output.image_logits = self.classifier(output.image_embeds)
+        if output.text_embeds is not None:
+            output.text_logits = self.classifier(output.text_embeds)
+        if labels is not None:
+            labels = labels.to(output.image_logits.dtype)
+            features = {"image": image_features, "text": text_features}
+            if self.training and self.turn == "discriminator":
+                output.loss_terms = self._discriminator_terms(features, output, labels)
+                output.loss = sum(output.loss_terms.values())
+            else:
+                output.loss_terms = terms = self._generator_terms(features, output, labels)
+                output.loss = (
+                    terms["classification"]
+                    + self.config.reconstruction_weight * terms["reconstruction"]
+                    + self.config.intra_weight * terms["intra_generator"]
+                    + self.config.inter_weight * terms["inter_generator"]
+                )
+        return output
+
+    def _generator_terms(
+        self, features: dict[str, torch.Tensor], output: CMROutput, labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        image, text = output.image_embeds, output.text_embeds
+        decoded = {"image": self.decoders["image"](image), "text": self.decoders["text"](text)}
+        return {
+            "classification": classification_loss(output.image_logits, output.text_logits, labels),
+            "reconstruction": sum(reconstruction_loss(features[side], decoded[side]) for side in features),
+            "intra_generator": sum(real_loss(self.discriminate_within(side, decoded[side])) for side in features),
+            # Each side tries to pass for the other.
+            "inter_generator": real_loss(self.discriminate_between("image", text, labels))
+            + real_loss(self.discriminate_between("text", image, labels)),
+        }
+
+    def _discriminator_terms(
+        self, features: dict[str, torch.Tensor], output: CMROutput, labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        embeds = {"image": output.image_embeds, "text": output.text_embeds}
+        others = {"image": output.text_embeds, "text": output.image_embeds}
+        within = between = 0.0
+        for side in features:
+            within += real_loss(self.discriminate_within(side, features[side]))
+            within += fake_loss(self.discriminate_within(side, self.decoders[side](embeds[side])))
+            between += real_loss(self.discriminate_between(side, embeds[side], labels))
+            # Two kinds of fakes, half the weight each: the pair's other side, and this side under a wrong category.
+            between += fake_loss(self.discriminate_between(side, others[side], labels)) / 2
+            between += mismatch_loss(self.discriminate_between(side, embeds[side], labels.roll(-1, 0)), labels) / 2
+        return {"intra_discriminator": within, "inter_discriminator": between}

@@ -1,0 +1,4 @@
+from .configuration_idcmr import IDCMRConfig
+from .modeling_idcmr import IDCMRModel
+
+__all__ = ["IDCMRConfig", "IDCMRModel"]

@@ -1,0 +1,115 @@
+"""IDCMR: improvement of deep cross-modal retrieval (Bhatt and Ganatra, PeerJ CS 2021), by its equation numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...losses import pairwise_likelihood_loss, residual_norm, share_a_class
+from ...modeling_cmr import CMRModel, CMROutput
+from .configuration_idcmr import IDCMRConfig
+
+ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
+
+
+def label_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """J1 (eq 18): how far the linear classifier's outputs lie from the labels, both sides summed."""
+    return residual_norm(image_logits - labels) + residual_norm(text_logits - labels)
+
+
+def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """J2 (eq 19): pairwise likelihood image-text, image-image and text-text; theta is the inner product."""
+    similar, pairs = share_a_class(labels), ((image_embeds, text_embeds), (image_embeds,) * 2, (text_embeds,) * 2)
+    return sum(pairwise_likelihood_loss(a @ b.T, similar) for a, b in pairs)
+
+
+def modality_invariance_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+    """J3 (eq 23): how far the two sides of each pair lie apart."""
+    return residual_norm(image_embeds - text_embeds)
+
+
+def ridge_classifier(embeds: torch.Tensor, labels: torch.Tensor, ridge: float) -> torch.Tensor:
+    """The linear classifier that is best on one batch, (U^T U + r I)^-1 U^T S, one half of Algorithm 1's step 7.
+
+    Computed as U^T (U U^T + r I)^-1 S, the same matrix, whose system is as large as the batch, not as the space.
+
+    Args:
+        embeds: `(n, d)`, a row an item.
+        labels: `(n, classes)` multi-hot.
+        ridge: r, above 0.
+
+    Returns:
+        `(d, classes)`, in the dtype of `embeds`.
+    """
+    rows = embeds.double()  # a Gram matrix squares the condition number
+    gram = rows @ rows.T + ridge * torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+    return (rows.T @ torch.linalg.solve(gram, labels.double())).to(embeds.dtype)
+
+
+class IDCMRModel(CMRModel):
+    """Two one-layer branches, one shared linear layer, and a linear classifier that is solved on each batch."""
+
+    paper = (
+        "Bhatt and Ganatra, Improvement of Deep Cross-Modal Retrieval by Generating Real-Valued Representation, "
+        "PeerJ Computer Science 2021"
+    )
+    supervision = "supervised"
+    config_class = IDCMRConfig
+    config: IDCMRConfig
+
+    def __init__(self, config: IDCMRConfig):
+        super().__init__(config)
+        self.image_branch = nn.Linear(config.image_dim, config.hidden_dim)
+        self.text_branch = nn.Linear(config.text_dim, config.hidden_dim)
+        self.shared = nn.Linear(config.hidden_dim, config.embed_dim)
+        self.register_buffer("classifier", torch.zeros(config.embed_dim, config.num_labels))
+        self.post_init()
+
+    def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
+        return self.shared(ACTIVATIONS[self.config.activation](self.image_branch(image_features)))
+
+    def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
+        return self.shared(ACTIVATIONS[self.config.activation](self.text_branch(text_features)))
+
+    def forward(
+        self,
+        image_features: torch.Tensor | None = None,
+        text_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed and classify whichever sides are given; with both and `labels`, J = J1 + lambda J2 + eta J3 (eq 24).
+
+        In training mode the classifier is then solved anew on the batch: the losses are of the old one, as Algorithm 1
+        has it.
+
+        Args:
+            image_features: `(n, image_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor.
+            labels: `(n, num_labels)` multi-hot tensor.
+        """
+        output = super().forward(image_features, text_features)
+        if output.image_embeds is not None:
+            output.image_logits = output.image_embeds @ self.classifier
+        if output.text_embeds is not None:
+            output.text_logits = output.text_embeds @ self.classifier
+        if labels is not None:
+            labels = labels.to(output.image_logits.dtype)
+            output.loss_terms = terms = {
+                "J1": label_loss(output.image_logits, output.text_logits, labels),
+                "J2": discrimination_loss(output.image_embeds, output.text_embeds, labels),
+                "J3": modality_invariance_loss(output.image_embeds, output.text_embeds),
+            }
+            output.loss = terms["J1"] + self.config.loss_lambda * terms["J2"] + self.config.loss_eta * terms["J3"]
+            if self.training:
+                self._solve_classifier(output.image_embeds, output.text_embeds, labels)
+        return output
+
+    @torch.no_grad()
+    def _solve_classifier(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> None:
+        """Step 7 of Algorithm 1."""
+        solved = sum(ridge_classifier(embeds, labels, self.config.ridge) for embeds in (image_embeds, text_embeds))
+        # A new tensor, not an update in place: the backward pass still needs the old one.
+        self.classifier = solved / 2 if self.config.combine == "mean" else solved
