@@ -64,9 +64,15 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
     "method",
     {
         "dscmr": "cmr_hub.methods.dscmr.modeling_dscmr:DSCMRModel",
+        "idcmr": "cmr_hub.methods.idcmr.modeling_idcmr:IDCMRModel",
+        "cm_gans": "cmr_hub.methods.cm_gans.modeling_cm_gans:CMGANsModel",
         "contrastive": "cmr_hub.methods.contrastive.modeling_contrastive:ContrastiveModel",
+        "dcca": "cmr_hub.methods.dcca.modeling_dcca:DCCAModel",
+        "dae": "cmr_hub.methods.dae.modeling_dae:DAEModel",
+        "dbm": "cmr_hub.methods.dbm.modeling_dbm:DBMModel",
         "semantic_matching": "cmr_hub.methods.semantic_matching.modeling_semantic_matching:SemanticMatchingModel",
         "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
+        "gma": "cmr_hub.methods.gma.modeling_gma:GMAModel",
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
     },
 )

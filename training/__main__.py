@@ -1,4 +1,4 @@
-"""The command line: `python -m training train | evaluate | table | figure | publish | prepare`."""
+"""The command line: `python -m training train | evaluate | table | figure | word-pairs | publish | prepare`."""
 
 from __future__ import annotations
 
@@ -73,6 +73,12 @@ def build_parser() -> argparse.ArgumentParser:
     figure.add_argument("--perplexity", type=float, default=30.0, help="about how many neighbours a point keeps")
     figure.add_argument("--json", type=Path, help="also write the coordinates here")
     figure.set_defaults(run=run_figure)
+
+    word_pairs = commands.add_parser("word-pairs", help="compare vectorisers by the cosine of related words")
+    _add_dataset(word_pairs)
+    word_pairs.add_argument("--pairs", nargs="+", metavar="WORD:WORD", help="instead of those kept for the data set")
+    word_pairs.add_argument("--output", type=Path, help="also draw a bar plot here (.png, .pdf or .svg)")
+    word_pairs.set_defaults(run=run_word_pairs)
 
     publish = commands.add_parser("publish", help="write a checkpoint's card and put it on the Hub")
     publish.add_argument("--checkpoint", type=Path, required=True, help="a folder that `train` made")
@@ -193,7 +199,8 @@ def run_figure(options: argparse.Namespace) -> None:
     from cmr_hub import Retriever
     from cmr_hub.data import load_dataset
 
-    from .figure import check_suffix, draw, project, save
+    from .figure import draw, project
+    from .plots import check_suffix, save
 
     check_suffix(options.output)
     retriever = Retriever.from_pretrained(options.checkpoint)
@@ -207,6 +214,23 @@ def run_figure(options: argparse.Namespace) -> None:
     if options.json:
         what = {"checkpoint": retriever.name, "dataset": options.dataset, "split": options.split}
         _write_json(options.json, {**what, **layout, **projection.to_dict()})
+
+
+def run_word_pairs(options: argparse.Namespace) -> None:
+    """`word-pairs`: a table, and a figure where one is asked for."""
+    from cmr_hub.data import load_dataset
+
+    from .plots import check_suffix, save
+    from .word_pairs import VECTORISERS, compare_vectorisers, default_pairs, draw, parse_pairs
+
+    if options.output:
+        check_suffix(options.output)
+    pairs = parse_pairs(options.pairs) if options.pairs else default_pairs(options.dataset)
+    train = load_dataset(options.dataset, options.data_dir)["train"]
+    table = compare_vectorisers(train, pairs, VECTORISERS)
+    logging.info("%s", table)
+    if options.output:
+        save(draw(table), options.output)
 
 
 def run_publish(options: argparse.Namespace) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from colorsys import hls_to_rgb
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from cmr_hub import Retriever
 from cmr_hub.columns import column_of, read_column
 from cmr_hub.data.base import hash_order
 from cmr_hub.errors import InputError
-from cmr_hub.files import atomic_file
 from cmr_hub.labels import class_names, label_matrix
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".png", ".pdf", ".svg")
 MARKERS = {"images": "o", "texts": "^"}
 MODALITY_COLOURS = {"images": "tab:blue", "texts": "tab:orange"}
 DPI = 100
@@ -56,12 +53,6 @@ class Projection:
         names = [None] * len(self.ids) if self.class_of is None else [self.classes[row] for row in self.class_of]
         both = zip(self.ids, names, self.points["images"].tolist(), self.points["texts"].tolist(), strict=True)
         return {"items": [{"id": i, "class": name, "image": image, "text": text} for i, name, image, text in both]}
-
-
-def check_suffix(path: Path) -> None:
-    """Raise InputError for a file that a figure cannot be written to."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"A figure is written as {', '.join(SUFFIXES)}, which {path} does not end in.")
 
 
 def project(
@@ -168,13 +159,6 @@ def draw_classes(axes: Axes, projection: Projection) -> None:
 def class_colour(row: int, number: int) -> tuple[float, float, float]:
     """RGB of one class among a number: hues round most of the circle, neighbours of different lightness."""
     return hls_to_rgb(0.92 * row / number, (0.35, 0.52, 0.7)[row % 3], (0.75, 0.9, 0.65)[row % 3])
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the path's suffix, beside and then renamed."""
-    check_suffix(path)
-    with atomic_file(path) as scratch:
-        figure.savefig(scratch)
 
 
 def _scatter(axes: Axes, side: str, points: np.ndarray, colours: Any) -> None:

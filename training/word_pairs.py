@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
@@ -16,7 +16,9 @@ from cmr_hub.columns import column_of
 from cmr_hub.encoders import create_encoder
 from cmr_hub.encoders.base import TextEncoder
 from cmr_hub.errors import InputError
-from cmr_hub.files import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The paper's four: title -> encoder's name and options.
 VECTORISERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -25,7 +27,6 @@ VECTORISERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "skip-gram": ("word2vec", {"algorithm": "skip-gram"}),
     "GloVe": ("glove", {}),
 }
-FORMATS = (".png", ".pdf", ".svg")
 UNKNOWN = "–"
 
 WordPair = tuple[str, str]
@@ -123,24 +124,12 @@ def default_pairs(dataset: str) -> list[WordPair]:
     return parse_pairs(kept[dataset])
 
 
-def check_figure_path(path: Path) -> None:
-    """Raise InputError for a file that no bar plot can be written to, before anything is computed."""
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"A figure's name ends in {', '.join(FORMATS)}, not as in {path.name!r}.")
-
-
-def plot(table: WordPairTable, path: Path) -> None:
-    """Write a grouped bar plot: a group a row of the table, a bar a vectoriser; a missing cosine has no bar.
-
-    Raises:
-        InputError: `path` does not end in .png, .pdf or .svg.
-    """
-    # Drawn without pyplot, which would look for a display.
+def draw(table: WordPairTable) -> Figure:
+    """A grouped bar plot: a group a row of the table, a bar a vectoriser; a missing cosine has no bar."""
     from matplotlib.figure import Figure
 
-    check_figure_path(path)
     rows = table.rows()
-    figure = Figure(figsize=(max(6.0, 1.1 * len(rows)), 4.5), layout="constrained")
+    figure = Figure(figsize=(max(6.0, 1.1 * len(rows)), 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     width = 0.8 / len(table.cosines)
     for bar, title in enumerate(table.cosines):
@@ -152,5 +141,4 @@ def plot(table: WordPairTable, path: Path) -> None:
     axes.set_xticks([place + 0.4 for place in range(len(rows))], [name for name, _ in rows], rotation=30, ha="right")
     axes.set_ylabel("cosine similarity")
     axes.legend(ncols=len(table.cosines), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    with atomic_file(path) as scratch:
-        figure.savefig(scratch, dpi=150)
+    return figure

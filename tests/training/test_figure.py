@@ -20,9 +20,9 @@ from training.figure import (
     first_classes,
     lay_out,
     project,
-    save,
     subsample,
 )
+from training.plots import save
 
 
 @pytest.fixture

@@ -100,6 +100,7 @@ class CMGANsModel(CMRModel):
         turn: whose objective a training-mode `forward` computes; None stands for the generator's.
     """
 
+    title = "CM-GANs"
     paper = (
         "Peng and Qi, CM-GANs: Cross-modal Generative Adversarial Networks for Common Representation Learning, "
         "TOMM 2019"

@@ -27,6 +27,7 @@ class DAEModel(CMRModel):
     Zero is the mean of standardised features: what is known of a side that is not given.
     """
 
+    title = "DAE"
     paper = "Ngiam et al., Multimodal Deep Learning, ICML 2011"
     supervision = "unsupervised"
     config_class = DAEConfig

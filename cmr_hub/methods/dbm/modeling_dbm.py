@@ -81,6 +81,7 @@ class DBMModel(CMRModel):
     along, less its mean over the training items.
     """
 
+    title = "DBM"
     paper = "Srivastava and Salakhutdinov, Multimodal Learning with Deep Boltzmann Machines, NIPS 2012"
     supervision = "unsupervised"
     config_class = DBMConfig

@@ -72,6 +72,7 @@ class DCCAModel(CMRModel):
     The projections are buffers that [`FitProjections`] fills; until then they keep the first outputs as they are.
     """
 
+    title = "DCCA"
     paper = "Andrew et al., Deep Canonical Correlation Analysis, ICML 2013"
     supervision = "unsupervised"
     config_class = DCCAConfig

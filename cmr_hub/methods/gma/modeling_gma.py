@@ -73,6 +73,7 @@ def trace_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 class GMAModel(ClosedFormCMRModel):
     """Linear projections of both sides, the top eigenvectors of one joint problem."""
 
+    title = "GMA"
     paper = "Sharma et al., Generalized Multiview Analysis: A Discriminative Latent Space, CVPR 2012"
     supervision = "supervised"
     config_class = GMAConfig

@@ -51,6 +51,7 @@ def ridge_classifier(embeds: torch.Tensor, labels: torch.Tensor, ridge: float) -
 class IDCMRModel(CMRModel):
     """Two one-layer branches, one shared linear layer, and a linear classifier that is solved on each batch."""
 
+    title = "IDCMR"
     paper = (
         "Bhatt and Ganatra, Improvement of Deep Cross-Modal Retrieval by Generating Real-Valued Representation, "
         "PeerJ Computer Science 2021"
