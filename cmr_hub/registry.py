@@ -63,7 +63,9 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
     "method",
     {
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
+        "cm_gans": "cmr_hub.methods.cm_gans.modeling_cm_gans:CMGANsModel",
         "dscmr": "cmr_hub.methods.dscmr.modeling_dscmr:DSCMRModel",
+        "idcmr": "cmr_hub.methods.idcmr.modeling_idcmr:IDCMRModel",
     },
 )
 
