@@ -63,7 +63,11 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
     "method",
     {
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
+        "dae": "cmr_hub.methods.dae.modeling_dae:DAEModel",
+        "dbm": "cmr_hub.methods.dbm.modeling_dbm:DBMModel",
+        "dcca": "cmr_hub.methods.dcca.modeling_dcca:DCCAModel",
         "dscmr": "cmr_hub.methods.dscmr.modeling_dscmr:DSCMRModel",
+        "gma": "cmr_hub.methods.gma.modeling_gma:GMAModel",
     },
 )
 
