@@ -93,12 +93,6 @@ def build_parser() -> argparse.ArgumentParser:
     prepare.add_argument("--progress", choices=("log", "json"), default="log")
     prepare.set_defaults(run=run_prepare)
 
-    word_pairs = commands.add_parser("word-pairs", help="compare vectorisers by the cosine of related words")
-    _add_dataset(word_pairs)
-    word_pairs.add_argument("--pairs", nargs="+", metavar="WORD:WORD", help="instead of those kept for the data set")
-    word_pairs.add_argument("--output", type=Path, help="also draw a bar plot here (.png, .pdf or .svg)")
-    word_pairs.set_defaults(run=run_word_pairs)
-
     ship = commands.add_parser("ship", help="make the features that come with the package (maintainers)")
     ship.add_argument("--dataset", default="emoji")
     ship.add_argument("--image-encoder", default="efficientnet-lite0")
@@ -252,22 +246,6 @@ def run_prepare(options: argparse.Namespace) -> None:
     from .prepare import prepare
 
     prepare(options.dataset, options.data_dir, report=print_json if options.progress == "json" else log_progress)
-
-
-def run_word_pairs(options: argparse.Namespace) -> None:
-    """`word-pairs`: a table, and a figure where one is asked for."""
-    from cmr_hub.data import load_dataset
-
-    from .word_pairs import VECTORISERS, check_figure_path, compare_vectorisers, default_pairs, parse_pairs, plot
-
-    if options.output:
-        check_figure_path(options.output)
-    pairs = parse_pairs(options.pairs) if options.pairs else default_pairs(options.dataset)
-    train = load_dataset(options.dataset, options.data_dir)["train"]
-    table = compare_vectorisers(train, pairs, VECTORISERS)
-    logging.info("%s", table)
-    if options.output:
-        plot(table, options.output)
 
 
 def run_ship(options: argparse.Namespace) -> None:
