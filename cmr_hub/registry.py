@@ -99,7 +99,7 @@ def list_methods(pattern: str = "*") -> list[MethodInfo]:
     >>> cmr_hub.list_methods("dsc*")
     [MethodInfo(name='dscmr', paper='Zhen et al., Deep Supervised Cross-Modal Retrieval, CVPR 2019', ...)]
     >>> [method.name for method in cmr_hub.list_methods("*cca") if method.supervision == "unsupervised"]
-    ['cca']
+    ['cca', 'dcca']
     ```
     """
     return [
