@@ -1,4 +1,4 @@
-"""ACMR: adversarial cross-modal retrieval (Wang et al., MM 2017), with the alignment losses that stand in for its own."""
+"""ACMR: adversarial cross-modal retrieval (Wang et al., MM 2017), its alignment loss one of four."""
 
 from __future__ import annotations
 
