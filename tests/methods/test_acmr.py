@@ -245,17 +245,27 @@ def test_gradients_reach_every_weight(alignment):
 
 
 def test_embeddings_are_two_tanh_layers_and_one_side_alone_suffices():
-    model, (image, text, _) = make_model(dropout=0.5).eval(), some_batch()
+    model, (image, text, _) = make_model(dropout=0.5, input_scale=3.0).eval(), some_batch()
     first, last = model.image_projector[0], model.image_projector[3]
     embeds = model(image_features=image).image_embeds
-    torch.testing.assert_close(embeds, torch.tanh(last(torch.tanh(first(image)))))
+    scaled = 3 * image / image.square().mean(dim=1, keepdim=True).sqrt()
+    torch.testing.assert_close(embeds, torch.tanh(last(torch.tanh(first(scaled)))))
+    torch.testing.assert_close(model(image_features=10 * image).image_embeds, embeds)
+    assert model(image_features=torch.zeros(1, 7)).image_embeds.isfinite().all()
     assert model(text_features=text).image_embeds is None
     assert model(image, text).loss is None
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("losses", "triplet"), ("alignment", "gan"), ("dropout", 1.0), ("margin", -0.1), ("image_hidden_dim", 0)],
+    [
+        ("losses", "triplet"),
+        ("alignment", "gan"),
+        ("dropout", 1.0),
+        ("margin", -0.1),
+        ("input_scale", 0.0),
+        ("image_hidden_dim", 0),
+    ],
 )
 def test_impossible_settings_are_refused_by_name(field, value):
     with pytest.raises(StrictDataclassError, match=field):

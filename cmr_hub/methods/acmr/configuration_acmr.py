@@ -18,6 +18,8 @@ class ACMRConfig(CMRConfig):
         Width of the text projector's hidden layer.
     modality_hidden_dim (`int`, defaults to 50):
         Width of the modality classifier's hidden layer.
+    input_scale (`float`, defaults to 1.0):
+        Root mean square that each feature vector is brought to. The larger, the less linear the projectors are.
     dropout (`float`, defaults to 0.0):
         Share of each hidden layer that is left out in a training step.
     losses (`str`, defaults to `"all"`):
@@ -45,6 +47,7 @@ class ACMRConfig(CMRConfig):
     image_hidden_dim: int = 2000
     text_hidden_dim: int = 500
     modality_hidden_dim: int = 50
+    input_scale: float = 1.0
     dropout: float = 0.0
     losses: Literal["label", "label+triplet", "all"] = "all"
     alignment: Literal["adversarial", "mmd", "coral", "correlation"] = "adversarial"
@@ -59,6 +62,8 @@ class ACMRConfig(CMRConfig):
         for name in ("image_hidden_dim", "text_hidden_dim", "modality_hidden_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, and is {getattr(self, name)}.")
+        if self.input_scale <= 0:
+            raise ValueError(f"input_scale must be above 0, and is {self.input_scale}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, and is {self.dropout}.")
         for name in ("margin", "label_weight", "triplet_weight", "alignment_weight"):

@@ -135,10 +135,14 @@ class ACMRModel(CMRModel):
         self.post_init()
 
     def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
-        return self.image_projector(image_features)
+        return self.image_projector(self._scaled(image_features))
 
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
-        return self.text_projector(text_features)
+        return self.text_projector(self._scaled(text_features))
+
+    def _scaled(self, features: torch.Tensor) -> torch.Tensor:
+        # tanh is a straight line for small numbers, and so is a network whose features are: their scale is chosen.
+        return self.config.input_scale * F.rms_norm(features, features.shape[1:])
 
     def training_callbacks(self) -> list[TrainerCallback]:
         return [ReversalSchedule()] if self.is_adversarial else []
