@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,38 @@ from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.registry import METHODS
 
 RECIPES = Path(__file__).parent / "recipes"
+
+
+ROW_CHANGES = ("encoders", "config", "training")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A table that compares variants of a recipe.
+
+    Attributes:
+        title: what is varied.
+        rows: name of a variant -> what it changes of the recipe ("encoders", "config", "training"), and "published",
+            the metrics that a publication gives for it.
+        published: where those come from: `source`, and `dataset` that they were measured on.
+    """
+
+    title: str
+    rows: Mapping[str, Mapping[str, Any]]
+    published: Mapping[str, str] = field(default_factory=dict)
+
+    def variants(self, recipe: Recipe) -> dict[str, Recipe]:
+        """The recipe of each row.
+
+        Raises:
+            UnknownNameError: a row changes what does not exist; it is named before anything is trained.
+        """
+        for row in self.rows.values():
+            check_names(f"part of a row of {self.title!r}", row, (*ROW_CHANGES, "published"))
+        return {
+            name: recipe.changed(**{part: row[part] for part in ROW_CHANGES if part in row})
+            for name, row in self.rows.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -30,6 +62,7 @@ class Recipe:
         prepare: whether `python -m training prepare` trains it for a gallery.
         published: figures that a publication gives on this data set: `source`, `metrics` and, where it is not
             "dscmr", `protocol`.
+        ablations: the tables of variants that `python -m training ablate` measures.
     """
 
     method: str
@@ -41,6 +74,7 @@ class Recipe:
     early_stopping_patience: int | None = None
     prepare: bool = False
     published: Mapping[str, Any] = field(default_factory=dict)
+    ablations: Sequence[Ablation] = ()
 
     @property
     def title(self) -> str:
@@ -96,5 +130,7 @@ def load_recipe(method: str, dataset: str | None = None) -> Recipe:
     special = content.pop("datasets", {}).get(dataset, {})
     paper = Paper(**content.pop("paper"))
     config, training = content.pop("config", {}), content.pop("training", {})
-    recipe = Recipe(method=method, paper=paper, **content).changed(config=config, training=training)
+    ablations = [Ablation(**table) for table in content.pop("ablations", [])]
+    recipe = Recipe(method=method, paper=paper, ablations=ablations, **content)
+    recipe = recipe.changed(config=config, training=training)
     return recipe.changed(**special)

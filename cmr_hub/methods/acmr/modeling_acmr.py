@@ -1,0 +1,202 @@
+"""ACMR: adversarial cross-modal retrieval (Wang et al., MM 2017), its alignment loss one of four."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import TrainerCallback
+
+from ...losses import share_a_class
+from ...modeling_cmr import CMRModel, CMROutput
+from .configuration_acmr import ACMRConfig
+
+BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the MMD's kernels, as multiples of the batch's mean squared distance
+
+
+class GradientReversal(torch.autograd.Function):
+    """The identity, whose gradient comes back negated and scaled (Ganin & Lempitsky, ICML 2015)."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(strength)
+        return inputs.view_as(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (strength,) = ctx.saved_tensors
+        return -strength * gradient, None
+
+
+def reversal_schedule(progress: float) -> float:
+    """2 / (1 + e^(-10 p)) - 1: the reversal's strength once a share p of all steps is done, from 0 to almost 1."""
+    return math.tanh(5 * progress)
+
+
+def label_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Loss 1: cross-entropy of the shared label classifier, both sides summed.
+
+    An item of several classes counts for each in equal parts; one of none adds nothing.
+    """
+    target = labels / labels.sum(dim=1, keepdim=True).clamp(min=1)
+    return F.cross_entropy(image_logits, target) + F.cross_entropy(text_logits, target)
+
+
+def triplet_loss(anchors: torch.Tensor, others: torch.Tensor, labels: torch.Tensor, margin: float) -> torch.Tensor:
+    """Loss 2 in one direction: mean over all triplets (a, p, n) of max(0, margin + d(a, p) - d(a, n)).
+
+    a is an item of one modality, p and n are items of the other that share a class with it and do not; d is the
+    cosine distance. Each anchor's negatives are sorted, so that those which lie inside the margin of a positive are
+    the first few and their sum a running total: n² log n steps instead of n³. Without a triplet the loss is 0.
+    """
+    similar = share_a_class(labels).bool()
+    distance = 1 - F.normalize(anchors, dim=1) @ F.normalize(others, dim=1).T
+    negatives = distance.masked_fill(similar, math.inf).sort(dim=1).values
+    reach = distance + margin
+    inside = torch.searchsorted(negatives.detach(), reach.detach())
+    total = F.pad(negatives.masked_fill(negatives.isinf(), 0).cumsum(dim=1), (1, 0)).gather(1, inside)
+    triplets = (similar.sum(dim=1) * (~similar).sum(dim=1)).sum()
+    return (inside * reach - total)[similar].sum() / triplets.clamp(min=1)
+
+
+def adversarial_loss(image_logits: torch.Tensor, text_logits: torch.Tensor) -> torch.Tensor:
+    """Loss 3 as the paper has it: cross-entropy of the modality classifier's `(n, 1)` log-odds of "image"."""
+    as_image = F.binary_cross_entropy_with_logits(image_logits, torch.ones_like(image_logits))
+    as_text = F.binary_cross_entropy_with_logits(text_logits, torch.zeros_like(text_logits))
+    return (as_image + as_text) / 2
+
+
+def mmd_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+    """Squared maximum mean discrepancy: mean k(u, u') + mean k(v, v') - 2 mean k(u, v), over all pairs.
+
+    k is the mean of Gaussian kernels exp(-||x - y||² / b), b the mean squared distance in the batch times each of
+    `BANDWIDTHS`. The bandwidth is a scale, not something to learn: no gradient passes through it.
+    """
+    both = torch.cat([image_embeds, text_embeds])
+    norms = both.square().sum(dim=1)
+    squared = (norms[:, None] + norms - 2 * both @ both.T).clamp(min=0)
+    scale = squared.detach().mean().clamp(min=torch.finfo(both.dtype).tiny ** 0.5)
+    kernel = sum(torch.exp(-squared / (width * scale)) for width in BANDWIDTHS) / len(BANDWIDTHS)
+    n = len(image_embeds)
+    return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
+
+
+def coral_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+    """Deep CORAL: ||C_u - C_v||_F² / 4d², the distance of the two sides' covariances; 0 for a single pair."""
+
+    def covariance(embeds: torch.Tensor) -> torch.Tensor:
+        centred = embeds - embeds.mean(dim=0)
+        return centred.T @ centred / max(1, len(embeds) - 1)
+
+    difference = covariance(image_embeds) - covariance(text_embeds)
+    return difference.square().sum() / (4 * image_embeds.shape[1] ** 2)
+
+
+def correlation_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+    """1 - the mean over dimensions of the correlation between paired sides; that of a constant dimension is 0."""
+    image, text = (embeds - embeds.mean(dim=0) for embeds in (image_embeds, text_embeds))
+    return 1 - F.cosine_similarity(image, text, dim=0).mean()
+
+
+ALIGNMENTS = {"mmd": mmd_loss, "coral": coral_loss, "correlation": correlation_loss}
+
+
+def projector(input_dim: int, hidden_dim: int, embed_dim: int, dropout: float) -> nn.Sequential:
+    """One side's two tanh layers into the common space."""
+    return nn.Sequential(
+        nn.Linear(input_dim, hidden_dim), nn.Tanh(), nn.Dropout(dropout), nn.Linear(hidden_dim, embed_dim), nn.Tanh()
+    )
+
+
+class ACMRModel(CMRModel):
+    """Two tanh projectors, a shared label classifier and, behind a gradient reversal, a modality classifier."""
+
+    paper = "Wang et al., Adversarial Cross-Modal Retrieval, ACM Multimedia 2017"
+    supervision = "supervised"
+    config_class = ACMRConfig
+    config: ACMRConfig
+
+    def __init__(self, config: ACMRConfig):
+        super().__init__(config)
+        self.image_projector = projector(config.image_dim, config.image_hidden_dim, config.embed_dim, config.dropout)
+        self.text_projector = projector(config.text_dim, config.text_hidden_dim, config.embed_dim, config.dropout)
+        self.label_classifier = nn.Linear(config.embed_dim, config.num_labels)
+        self.is_adversarial = config.losses == "all" and config.alignment == "adversarial"
+        if self.is_adversarial:
+            self.modality_classifier = nn.Sequential(
+                nn.Linear(config.embed_dim, config.modality_hidden_dim),
+                nn.Tanh(),
+                nn.Linear(config.modality_hidden_dim, 1),
+            )
+            self.register_buffer("reversal_strength", torch.ones(()))
+        self.post_init()
+
+    def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
+        return self.image_projector(self._scaled(image_features))
+
+    def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
+        return self.text_projector(self._scaled(text_features))
+
+    def _scaled(self, features: torch.Tensor) -> torch.Tensor:
+        # tanh is a straight line for small numbers, and so is a network whose features are: their scale is chosen.
+        return self.config.input_scale * F.rms_norm(features, features.shape[1:])
+
+    def training_callbacks(self) -> list[TrainerCallback]:
+        return [ReversalSchedule()] if self.is_adversarial else []
+
+    def forward(
+        self,
+        image_features: torch.Tensor | None = None,
+        text_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed and classify whichever sides are given; with both and `labels`, the weighted sum of `config.losses`.
+
+        Args:
+            image_features: `(n, image_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor.
+            labels: `(n, num_labels)` multi-hot tensor.
+        """
+        output = super().forward(image_features, text_features)
+        if output.image_embeds is not None:
+            output.image_logits = self.label_classifier(output.image_embeds)
+        if output.text_embeds is not None:
+            output.text_logits = self.label_classifier(output.text_embeds)
+        if labels is not None:
+            output.loss_terms = self._loss_terms(output, labels.to(output.image_embeds.dtype))
+            output.loss = sum(
+                getattr(self.config, f"{name}_weight") * term for name, term in output.loss_terms.items()
+            )
+        return output
+
+    def _loss_terms(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        image, text, margin = output.image_embeds, output.text_embeds, self.config.margin
+        terms = {"label": label_loss(output.image_logits, output.text_logits, labels)}
+        if self.config.losses != "label":
+            terms["triplet"] = triplet_loss(image, text, labels, margin) + triplet_loss(text, image, labels, margin)
+        if self.config.losses == "all":
+            terms["alignment"] = self._adversary(image, text) if self.is_adversarial else self._alignment(image, text)
+        return terms
+
+    def _adversary(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        # One backward pass trains both: the classifier learns from the loss as it is, the projectors from its reverse.
+        return adversarial_loss(
+            *(
+                self.modality_classifier(GradientReversal.apply(embeds, self.reversal_strength))
+                for embeds in (image_embeds, text_embeds)
+            )
+        )
+
+    def _alignment(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
+        return ALIGNMENTS[self.config.alignment](image_embeds, text_embeds)
+
+
+class ReversalSchedule(TrainerCallback):
+    """Strengthens the reversal step by step, so that early noise of the modality classifier does no harm."""
+
+    def on_step_begin(self, args, state, control, model, **kwargs):
+        model.reversal_strength.fill_(reversal_schedule(state.global_step / state.max_steps))

@@ -1,0 +1,200 @@
+"""Train the variants that a recipe compares, and tabulate them beside the published figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from datasets import DatasetDict
+
+from cmr_hub.errors import CMRError, InputError
+from cmr_hub.evaluation import Protocol, get_protocol
+
+from .recipe import Ablation, Recipe
+from .train import RUN_NAME, TRAINER_FOLDER, TrainingRun, train
+
+logger = logging.getLogger(__name__)
+
+DIRECTIONS = {"image → text": "image_to_text/", "text → image": "text_to_image/", "average": ""}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant.
+
+    Attributes:
+        name: as the recipe has it.
+        values: metric -> its value for each seed; empty where it cannot be measured.
+        published: metric -> published value.
+        reason: why it cannot be measured.
+    """
+
+    name: str
+    values: Mapping[str, Sequence[float]]
+    published: Mapping[str, float]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """A measured [`Ablation`].
+
+    Attributes:
+        title: what is varied.
+        method, dataset, seeds, protocol: what was trained on what, and how the figures are defined.
+        rows: the variants, in the recipe's order.
+        published: `source` and `dataset` of the published figures.
+    """
+
+    title: str
+    method: str
+    dataset: str
+    seeds: Sequence[int]
+    protocol: Protocol
+    rows: Sequence[Row]
+    published: Mapping[str, str]
+
+    def markdown(self) -> str:
+        """The table, with its protocol, its sources and what could not be measured beneath it."""
+        primary, has_published = self.protocol.primary_metric, any(row.published for row in self.rows)
+        columns = list(DIRECTIONS) + [f"published {name}" for name in DIRECTIONS if has_published]
+        lines = [f"### {self.title}: {self.method} on {self.dataset}", ""]
+        lines += ["| " + " | ".join(["", *columns]) + " |", "|---" * (1 + len(columns)) + "|"]
+        for row in self.rows:
+            metrics = [prefix + primary for prefix in DIRECTIONS.values()]
+            cells = [with_deviation(row.values.get(name, ())) for name in metrics]
+            cells += [decimals(row.published.get(name)) for name in metrics if has_published]
+            lines.append("| " + " | ".join([row.name, *cells]) + " |")
+        lines += ["", f"Test split, seeds {', '.join(map(str, self.seeds))}; {self.protocol.describe()}"]
+        if has_published:
+            elsewhere = self.published.get("dataset", self.dataset)
+            note = "" if elsewhere == self.dataset else f", measured on {elsewhere} and not on {self.dataset}"
+            lines.append(f"Published: {self.published.get('source', 'source not given')}{note}")
+        lines += [f"{row.name} cannot be measured here: {row.reason}" for row in self.rows if row.reason]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values; "protocol_description" is the protocol's line."""
+        return {
+            **dataclasses.asdict(self),
+            "protocol": self.protocol.name,
+            "protocol_description": self.protocol.describe(),
+        }
+
+
+def ablate(
+    recipe: Recipe,
+    dataset: DatasetDict,
+    dataset_name: str,
+    output_dir: Path,
+    *,
+    seeds: Sequence[int] = (0,),
+    protocol: str | Protocol = "dscmr",
+    command: str = "",
+) -> list[AblationTable]:
+    """Train every row of every table of a recipe and measure it on the test split.
+
+    Args:
+        recipe: what the rows change, with its `ablations`.
+        dataset: splits "train" and "test", and "validation" where the source defines one.
+        dataset_name: as `cmr_hub.data` knows it.
+        output_dir: receives one checkpoint a row and seed, `<table>/<row>/seed-<n>`. A complete one with the same
+            settings is kept and not trained again.
+        seeds: each row is trained once with each.
+        protocol: defines the figures and the choice of the epoch.
+        command: for the record.
+
+    Returns:
+        The tables, in the recipe's order. A row that needs what the data set lacks says so and stops no other.
+
+    Raises:
+        InputError: the recipe lists no ablations.
+        UnknownNameError: a row changes a setting that does not exist.
+    """
+    if not recipe.ablations:
+        raise InputError(f"The recipe of {recipe.method!r} lists no ablations: add a section 'ablations' to it.")
+    protocol = get_protocol(protocol)
+    variants = [table.variants(recipe) for table in recipe.ablations]
+
+    def measure(table: Ablation, name: str, variant: Recipe) -> Row:
+        folder, published = Path(output_dir) / slug(table.title) / slug(name), with_average(table.rows[name])
+        try:
+            runs = [
+                kept_or_trained(variant, dataset, dataset_name, folder / f"seed-{seed}", seed, protocol, command)
+                for seed in seeds
+            ]
+        except CMRError as error:
+            logger.warning("%s, %s: %s", table.title, name, error)
+            return Row(name, {}, published, str(error))
+        results = [result_under(protocol, run) for run in runs]
+        return Row(name, {metric: [result[metric] for result in results] for metric in results[0]}, published)
+
+    return [
+        AblationTable(
+            title=table.title,
+            method=recipe.method,
+            dataset=dataset_name,
+            seeds=list(seeds),
+            protocol=protocol,
+            rows=[measure(table, name, variant) for name, variant in recipes.items()],
+            published=table.published,
+        )
+        for table, recipes in zip(recipe.ablations, variants, strict=True)
+    ]
+
+
+def kept_or_trained(
+    recipe: Recipe, dataset: DatasetDict, name: str, folder: Path, seed: int, protocol: Protocol, command: str
+) -> TrainingRun:
+    """The run in `folder` where it is complete and of the same settings; else one trained now."""
+    if (folder / RUN_NAME).exists():
+        run = TrainingRun.load(folder)
+        settings = {setting: getattr(recipe, setting) for setting in run.recipe}
+        same = run.recipe == json.loads(json.dumps(settings)) and (run.dataset, run.seed) == (name, seed)
+        if same and protocol.name in {entry["protocol"] for entry in run.results}:
+            return run
+    # What an interrupted run left may be of other settings, and a row is short.
+    shutil.rmtree(folder / TRAINER_FOLDER, ignore_errors=True)
+    return train(recipe, dataset, name, folder, seed=seed, protocols=[protocol], command=command)
+
+
+def result_under(protocol: Protocol, run: TrainingRun) -> Mapping[str, float]:
+    """The test metrics of a run under one protocol."""
+    return next(
+        entry["metrics"] for entry in run.results if (entry["protocol"], entry["split"]) == (protocol.name, "test")
+    )
+
+
+def with_average(row: Mapping[str, Any]) -> dict[str, float]:
+    """A row's published metrics, and the mean of both directions where both are given."""
+    published = dict(row.get("published", {}))
+    for metric in {name.partition("/")[2] for name in published if "/" in name}:
+        both = [published[way] for way in (f"image_to_text/{metric}", f"text_to_image/{metric}") if way in published]
+        if len(both) == 2:
+            published.setdefault(metric, round(mean(both), 4))
+    return published
+
+
+def slug(title: str) -> str:
+    """A title as the name of a folder: "word2vec (skip-gram)" to "word2vec-skip-gram"."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def with_deviation(values: Sequence[float]) -> str:
+    """Mean and, of several values, standard deviation; a dash for none."""
+    if len(values) < 2:
+        return decimals(*values or (None,))
+    return f"{decimals(mean(values))} ± {decimals(stdev(values))}"
+
+
+def decimals(value: float | None) -> str:
+    """ ".286", as tables of mAP have it; a dash for None."""
+    return "–" if value is None else f"{value:.3f}".removeprefix("0")
