@@ -64,6 +64,7 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
     "method",
     {
         "dscmr": "cmr_hub.methods.dscmr.modeling_dscmr:DSCMRModel",
+        "acmr": "cmr_hub.methods.acmr.modeling_acmr:ACMRModel",
         "idcmr": "cmr_hub.methods.idcmr.modeling_idcmr:IDCMRModel",
         "cm_gans": "cmr_hub.methods.cm_gans.modeling_cm_gans:CMGANsModel",
         "contrastive": "cmr_hub.methods.contrastive.modeling_contrastive:ContrastiveModel",

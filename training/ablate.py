@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from datasets import DatasetDict
@@ -19,11 +19,13 @@ from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
 
 from .recipe import Ablation, Recipe
+from .seeds import Spread, decimals
 from .train import RUN_NAME, TRAINER_FOLDER, TrainingRun, train
 
 logger = logging.getLogger(__name__)
 
 DIRECTIONS = {"image → text": "image_to_text/", "text → image": "text_to_image/", "average": ""}
+UNKNOWN = "–"
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class AblationTable:
         lines += ["| " + " | ".join(["", *columns]) + " |", "|---" * (1 + len(columns)) + "|"]
         for row in self.rows:
             metrics = [prefix + primary for prefix in DIRECTIONS.values()]
-            cells = [with_deviation(row.values.get(name, ())) for name in metrics]
-            cells += [decimals(row.published.get(name)) for name in metrics if has_published]
+            cells = [str(Spread.of(row.values[name])) if row.values else UNKNOWN for name in metrics]
+            if has_published:
+                cells += [decimals(row.published[name]) if name in row.published else UNKNOWN for name in metrics]
             lines.append("| " + " | ".join([row.name, *cells]) + " |")
         lines += ["", f"Test split, seeds {', '.join(map(str, self.seeds))}; {self.protocol.describe()}"]
         if has_published:
@@ -186,15 +189,3 @@ def with_average(row: Mapping[str, Any]) -> dict[str, float]:
 def slug(title: str) -> str:
     """A title as the name of a folder: "word2vec (skip-gram)" to "word2vec-skip-gram"."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-
-
-def with_deviation(values: Sequence[float]) -> str:
-    """Mean and, of several values, standard deviation; a dash for none."""
-    if len(values) < 2:
-        return decimals(*values or (None,))
-    return f"{decimals(mean(values))} ± {decimals(stdev(values))}"
-
-
-def decimals(value: float | None) -> str:
-    """ ".286", as tables of mAP have it; a dash for None."""
-    return "–" if value is None else f"{value:.3f}".removeprefix("0")

@@ -23,6 +23,19 @@ class Spread:
     mean: float
     deviation: float | None
 
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """That of one or more runs' values."""
+        return cls(mean(values), stdev(values) if len(values) > 1 else None)
+
+    def __str__(self) -> str:
+        return decimals(self.mean) + ("" if self.deviation is None else f" ± {decimals(self.deviation)}")
+
+
+def decimals(value: float) -> str:
+    """ ".286", as tables of mAP have it."""
+    return f"{value:.3f}".removeprefix("0")
+
 
 def over_runs(entries: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
     """Each metric over runs that differ in the seed alone.
@@ -30,8 +43,7 @@ def over_runs(entries: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
     Args:
         entries: one entry of `TrainingRun.results` a run, of the same protocol and split.
     """
-    values = {name: [entry["metrics"][name] for entry in entries] for name in entries[0]["metrics"]}
-    return {name: Spread(mean(of), stdev(of) if len(of) > 1 else None) for name, of in values.items()}
+    return {name: Spread.of([entry["metrics"][name] for entry in entries]) for name in entries[0]["metrics"]}
 
 
 def summarise(runs: Sequence[TrainingRun]) -> str:

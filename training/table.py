@@ -17,7 +17,7 @@ from cmr_hub.hub import read_json
 from cmr_hub.registry import METHODS
 
 from .recipe import load_recipe
-from .seeds import Spread, over_runs
+from .seeds import Spread, decimals, over_runs
 from .train import RUN_NAME, TRAINER_FOLDER, TrainingRun
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class Table:
     def _best(self, protocol: str, name: str) -> str | None:
         """The best mean of a column as it is printed; none where there is nothing to compare."""
         means = [row.metrics[protocol][name].mean for row in self.rows if protocol in row.metrics]
-        return _number(max(means)) if len(means) > 1 else None
+        return decimals(max(means)) if len(means) > 1 else None
 
     def _published(self, row: Row) -> str:
         if not row.published or row.published.get("protocol", "dscmr") not in self.protocols:
@@ -155,7 +155,7 @@ class Table:
         given = row.published["metrics"]
         figures = []
         for metric in dict.fromkeys(name.split("/")[-1] for name in given):
-            values = [_number(given[way + metric]) for way in DIRECTIONS if way + metric in given]
+            values = [decimals(given[way + metric]) for way in DIRECTIONS if way + metric in given]
             figures.append(f"{_metric_title(metric)} {' / '.join(values)}")
         return f"{row.published['source']}: {', '.join(figures)}"
 
@@ -322,11 +322,11 @@ def _value(row: Row, protocol: str, name: str, best: str | None) -> str:
     if protocol not in row.metrics:
         return "–"
     spread = row.metrics[protocol][name]
-    text = _number(spread.mean)
+    text = decimals(spread.mean)
     if text == best:
         text = f"**{text}**"
     if spread.deviation is not None:
-        text += f" ± {_number(spread.deviation)}"
+        text += f" ± {decimals(spread.deviation)}"
     return text if row.measured[protocol] == row.runs else f"{text} ({row.measured[protocol]} of {row.runs} runs)"
 
 
@@ -337,10 +337,6 @@ def _markdown_row(cells: Sequence[str]) -> str:
 def _metric_title(name: str) -> str:
     kind, at, k = name.partition("@")
     return TITLES.get(kind, kind) + at + k
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}".removeprefix("0")
 
 
 def _is_hidden(path: Path) -> bool:

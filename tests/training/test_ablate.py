@@ -9,7 +9,7 @@ from toys import feature_dataset
 from cmr_hub.errors import InputError, UnknownNameError
 from training import __main__ as command_line
 from training import ablate as ablate_module
-from training.ablate import ablate, decimals, slug, with_average, with_deviation
+from training.ablate import ablate, slug, with_average
 from training.recipe import Ablation, load_recipe
 from training.train import TRAINER_FOLDER
 
@@ -119,10 +119,7 @@ def test_mistakes_in_the_recipe_are_found_before_anything_is_trained(dataset, tm
     assert trainings == []
 
 
-def test_numbers():
-    assert (decimals(0.2864), decimals(1.0), decimals(None)) == (".286", "1.000", "–")
-    assert with_deviation([0.5, 0.6, 0.7]) == ".600 ± .100"
-    assert with_deviation([0.5]) == ".500"
+def test_averages_and_folders():
     assert with_average({"published": {"image_to_text/map": 0.5}}) == {"image_to_text/map": 0.5}
     assert slug("word2vec (skip-gram)") == "word2vec-skip-gram"
 

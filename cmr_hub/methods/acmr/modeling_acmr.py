@@ -114,6 +114,7 @@ def projector(input_dim: int, hidden_dim: int, embed_dim: int, dropout: float) -
 class ACMRModel(CMRModel):
     """Two tanh projectors, a shared label classifier and, behind a gradient reversal, a modality classifier."""
 
+    title = "ACMR"
     paper = "Wang et al., Adversarial Cross-Modal Retrieval, ACM Multimedia 2017"
     supervision = "supervised"
     config_class = ACMRConfig
