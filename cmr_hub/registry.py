@@ -62,6 +62,7 @@ class Registry(Mapping[str, Any]):
 METHODS: Mapping[str, type[CMRModel]] = Registry(
     "method",
     {
+        "acmr": "cmr_hub.methods.acmr.modeling_acmr:ACMRModel",
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
         "dscmr": "cmr_hub.methods.dscmr.modeling_dscmr:DSCMRModel",
     },

@@ -1,4 +1,4 @@
-"""The command line: `python -m training train | evaluate | publish | prepare`."""
+"""The command line: `python -m training train | ablate | evaluate | publish | prepare`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,15 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--half", action="store_true", help="store the weights in half precision")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run in the output folder")
     train.set_defaults(run=run_train)
+
+    ablate = commands.add_parser("ablate", help="train and tabulate the variants that a recipe compares")
+    ablate.add_argument("--method", required=True)
+    _add_dataset(ablate)
+    ablate.add_argument("--output-dir", type=Path, required=True, help="receives <table>/<row>/seed-<n>")
+    ablate.add_argument("--seed", type=int, nargs="+", default=[0])
+    ablate.add_argument("--protocol", default="dscmr", help="of the results, and of the epoch's choice")
+    ablate.add_argument("--json", type=Path, help="also write the results here")
+    ablate.set_defaults(run=run_ablate)
 
     evaluate = commands.add_parser("evaluate", help="measure a checkpoint")
     evaluate.add_argument("--checkpoint", required=True, help="folder or repo id")
@@ -111,6 +120,30 @@ def run_train(options: argparse.Namespace) -> None:
     ]
     if several:
         logging.info("%s", summarise(runs))
+
+
+def run_ablate(options: argparse.Namespace) -> None:
+    """`ablate`: one table for each that the recipe lists."""
+    from cmr_hub.data import load_dataset
+    from cmr_hub.files import atomic_file
+
+    from .ablate import ablate
+    from .recipe import load_recipe
+
+    tables = ablate(
+        load_recipe(options.method, options.dataset),
+        load_dataset(options.dataset, options.data_dir),
+        options.dataset,
+        options.output_dir,
+        seeds=options.seed,
+        protocol=options.protocol,
+        command=recorded_command(),
+    )
+    logging.info("%s", "\n\n".join(table.markdown() for table in tables))
+    if options.json:
+        with atomic_file(options.json) as scratch:
+            entries = [table.to_dict() for table in tables]
+            scratch.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
