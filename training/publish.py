@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cmr_hub import data
 from cmr_hub.card import CardContent, DatasetFacts, ResultRow, write_card
+from cmr_hub.encoders import encoder_class
 from cmr_hub.files import atomic_folder
 from cmr_hub.hub import push_folder, read_json
 
@@ -79,11 +80,9 @@ def _limits(run: TrainingRun, facts: data.DatasetInfo, processor: dict) -> str:
         "lies outside these classes has no place of its own in the common space.",
         "A score is a cosine within this space, not a probability, and does not compare across checkpoints.",
     ]
-    if processor["text_encoder"]["name"] == "glove":
-        lines.append(
-            "A text is the mean of its English words' vectors: word order and negation are lost, and words outside "
-            "the vocabulary count nothing. The vectors carry the biases of the web text that they come from."
-        )
+    encoder = encoder_class("text", processor["text_encoder"]["name"])
+    if encoder.limits:
+        lines.append(encoder.limits)
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -61,7 +61,7 @@ def create_encoder(modality: str, name: str, **options: Any) -> Encoder:
     [[0.0, 0.0, 0.0, 2.0]]
     ```
     """
-    return _encoder_class(modality, name).from_name(name, modality, **options)
+    return encoder_class(modality, name).from_name(name, modality, **options)
 
 
 def load_encoder(config: dict[str, Any], folder: str | os.PathLike | None = None) -> Encoder:
@@ -75,9 +75,9 @@ def load_encoder(config: dict[str, Any], folder: str | os.PathLike | None = None
         raise CheckpointError(
             f"An encoder is described by a 'name' and a 'modality', but the checkpoint says {config}."
         )
-    encoder_class = _encoder_class(config["modality"], config["name"])
+    kind = encoder_class(config["modality"], config["name"])
     try:
-        return encoder_class.from_dict(config, None if folder is None else Path(folder))
+        return kind.from_dict(config, None if folder is None else Path(folder))
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"The description of the encoder {config['name']!r} is wrong: {error!r}.") from error
 
@@ -102,6 +102,7 @@ def _registry(modality: str) -> Registry:
     return ENCODERS[modality]
 
 
-def _encoder_class(modality: str, name: str) -> type[Encoder]:
+def encoder_class(modality: str, name: str) -> type[Encoder]:
+    """The class that a name stands for; of a family's name what precedes the slash counts."""
     family, slash, _ = str(name).partition("/")
     return _registry(modality)[family + slash]

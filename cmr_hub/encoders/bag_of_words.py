@@ -44,6 +44,10 @@ class BagOfWordsEncoder(TextEncoder):
     """
 
     name = "bow"
+    limits = (
+        "A text is the counts of its words: word order and negation are lost, a word is no closer to its synonym than "
+        "to any other, and words outside the vocabulary count nothing."
+    )
 
     def __init__(
         self,

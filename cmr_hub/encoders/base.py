@@ -26,6 +26,7 @@ class Encoder(ABC):
         dim: width of the feature vectors, known before the first input is encoded (after `fit`, where it fits).
         takes_raw: whether it takes pictures or strings; False for released features.
         cacheable: whether encoding is so dear that features are worth keeping on disk.
+        limits: what a model card should say of what this encoder loses.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Encoder(ABC):
     dim: int
     takes_raw: ClassVar[bool] = True
     cacheable: ClassVar[bool] = False
+    limits: ClassVar[str] = ""
 
     @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Encoder:

@@ -25,6 +25,10 @@ class WordVectorEncoder(TextEncoder):
     A subclass hands its vectors to `_keep`; checkpoints then carry them.
     """
 
+    limits = (
+        "A text is the mean of its words' vectors: word order and negation are lost, and words outside the vocabulary "
+        "count nothing. The vectors carry the biases of the texts that they were learned from."
+    )
     _own: tuple[list[str], np.ndarray] | None = None
 
     def _keep(self, words: Sequence[str], vectors: np.ndarray) -> None:
