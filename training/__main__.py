@@ -219,7 +219,7 @@ def run_table(options: argparse.Namespace) -> None:
     logging.info("%s", markdown)
     if options.output:
         with atomic_file(options.output) as scratch:
-            scratch.write_text(markdown, encoding="utf-8")
+            scratch.write_text(f"# Results\n\nMade by `python -m training table`.\n\n{markdown}", encoding="utf-8")
     if options.json:
         _write_json(options.json, [table.to_dict() for table in tables])
 

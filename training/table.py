@@ -190,7 +190,8 @@ def make_tables(
     Args:
         checkpoints: the runs. Those of one method on one data set with the same settings are one row; other
             settings are another row, and its title says what differs.
-        protocols: whose metrics become columns; all that were measured by default. The first sorts the rows.
+        protocols: whose metrics become columns; all that were measured on the data set by default. The first sorts the
+            rows.
         split: what was measured on.
 
     Raises:
@@ -225,21 +226,22 @@ def make_tables(
                 f"None of these runs was measured under {name!r} on the {split} split: add it with "
                 f"`python -m training evaluate --split {split} --protocol {name} --record`."
             )
-    names = list(dict.fromkeys(protocols or descriptions))
-    if not names:
+    if not entries:
         raise InputError(f"None of these runs was measured on the {split} split.")
-    datasets = sorted({checkpoint.run.dataset for checkpoint in checkpoints})
-    return [
-        Table(
+
+    def make_table(dataset: str) -> Table:
+        names = list(dict.fromkeys(protocols or (e["protocol"] for c, e in entries if c.run.dataset == dataset)))
+        of_dataset = [checkpoint for checkpoint in checkpoints if checkpoint.run.dataset == dataset]
+        return Table(
             dataset=dataset,
             split=split,
             protocols={name: descriptions[name] for name in names},
             columns={name: columns[name] for name in names},
-            rows=_sorted_rows([c for c in checkpoints if c.run.dataset == dataset], names, split, columns[names[0]]),
-            versions=_different_versions([c.run for c in checkpoints if c.run.dataset == dataset]),
+            rows=_sorted_rows(of_dataset, names, split, columns[names[0]]),
+            versions=_different_versions([checkpoint.run for checkpoint in of_dataset]),
         )
-        for dataset in datasets
-    ]
+
+    return [make_table(dataset) for dataset in sorted({checkpoint.run.dataset for checkpoint, _ in entries})]
 
 
 def _sorted_rows(

@@ -66,6 +66,14 @@ def test_a_row_a_method_best_first(tmp_path):
     assert "versions" not in text
 
 
+def test_each_data_set_has_the_columns_that_were_measured_on_it(tmp_path):
+    recalls = (0.01, 0.05, 0.1, 0.02, 0.06, 0.11)
+    finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4)], dataset="emoji")
+    finished(tmp_path / "b", [measured("dscmr", 0.5, 0.4), measured("instance", *recalls)], dataset="rsicd")
+    emoji, rsicd = make_tables(find_checkpoints([tmp_path]))
+    assert (list(emoji.protocols), list(rsicd.protocols)) == (["dscmr"], ["dscmr", "instance"])
+
+
 def test_protocols_stand_side_by_side(tmp_path):
     recalls = (0.01, 0.05, 0.1, 0.02, 0.06, 0.11)
     finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4), measured("instance", *recalls)])
