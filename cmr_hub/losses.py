@@ -37,3 +37,39 @@ def residual_norm(residual: torch.Tensor, kind: str = "frobenius") -> torch.Tens
     if kind == "rowwise":
         return residual.norm(dim=1).mean()
     return residual.norm() / len(residual)
+
+
+def label_loss(
+    image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor, norm: str = "frobenius"
+) -> torch.Tensor:
+    """How far a linear classifier's outputs lie from the labels, both sides summed; all `(n, classes)`."""
+    return residual_norm(image_logits - labels, norm) + residual_norm(text_logits - labels, norm)
+
+
+def modality_invariance_loss(
+    image_embeds: torch.Tensor, text_embeds: torch.Tensor, norm: str = "frobenius"
+) -> torch.Tensor:
+    """How far the two sides of each pair lie apart, from `(n, d)` embeddings."""
+    return residual_norm(image_embeds - text_embeds, norm)
+
+
+def class_shares(labels: torch.Tensor) -> torch.Tensor:
+    """`(n, classes)` multi-hot labels as rows that sum to one; an item of no class stays zero.
+
+    Example:
+
+    ```python
+    >>> class_shares(torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])).tolist()
+    [[0.5, 0.5], [0.0, 1.0], [0.0, 0.0]]
+    ```
+    """
+    return labels / labels.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def classification_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of one softmax classifier on both sides, summed; all `(n, classes)`.
+
+    An item of several classes counts for each in equal parts; one of none adds nothing.
+    """
+    target = class_shares(labels)
+    return F.cross_entropy(image_logits, target) + F.cross_entropy(text_logits, target)

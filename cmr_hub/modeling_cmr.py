@@ -104,10 +104,18 @@ class CMRModel(PreTrainedModel):
             text_features: `(n, text_dim)` float tensor.
             labels: `(n, num_labels)` multi-hot tensor.
         """
+        image = None if image_features is None else self.get_image_features(image_features)
+        text = None if text_features is None else self.get_text_features(text_features)
         return CMROutput(
-            image_embeds=None if image_features is None else self.get_image_features(image_features),
-            text_embeds=None if text_features is None else self.get_text_features(text_features),
+            image_embeds=image,
+            text_embeds=text,
+            image_logits=None if image is None else self.classify(image),
+            text_logits=None if text is None else self.classify(text),
         )
+
+    def classify(self, embeds: torch.Tensor) -> torch.Tensor | None:
+        """`(n, num_labels)` class predictions from `(n, embed_dim)` embeddings; None without a classifier."""
+        return None
 
     def check_labels(self, labels: torch.Tensor | None) -> None:
         """Refuse training labels that a supervised method cannot learn from; warn of classes without an item.

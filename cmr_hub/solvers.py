@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from .losses import class_shares
+
 
 def inverse_square_root(covariance: torch.Tensor) -> torch.Tensor:
     """C^(-1/2) of a symmetric positive definite `(d, d)` matrix."""
@@ -56,7 +58,7 @@ def softmax_regression(
     """
     of_a_class = labels.any(dim=1)
     features, labels = features[of_a_class], labels[of_a_class]
-    targets = labels / labels.sum(dim=1, keepdim=True)
+    targets = class_shares(labels)
     mean, scale = features.mean(dim=0), features.var(dim=0, correction=0).mean().sqrt()
     x = (features - mean) / scale
     # L-BFGS takes its steps in coordinates in which the curvature is about the same everywhere: W = basis Z.

@@ -15,7 +15,6 @@ from cmr_hub.methods.acmr.modeling_acmr import (
     adversarial_loss,
     coral_loss,
     correlation_loss,
-    label_loss,
     mmd_loss,
     reversal_schedule,
     triplet_loss,
@@ -88,17 +87,6 @@ def test_triplet_loss_of_batches_without_negatives_or_further_positives(batch, c
     assert (loss == 0) == (len(set(classes)) == 1)
 
 
-def test_label_loss_splits_several_classes_and_skips_none(batch):
-    labels = batch[2]
-    logits = torch.randn(2, N, CLASSES, dtype=torch.float64)
-    slow = 0.0
-    for side in logits.tolist():
-        for row, label in zip(side, labels.tolist(), strict=True):
-            total = math.log(sum(math.exp(x) for x in row))
-            slow += sum(y * (total - x) for x, y in zip(row, label, strict=True)) / max(1, sum(label)) / N
-    assert label_loss(logits[0], logits[1], labels).item() == pytest.approx(slow)
-
-
 def test_adversarial_loss():
     image, text = torch.randn(2, N, 1, dtype=torch.float64)
     slow = sum(math.log(1 + math.exp(-x)) for x in image.flatten().tolist()) / N / 2
@@ -161,7 +149,6 @@ def test_alignments_vanish_where_the_sides_agree(batch, loss):
 def test_gradients_against_finite_differences(batch):
     image, text, labels = (x.requires_grad_(i < 2) for i, x in enumerate(batch))
     assert torch.autograd.gradcheck(lambda u, v: triplet_loss(u, v, labels, 0.5), (image, text))
-    assert torch.autograd.gradcheck(lambda u, v: label_loss(u[:, :CLASSES], v[:, :CLASSES], labels), (image, text))
     assert torch.autograd.gradcheck(adversarial_loss, (image[:, :1], text[:, :1]))
     assert torch.autograd.gradcheck(coral_loss, (image, text))
     assert torch.autograd.gradcheck(correlation_loss, (image, text))

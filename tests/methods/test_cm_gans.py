@@ -11,7 +11,6 @@ from transformers import TrainerCallback, TrainingArguments
 from cmr_hub import CMGANsConfig, CMGANsModel
 from cmr_hub.evaluation import get_protocol
 from cmr_hub.methods.cm_gans.modeling_cm_gans import (
-    classification_loss,
     fake_loss,
     mismatch_loss,
     real_loss,
@@ -51,16 +50,6 @@ def shares(row):
     return [value / max(1, sum(row)) for value in row]
 
 
-def slow_cross_entropy(logits, labels):
-    total = 0.0
-    for scores, row in zip(logits.tolist(), labels.tolist(), strict=True):
-        whole = sum(math.exp(score) for score in scores)
-        total -= sum(
-            share * math.log(math.exp(score) / whole) for score, share in zip(scores, shares(row), strict=True)
-        )
-    return total / len(logits)
-
-
 def slow_mismatch(logits, labels):
     losses = [
         -math.log(1 - sigmoid(logits[i].item()))
@@ -73,12 +62,6 @@ def slow_mismatch(logits, labels):
 def slow_discriminator(network, *parts):
     """-> the log-odds of each item, through the network's own layers but one item at a time."""
     return torch.stack([network(torch.cat([part[i] for part in parts])).squeeze() for i in range(N)])
-
-
-def test_classification_loss_is_cross_entropy_on_both_sides(labels):
-    image, text = torch.randn(2, N, CLASSES)
-    slow = slow_cross_entropy(image, labels) + slow_cross_entropy(text, labels)
-    assert classification_loss(image, text, labels).item() == pytest.approx(slow, abs=1e-5)
 
 
 def test_reconstruction_loss():
@@ -115,7 +98,6 @@ def test_gradients_of_adversarial_losses(loss):
 def test_gradients_of_the_other_losses(labels):
     labels = labels.double()
     logits = torch.randn(2, N, CLASSES, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda both: classification_loss(*both, labels), logits)
     assert torch.autograd.gradcheck(lambda both: reconstruction_loss(*both), logits)
     odds = torch.randn(N, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: mismatch_loss(x, labels), odds)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
-from ...losses import share_a_class
+from ...losses import classification_loss, share_a_class
 from ...modeling_cmr import CMRModel, CMROutput
 from .configuration_acmr import ACMRConfig
 
@@ -34,15 +34,6 @@ class GradientReversal(torch.autograd.Function):
 def reversal_schedule(progress: float) -> float:
     """2 / (1 + e^(-10 p)) - 1: the reversal's strength once a share p of all steps is done, from 0 to almost 1."""
     return math.tanh(5 * progress)
-
-
-def label_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Loss 1: cross-entropy of the shared label classifier, both sides summed.
-
-    An item of several classes counts for each in equal parts; one of none adds nothing.
-    """
-    target = labels / labels.sum(dim=1, keepdim=True).clamp(min=1)
-    return F.cross_entropy(image_logits, target) + F.cross_entropy(text_logits, target)
 
 
 def triplet_loss(anchors: torch.Tensor, others: torch.Tensor, labels: torch.Tensor, margin: float) -> torch.Tensor:
@@ -148,6 +139,9 @@ class ACMRModel(CMRModel):
     def training_callbacks(self) -> list[TrainerCallback]:
         return [ReversalSchedule()] if self.is_adversarial else []
 
+    def classify(self, embeds: torch.Tensor) -> torch.Tensor:
+        return self.label_classifier(embeds)
+
     def forward(
         self,
         image_features: torch.Tensor | None = None,
@@ -163,10 +157,6 @@ class ACMRModel(CMRModel):
             labels: `(n, num_labels)` multi-hot tensor.
         """
         output = super().forward(image_features, text_features)
-        if output.image_embeds is not None:
-            output.image_logits = self.label_classifier(output.image_embeds)
-        if output.text_embeds is not None:
-            output.text_logits = self.label_classifier(output.text_embeds)
         if labels is not None:
             output.loss_terms = self._loss_terms(output, labels.to(output.image_embeds.dtype))
             output.loss = sum(
@@ -176,7 +166,7 @@ class ACMRModel(CMRModel):
 
     def _loss_terms(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         image, text, margin = output.image_embeds, output.text_embeds, self.config.margin
-        terms = {"label": label_loss(output.image_logits, output.text_logits, labels)}
+        terms = {"label": classification_loss(output.image_logits, output.text_logits, labels)}
         if self.config.losses != "label":
             terms["triplet"] = triplet_loss(image, text, labels, margin) + triplet_loss(text, image, labels, margin)
         if self.config.losses == "all":

@@ -15,22 +15,11 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
-from ...losses import share_a_class
+from ...losses import class_shares, classification_loss, share_a_class
 from ...modeling_cmr import CMRModel, CMROutput
 from .configuration_cm_gans import CMGANsConfig
 
 Player = Literal["generator", "discriminator"]
-
-
-def class_shares(labels: torch.Tensor) -> torch.Tensor:
-    """`(n, classes)` multi-hot labels as rows that sum to one; an item of no class stays zero."""
-    return labels / labels.sum(dim=1, keepdim=True).clamp(min=1)
-
-
-def classification_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of the shared softmax layer on both sides' common representations, summed."""
-    target = class_shares(labels)
-    return F.cross_entropy(image_logits, target) + F.cross_entropy(text_logits, target)
 
 
 def reconstruction_loss(original: torch.Tensor, reconstructed: torch.Tensor) -> torch.Tensor:
@@ -150,6 +139,9 @@ class CMGANsModel(CMRModel):
         """`(n,)` log-odds that common representations came from `side` and belong to these categories."""
         return self.inter_discriminators[side](torch.cat([embeds, class_shares(labels)], dim=1)).squeeze(1)
 
+    def classify(self, embeds: torch.Tensor) -> torch.Tensor:
+        return self.classifier(embeds)
+
     def forward(
         self,
         image_features: torch.Tensor | None = None,
@@ -165,10 +157,6 @@ class CMGANsModel(CMRModel):
             labels: `(n, num_labels)` multi-hot tensor.
         """
         output = super().forward(image_features, text_features)
-        if output.image_embeds is not None:
-            output.image_logits = self.classifier(output.image_embeds)
-        if output.text_embeds is not None:
-            output.text_logits = self.classifier(output.text_embeds)
         if labels is not None:
             labels = labels.to(output.image_logits.dtype)
             features = {"image": image_features, "text": text_features}

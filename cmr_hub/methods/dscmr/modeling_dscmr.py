@@ -8,14 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...losses import pairwise_likelihood_loss, residual_norm, share_a_class
+from ...losses import label_loss, modality_invariance_loss, pairwise_likelihood_loss, share_a_class
 from ...modeling_cmr import CMRModel, CMROutput
 from .configuration_dscmr import DSCMRConfig
-
-
-def label_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor, norm: str) -> torch.Tensor:
-    """J1: how far the shared linear classifier's outputs lie from the labels, both sides summed."""
-    return residual_norm(image_logits - labels, norm) + residual_norm(text_logits - labels, norm)
 
 
 def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -25,11 +20,6 @@ def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, l
     return sum(
         pairwise_likelihood_loss(a @ b.T / 2, similar) for a, b in ((image, text), (image, image), (text, text))
     )
-
-
-def modality_invariance_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, norm: str) -> torch.Tensor:
-    """J3: how far the two sides of each pair lie apart."""
-    return residual_norm(image_embeds - text_embeds, norm)
 
 
 class DSCMRModel(CMRModel):
@@ -55,6 +45,9 @@ class DSCMRModel(CMRModel):
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         return self.shared(F.relu(self.text_branch(text_features)))
 
+    def classify(self, embeds: torch.Tensor) -> torch.Tensor:
+        return self.classifier(embeds)
+
     def forward(
         self,
         image_features: torch.Tensor | None = None,
@@ -70,10 +63,6 @@ class DSCMRModel(CMRModel):
             labels: `(n, num_labels)` multi-hot tensor.
         """
         output = super().forward(image_features, text_features)
-        if output.image_embeds is not None:
-            output.image_logits = self.classifier(output.image_embeds)
-        if output.text_embeds is not None:
-            output.text_logits = self.classifier(output.text_embeds)
         if labels is not None:
             norm, labels = self.config.residual_norm, labels.to(output.image_logits.dtype)
             output.loss_terms = {

@@ -7,27 +7,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...losses import pairwise_likelihood_loss, residual_norm, share_a_class
+from ...losses import label_loss, modality_invariance_loss, pairwise_likelihood_loss, share_a_class
 from ...modeling_cmr import CMRModel, CMROutput
 from .configuration_idcmr import IDCMRConfig
 
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 
 
-def label_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """J1 (eq 18): how far the linear classifier's outputs lie from the labels, both sides summed."""
-    return residual_norm(image_logits - labels) + residual_norm(text_logits - labels)
-
-
 def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """J2 (eq 19): pairwise likelihood image-text, image-image and text-text; theta is the inner product."""
     similar, pairs = share_a_class(labels), ((image_embeds, text_embeds), (image_embeds,) * 2, (text_embeds,) * 2)
     return sum(pairwise_likelihood_loss(a @ b.T, similar) for a, b in pairs)
-
-
-def modality_invariance_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
-    """J3 (eq 23): how far the two sides of each pair lie apart."""
-    return residual_norm(image_embeds - text_embeds)
 
 
 def ridge_classifier(embeds: torch.Tensor, labels: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -74,6 +64,9 @@ class IDCMRModel(CMRModel):
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         return self.shared(ACTIVATIONS[self.config.activation](self.text_branch(text_features)))
 
+    def classify(self, embeds: torch.Tensor) -> torch.Tensor:
+        return embeds @ self.classifier
+
     def forward(
         self,
         image_features: torch.Tensor | None = None,
@@ -92,10 +85,6 @@ class IDCMRModel(CMRModel):
             labels: `(n, num_labels)` multi-hot tensor.
         """
         output = super().forward(image_features, text_features)
-        if output.image_embeds is not None:
-            output.image_logits = output.image_embeds @ self.classifier
-        if output.text_embeds is not None:
-            output.text_logits = output.text_embeds @ self.classifier
         if labels is not None:
             labels = labels.to(output.image_logits.dtype)
             output.loss_terms = terms = {
