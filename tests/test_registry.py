@@ -29,7 +29,7 @@ def test_every_method_is_public_and_says_what_it_is(method):
     assert model_class.config_class.model_type == method.name
     assert getattr(cmr_hub, model_class.__name__) is model_class
     assert getattr(cmr_hub, model_class.config_class.__name__) is model_class.config_class
-    assert re.search(r"et al|,.*(19|20)\d\d$", method.paper)
+    assert re.fullmatch(r".+, .+ (19|20)\d\d", method.paper)
     assert method.supervision in ("supervised", "unsupervised")
     assert method.representation in ("real-valued", "binary")
 
