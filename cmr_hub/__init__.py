@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from .configuration_cmr import CMRConfig
+from .configuration_hashing import HashingConfig
 from .dual_encoder import DualEncoderModel
 from .hub import list_checkpoints
 from .modeling_cmr import ClosedFormCMRModel, CMRModel, CMROutput
@@ -31,6 +32,7 @@ __all__ = [
     "CMRProcessor",
     "ClosedFormCMRModel",
     "Gallery",
+    "HashingConfig",
     "Hit",
     "Retriever",
     "from_pretrained",

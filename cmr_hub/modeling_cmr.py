@@ -7,18 +7,27 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from torch.nn import functional as F
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.utils import ModelOutput
 
+from . import codes
 from .configuration_cmr import CMRConfig
+from .configuration_hashing import HashingConfig
 from .errors import CheckpointError, InputError, NotFittedError
 from .files import atomic_folder
 from .hub import resolve
 
 logger = logging.getLogger(__name__)
+
+
+def unit_rows(features: torch.Tensor) -> np.ndarray:
+    """`(n, d)` values as float32 rows of unit length; a row of zeros stays."""
+    return F.normalize(features.float(), dim=1).cpu().numpy()
 
 
 @dataclass
@@ -29,9 +38,10 @@ class CMROutput(ModelOutput):
     loss_terms (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
         The objective's terms before weighting, by the paper's name.
     image_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
-        Images in the common space, as the method leaves them (not normalised).
+        Images in the common space, as the method leaves them: not normalised, and of a hashing method the values whose
+        signs are the code.
     text_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
-        Texts in the common space, as the method leaves them (not normalised).
+        Texts in the common space, likewise.
     image_logits, text_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
         Class predictions, by methods that have a classifier.
     """
@@ -55,13 +65,16 @@ class CMRModel(PreTrainedModel):
         title: its name, as people write it.
         paper: who, what, where and when.
         supervision: "supervised" where the method learns from classes, "unsupervised" where from pairs alone.
-        representation: what its embeddings are.
+        representation: what its embeddings are: "real-valued" vectors, compared by cosine, or "binary" codes, compared
+            by Hamming distance.
+        uses_chance: whether another seed gives other weights.
     """
 
     title: ClassVar[str]
     paper: ClassVar[str]
     supervision: ClassVar[Literal["supervised", "unsupervised"]]
     representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
+    uses_chance: ClassVar[bool] = True
     config_class = CMRConfig
     config: CMRConfig
     base_model_prefix = "cmr"
@@ -75,6 +88,8 @@ class CMRModel(PreTrainedModel):
             for fact in ("title", "paper", "supervision"):
                 if not hasattr(cls, fact):
                     raise TypeError(f"{cls.__name__} must say its {fact}.")
+            if cls.representation == "binary" and not issubclass(cls.config_class, HashingConfig):
+                raise TypeError(f"{cls.__name__} gives codes: its config_class must be a HashingConfig.")
         super().__init_subclass__(**kwargs)
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -116,6 +131,15 @@ class CMRModel(PreTrainedModel):
     def classify(self, embeds: torch.Tensor) -> torch.Tensor | None:
         """`(n, num_labels)` class predictions from `(n, embed_dim)` embeddings; None without a classifier."""
         return None
+
+    @classmethod
+    def as_embeddings(cls, features: torch.Tensor) -> np.ndarray:
+        """What is kept, searched and measured of `(n, embed_dim)` values of the common space.
+
+        Returns:
+            `(n, embed_dim)` float32 rows of unit length, or of a hashing method `(n, embed_dim // 8)` uint8 codes.
+        """
+        return codes.pack(features) if cls.representation == "binary" else unit_rows(features)
 
     def check_labels(self, labels: torch.Tensor | None) -> None:
         """Refuse training labels that a supervised method cannot learn from; warn of classes without an item.
@@ -209,7 +233,13 @@ class CMRModel(PreTrainedModel):
 
 
 class ClosedFormCMRModel(CMRModel):
-    """A method without gradients: `fit` solves it and fills persistent buffers, whose sizes the config fixes."""
+    """A method without an optimiser: `fit` solves it, in closed form or by its own iterations, and fills persistent
+    buffers, whose sizes the config fixes.
+
+    A method whose iterations start from random numbers says `uses_chance = True`, and draws them by torch's generator.
+    """
+
+    uses_chance: ClassVar[bool] = False
 
     def __init__(self, config: CMRConfig):
         super().__init__(config)
@@ -251,6 +281,11 @@ class ClosedFormCMRModel(CMRModel):
         """
         pairs = {"image": image_features, "text": text_features}
         for side, features in pairs.items():
+            if features is None:
+                raise InputError(
+                    f"{self.config.model_type} learns from pairs of an image and a text, and no {side} features are "
+                    "given."
+                )
             dim = getattr(self.config, f"{side}_dim")
             if features.ndim != 2 or features.shape[1] != dim:
                 raise InputError(f"{side} features must have the shape (n, {dim}), not {tuple(features.shape)}.")

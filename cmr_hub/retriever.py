@@ -12,14 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from .dual_encoder import is_dual_encoder, load_dual_encoder
 from .errors import CheckpointError, InputError
 from .files import atomic_folder
 from .hub import list_checkpoints, push_folder, read_json, resolve
-from .modeling_cmr import CMRModel
+from .modeling_cmr import CMRModel, unit_rows
 from .processing_cmr import CMRProcessor
 from .registry import METHODS
 
@@ -102,7 +101,13 @@ class Retriever:
         return retriever
 
     def encode_images(
-        self, images: Sequence[Any], *, batch_size: int = 64, cache: bool = False, show_progress: bool = False
+        self,
+        images: Sequence[Any],
+        *,
+        batch_size: int = 64,
+        cache: bool = False,
+        show_progress: bool = False,
+        real_valued: bool = False,
     ) -> np.ndarray:
         """Embed pictures.
 
@@ -111,9 +116,12 @@ class Retriever:
             batch_size: how many are embedded at once.
             cache: keep the frozen encoder's features on disk; see [`~cmr_hub.features.FeatureStore`].
             show_progress: show a bar.
+            real_valued: of a hashing method, the values whose signs are the codes, as rows of unit length: to re-rank
+                what the codes have found.
 
         Returns:
-            `(n, embed_dim)` float32 rows of unit length, in the order of `images`.
+            `(n, embed_dim)` float32 rows of unit length, in the order of `images`; of a hashing method
+            `(n, embed_dim // 8)` uint8 codes, eight bits a byte ([`~cmr_hub.codes.unpack`] gives signs).
 
         Raises:
             InputError: an image cannot be used; its position and the reason are named.
@@ -128,11 +136,16 @@ class Retriever:
         with self._readable_refusals("image", images):
             if cache and self.processor.image_encoder.cacheable:
                 features = self.processor(images=images, cache=True, show_progress=show_progress)["image_features"]
-                return self._encode(embed_features, features, "Images", batch_size, show_progress=False)
-            return self._encode(embed, images, "Images", batch_size, show_progress)
+                return self._encode(embed_features, features, "Images", batch_size, False, real_valued)
+            return self._encode(embed, images, "Images", batch_size, show_progress, real_valued)
 
     def encode_texts(
-        self, texts: Sequence[str | Sequence[str]], *, batch_size: int = 256, show_progress: bool = False
+        self,
+        texts: Sequence[str | Sequence[str]],
+        *,
+        batch_size: int = 256,
+        show_progress: bool = False,
+        real_valued: bool = False,
     ) -> np.ndarray:
         """Embed texts.
 
@@ -142,9 +155,12 @@ class Retriever:
                 features of zero, and so the same embedding as every other such text: [`knows`] tells.
             batch_size: how many are embedded at once.
             show_progress: show a bar.
+            real_valued: of a hashing method, the values whose signs are the codes, as rows of unit length: to re-rank
+                what the codes have found.
 
         Returns:
-            `(n, embed_dim)` float32 rows of unit length, in the order of `texts`.
+            `(n, embed_dim)` float32 rows of unit length, in the order of `texts`; of a hashing method
+            `(n, embed_dim // 8)` uint8 codes, eight bits a byte ([`~cmr_hub.codes.unpack`] gives signs).
 
         Raises:
             InputError: a text cannot be used; its position and the reason are named.
@@ -154,7 +170,7 @@ class Retriever:
             return self.model.get_text_features(**self.processor(text=batch).to(self.model.device))
 
         with self._readable_refusals("text", texts):
-            return self._encode(embed, texts, "Texts", batch_size, show_progress)
+            return self._encode(embed, texts, "Texts", batch_size, show_progress, real_valued)
 
     @contextmanager
     def _readable_refusals(self, side: Literal["image", "text"], inputs: Any) -> Iterator[None]:
@@ -177,18 +193,20 @@ class Retriever:
         unit: str,
         batch_size: int,
         show_progress: bool,
+        real_valued: bool,
     ) -> np.ndarray:
+        finish = unit_rows if real_valued else self.model.as_embeddings
         if len(inputs) == 0:
-            return np.zeros((0, self.model.config.embed_dim), dtype=np.float32)
+            return finish(torch.zeros(0, self.model.config.embed_dim))
         batches = []
         for start in tqdm(range(0, len(inputs), batch_size), unit, disable=not show_progress):
             batch = inputs[start : start + batch_size]
             try:
-                batches.append(F.normalize(embed(batch).float(), dim=1).cpu())
+                batches.append(finish(embed(batch)))
             except InputError as error:
                 where = f" (in the batch that starts at {start})" if start else ""
                 raise InputError(f"{error}{where}") from error
-        return torch.cat(batches).numpy()
+        return np.concatenate(batches)
 
     def knows(self, texts: Sequence[str]) -> list[bool]:
         """For each text whether the text encoder knows at least one of its words."""

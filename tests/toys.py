@@ -69,22 +69,28 @@ def picture_dataset(folder: Path) -> Dataset:
     return Dataset.from_dict(columns, features=features)
 
 
-def feature_dataset(n: int = 60, seed: int = 0, prefix: str = "item") -> Dataset:
+def feature_dataset(
+    n: int = 60, seed: int = 0, prefix: str = "item", image_dim: int = 6, text_dim: int = 4
+) -> Dataset:
     """Pairs of released features in three classes that both sides tell apart."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(7)
     label = rng.integers(0, 3, size=n)
     columns = {
         "id": [f"{prefix}-{i}" for i in range(n)],
-        "image_features": (centres.normal(size=(3, 6))[label] + 0.3 * rng.normal(size=(n, 6))).astype(np.float32),
-        "text_features": (centres.normal(size=(3, 4))[label] + 0.3 * rng.normal(size=(n, 4))).astype(np.float32),
+        "image_features": (centres.normal(size=(3, image_dim))[label] + 0.3 * rng.normal(size=(n, image_dim))).astype(
+            np.float32
+        ),
+        "text_features": (centres.normal(size=(3, text_dim))[label] + 0.3 * rng.normal(size=(n, text_dim))).astype(
+            np.float32
+        ),
         "label": label,
     }
     features = Features(
         {
             "id": Value("string"),
-            "image_features": List(Value("float32"), length=6),
-            "text_features": List(Value("float32"), length=4),
+            "image_features": List(Value("float32"), length=image_dim),
+            "text_features": List(Value("float32"), length=text_dim),
             "label": ClassLabel(names=["a", "b", "c"]),
         }
     )

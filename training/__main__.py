@@ -201,7 +201,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     for protocol in options.protocol:
         result = evaluate(retriever, dataset[options.split], protocol, dataset["train"])
         logging.info("%s", result.table())
-        entries.append(result_entry(result, options.split, run.seed if run and run.epochs else None))
+        entries.append(result_entry(result, options.split, run.seed if run and retriever.model.uses_chance else None))
     if options.json:
         _write_json(options.json, entries)
     if run:

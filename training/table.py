@@ -290,11 +290,11 @@ def _differences(own: Settings, all_settings: Sequence[Settings]) -> str:
 
 def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str], split: str) -> Row:
     run = group[0].run
-    is_closed_form = run.epochs is None
+    uses_chance = METHODS[run.method].uses_chance
     title = load_recipe(run.method, run.dataset).title
     found = {name: [entry for c in group if (entry := c.entry(name, split))] for name in protocols}
     metrics = {name: over_runs(entries) for name, entries in found.items() if entries}
-    if is_closed_form:  # seeds change nothing, so that there is nothing to deviate
+    if not uses_chance:  # seeds change nothing, so that there is nothing to deviate
         metrics = {
             name: {metric: Spread(spread.mean, None) for metric, spread in spreads.items()}
             for name, spreads in metrics.items()
@@ -303,7 +303,7 @@ def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str]
         method=run.method,
         title=f"{title} ({differences})" if differences else title,
         supervision=list_methods(run.method)[0].supervision,
-        seeds=[] if is_closed_form else [checkpoint.run.seed for checkpoint in group],
+        seeds=[checkpoint.run.seed for checkpoint in group] if uses_chance else [],
         runs=len(group),
         seconds=mean(checkpoint.run.seconds for checkpoint in group),
         metrics=metrics,

@@ -152,7 +152,7 @@ def train(
     for protocol in protocols:
         result = evaluate(retriever, dataset["test"], protocol, dataset["train"])
         logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
-        run.results.append(result_entry(result, "test", seed if run.epochs else None))
+        run.results.append(result_entry(result, "test", seed if model.uses_chance else None))
     run.save(output_dir)
     return run
 

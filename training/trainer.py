@@ -13,7 +13,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from cmr_hub import CMRModel
 from cmr_hub.errors import InputError
-from cmr_hub.evaluation import Protocol, evaluate_embeddings
+from cmr_hub.evaluation import Protocol, evaluate_embeddings, get_protocol
 
 from .pairs import Pairs, batch_as_is
 
@@ -33,7 +33,8 @@ class CMRTrainer(Trainer):
         args: optimiser, schedule, logging and saving, as everywhere in transformers.
         train_dataset: pairs to learn from.
         eval_dataset: pairs to measure on, under `protocol`.
-        protocol: how the mAPs (or recalls) of the log are defined.
+        protocol: how the mAPs (or recalls) of the log are defined. One that searches the training split searches the
+            evaluation pairs here: what was learned from is no judge of an epoch.
         early_stopping_patience: evaluations without a better primary metric before training stops.
 
     Raises:
@@ -53,7 +54,7 @@ class CMRTrainer(Trainer):
         model.check_labels(train_dataset.tensors.get("labels"))
         if protocol.relevance == "class" and "labels" not in eval_dataset.tensors:
             raise InputError(f"Protocol {protocol.name!r} measures by class, and this data set has no label column.")
-        self.protocol = protocol
+        self.protocol = get_protocol(protocol, gallery="test")
         super().__init__(
             model=model,
             args=args,
@@ -92,9 +93,9 @@ class CMRTrainer(Trainer):
         return super().evaluate(eval_dataset, ignored, metric_key_prefix)
 
     def _retrieval_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        image_embeds, text_embeds = (F.normalize(torch.from_numpy(x), dim=1).numpy() for x in prediction.predictions)
-        for side, embeds in (("image", image_embeds), ("text", text_embeds)):
-            likeness = mean_cosine(torch.from_numpy(embeds))
+        features = [torch.from_numpy(x) for x in prediction.predictions]
+        for side, values in zip(("image", "text"), features, strict=True):
+            likeness = mean_cosine(F.normalize(values, dim=1))
             if likeness > COLLAPSED:
                 logger.warning(
                     "The %s embeddings have collapsed: the mean cosine between all of them is %.3f. A lower learning "
@@ -103,7 +104,7 @@ class CMRTrainer(Trainer):
                     likeness,
                 )
         labels = prediction.label_ids if self.protocol.relevance == "class" else None
-        return evaluate_embeddings(image_embeds, text_embeds, labels, protocol=self.protocol).metrics
+        return evaluate_embeddings(*map(self.model.as_embeddings, features), labels, protocol=self.protocol).metrics
 
 
 def mean_cosine(embeds: torch.Tensor) -> float:

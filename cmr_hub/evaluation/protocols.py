@@ -116,7 +116,19 @@ _PROTOCOLS = {
             source="Zhen et al., CVPR 2019, as its reference code runs: the epoch best on test data",
             selection_split="test",
         ),
+        Protocol(
+            name="dscmr-tie-aware",
+            source="Zhen et al., CVPR 2019, with the expected AP of McSherry & Najork, ECIR 2008",
+            ties="expected",
+        ),
         Protocol(name="djsrh", source="Su et al., ICCV 2019", gallery="train", cut_off=50),
+        Protocol(
+            name="djsrh-tie-aware",
+            source="Su et al., ICCV 2019, with the expected AP of McSherry & Najork, ECIR 2008",
+            gallery="train",
+            cut_off=50,
+            ties="expected",
+        ),
         Protocol(name="dcmh", source="Jiang & Li, CVPR 2017", gallery="train"),
         Protocol(
             name="dcmh-tie-aware",
@@ -179,7 +191,7 @@ def list_protocols(pattern: str = "*") -> list[str]:
 
     ```python
     >>> list_protocols("dscmr*")
-    ['dscmr', 'dscmr-test-selected']
+    ['dscmr', 'dscmr-test-selected', 'dscmr-tie-aware']
     ```
     """
     return sorted(name for name in _PROTOCOLS if fnmatchcase(name, pattern))

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..codes import as_words
+
 T = TypeVar("T")
 Distances = Callable[[slice], np.ndarray]  # queries -> (b, n) uint16 (Hamming) or int32 (inner product)
 
@@ -187,7 +189,7 @@ def _distinct_rows(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _hamming(queries: np.ndarray, gallery: np.ndarray) -> Distances:
-    query_words, gallery_words = _words(queries), np.ascontiguousarray(_words(gallery).T)
+    query_words, gallery_words = as_words(queries), np.ascontiguousarray(as_words(gallery).T)
 
     def distances(rows: slice) -> np.ndarray:
         block = query_words[rows]
@@ -197,10 +199,3 @@ def _hamming(queries: np.ndarray, gallery: np.ndarray) -> Distances:
         return distance
 
     return distances
-
-
-def _words(codes: np.ndarray) -> np.ndarray:
-    """Packed codes as 64-bit words; the bytes that fill up the last word are zero and never differ."""
-    padded = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), np.uint8)
-    padded[:, : codes.shape[1]] = codes
-    return padded.view(np.uint64)

@@ -19,12 +19,21 @@ SUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervi
 UNSUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervision == "unsupervised"]
 
 
+BITS = 8
+DIMS = {"image_dim": 12, "text_dim": 9}
+
+
+def toy_width(method, real_valued=3):
+    """A code of a byte; else, by default, as wide as there are classes, which all allow."""
+    return BITS if METHODS[method].representation == "binary" else real_valued
+
+
 def toy_recipe(method, embed_dim=3):
-    """The recipe with two epochs on the toy data's features; as wide as there are classes, which all allow."""
+    """The recipe with two epochs on the toy data's features."""
     recipe = load_recipe(method)
     return recipe.changed(
         encoders={"image": "precomputed", "text": "precomputed"},
-        config={"embed_dim": embed_dim},
+        config={"embed_dim": toy_width(method, embed_dim)},
         training={"num_train_epochs": 2, "per_device_train_batch_size": 32} if recipe.training else {},
     )
 
@@ -32,14 +41,16 @@ def toy_recipe(method, embed_dim=3):
 def make_model(method):
     torch.manual_seed(0)
     model_class = METHODS[method]
-    settings = {**load_recipe(method).config, "embed_dim": 3, "num_labels": 3}
-    return model_class(model_class.config_class(image_dim=6, text_dim=4, **settings))
+    settings = {**load_recipe(method).config, "embed_dim": toy_width(method), "num_labels": 3}
+    return model_class(model_class.config_class(**DIMS, **settings))
 
 
 @pytest.fixture
 def dataset():
     return DatasetDict(
-        train=feature_dataset(150), validation=feature_dataset(40, 1, "val"), test=feature_dataset(40, 2, "test")
+        train=feature_dataset(150, **DIMS),
+        validation=feature_dataset(40, 1, "val", **DIMS),
+        test=feature_dataset(40, 2, "test", **DIMS),
     )
 
 
@@ -57,7 +68,7 @@ def test_it_trains_from_its_recipe_and_survives_saving_bit_for_bit(method, datas
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert torch.equal(after[name], tensor), name
-    features = torch.randn(5, 6).numpy()
+    features = torch.randn(5, DIMS["image_dim"]).numpy()
     assert (loaded.encode_images(features) == trained[0].encode_images(features)).all()
     assert 0 < run.results[0]["metrics"]["map"] <= 1
 
@@ -102,12 +113,15 @@ def test_a_class_missing_from_training_is_warned_of(method, dataset, tmp_path, c
 @pytest.mark.parametrize("method", sorted(METHODS))
 @pytest.mark.parametrize(
     "rows",
-    [torch.randn(1, 10, generator=torch.Generator().manual_seed(0)), torch.ones(8, 10)],
+    [
+        torch.randn(1, sum(DIMS.values()), generator=torch.Generator().manual_seed(0)),
+        torch.ones(8, sum(DIMS.values())),
+    ],
     ids=["a batch of one", "constant features"],
 )
 def test_degenerate_data_are_refused_by_closed_forms_and_give_gradients_that_are_finite(method, rows):
     model = make_model(method)
-    image, text = rows.split([6, 4], dim=1)
+    image, text = rows.split(list(DIMS.values()), dim=1)
     labels = torch.eye(3)[torch.arange(len(rows)) % 3]
     if isinstance(model, cmr_hub.ClosedFormCMRModel):
         with pytest.raises(InputError, match="At least two pairs" if len(rows) == 1 else "All rows of the image"):
