@@ -21,6 +21,9 @@ HELD_OUT = 0.1  # share of the training split that serves for validation where a
 class Pairs(torch.utils.data.Dataset):
     """Feature pairs in memory; a batch is one indexing of each tensor, not a loop over items.
 
+    A batch also says which `rows` it is made of, `(b,)` int64, for methods that learn something for each training item
+    (a code); the others let it pass by.
+
     Attributes:
         tensors: `image_features` `(n, image_dim)`, `text_features` `(n, text_dim)` and, where the data set has
             classes, `labels` `(n, num_labels)` multi-hot; all float32.
@@ -28,16 +31,16 @@ class Pairs(torch.utils.data.Dataset):
 
     def __init__(self, **tensors: torch.Tensor):
         self.tensors = tensors
+        self.rows = torch.arange(len(self))
 
     def __len__(self) -> int:
         return len(self.tensors["image_features"])
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {name: tensor[index] for name, tensor in self.tensors.items()}
+    def __getitem__(self, index: int | slice | torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"rows": self.rows[index], **{name: tensor[index] for name, tensor in self.tensors.items()}}
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        rows = torch.as_tensor(indices)
-        return {name: tensor[rows] for name, tensor in self.tensors.items()}
+        return self[torch.as_tensor(indices)]
 
 
 def batch_as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
