@@ -46,16 +46,28 @@ def unpack(codes: np.ndarray) -> np.ndarray:
     return np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
 
 
-def as_words(codes: np.ndarray) -> np.ndarray:
-    """`(n, bits // 8)` codes as `(n, ceil(bits / 64))` uint64 words; bits that fill up the last word are zero.
+def kind_of(embeds: np.ndarray) -> str:
+    """What `(n, d)` embeddings are, for messages: "codes of 64 bits", "real-valued vectors of width 1024"."""
+    if embeds.dtype == np.uint8:
+        return f"codes of {8 * embeds.shape[1]} bits"
+    return f"real-valued vectors of width {embeds.shape[1]}"
 
-    Whole words are compared eight bytes at a time. Codes of whole words are not copied.
+
+def as_words(codes: np.ndarray) -> np.ndarray:
+    """`(n, bits // 8)` uint8 codes as the fewest machine words, `(n, words)` of uint8, uint16, uint32 or uint64.
+
+    It is a view where the rows lie one after another in memory: nothing is copied, and nothing padded.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> [as_words(np.zeros((5, size), np.uint8)).shape for size in (8, 16, 3)]
+    [(5, 1), (5, 2), (5, 3)]
+    ```
     """
-    if codes.shape[1] % 8 == 0:
-        return np.ascontiguousarray(codes).view(np.uint64)
-    padded = np.zeros((len(codes), -(-codes.shape[1] // 8) * 8), np.uint8)
-    padded[:, : codes.shape[1]] = codes
-    return padded.view(np.uint64)
+    size = next(size for size in (8, 4, 2, 1) if codes.shape[1] % size == 0)
+    return np.ascontiguousarray(codes).view(f"u{size}")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from datasets.table import embed_table_storage
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from .columns import Side, column_of, read_column
+from .codes import kind_of, unpack, warn_if_degenerate
+from .columns import COLUMNS, Side, column_of, read_column
 from .errors import CheckpointError, InputError
 from .files import atomic_folder
 from .hub import push_folder, read_json, resolve
-from .indexes import INDEXES
+from .indexes import INDEXES, index_for
 from .labels import class_names
 from .retriever import Retriever
 
@@ -36,7 +38,7 @@ class Hit:
 
     Attributes:
         id: the item's id in its data set.
-        score: cosine similarity to the query, in [-1, 1].
+        score: cosine similarity to the query, in [-1, 1]; of codes that of their signs, 1 - 2 distance / bits.
         texts: the item's texts; empty where the data set came as features only.
         labels: names of its classes; empty where there are none.
         position: its row in the gallery.
@@ -57,16 +59,32 @@ class Hit:
         return None if self._gallery is None else self._gallery.picture(self.position)
 
 
+@dataclass(frozen=True)
+class _Query:
+    """A query that has been understood.
+
+    Attributes:
+        embeds: gives its `(1, d)` embedding, on request the real-valued one.
+        item: the row that it is in the gallery, if any, and which of its sides it is.
+    """
+
+    embeds: Callable[..., np.ndarray]
+    item: int | None = None
+    source: Side | None = None
+
+
 class Gallery:
     """Items that can be found by text, by picture, or by one another.
 
     Args:
         dataset: `n` items with an `id` column, and, where the source has them, `image`, `texts`, `label` or `labels`.
         retriever: the checkpoint that queries are embedded with.
-        image_embeds: `(n, d)` float32 rows of unit length.
-        text_embeds: `(n, d)` float32 rows of unit length.
-        index: name of an index in `cmr_hub.indexes`.
+        image_embeds: `(n, d)` float32 rows of unit length, or of a hashing method `(n, bits // 8)` uint8 codes.
+        text_embeds: likewise.
+        index: name of an index in `cmr_hub.indexes`; "auto" is the exact one for the retriever's embeddings.
         name: what people call it.
+        real_valued: of a hashing method "image" and "text" -> the `(n, bits)` float rows of unit length whose signs
+            the codes are, where `search` is to re-rank by them.
 
     Example:
 
@@ -88,20 +106,26 @@ class Gallery:
         image_embeds: np.ndarray,
         text_embeds: np.ndarray,
         *,
-        index: str = "exact",
+        index: str = "auto",
         name: str = "gallery",
+        real_valued: Mapping[Side, np.ndarray] | None = None,
     ):
         if len(dataset) == 0:
             raise InputError("A gallery needs at least one item, and this data set has none.")
+        index = index_for(retriever.model.representation) if index == "auto" else index
         index_class = INDEXES[index]
-        for side, embeds in (("image", image_embeds), ("text", text_embeds)):
-            if embeds.shape != (len(dataset), retriever.model.config.embed_dim):
-                raise InputError(
-                    f"{side}_embeds must have the shape {(len(dataset), retriever.model.config.embed_dim)}, "
-                    f"not {embeds.shape}."
-                )
-        self.dataset, self.retriever, self.index_name, self.name = dataset, retriever, index, name
         self.embeds: dict[Side, np.ndarray] = {"image": image_embeds, "text": text_embeds}
+        wanted = retriever.encode_texts([])
+        for side, embeds in self.embeds.items():
+            if embeds.ndim != 2 or (len(embeds), kind_of(embeds)) != (len(dataset), kind_of(wanted)):
+                raise InputError(
+                    f"{side}_embeds must be {len(dataset)} rows of {kind_of(wanted)}, as {retriever.name!r} gives "
+                    f"them, not of the shape {embeds.shape} and the type {embeds.dtype}."
+                )
+            if wanted.dtype == np.uint8:
+                warn_if_degenerate(embeds, f"gallery's {side}s")
+        self.dataset, self.retriever, self.index_name, self.name = dataset, retriever, index, name
+        self.real_valued = dict(real_valued or {})
         self.indexes = {side: index_class(embeds) for side, embeds in self.embeds.items()}
         self.ids: list[str] = dataset["id"][:]
         self._position = {item: i for i, item in enumerate(self.ids)}
@@ -124,21 +148,24 @@ class Gallery:
         cls,
         dataset: Dataset,
         retriever: Retriever,
-        index: str = "exact",
+        index: str = "auto",
         *,
         name: str = "gallery",
         cache: bool = True,
         show_progress: bool = False,
+        keep_real_valued: bool = False,
     ) -> Gallery:
         """Embed a data set.
 
         Args:
             dataset: items as for [`Gallery`]; checkpoints on released features read `image_features`, `text_features`.
             retriever: the checkpoint.
-            index: name of an index.
+            index: name of an index; "auto" is the exact one for the retriever's embeddings.
             name: what people call the gallery.
             cache: keep the frozen encoder's features on disk; see [`~cmr_hub.features.FeatureStore`].
             show_progress: show a bar.
+            keep_real_valued: of a hashing method, keep the values behind the codes too, so that `search` can re-rank:
+                32 times the codes' memory.
 
         Raises:
             InputError: a column that the checkpoint needs is missing, or an item cannot be used.
@@ -151,7 +178,11 @@ class Gallery:
         }
         image_embeds = retriever.encode_images(inputs["image"], cache=cache, show_progress=show_progress)
         text_embeds = retriever.encode_texts(inputs["text"], show_progress=show_progress)
-        return cls(dataset, retriever, image_embeds, text_embeds, index=index, name=name)
+        real_valued: dict[Side, np.ndarray] = {}
+        if keep_real_valued and retriever.model.representation == "binary":
+            real_valued["image"] = retriever.encode_images(inputs["image"], cache=cache, real_valued=True)
+            real_valued["text"] = retriever.encode_texts(inputs["text"], real_valued=True)
+        return cls(dataset, retriever, image_embeds, text_embeds, index=index, name=name, real_valued=real_valued)
 
     def search(
         self,
@@ -162,6 +193,7 @@ class Gallery:
         target: Side = "image",
         k: int = 10,
         source: Side | None = None,
+        rerank: int = 0,
     ) -> list[Hit]:
         """The items nearest to one query.
 
@@ -172,33 +204,88 @@ class Gallery:
             target: which side of the items is compared: their pictures ("image") or their texts ("text").
             k: how many hits.
             source: with `item`, which of its sides is the query; by default the side that `target` is not.
+            rerank: of a hashing method, find so many by code (at least `k`), put them in order by the real-valued
+                embeddings, and give the first `k` of these.
 
         Returns:
             `k` hits, best first. An item that is its own query on the same side is left out.
 
         Raises:
             InputError: none or several queries, an unknown item, an empty text or one without a known word, a picture
-                that cannot be used, or a `k` that the gallery cannot fill.
+                that cannot be used, a `k` that the gallery cannot fill, or re-ranking in a gallery that keeps no
+                real-valued embeddings.
         """
+        query = self._query(text, image, item, target, source)
+        leaves_out_itself = query.item is not None and query.source == target
+        self._check_k(k, len(self) - leaves_out_itself)
+        if rerank and target not in self.real_valued:
+            raise InputError(
+                "This gallery keeps no real-valued embeddings to re-rank by: build it with keep_real_valued=True (and "
+                "a hashing method; others are ranked by theirs anyway)."
+            )
+        found = min(max(k, rerank) + leaves_out_itself, len(self))
+        scores, rows = (each[0] for each in self.indexes[target].search(query.embeds(), found))
+        if leaves_out_itself:
+            others = rows != query.item
+            scores, rows = scores[others][: found - 1], rows[others][: found - 1]
+        if rerank:
+            scores = self.real_valued[target][rows] @ query.embeds(real_valued=True)[0]
+            order = np.argsort(-scores, kind="stable")
+            scores, rows = scores[order], rows[order]
+        return self._hits(scores[:k], rows[:k], query.item)
+
+    def lookup(
+        self,
+        *,
+        text: str | None = None,
+        image: Any | None = None,
+        item: str | None = None,
+        target: Side = "image",
+        source: Side | None = None,
+        radius: int = 2,
+    ) -> list[Hit]:
+        """Hash lookup: every item whose code lies within a Hamming radius of the query's, nearest first; maybe none.
+
+        Args:
+            text, image, item, target, source: as for [`search`].
+            radius: largest Hamming distance, from 0 (the same code) to the code length.
+
+        Raises:
+            InputError: as for [`search`], a radius out of range, or a gallery of real-valued embeddings.
+        """
+        index = self.indexes.get(target)
+        if index is not None and not hasattr(index, "lookup"):
+            raise InputError(
+                f"Lookup by radius is for binary codes in a Hamming index, and this gallery has the index "
+                f"{self.index_name!r} of {kind_of(index.vectors)}."
+            )
+        query = self._query(text, image, item, target, source)
+        codes = query.embeds()
+        rows = index.lookup(codes, radius)[0]
+        if query.source == target:
+            rows = rows[rows != query.item]
+        signs = unpack(codes)[0]
+        return self._hits(unpack(index.vectors[rows]) @ signs / len(signs), rows, query.item)
+
+    def _query(
+        self, text: str | None, image: Any | None, item: str | None, target: Side, source: Side | None
+    ) -> _Query:
         if sum(query is not None for query in (text, image, item)) != 1:
             raise InputError("Give exactly one query: text=…, image=… or item=….")
         if target not in self.indexes or source not in (None, *self.indexes):
             raise InputError(f"target and source are 'image' or 'text', not {target!r} and {source!r}.")
-        if item is not None:
-            return self._search_by_item(item, target, source or ("text" if target == "image" else "image"), k)
-        self._check_k(k, len(self))
-        query = self._embed_text(text) if text is not None else self.retriever.encode_images([image])
-        return self._hits(*self.indexes[target].search(query, k))
+        if text is not None:
+            return _Query(partial(self._embed_text, text))
+        if image is not None:
+            return _Query(partial(self.retriever.encode_images, [image]))
+        position, source = self.position(item), source or ("text" if target == "image" else "image")
 
-    def _search_by_item(self, item: str, target: Side, source: Side, k: int) -> list[Hit]:
-        position = self.position(item)
-        leaves_out_itself = source == target
-        self._check_k(k, len(self) - leaves_out_itself)
-        scores, rows = self.indexes[target].search(self.embeds[source][position][None], k + leaves_out_itself)
-        keep = rows[0] != position if leaves_out_itself else np.ones(len(rows[0]), bool)
-        return self._hits(scores[:, keep][:, :k], rows[:, keep][:, :k], query=position)
+        def embeds(real_valued: bool = False) -> np.ndarray:
+            return (self.real_valued if real_valued else self.embeds)[source][position][None]
 
-    def _embed_text(self, text: str) -> np.ndarray:
+        return _Query(embeds, position, source)
+
+    def _embed_text(self, text: str, real_valued: bool = False) -> np.ndarray:
         if not isinstance(text, str) or not text.strip():
             raise InputError("The text query is empty: type at least one word.")
         if not self.retriever.knows([text])[0]:
@@ -206,15 +293,15 @@ class Gallery:
                 f"The checkpoint knows no word of {text[:60]!r}. Its text encoder is "
                 f"{self.retriever.processor.text_encoder.name!r}; try other words."
             )
-        return self.retriever.encode_texts([text])
+        return self.retriever.encode_texts([text], real_valued=real_valued)
 
     @staticmethod
     def _check_k(k: int, largest: int) -> None:
         if not 1 <= k <= largest:
             raise InputError(f"k is {k}, and this gallery can give 1 to {largest} hits.")
 
-    def _hits(self, scores: np.ndarray, rows: np.ndarray, query: int | None = None) -> list[Hit]:
-        return [self._hit(int(row), float(score), query) for row, score in zip(rows[0], scores[0], strict=True)]
+    def _hits(self, scores: np.ndarray, rows: np.ndarray, query: int | None) -> list[Hit]:
+        return [self._hit(int(row), float(score), query) for row, score in zip(rows, scores, strict=True)]
 
     def _hit(self, row: int, score: float, query: int | None) -> Hit:
         same_class = None
@@ -254,7 +341,9 @@ class Gallery:
                 embed_table_storage, batched=True, batch_size=256, features=self.dataset.features, keep_in_memory=True
             )
             embedded.with_format(None).to_parquet(scratch / ITEMS_NAME)
-            save_file({f"{side}_embeds": embeds for side, embeds in self.embeds.items()}, scratch / EMBEDDINGS_NAME)
+            arrays = {f"{side}_embeds": embeds for side, embeds in self.embeds.items()}
+            arrays |= {f"{side}_real_valued": rows for side, rows in self.real_valued.items()}
+            save_file(arrays, scratch / EMBEDDINGS_NAME)
             config = {
                 "name": self.name,
                 "retriever": self.retriever.name,
@@ -304,6 +393,7 @@ class Gallery:
                 embeds["text_embeds"],
                 index=config["index"],
                 name=config["name"],
+                real_valued={side: embeds[key] for side in COLUMNS if (key := f"{side}_real_valued") in embeds},
             )
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise CheckpointError(

@@ -105,6 +105,24 @@ class CMRModel(PreTrainedModel):
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         """Embed texts alone: `(n, text_dim)` float features to `(n, embed_dim)` vectors of the common space."""
 
+    def get_pair_features(self, image_features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
+        """Embed items of which both sides are known as one vector each, by methods that define such a thing.
+
+        Args:
+            image_features: `(n, image_dim)` float features.
+            text_features: `(n, text_dim)` float features, row i of the same item.
+
+        Returns:
+            `(n, embed_dim)`.
+
+        Raises:
+            InputError: the method embeds each side by itself only.
+        """
+        raise InputError(
+            f"{self.config.model_type} embeds each side by itself and defines nothing for a pair: use "
+            "get_image_features and get_text_features, or a method with unified codes (SePH, CMFH, LSSH …)."
+        )
+
     def forward(
         self,
         image_features: torch.Tensor | None = None,

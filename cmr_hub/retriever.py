@@ -172,6 +172,44 @@ class Retriever:
         with self._readable_refusals("text", texts):
             return self._encode(embed, texts, "Texts", batch_size, show_progress, real_valued)
 
+    def encode_pairs(
+        self,
+        images: Sequence[Any],
+        texts: Sequence[str | Sequence[str]],
+        *,
+        batch_size: int = 64,
+        cache: bool = False,
+        show_progress: bool = False,
+        real_valued: bool = False,
+    ) -> np.ndarray:
+        """Embed items of which both the picture and the text are known, each as one: the unified codes of SePH, CMFH …
+
+        Args:
+            images: as for [`encode_images`].
+            texts: as for [`encode_texts`]; row i belongs to image i.
+            batch_size, cache, show_progress, real_valued: as for [`encode_images`].
+
+        Returns:
+            As [`encode_images`].
+
+        Raises:
+            InputError: the method embeds each side by itself only, the lengths differ, or an input cannot be used.
+        """
+        if len(images) != len(texts):
+            raise InputError(f"{len(images)} images against {len(texts)} texts: a pair has one of each.")
+        with self._readable_refusals("image", images):
+            cached = cache and self.processor.image_encoder.cacheable
+            image_features = self.processor(images=images, cache=cached, show_progress=show_progress)["image_features"]
+        with self._readable_refusals("text", texts):
+            text_features = self.processor(text=texts)["text_features"]
+        features = torch.cat([image_features, text_features], dim=1).to(self.model.device)
+        widths = [self.model.config.image_dim, self.model.config.text_dim]
+
+        def embed(batch: torch.Tensor) -> torch.Tensor:
+            return self.model.get_pair_features(*batch.split(widths, dim=1))
+
+        return self._encode(embed, features, "Pairs", batch_size, show_progress, real_valued)
+
     @contextmanager
     def _readable_refusals(self, side: Literal["image", "text"], inputs: Any) -> Iterator[None]:
         """Refuse a single input, and tell who gives raw input to released features where it is taken."""

@@ -8,12 +8,16 @@ import logging
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from cmr_hub.errors import CMRError, InputError
+
+if TYPE_CHECKING:
+    from .train import TrainingRun
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,6 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_dataset(train)
     train.add_argument("--output-dir", type=Path, required=True, help="receives the checkpoint")
     train.add_argument("--seed", type=int, nargs="+", default=[0], help="several train one checkpoint each")
+    train.add_argument(
+        "--bits", type=int, nargs="+", default=[], help="code lengths of a hashing method; several train one each"
+    )
     train.add_argument(
         "--protocol", nargs="+", default=["dscmr"], help="of the results; the first also defines the epoch's choice"
     )
@@ -127,12 +134,13 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """`train`: one checkpoint a seed; with several, each in its own folder, and mean and deviation at the end."""
+    """`train`: a checkpoint for each code length and seed, in folders of their own where there are several."""
     from cmr_hub.data import load_dataset
 
     from .recipe import load_recipe
     from .seeds import summarise
-    from .train import train
+    from .table import find_checkpoints, make_tables
+    from .train import make_features, train
 
     shortcuts = ("num_train_epochs", "per_device_train_batch_size", "learning_rate")
     given = {name: getattr(options, name) for name in shortcuts if getattr(options, name) is not None}
@@ -144,24 +152,29 @@ def run_train(options: argparse.Namespace) -> None:
     )
     if options.patience is not None:
         recipe = recipe.changed(early_stopping_patience=options.patience)
+    recipes = {f"{bits}-bits": recipe.with_bits(bits) for bits in options.bits} or {"": recipe}
     dataset = load_dataset(options.dataset, options.data_dir)
-    several = len(options.seed) > 1
-    runs = [
-        train(
-            recipe,
+    features = make_features(recipe, dataset, options.dataset)
+    runs: dict[Path, TrainingRun] = {}
+    for (length, of_length), seed in product(recipes.items(), options.seed):
+        folder = options.output_dir / (length if len(recipes) > 1 else "")
+        folder = folder / (f"seed-{seed}" if len(options.seed) > 1 else "")
+        runs[folder] = train(
+            of_length,
             dataset,
             options.dataset,
-            options.output_dir / f"seed-{seed}" if several else options.output_dir,
+            folder,
             seed=seed,
             protocols=options.protocol,
             half=options.half,
             resume=options.resume,
             command=recorded_command(),
+            features=features,
         )
-        for seed in options.seed
-    ]
-    if several:
-        logging.info("%s", summarise(runs))
+    if len(recipes) > 1:
+        logging.info("%s", "\n".join(table.markdown() for table in make_tables(find_checkpoints(list(runs)))))
+    elif len(runs) > 1:
+        logging.info("%s", summarise(list(runs.values())))
 
 
 def run_ablate(options: argparse.Namespace) -> None:

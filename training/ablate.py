@@ -20,7 +20,7 @@ from cmr_hub.evaluation import Protocol, get_protocol
 
 from .recipe import Ablation, Recipe
 from .seeds import Spread, decimals
-from .train import RUN_NAME, TRAINER_FOLDER, TrainingRun, train
+from .train import RUN_NAME, TRAINER_FOLDER, TrainingRun, settings_of, train
 
 logger = logging.getLogger(__name__)
 
@@ -160,8 +160,7 @@ def kept_or_trained(
     """The run in `folder` where it is complete and of the same settings; else one trained now."""
     if (folder / RUN_NAME).exists():
         run = TrainingRun.load(folder)
-        settings = {setting: getattr(recipe, setting) for setting in run.recipe}
-        same = run.recipe == json.loads(json.dumps(settings)) and (run.dataset, run.seed) == (name, seed)
+        same = run.recipe == json.loads(json.dumps(settings_of(recipe))) and (run.dataset, run.seed) == (name, seed)
         if same and protocol.name in {entry["protocol"] for entry in run.results}:
             return run
     # What an interrupted run left may be of other settings, and a row is short.

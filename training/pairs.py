@@ -64,6 +64,42 @@ def with_validation(dataset: DatasetDict) -> DatasetDict:
     )
 
 
+class FeatureSplits:
+    """The splits of a data set as feature pairs, each made when it is first asked for, and kept.
+
+    Trainings that differ in seed or settings alone share one, so that nothing is encoded again.
+
+    Args:
+        dataset: splits "train" and "test", and "validation" where the source defines one.
+        encoders: the recipe's.
+        holds_out: whether a tenth of the training split serves for validation where the source defines none.
+
+    Attributes:
+        dataset: as given.
+        processor: with the encoders, those that learn a vocabulary fitted on what is trained on.
+    """
+
+    def __init__(self, dataset: DatasetDict, encoders: Mapping[str, str | Mapping[str, Any]], *, holds_out: bool):
+        self.dataset = dataset
+        self._splits = with_validation(dataset) if holds_out else dataset
+        self.processor = make_processor(encoders, self._splits["train"])
+        self._pairs: dict[str, Pairs] = {}
+
+    def __getitem__(self, split: str) -> Pairs:
+        if split not in self._pairs:
+            self._pairs[split] = make_pairs(self._splits[split], self.processor)
+        return self._pairs[split]
+
+    @property
+    def gallery(self) -> Pairs:
+        """The whole training split, what is held out of it included: what some protocols search."""
+        if self._splits["train"] is self.dataset["train"]:
+            return self["train"]
+        if "gallery" not in self._pairs:
+            self._pairs["gallery"] = make_pairs(self.dataset["train"], self.processor)
+        return self._pairs["gallery"]
+
+
 def make_processor(encoders: Mapping[str, str | Mapping[str, Any]], train: Dataset) -> CMRProcessor:
     """A processor with the recipe's encoders, those that learn a vocabulary fitted on the training split.
 

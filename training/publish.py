@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cmr_hub import data
 from cmr_hub.card import CardContent, DatasetFacts, ResultRow, write_card
 from cmr_hub.encoders import encoder_class
 from cmr_hub.files import atomic_folder
 from cmr_hub.hub import push_folder, read_json
+from cmr_hub.registry import METHODS
 
-from .recipe import Recipe, load_recipe
+from .recipe import load_recipe
 from .train import TrainingRun
 
 LICENSE = "apache-2.0"
+SCORES = {
+    "real-valued": (
+        "A score is a cosine within this space, not a probability, and does not compare across checkpoints."
+    ),
+    "binary": (
+        "A Hamming distance has few values, so that many items tie, in short codes most of all; it is no probability "
+        "and does not compare across checkpoints."
+    ),
+}
 
 
 def publish(checkpoint: Path, repo_id: str, *, output_dir: Path | None = None, private: bool = False) -> str:
@@ -50,19 +62,20 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict) -> CardContent
         method_summary=recipe.summary,
         paper=recipe.paper,
         dataset=DatasetFacts(facts.name, facts.title, facts.license, facts.homepage, facts.citation),
-        results=tuple(_row(entry, recipe) for entry in run.results),
+        results=tuple(_row(entry, run.recipe["published"]) for entry in run.results),
         training_command=run.command,
         hyperparameters=settings,
         versions=run.versions,
         limits=_limits(run, facts, processor),
         license=LICENSE,
+        hashing=METHODS[run.method].representation == "binary",
         image_features=processor["image_encoder"].get("description", ""),
         text_features=processor["text_encoder"].get("description", ""),
     )
 
 
-def _row(entry: dict, recipe: Recipe) -> ResultRow:
-    published = recipe.published if recipe.published.get("protocol", "dscmr") == entry["protocol"] else {}
+def _row(entry: dict, published: Mapping[str, Any]) -> ResultRow:
+    published = published if published.get("protocol", "dscmr") == entry["protocol"] else {}
     return ResultRow(
         protocol=entry["protocol"],
         description=entry["description"],
@@ -78,7 +91,7 @@ def _limits(run: TrainingRun, facts: data.DatasetInfo, processor: dict) -> str:
     lines = [
         f"Trained on the training split of {facts.title} alone ({', '.join(facts.classes) or 'no classes'}): what "
         "lies outside these classes has no place of its own in the common space.",
-        "A score is a cosine within this space, not a probability, and does not compare across checkpoints.",
+        SCORES[METHODS[run.method].representation],
     ]
     encoder = encoder_class("text", processor["text_encoder"]["name"])
     if encoder.limits:

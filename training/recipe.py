@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub.errors import StrictDataclassError
 
+from cmr_hub import HashingConfig
 from cmr_hub.card import Paper
 from cmr_hub.errors import InputError, UnknownNameError
-from cmr_hub.registry import METHODS
+from cmr_hub.registry import METHODS, list_methods
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -60,8 +62,8 @@ class Recipe:
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
         early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
         prepare: whether `python -m training prepare` trains it for a gallery.
-        published: figures that a publication gives on this data set: `source`, `metrics` and, where it is not
-            "dscmr", `protocol`.
+        published: figures that a publication gives on this data set: `source`, `metrics` (or, for codes, `bits`: code
+            length -> metrics) and, where it is not "dscmr", `protocol`.
         ablations: the tables of variants that `python -m training ablate` measures.
     """
 
@@ -80,6 +82,32 @@ class Recipe:
     def title(self) -> str:
         """The method's name, as people write it."""
         return METHODS[self.method].title
+
+    @property
+    def published_here(self) -> dict[str, Any]:
+        """The published figures of this recipe's code length, as `source`, `metrics` and `protocol`; maybe none."""
+        if "bits" not in self.published:
+            return dict(self.published)
+        bits = self.config.get("embed_dim", METHODS[self.method].config_class.embed_dim)
+        if bits not in self.published["bits"]:
+            return {}
+        others = {name: value for name, value in self.published.items() if name != "bits"}
+        return {**others, "metrics": self.published["bits"][bits]}
+
+    def with_bits(self, bits: int) -> Recipe:
+        """The recipe for codes of another length.
+
+        Raises:
+            InputError: the method is real-valued, or codes cannot have this length.
+        """
+        if METHODS[self.method].representation != "binary":
+            hashing = ", ".join(info.name for info in list_methods() if info.representation == "binary")
+            raise InputError(f"{self.method!r} is real-valued and has no code length. Hashing methods: {hashing}.")
+        try:
+            HashingConfig(embed_dim=bits)
+        except StrictDataclassError as error:
+            raise InputError(str(error.__cause__)) from error
+        return self.changed(config={"embed_dim": bits})
 
     def changed(
         self,

@@ -1,4 +1,4 @@
-"""What training runs measured as one Markdown table a data set: a row a method, mean and deviation over its seeds."""
+"""What training runs measured as Markdown, data set by data set: a row a method, mean and deviation over its seeds."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from cmr_hub.evaluation import get_protocol
 from cmr_hub.hub import read_json
 from cmr_hub.registry import METHODS
 
+from .cells import DIRECTIONS, markdown_row, metric_title, seconds_cell, seeds_cell, value_cell
+from .code_table import code_table
 from .recipe import load_recipe
 from .seeds import Spread, decimals, over_runs
 from .train import RUN_NAME, TRAINER_FOLDER, TrainingRun
@@ -24,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 
-DIRECTIONS = {"image_to_text/": "I→T", "text_to_image/": "T→I"}
-TITLES = {"map": "mAP", "recall": "R", "precision": "P", "ndcg": "nDCG"}
 LEGEND = (
     "Mean ± sample deviation over the seeds; the best mean of each column is bold. Seconds are those of training "
     "alone, on the machine that each run had."
@@ -38,6 +38,12 @@ class Checkpoint:
 
     folder: Path
     run: TrainingRun
+
+    @property
+    def bits(self) -> int | None:
+        """Code length of a hashing method."""
+        is_binary = METHODS[self.run.method].representation == "binary"
+        return read_json(self.folder / "config.json")["embed_dim"] if is_binary else None
 
     @property
     def settings(self) -> Settings:
@@ -64,6 +70,7 @@ class Row:
         method: its name in the registry.
         title: for people; where the method has several rows, with the settings in which they differ.
         supervision: what it learns from.
+        bits: code length of a hashing method.
         seeds: seeds of the runs; none of a closed form, which chance has no part in.
         runs: how many runs there are.
         seconds: mean of their training times.
@@ -76,6 +83,7 @@ class Row:
     method: str
     title: str
     supervision: str
+    bits: int | None
     seeds: list[int]
     runs: int
     seconds: float
@@ -110,38 +118,53 @@ class Table:
         return dataclasses.asdict(self)
 
     def markdown(self) -> str:
-        """The table with its heading, the protocols above it and notes beneath it."""
+        """The tables with their heading, the protocols above them and notes beneath them.
+
+        Hashing methods stand apart, in one table a protocol with a column a code length.
+        """
+        protocols = "\n".join(f"- {description}" for description in self.protocols.values())
+        parts = [f"## {self.dataset}, {self.split} split", protocols]
+        real_valued = dataclasses.replace(self, rows=[row for row in self.rows if row.bits is None])
+        codes = [row for row in self.rows if row.bits is not None]
+        if real_valued.rows:
+            parts.append(real_valued._one_table())
+        for protocol in self.protocols:
+            measured = [row for row in codes if protocol in row.metrics]
+            if measured:
+                parts.append(code_table(measured, protocol))
+        parts.append(LEGEND)
+        if self.versions:
+            listed = "; ".join(f"{package} {', '.join(found)}" for package, found in self.versions.items())
+            parts.append(f"The runs had different versions of libraries: {listed}.")
+        return "\n\n".join(parts) + "\n"
+
+    def _one_table(self) -> str:
         columns = self._columns()
         best = {column: self._best(*column) for column in columns}
         with_published = any(self._published(row) for row in self.rows)
         head = ["method", "supervision", *columns.values(), "seeds", "seconds"]
         lines = [head + ["published"] * with_published, ["---"] * (len(head) + with_published)]
         for row in self.rows:
-            seeds = ", ".join(map(str, row.seeds)) or "closed form"
             cells = [row.title, row.supervision]
-            cells += [_value(row, *column, best[column]) for column in columns]
-            cells += [seeds, f"{row.seconds:,.0f}" if row.seconds >= 10 else f"{row.seconds:.1f}"]
+            cells += [value_cell(row, *column, best[column]) for column in columns]
+            cells += [seeds_cell(row), seconds_cell(row.seconds)]
             lines.append(cells + [self._published(row) or "–"] * with_published)
-        table = "\n".join(map(_markdown_row, lines))
-        protocols = "\n".join(f"- {description}" for description in self.protocols.values())
-        notes = [LEGEND]
-        if self.versions:
-            listed = "; ".join(f"{package} {', '.join(found)}" for package, found in self.versions.items())
-            notes.append(f"The runs had different versions of libraries: {listed}.")
-        return "\n\n".join([f"## {self.dataset}, {self.split} split", protocols, table, *notes]) + "\n"
+        return "\n".join(map(markdown_row, lines))
 
     def _columns(self) -> dict[tuple[str, str], str]:
         """(protocol, metric) -> heading. Ranks are left out; only mAP has its average beside both directions."""
         names = [name for metrics in self.columns.values() for name in metrics]
         columns = {}
         for protocol, metrics in self.columns.items():
+            if not any(protocol in row.metrics for row in self.rows):
+                continue
             for name in metrics:
                 direction = next((way for way in DIRECTIONS if name.startswith(way)), "")
                 plain = name.removeprefix(direction)
                 if plain.endswith("_rank") or (not direction and plain != "map"):
                     continue
                 owner = f"{protocol} " if names.count(name) > 1 else ""
-                columns[protocol, name] = f"{owner}{_metric_title(plain)} {DIRECTIONS.get(direction, 'average')}"
+                columns[protocol, name] = f"{owner}{metric_title(plain)} {DIRECTIONS.get(direction, 'average')}"
         return columns
 
     def _best(self, protocol: str, name: str) -> str | None:
@@ -156,7 +179,7 @@ class Table:
         figures = []
         for metric in dict.fromkeys(name.split("/")[-1] for name in given):
             values = [decimals(given[way + metric]) for way in DIRECTIONS if way + metric in given]
-            figures.append(f"{_metric_title(metric)} {' / '.join(values)}")
+            figures.append(f"{metric_title(metric)} {' / '.join(values)}")
         return f"{row.published['source']}: {', '.join(figures)}"
 
 
@@ -256,12 +279,19 @@ def _sorted_rows(
     rows = []
     for method in {checkpoint.run.method for checkpoint in checkpoints}:
         groups = _group([checkpoint for checkpoint in checkpoints if checkpoint.run.method == method])
-        settings = [group[0].settings for group in groups]
+        settings = [_without_length(group[0]) for group in groups]
         rows += [
             _row(group, _differences(own, settings), protocols, split)
             for group, own in zip(groups, settings, strict=True)
         ]
     return sorted(rows, key=order)
+
+
+def _without_length(checkpoint: Checkpoint) -> Settings:
+    """The settings but for a code's length, which has a column of its own."""
+    return {
+        name: value for name, value in checkpoint.settings.items() if checkpoint.bits is None or name != "embed_dim"
+    }
 
 
 def _group(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
@@ -303,6 +333,7 @@ def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str]
         method=run.method,
         title=f"{title} ({differences})" if differences else title,
         supervision=list_methods(run.method)[0].supervision,
+        bits=group[0].bits,
         seeds=[checkpoint.run.seed for checkpoint in group] if uses_chance else [],
         runs=len(group),
         seconds=mean(checkpoint.run.seconds for checkpoint in group),
@@ -317,28 +348,6 @@ def _different_versions(runs: Sequence[TrainingRun]) -> dict[str, list[str]]:
     packages = dict.fromkeys(package for run in runs for package in run.versions)
     found = {package: sorted({run.versions.get(package, "none") for run in runs}) for package in packages}
     return {package: versions for package, versions in found.items() if len(versions) > 1}
-
-
-def _value(row: Row, protocol: str, name: str, best: str | None) -> str:
-    """One cell: ".663 ± .016", bold where it is the best, "–" where it was not measured."""
-    if protocol not in row.metrics:
-        return "–"
-    spread = row.metrics[protocol][name]
-    text = decimals(spread.mean)
-    if text == best:
-        text = f"**{text}**"
-    if spread.deviation is not None:
-        text += f" ± {decimals(spread.deviation)}"
-    return text if row.measured[protocol] == row.runs else f"{text} ({row.measured[protocol]} of {row.runs} runs)"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
-
-
-def _metric_title(name: str) -> str:
-    kind, at, k = name.partition("@")
-    return TITLES.get(kind, kind) + at + k
 
 
 def _is_hidden(path: Path) -> bool:

@@ -19,6 +19,7 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from cmr_hub import ClosedFormCMRModel, CMRModel, CMRProcessor, Retriever
+from cmr_hub.codes import warn_if_degenerate
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.files import atomic_file
@@ -26,8 +27,8 @@ from cmr_hub.hub import read_json
 from cmr_hub.labels import class_names
 from cmr_hub.registry import METHODS
 
-from .evaluate import evaluate
-from .pairs import Pairs, make_pairs, make_processor, with_validation
+from .evaluate import embed, measure
+from .pairs import FeatureSplits, Pairs
 from .recipe import Recipe
 from .trainer import CMRTrainer
 
@@ -99,6 +100,7 @@ def train(
     resume: bool = False,
     command: str = "",
     callbacks: Sequence[TrainerCallback] = (),
+    features: FeatureSplits | None = None,
 ) -> TrainingRun:
     """Train one checkpoint and measure it on the test split.
 
@@ -114,6 +116,8 @@ def train(
         resume: go on from the last saved epoch of an interrupted run in `output_dir`.
         command: for the record.
         callbacks: what else is to happen while a method learns by gradient.
+        features: those of this data set by this recipe's encoders, where other trainings have made them already; see
+            [`make_features`].
 
     Raises:
         InputError: the method needs what the data set lacks, a split is missing, the protocols choose the epoch on
@@ -123,38 +127,52 @@ def train(
     if len({protocol.selection_split for protocol in protocols}) > 1:
         names = ", ".join(f"{protocol.name} on {protocol.selection_split}" for protocol in protocols)
         raise InputError(f"One training chooses its epoch on one split; these protocols differ: {names}.")
-    missing = [split for split in ("train", "test") if split not in dataset]
-    if missing:
-        raise InputError(f"{dataset_name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.")
-    # A closed form has no epoch to choose, and so no need to hold anything out.
-    is_closed_form = issubclass(METHODS[recipe.method], ClosedFormCMRModel)
-    splits = dataset if is_closed_form else with_validation(dataset)
-    processor = make_processor(recipe.encoders, splits["train"])
-    pairs = make_pairs(splits["train"], processor)
+    for protocol in protocols:
+        _check_defined(protocol, METHODS[recipe.method])
+    features = features or make_features(recipe, dataset, dataset_name)
+    processor, pairs = features.processor, features["train"]
     set_seed(seed)
-    model = _make_model(recipe, processor, splits)
+    model = _make_model(recipe, processor, dataset)
     logger.info("%s on %s: %d training pairs, seed %d", recipe.title, dataset_name, len(pairs), seed)
-    run = TrainingRun(recipe.method, dataset_name, seed, command, _settings(recipe), _versions())
+    run = TrainingRun(recipe.method, dataset_name, seed, command, settings_of(recipe), _versions())
     started = time.perf_counter()
-    if is_closed_form:
+    if isinstance(model, ClosedFormCMRModel):
         model.fit(**pairs.tensors)
     else:
-        selection = make_pairs(splits[protocols[0].selection_split], processor)
+        selection = features[protocols[0].selection_split]
         trainer = _fit_by_gradient(
             model, recipe, pairs, selection, protocols[0], output_dir / TRAINER_FOLDER, seed, resume, callbacks
         )
         run.epochs = round(trainer.state.epoch)
         run.best_epoch = round(trainer.state.best_global_step / trainer.state.global_step * trainer.state.epoch)
     run.seconds = round(time.perf_counter() - started, 1)
+    if model.representation == "binary":
+        for name, codes in embed(model.eval(), pairs).items():
+            warn_if_degenerate(codes, f"training {name.removesuffix('_embeds')}s")
     Retriever(model.half() if half else model, processor).save_pretrained(output_dir)
     shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
     retriever = Retriever.from_pretrained(output_dir)
     for protocol in protocols:
-        result = evaluate(retriever, dataset["test"], protocol, dataset["train"])
+        result = measure(retriever, features, protocol)
         logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
         run.results.append(result_entry(result, "test", seed if model.uses_chance else None))
     run.save(output_dir)
     return run
+
+
+def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> FeatureSplits:
+    """The features that trainings of a recipe on a data set share, whatever their seeds and other settings.
+
+    Raises:
+        InputError: a split is missing.
+    """
+    missing = [split for split in ("train", "test") if split not in dataset]
+    if missing:
+        raise InputError(f"{dataset_name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.")
+    # A closed form has no epoch to choose, and so no need to hold anything out.
+    return FeatureSplits(
+        dataset, recipe.encoders, holds_out=not issubclass(METHODS[recipe.method], ClosedFormCMRModel)
+    )
 
 
 def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
@@ -168,10 +186,23 @@ def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
     }
 
 
-def _make_model(recipe: Recipe, processor: CMRProcessor, splits: DatasetDict) -> CMRModel:
+def _check_defined(protocol: Protocol, model_class: type[CMRModel]) -> None:
+    """Refuse, before anything is trained, a protocol that asks for what the method does not have."""
+    if protocol.gallery_view == "pair" and model_class.get_pair_features is CMRModel.get_pair_features:
+        raise InputError(
+            f"Protocol {protocol.name!r} searches codes of whole pairs, and {model_class.config_class.model_type} "
+            "embeds each side by itself."
+        )
+    if protocol.rerank and model_class.representation != "binary":
+        raise InputError(
+            f"Protocol {protocol.name!r} re-ranks codes, and {model_class.config_class.model_type} is real-valued."
+        )
+
+
+def _make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) -> CMRModel:
     settings = {**recipe.config, "image_dim": processor.image_encoder.dim, "text_dim": processor.text_encoder.dim}
-    if {"label", "labels"} & set(splits["train"].column_names):
-        names = class_names(splits["train"])
+    if {"label", "labels"} & set(dataset["train"].column_names):
+        names = class_names(dataset["train"])
         settings |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     model_class = METHODS[recipe.method]
     # Whoever writes 1 for a number means 1.0, which `@strict` tells apart.
@@ -224,9 +255,10 @@ def _fit_by_gradient(
     return trainer
 
 
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    names = ("encoders", "config", "training", "early_stopping_patience", "published")
-    return {name: getattr(recipe, name) for name in names}
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """What a [`TrainingRun`] keeps of a recipe."""
+    names = ("encoders", "config", "training", "early_stopping_patience")
+    return {**{name: getattr(recipe, name) for name in names}, "published": recipe.published_here}
 
 
 def _versions() -> dict[str, str]:

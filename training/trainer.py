@@ -34,7 +34,7 @@ class CMRTrainer(Trainer):
         train_dataset: pairs to learn from.
         eval_dataset: pairs to measure on, under `protocol`.
         protocol: how the mAPs (or recalls) of the log are defined. One that searches the training split searches the
-            evaluation pairs here: what was learned from is no judge of an epoch.
+            evaluation pairs here (what was learned from is no judge of an epoch), and codes are not re-ranked.
         early_stopping_patience: evaluations without a better primary metric before training stops.
 
     Raises:
@@ -54,7 +54,7 @@ class CMRTrainer(Trainer):
         model.check_labels(train_dataset.tensors.get("labels"))
         if protocol.relevance == "class" and "labels" not in eval_dataset.tensors:
             raise InputError(f"Protocol {protocol.name!r} measures by class, and this data set has no label column.")
-        self.protocol = get_protocol(protocol, gallery="test")
+        self.protocol = get_protocol(protocol, gallery="test", gallery_view="target", rerank=None)
         super().__init__(
             model=model,
             args=args,

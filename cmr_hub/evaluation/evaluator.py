@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from typing import Protocol as Interface
@@ -10,6 +10,7 @@ from typing import Protocol as Interface
 import numpy as np
 from datasets import Dataset
 
+from ..codes import kind_of
 from ..columns import COLUMNS, read_column
 from ..errors import InputError
 from ..labels import class_names, label_matrix
@@ -24,6 +25,7 @@ from .ranking import (
     hits_of,
     ranked_hits,
     ranked_keys,
+    reranked,
     scores_of,
 )
 
@@ -106,6 +108,7 @@ def evaluate_embeddings(
     gallery_text_embeds: np.ndarray | None = None,
     gallery_labels: np.ndarray | None = None,
     caption_owner: np.ndarray | None = None,
+    real_valued: Mapping[str, np.ndarray] | None = None,
     curves: bool = False,
 ) -> EvaluationResult:
     """Image-to-text and text-to-image retrieval under a protocol, a block of queries at a time.
@@ -120,6 +123,8 @@ def evaluate_embeddings(
         gallery_text_embeds: texts of the training split, one an item.
         gallery_labels: classes of the training split.
         caption_owner: `(m,)` for each text the row of its image, where captions are texts of their own.
+        real_valued: for protocols that re-rank codes, the real-valued rows of what is given as codes, by the same
+            argument names.
         curves: also compute precision-recall curves (by rank, ties in gallery order; for codes also by radius).
 
     Returns:
@@ -163,8 +168,11 @@ def evaluate_embeddings(
     elif any(value is not None for value in given.values()):
         unused = ", ".join(name for name, value in given.items() if value is not None)
         raise InputError(f"Protocol {protocol.name!r} searches the queries' own split and has no use for {unused}.")
-    if curves and protocol.relevance == "pair":
-        raise InputError(f"Precision-recall curves need classes; protocol {protocol.name!r} looks for own pairs.")
+    if curves and (protocol.relevance == "pair" or protocol.rerank):
+        raise InputError(
+            f"Precision-recall curves are of classes and of one ranking; protocol {protocol.name!r} looks for own "
+            "pairs, or re-ranks."
+        )
 
     ways = {"image_to_text": (query_images, gallery_texts), "text_to_image": (query_texts, gallery_images)}
     for query, gallery in ways.values():
@@ -173,6 +181,13 @@ def evaluate_embeddings(
         distances = distances_both_ways(query_images.embeds, query_texts.embeds)
     else:
         distances = [distances_between(query.embeds, gallery.embeds) for query, gallery in ways.values()]
+    similarity = "Hamming" if query_images.embeds.dtype == np.uint8 else "cosine"
+    if protocol.rerank:
+        rows = _check_real_valued(protocol, real_valued, similarity, ways)
+        distances = [
+            reranked(distance, *pair, protocol.rerank) for distance, pair in zip(distances, rows, strict=True)
+        ]
+        similarity += f", the first {protocol.rerank} by cosine"
     found = {
         direction: _measure(protocol, distance, query, gallery, curves, f"Ranking {direction}")
         for distance, (direction, (query, gallery)) in zip(distances, ways.items(), strict=True)
@@ -184,7 +199,7 @@ def evaluate_embeddings(
     return EvaluationResult(
         protocol=protocol,
         metrics=values,
-        similarity="Hamming" if query_images.embeds.dtype == np.uint8 else "cosine",
+        similarity=similarity,
         queries={direction: len(query.embeds) for direction, (query, _) in ways.items()},
         gallery={direction: len(gallery.embeds) for direction, (_, gallery) in ways.items()},
         curves={direction: curve for direction, (_, curve) in found.items()} if curves else None,
@@ -192,13 +207,19 @@ def evaluate_embeddings(
 
 
 class EncodesPairs(Interface):
-    """What the evaluator needs of a retriever."""
+    """What the evaluator needs of a retriever.
 
-    def encode_images(self, images: Sequence[Any]) -> np.ndarray:
+    `real_valued` is passed by protocols that re-rank codes alone: it asks for what the codes are the signs of.
+    """
+
+    def encode_images(self, images: Sequence[Any], *, real_valued: bool = False) -> np.ndarray:
         """Pictures or feature rows -> `(n, d)` embeddings."""
 
-    def encode_texts(self, texts: Sequence[Any]) -> np.ndarray:
+    def encode_texts(self, texts: Sequence[Any], *, real_valued: bool = False) -> np.ndarray:
         """Texts, lists of captions or feature rows -> `(n, d)` embeddings."""
+
+    def encode_pairs(self, images: Sequence[Any], texts: Sequence[Any], *, real_valued: bool = False) -> np.ndarray:
+        """Both sides of items -> one `(n, d)` embedding each; for protocols that search such."""
 
 
 class RetrievalEvaluator:
@@ -252,23 +273,35 @@ class RetrievalEvaluator:
 
     def __call__(self, retriever: EncodesPairs, *, curves: bool = False) -> EvaluationResult:
         """Embed the split with a retriever and measure it; see [`evaluate_embeddings`]."""
-        texts, owner = self._texts(self.dataset)
-        gallery = {}
-        if self.gallery_dataset is not None:
-            gallery = {
-                "gallery_image_embeds": retriever.encode_images(read_column(self.gallery_dataset, self.image_column)),
-                "gallery_text_embeds": retriever.encode_texts(self._texts(self.gallery_dataset)[0]),
-                "gallery_labels": self.gallery_labels,
-            }
+        embeds = self._embed(retriever, real_valued=False)
         return evaluate_embeddings(
-            retriever.encode_images(read_column(self.dataset, self.image_column)),
-            retriever.encode_texts(texts),
-            self.labels,
+            **embeds,
+            labels=self.labels,
+            gallery_labels=self.gallery_labels,
             protocol=self.protocol,
-            caption_owner=owner,
+            caption_owner=self._texts(self.dataset)[1],
+            real_valued=self._embed(retriever, real_valued=True) if self.protocol.rerank else None,
             curves=curves,
-            **gallery,
         )
+
+    def _embed(self, retriever: EncodesPairs, real_valued: bool) -> dict[str, np.ndarray]:
+        """Everything that is compared, by the argument names of [`evaluate_embeddings`]."""
+
+        options = {"real_valued": True} if real_valued else {}
+
+        def both(dataset: Dataset, as_pairs: bool) -> tuple[np.ndarray, np.ndarray]:
+            images, texts = read_column(dataset, self.image_column), self._texts(dataset)[0]
+            if as_pairs:
+                pairs = retriever.encode_pairs(images, texts, **options)
+                return pairs, pairs
+            return retriever.encode_images(images, **options), retriever.encode_texts(texts, **options)
+
+        names = ("image_embeds", "text_embeds")
+        embeds = dict(zip(names, both(self.dataset, as_pairs=False), strict=True))
+        if self.gallery_dataset is not None:
+            gallery = both(self.gallery_dataset, as_pairs=self.protocol.gallery_view == "pair")
+            embeds |= {f"gallery_{name}": rows for name, rows in zip(names, gallery, strict=True)}
+        return embeds
 
     def _texts(self, dataset: Dataset) -> tuple[Sequence[Any], np.ndarray | None]:
         """What to encode as texts, and where captions are texts of their own the row that each belongs to."""
@@ -362,6 +395,29 @@ def _check_embeds(name: str, embeds: np.ndarray | None) -> np.ndarray:
     return embeds
 
 
+def _check_real_valued(
+    protocol: Protocol, real_valued: Mapping[str, np.ndarray] | None, similarity: str, ways: Mapping[str, tuple]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Queries and gallery of each direction as rows of unit length."""
+    if similarity != "Hamming":
+        raise InputError(f"Protocol {protocol.name!r} re-ranks binary codes, and these embeddings are real-valued.")
+    sides = ["image_embeds", "text_embeds"]
+    galleries = [f"gallery_{side}" for side in sides] if protocol.gallery == "train" else sides
+    missing = [name for name in {*sides, *galleries} if name not in (real_valued or {})]
+    if missing:
+        raise InputError(
+            f"Protocol {protocol.name!r} re-ranks: it takes the real-valued {', '.join(sorted(missing))} too."
+        )
+    pairs = list(zip(sides, reversed(galleries), strict=True))
+    rows = [(_check_embeds(one, real_valued[one]), _check_embeds(other, real_valued[other])) for one, other in pairs]
+    for (query, gallery), (one, other), names in zip(ways.values(), rows, pairs, strict=True):
+        if (len(query.embeds), len(gallery.embeds)) != (len(one), len(other)) or one.shape[1] != other.shape[1]:
+            raise InputError(
+                f"The real-valued {' and '.join(names)} do not belong to the codes: {one.shape}, {other.shape}."
+            )
+    return rows
+
+
 def _check_owner(protocol: Protocol, owner: np.ndarray | None, images: int, texts: int) -> np.ndarray:
     if owner is None:
         if images != texts:
@@ -410,8 +466,8 @@ def _check_labels(name: str, labels: np.ndarray | None, items: int, protocol: Pr
 def _check_comparable(protocol: Protocol, query: _Items, gallery: _Items) -> None:
     if (query.embeds.dtype, query.embeds.shape[1]) != (gallery.embeds.dtype, gallery.embeds.shape[1]):
         raise InputError(
-            f"Queries of {query.embeds.shape[1]} {query.embeds.dtype} values cannot be compared with gallery items of "
-            f"{gallery.embeds.shape[1]} {gallery.embeds.dtype} values."
+            f"The queries are {kind_of(query.embeds)} and the gallery {kind_of(gallery.embeds)}: embed both with one "
+            "checkpoint."
         )
     if query.labels is not None and query.labels.shape[1:] != gallery.labels.shape[1:]:
         raise InputError("labels and gallery_labels differ in their number of classes, or only one is multi-hot.")

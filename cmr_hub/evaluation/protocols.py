@@ -20,12 +20,15 @@ class Protocol:
         relevance: "class" (a shared class: mAP) or "pair" (the item's own other half: R@k and ranks).
         gallery: what is searched: the split of the queries ("test", the test queries against the test items) or the
             training split ("train").
+        gallery_view: what a gallery item is embedded from: the side that is looked for ("target"), or the whole item
+            ("pair"), by methods that have one code for both sides.
         captions: "set" (an item's captions make one text) or "each" (every caption is a text of its own).
         cut_off: AP looks at this many first ranks; `None` for all.
         ap_divisor: what the sum of precisions is divided by: the hits inside the cut, all relevant items, or the
             smaller of k and all.
         zero_hit: a query without a hit inside the cut counts as AP 0 ("zero") or not at all ("drop").
         ties: equal scores stand in gallery order ("order"), or the expectation over all their orders ("expected").
+        rerank: of binary codes, so many first hits are put in order by the real-valued embeddings instead.
         keep_own_pair: whether an item's own other half stays in the gallery.
         selection_split: the split whose score chose the epoch; "test" is what some references do, and flatters.
         at: numbers of ranks k: R@k of pairs, P@k and nDCG@k of classes.
@@ -38,11 +41,13 @@ class Protocol:
     source: str
     relevance: Literal["class", "pair"] = "class"
     gallery: Literal["test", "train"] = "test"
+    gallery_view: Literal["target", "pair"] = "target"
     captions: Literal["set", "each"] = "set"
     cut_off: int | None = None
     ap_divisor: APDivisor = "hits"
     zero_hit: Literal["zero", "drop"] = "zero"
     ties: Literal["order", "expected"] = "order"
+    rerank: int | None = None
     keep_own_pair: bool = True
     selection_split: Literal["validation", "test"] = "validation"
     at: tuple[int, ...] = ()
@@ -54,10 +59,14 @@ class Protocol:
                 self._refuse(f"{field}={getattr(self, field)!r} is not one of {', '.join(map(repr, choices))}")
         if any(k < 1 for k in (*self.at, *([] if self.cut_off is None else [self.cut_off]))):
             self._refuse(f"cut_off={self.cut_off} and at={self.at} must be numbers of ranks, from 1")
+        if self.rerank is not None and (self.rerank < 1 or self.relevance == "pair"):
+            self._refuse("rerank is a number of first hits, from 1, of protocols with relevance='class'")
         if self.ties == "expected" and self.zero_hit == "drop" and self.cut_off is not None:
             self._refuse("which queries have a hit inside the cut depends on the order of ties; use zero_hit='zero'")
         if self.gallery == "train" and not self.keep_own_pair:
             self._refuse("a query's own pair is not in the training split; use gallery='test' or keep_own_pair=True")
+        if self.gallery_view == "pair" and self.gallery == "test":
+            self._refuse("gallery_view='pair' would embed the queries with their own other half; use gallery='train'")
         if self.relevance == "pair":
             if self.gallery == "train" or not self.keep_own_pair:
                 self._refuse("relevance='pair' needs each query's own pair in the gallery")
@@ -104,6 +113,10 @@ class Protocol:
             "an item's captions are " + ("one text" if self.captions == "set" else "a text each"),
             f"epoch chosen on the {self.selection_split} split",
         ]
+        if self.rerank is not None:
+            parts.append(f"the first {self.rerank} by code are re-ranked by the real-valued embeddings")
+        if self.gallery_view == "pair":
+            parts.append("a gallery item is embedded from both its sides")
         return f"{self.name}: {'; '.join(parts)}"
 
 
@@ -121,7 +134,20 @@ _PROTOCOLS = {
             source="Zhen et al., CVPR 2019, with the expected AP of McSherry & Najork, ECIR 2008",
             ties="expected",
         ),
+        Protocol(
+            name="dscmr-reranked",
+            source="as dscmr-tie-aware, with codes first and floats for the first 100",
+            ties="expected",
+            rerank=100,
+        ),
         Protocol(name="djsrh", source="Su et al., ICCV 2019", gallery="train", cut_off=50),
+        Protocol(
+            name="djsrh-pair",
+            source="Su et al., ICCV 2019, with unified codes in the gallery, as Ding et al., CVPR 2014, evaluate CMFH",
+            gallery="train",
+            gallery_view="pair",
+            cut_off=50,
+        ),
         Protocol(
             name="djsrh-tie-aware",
             source="Su et al., ICCV 2019, with the expected AP of McSherry & Najork, ECIR 2008",
@@ -191,7 +217,7 @@ def list_protocols(pattern: str = "*") -> list[str]:
 
     ```python
     >>> list_protocols("dscmr*")
-    ['dscmr', 'dscmr-test-selected', 'dscmr-tie-aware']
+    ['dscmr', 'dscmr-reranked', 'dscmr-test-selected', 'dscmr-tie-aware']
     ```
     """
     return sorted(name for name in _PROTOCOLS if fnmatchcase(name, pattern))

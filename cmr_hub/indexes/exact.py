@@ -22,10 +22,8 @@ class ExactIndex(Index):
     ```
     """
 
-    def __init__(self, vectors: np.ndarray):
-        self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        self.check(queries)
         rows_at_once = max(1, BLOCK_SCORES // max(1, len(self.vectors)))
         found = [
             best_of(queries[start : start + rows_at_once] @ self.vectors.T, k)

@@ -11,6 +11,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.evaluation import RetrievalEvaluator, evaluate_embeddings, get_protocol, ranking
+from cmr_hub.evaluation.metrics import expected_average_precision
 
 LABELS = np.array([0, 1, 1, 2, 0, 1])
 
@@ -115,8 +116,23 @@ def test_no_query_with_a_hit_is_a_zero_not_a_nan():
         ({"image_embeds": real()[0]}, r"image_embeds has shape \(4,\)"),
         ({"image_embeds": real().astype(int)}, "image_embeds has dtype int64"),
         ({"text_embeds": real(rows=5)}, "6 images and 5 texts"),
-        ({"text_embeds": real(dim=5)}, "4 float32 values cannot be compared with gallery items of 5 float32"),
-        ({"text_embeds": packed(nbytes=4)}, "float32 values cannot be compared with gallery items of 4 uint8"),
+        (
+            {"text_embeds": real(dim=5)},
+            "queries are real-valued vectors of width 4 and the gallery real-valued vectors of width 5",
+        ),
+        (
+            {"text_embeds": packed(nbytes=4)},
+            "real-valued vectors of width 4 and the gallery codes of 32 bits: embed both",
+        ),
+        (
+            {"image_embeds": packed(nbytes=2), "text_embeds": packed(nbytes=4)},
+            "queries are codes of 16 bits and the gallery codes of 32 bits",
+        ),
+        ({"protocol": "dscmr-reranked"}, "re-ranks binary codes, and these embeddings are real-valued"),
+        (
+            {"protocol": "dscmr-reranked", "image_embeds": packed(0), "text_embeds": packed(1)},
+            "re-ranks: it takes the real-valued image_embeds, text_embeds too",
+        ),
         ({"labels": None}, "labels is missing: protocol 'dscmr'"),
         ({"labels": LABELS[:5]}, r"labels has shape \(5,\); it must be \(6,\)"),
         ({"labels": LABELS - 1}, "an item without a class"),
@@ -128,7 +144,7 @@ def test_no_query_with_a_hit_is_a_zero_not_a_nan():
         ({"protocol": "instance"}, "looks at 10 ranks"),
         ({"gallery_labels": LABELS}, "has no use for gallery_labels"),
         ({"caption_owner": np.arange(6)}, "an item's captions as one text"),
-        ({"protocol": get_protocol("instance", at=(1,)), "curves": True}, "curves need classes"),
+        ({"protocol": get_protocol("instance", at=(1,)), "curves": True}, "curves are of classes"),
     ],
 )
 def test_bad_input_is_named(arguments, message):
@@ -190,6 +206,31 @@ class WordRetriever:
         return np.array([caption.count(letter) for letter in "abc"], np.float32)
 
 
+class PairRetriever(WordRetriever):
+    """Embeds a pair as the sum of its sides."""
+
+    def encode_pairs(self, images, texts):
+        return self.encode_images(images) + self.encode_texts(texts)
+
+
+def test_a_gallery_of_whole_pairs_is_embedded_as_such():
+    protocol = get_protocol("djsrh-pair", cut_off=3)
+    queries = pairs(image_features=np.eye(3, dtype=np.float32)[[1, 2, 0]].tolist())
+    train = pairs()
+    result = RetrievalEvaluator(queries, protocol, gallery_dataset=train)(PairRetriever())
+    both = PairRetriever().encode_pairs(np.eye(3), train["texts"][:])
+    expected = evaluate_embeddings(
+        np.eye(3, dtype=np.float32)[[1, 2, 0]],
+        PairRetriever().encode_texts(train["texts"][:]),
+        np.arange(3),
+        protocol=protocol,
+        gallery_image_embeds=both,
+        gallery_text_embeds=both,
+        gallery_labels=np.arange(3),
+    )
+    assert result.metrics == expected.metrics
+
+
 def pairs(**columns):
     features = Features(
         {
@@ -205,6 +246,50 @@ def pairs(**columns):
         **columns,
     }
     return Dataset.from_dict(columns, features=features)
+
+
+def slow_reranked(codes, other, rows, other_rows, labels, first):
+    """mAP of codes whose first hits (ties in gallery order) are put in order by cosine; the rest in expected order."""
+    bits, other_bits = np.unpackbits(codes, axis=1), np.unpackbits(other, axis=1)
+    values = []
+    for query in range(len(codes)):
+        distance = (bits[query] != other_bits).sum(axis=1)
+        nearest = sorted(range(len(other)), key=lambda i: (distance[i], i))[:first]
+        nearest.sort(key=lambda i: -float(rows[query] @ other_rows[i] / np.linalg.norm(other_rows[i])))
+        place = {item: rank for rank, item in enumerate(nearest)}
+        keys = [place.get(item, first + distance[item]) for item in range(len(other))]
+        hits = labels == labels[query]
+        order = sorted(range(len(other)), key=lambda i: keys[i])
+        ranked = np.array([hits[i] for i in order])[None]
+        values.append(expected_average_precision(ranked, np.array([keys[i] for i in order])[None])[0])
+    return np.mean(values)
+
+
+def test_reranking_puts_the_first_hits_in_order_by_cosine():
+    labels = np.random.default_rng(5).integers(0, 4, 30)
+    images, texts = packed(0, rows=30, nbytes=1), packed(1, rows=30, nbytes=1)
+    rows, other = real(2, rows=30), real(3, rows=30)
+    protocol = get_protocol("dscmr-reranked", rerank=7)
+    result = evaluate_embeddings(
+        images, texts, labels, protocol=protocol, real_valued={"image_embeds": rows, "text_embeds": other}
+    )
+    assert result.metrics["image_to_text/map"] == pytest.approx(slow_reranked(images, texts, rows, other, labels, 7))
+    assert result.metrics["text_to_image/map"] == pytest.approx(slow_reranked(texts, images, other, rows, labels, 7))
+    assert result.similarity == "Hamming, the first 7 by cosine"
+
+
+def test_reranking_everything_is_ranking_by_cosine():
+    rows = {"image_embeds": real(2, rows=30), "text_embeds": real(3, rows=30)}
+    labels = np.random.default_rng(5).integers(0, 4, 30)
+    codes = [packed(0, rows=30), packed(1, rows=30)]
+    by_code = evaluate_embeddings(*codes, labels, protocol=get_protocol("dscmr-reranked", rerank=30), real_valued=rows)
+    assert by_code.metrics == pytest.approx(evaluate_embeddings(**rows, labels=labels).metrics)
+
+
+def test_reranking_refuses_rows_that_are_not_the_codes():
+    rows = {"image_embeds": real(2), "text_embeds": real(3, rows=5)}
+    with pytest.raises(InputError, match="real-valued image_embeds and text_embeds do not belong to the codes"):
+        evaluate_embeddings(packed(0), packed(1), LABELS, protocol="dscmr-reranked", real_valued=rows)
 
 
 def test_the_evaluator_measures_a_retriever_on_a_split():

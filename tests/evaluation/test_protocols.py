@@ -114,18 +114,28 @@ def test_every_named_protocol_gives_another_number():
     centres = random.standard_normal((40, 16))
 
     def split(items, noise):
-        """16-bit codes of images and of two captions each, and the images' classes."""
+        """What 16-bit codes of images, of two captions each, and of both together are signs of; and the classes."""
         labels = random.integers(0, 40, items)
         scenes = centres[labels] + noise * random.standard_normal((items, 16))
-        views = [scenes, np.repeat(scenes, 2, axis=0)]
-        return *[np.packbits(view + noise * random.standard_normal(view.shape) > 0, axis=1) for view in views], labels
+        images, captions = (
+            view + noise * random.standard_normal(view.shape) for view in (scenes, np.repeat(scenes, 2, axis=0))
+        )
+        return images, captions, images + captions[::2], labels
 
-    gallery_images, gallery_captions, gallery_labels = split(1100, noise=0.5)
-    train = {
-        "gallery_image_embeds": gallery_images,
-        "gallery_text_embeds": gallery_captions[::2],
-        "gallery_labels": gallery_labels,
-    }
+    def pack(values):
+        return np.packbits(values > 0, axis=1)
+
+    gallery_images, gallery_captions, gallery_pairs, gallery_labels = split(1100, noise=0.5)
+
+    def train(protocol):
+        """The gallery of protocols that search the training split."""
+        whole = protocol.gallery_view == "pair"
+        return {
+            "gallery_image_embeds": pack(gallery_pairs if whole else gallery_images),
+            "gallery_text_embeds": pack(gallery_pairs if whole else gallery_captions[::2]),
+            "gallery_labels": gallery_labels,
+        }
+
     # Test data as two epochs embed them: the first is better on them, the second, say, on validation data.
     epochs = [split(60, noise=0.5), split(60, noise=0.9)]
     numbers = {}
@@ -133,14 +143,15 @@ def test_every_named_protocol_gives_another_number():
         protocol = get_protocol(name)
         each = protocol.captions == "each"
         values = []
-        for images, captions, labels in epochs:
+        for images, captions, _, labels in epochs:
+            rows = {"image_embeds": images, "text_embeds": captions if each else captions[::2]}
             result = evaluate_embeddings(
-                images,
-                captions if each else captions[::2],
-                labels,
+                **{side: pack(values) for side, values in rows.items()},
+                labels=labels,
                 protocol=protocol,
                 caption_owner=np.arange(120) // 2 if each else None,
-                **(train if protocol.gallery == "train" else {}),
+                real_valued=rows,
+                **(train(protocol) if protocol.gallery == "train" else {}),
             )
             values.append(result.metrics[result.primary_metric])
         numbers[name] = max(values) if protocol.selection_split == "test" else values[1]

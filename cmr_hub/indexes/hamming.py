@@ -1,0 +1,141 @@
+"""Exact search of packed codes by Hamming distance, and lookup of all that lie within a radius."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from ..codes import as_words
+from ..errors import InputError
+from .base import Index
+
+BLOCK_ROWS = 1 << 15  # compared at once: words, differences and distances stay in a core's cache
+ROWS_WORTH_A_THREAD = 1 << 18
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+class HammingIndex(Index):
+    """Every code is compared, whole words at a time; exact on ties.
+
+    Codes are coarse: many items share a distance. Equal distances keep the rows' order here, and
+    [`distance_counts`] tells how many share each.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> index = HammingIndex(np.array([[0b1111], [0b1110], [0b0000]], np.uint8))
+    >>> cosines, rows = index.search(np.array([[0b1111]], np.uint8), k=2)
+    >>> rows.tolist(), cosines.tolist(), index.distances(cosines).tolist()
+    ([[0, 1]], [[1.0, 0.75]], [[0, 1]])
+    >>> [found.tolist() for found in index.lookup(np.array([[0b0001]], np.uint8), radius=1)]
+    [[2]]
+    ```
+    """
+
+    representation = "binary"
+
+    def __init__(self, vectors: np.ndarray):
+        super().__init__(vectors)
+        self.words = as_words(self.vectors)
+
+    @property
+    def bits(self) -> int:
+        """Code length."""
+        return 8 * self.vectors.shape[1]
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest `k` codes of each query; see [`Index.search`].
+
+        The cosine of two codes, as vectors of -1 and +1, is 1 - 2 distance / bits.
+        """
+        self.check(queries)
+        words, parts = as_words(queries), self._parts()
+        if len(parts) == 1:
+            found = [self._nearest(query, parts[0], k) for query in words]
+        else:  # numpy's comparisons run outside Python's lock
+            with ThreadPoolExecutor(len(parts)) as pool:
+                found = [_merge(list(pool.map(partial(self._nearest, query, k=k), parts)), k) for query in words]
+        distances, rows = (np.stack(column) for column in zip(*found, strict=True))
+        return (1 - 2 / self.bits * distances).astype(np.float32), rows
+
+    def distances(self, cosines: np.ndarray) -> np.ndarray:
+        """The Hamming distances, int64, that cosines from [`search`] stand for."""
+        return np.rint((1 - cosines) * (self.bits / 2)).astype(np.int64)
+
+    def lookup(self, queries: np.ndarray, radius: int) -> list[np.ndarray]:
+        """Hash lookup: all rows within a Hamming radius of each query.
+
+        Args:
+            queries: `(q, bits // 8)` uint8 codes.
+            radius: largest distance, from 0 (the same code).
+
+        Returns:
+            For each query its rows, int64: nearest first, equal distances in the rows' order; maybe none.
+
+        Raises:
+            InputError: queries that cannot be compared, or a radius outside 0 to the code length.
+        """
+        self.check(queries)
+        if not 0 <= radius <= self.bits:
+            raise InputError(f"A radius lies between 0 and the code length, {self.bits}; it is {radius}.")
+        return [self._within(query, radius) for query in as_words(queries)]
+
+    def distance_counts(self, queries: np.ndarray) -> np.ndarray:
+        """How many rows lie at each distance from each query, `(q, bits + 1)` int64: above one they are tied."""
+        self.check(queries)
+        counts = np.zeros((len(queries), self.bits + 1), np.int64)
+        for count, query in zip(counts, as_words(queries), strict=True):
+            for _, distance in self._blocks(query, range(len(self.words))):
+                count += np.bincount(distance, minlength=self.bits + 1)
+        return counts
+
+    def _parts(self) -> list[range]:
+        """The rows in as many parts as there are threads; a part worth a thread is of many rows."""
+        threads = max(1, min(_THREADS, len(self.words) // ROWS_WORTH_A_THREAD))
+        size = -(-len(self.words) // threads)
+        return [range(start, min(start + size, len(self.words))) for start in range(0, len(self.words), size)]
+
+    def _nearest(self, query: np.ndarray, among: range, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and rows of the `k` nearest among some rows, in order."""
+        near, rows = np.empty(0, np.uint16), np.empty(0, np.int64)
+        for start, distance in self._blocks(query, among):
+            if len(near) < k:
+                limit = np.searchsorted(np.bincount(distance).cumsum(), k)  # the k-th of this block, if it has so many
+                chosen = np.flatnonzero(distance <= limit)
+            elif distance.min() < near[-1]:
+                chosen = np.flatnonzero(distance < near[-1])  # a tie is lost to the earlier row
+            else:
+                continue
+            near, rows = _merge([(near, rows), (distance[chosen], start + chosen)], k)
+        return near, rows
+
+    def _within(self, query: np.ndarray, radius: int) -> np.ndarray:
+        found = []
+        for start, distance in self._blocks(query, range(len(self.words))):
+            chosen = np.flatnonzero(distance <= radius)
+            found.append((distance[chosen], start + chosen))
+        return _merge(found, len(self.words))[1]
+
+    def _blocks(self, query: np.ndarray, among: range) -> Iterator[tuple[int, np.ndarray]]:
+        """The first row of each block and the distances of its rows, which the next block overwrites."""
+        size, words = min(BLOCK_ROWS, len(among)), len(query)
+        repeated = np.tile(query, size)  # one long row beside one long row: what a processor is best at
+        differences, counts = np.empty(size * words, self.words.dtype), np.empty(size * words, np.uint8)
+        for start in among[::size]:
+            block = self.words[start : min(start + size, among.stop)].ravel()
+            difference = np.bitwise_xor(block, repeated[: len(block)], out=differences[: len(block)])
+            count = np.bitwise_count(difference, out=counts[: len(block)]).reshape(-1, words).T
+            # Word by word, since a sum over so short an axis is slow; in 16 bits, since 256 does not fit a byte.
+            yield start, count[0] if words == 1 else sum(count[1:], count[0].astype(np.uint16))
+
+
+def _merge(found: Sequence[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` nearest of several finds, each distances and rows; the earlier find goes first among equals."""
+    near, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.argsort(near, kind="stable")[:k]
+    return near[order], rows[order]

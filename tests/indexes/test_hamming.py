@@ -1,0 +1,123 @@
+"""The Hamming index against comparing bit by bit and sorting everything."""
+
+import numpy as np
+import pytest
+
+from cmr_hub.errors import InputError
+from cmr_hub.indexes import INDEXES, hamming, index_for
+from cmr_hub.indexes.hamming import HammingIndex
+
+
+def random_codes(seed, n, nbytes):
+    return np.random.default_rng(seed).integers(0, 256, (n, nbytes), dtype=np.uint8)
+
+
+def slow_distances(query, codes):
+    return np.array(
+        [sum(bin(a ^ b).count("1") for a, b in zip(query.tolist(), code.tolist(), strict=True)) for code in codes]
+    )
+
+
+def slow_order(query, codes):
+    distance = slow_distances(query, codes)
+    return sorted(range(len(codes)), key=lambda i: (distance[i], i)), distance
+
+
+@pytest.fixture(params=["one block", "many blocks", "many parts"])
+def sizes(request, monkeypatch):
+    """The same results however the rows are divided."""
+    if request.param != "one block":
+        monkeypatch.setattr(hamming, "BLOCK_ROWS", 7)
+    if request.param == "many parts":
+        monkeypatch.setattr(hamming, "ROWS_WORTH_A_THREAD", 30)
+        monkeypatch.setattr(hamming, "_THREADS", 3)
+
+
+@pytest.mark.usefixtures("sizes")
+@pytest.mark.parametrize("nbytes", [1, 2, 3, 8, 16, 32])
+@pytest.mark.parametrize("k", [1, 6, 100])
+def test_agrees_with_sorting_everything(nbytes, k):
+    codes, queries = random_codes(0, 100, nbytes), random_codes(1, 5, nbytes)
+    index = INDEXES["hamming"](codes)
+    cosines, rows = index.search(queries, k)
+    assert cosines.dtype == np.float32
+    for query, found, cosine in zip(queries, rows, cosines, strict=True):
+        order, distance = slow_order(query, codes)
+        assert found.tolist() == order[:k]
+        assert index.distances(cosine).tolist() == distance[found].tolist()
+        np.testing.assert_allclose(cosine, 1 - 2 * distance[found] / (8 * nbytes), atol=1e-6)
+
+
+@pytest.mark.usefixtures("sizes")
+def test_ties_keep_the_rows_order():
+    codes = np.repeat(random_codes(0, 3, 2), 40, axis=0)
+    _, rows = HammingIndex(codes).search(codes[:1], 50)
+    assert rows[0][:40].tolist() == list(range(40))
+    assert sorted(rows[0]) == sorted(slow_order(codes[0], codes)[0][:50])
+
+
+def test_the_farthest_of_256_bits_is_256_away():
+    codes = np.array([[255] * 32, [0] * 32], np.uint8)
+    index = HammingIndex(codes)
+    cosines, rows = index.search(codes[1:], 2)
+    assert rows.tolist() == [[1, 0]]
+    assert cosines.tolist() == [[1.0, -1.0]]
+    assert index.distance_counts(codes[:1])[0, [0, 256]].tolist() == [1, 1]
+
+
+@pytest.mark.usefixtures("sizes")
+@pytest.mark.parametrize("radius", [0, 3, 8, 16])
+def test_lookup_finds_all_within_the_radius(radius):
+    codes, queries = random_codes(2, 100, 2), random_codes(3, 4, 2)
+    found = HammingIndex(codes).lookup(queries, radius)
+    for query, rows in zip(queries, found, strict=True):
+        order, distance = slow_order(query, codes)
+        assert rows.tolist() == [i for i in order if distance[i] <= radius]
+
+
+@pytest.mark.usefixtures("sizes")
+def test_distance_counts_tell_ties():
+    codes, queries = random_codes(2, 100, 2), random_codes(3, 4, 2)
+    counts = HammingIndex(codes).distance_counts(queries)
+    assert counts.shape == (4, 17)
+    for query, count in zip(queries, counts, strict=True):
+        distance = slow_distances(query, codes)
+        assert count.tolist() == [int((distance == d).sum()) for d in range(17)]
+
+
+def test_the_codes_are_not_copied():
+    codes = random_codes(0, 10, 8)
+    assert np.shares_memory(HammingIndex(codes).words, codes)
+
+
+def test_vectors_of_the_wrong_kind_are_refused():
+    with pytest.raises(InputError, match=r"HammingIndex searches codes, and these are real-valued vectors of width 8"):
+        HammingIndex(np.zeros((3, 8), np.float32))
+    with pytest.raises(InputError, match=r"ExactIndex searches real-valued vectors, and these are codes of 64 bits"):
+        INDEXES["exact"](random_codes(0, 3, 8))
+
+
+def test_queries_that_cannot_be_compared_are_refused():
+    index = HammingIndex(random_codes(0, 3, 8))
+    with pytest.raises(InputError, match="The queries are codes of 32 bits and the gallery has codes of 64 bits"):
+        index.search(random_codes(1, 1, 4), 1)
+    with pytest.raises(InputError, match="The queries are real-valued vectors of width 8"):
+        index.lookup(np.zeros((1, 8), np.float32), 1)
+    floats = INDEXES["exact"](np.eye(3, dtype=np.float32))
+    with pytest.raises(
+        InputError, match="queries are codes of 24 bits and the gallery has real-valued vectors of width 3"
+    ):
+        floats.search(random_codes(1, 1, 3), 1)
+    with pytest.raises(InputError, match="width 2 and the gallery has real-valued vectors of width 3"):
+        floats.search(np.zeros((1, 2), np.float32), 1)
+
+
+@pytest.mark.parametrize("radius", [-1, 65])
+def test_a_radius_out_of_range_is_refused(radius):
+    with pytest.raises(InputError, match=f"between 0 and the code length, 64; it is {radius}"):
+        HammingIndex(random_codes(0, 3, 8)).lookup(random_codes(1, 1, 8), radius)
+
+
+def test_auto_stands_for_the_exact_index_of_each_kind():
+    assert index_for("real-valued") == "exact"
+    assert index_for("binary") == "hamming"

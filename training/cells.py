@@ -1,0 +1,48 @@
+"""Cells of the Markdown tables that training runs are put into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .seeds import decimals
+
+if TYPE_CHECKING:
+    from .table import Row
+
+DIRECTIONS = {"image_to_text/": "I→T", "text_to_image/": "T→I"}
+TITLES = {"map": "mAP", "recall": "R", "precision": "P", "ndcg": "nDCG"}
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def value_cell(row: Row, protocol: str, name: str, best: str | None) -> str:
+    """One metric: ".663 ± .016", bold where it is the best, "–" where it was not measured."""
+    if protocol not in row.metrics:
+        return "–"
+    spread = row.metrics[protocol][name]
+    text = decimals(spread.mean)
+    if text == best:
+        text = f"**{text}**"
+    if spread.deviation is not None:
+        text += f" ± {decimals(spread.deviation)}"
+    return text if row.measured[protocol] == row.runs else f"{text} ({row.measured[protocol]} of {row.runs} runs)"
+
+
+def seeds_cell(row: Row) -> str:
+    """ "0, 1, 2", or that chance has no part in it."""
+    return ", ".join(map(str, row.seeds)) or "closed form"
+
+
+def seconds_cell(seconds: float) -> str:
+    """Whole seconds; of short times a tenth more."""
+    return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.1f}"
+
+
+def metric_title(name: str) -> str:
+    """ "recall@5" as "R@5"."""
+    kind, at, k = name.partition("@")
+    return TITLES.get(kind, kind) + at + k

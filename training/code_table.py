@@ -1,0 +1,74 @@
+"""Hashing methods as the papers print them: a block a direction, a row a method, a column a code length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean
+from typing import TYPE_CHECKING
+
+from .cells import DIRECTIONS, markdown_row, metric_title, seconds_cell, seeds_cell, value_cell
+from .seeds import decimals
+
+if TYPE_CHECKING:
+    from .table import Row
+
+LEARNS_FROM = {"supervised": "classes", "unsupervised": "pairs"}
+
+
+def code_table(rows: Sequence[Row], protocol: str) -> str:
+    """One table of the primary metric under one protocol, methods sorted by their average over both directions.
+
+    Args:
+        rows: of hashing methods, one a method and code length, all measured under `protocol`.
+        protocol: name of the protocol.
+
+    Returns:
+        Markdown: heading, table and, where publications give figures, where these come from.
+    """
+    metric = primary_metric(rows, protocol)
+    lengths = sorted({row.bits for row in rows})
+    methods: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        methods.setdefault(row.title, {})[row.bits] = row
+
+    def average(title: str) -> float:
+        return mean(row.metrics[protocol][metric].mean for row in methods[title].values())
+
+    ranked = sorted(methods, key=lambda title: (-average(title), title))
+    lines = [["task", "method", "learns from", *(f"{bits} bits" for bits in lengths), "seeds", "seconds"]]
+    lines.append(["---"] * len(lines[0]))
+    for direction, task in DIRECTIONS.items():
+        name = direction + metric
+        best = {
+            bits: decimals(max(own[bits].metrics[protocol][name].mean for own in methods.values() if bits in own))
+            for bits in lengths
+        }
+        for title in ranked:
+            own = methods[title]
+            values = [
+                value_cell(own[bits], protocol, name, best[bits]) + published_cell(own[bits], protocol, name)
+                if bits in own
+                else "–"
+                for bits in lengths
+            ]
+            some = next(iter(own.values()))
+            seconds = mean(row.seconds for row in own.values())
+            lines.append(
+                [task, title, LEARNS_FROM[some.supervision], *values, seeds_cell(some), seconds_cell(seconds)]
+            )
+    sources = {row.published["source"] for row in rows if published_cell(row, protocol, f"image_to_text/{metric}")}
+    notes = [f"In brackets the figures published in {', '.join(sorted(sources))}."] if sources else []
+    return "\n\n".join(
+        [f"### Codes: {metric_title(metric)} under {protocol}", "\n".join(map(markdown_row, lines)), *notes]
+    )
+
+
+def primary_metric(rows: Sequence[Row], protocol: str) -> str:
+    """The first metric of the protocol that has a mean of both directions: mAP, or the recall at the smallest k."""
+    return next(name for name in rows[0].metrics[protocol] if "/" not in name)
+
+
+def published_cell(row: Row, protocol: str, name: str) -> str:
+    """ " (.251)", or nothing where no publication gives this figure."""
+    given = row.published if row.published.get("protocol", "dscmr") == protocol else {}
+    return f" ({decimals(given['metrics'][name])})" if name in given.get("metrics", {}) else ""
