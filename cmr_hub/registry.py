@@ -75,6 +75,9 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
         "gma": "cmr_hub.methods.gma.modeling_gma:GMAModel",
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
+        "sh": "cmr_hub.methods.sh.modeling_sh:SHModel",
+        "isotropic": "cmr_hub.methods.isotropic.modeling_isotropic:IsotropicModel",
+        "klsh": "cmr_hub.methods.klsh.modeling_klsh:KLSHModel",
     },
 )
 

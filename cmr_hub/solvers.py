@@ -14,6 +14,12 @@ def inverse_square_root(covariance: torch.Tensor) -> torch.Tensor:
     return vectors / values.sqrt() @ vectors.T
 
 
+def principal_axes(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Variances `(d,)` of `(n, d)` points of mean zero, largest first, and the axes `(d, d)` that they lie along."""
+    variances, axes = torch.linalg.eigh(points.T @ points / len(points))
+    return variances.flip(0).clamp(min=0), axes.flip(1)
+
+
 def canonical_pairs(
     x: torch.Tensor, y: torch.Tensor, components: int, regularization: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

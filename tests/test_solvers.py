@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from cmr_hub.solvers import canonical_pairs, softmax_regression
+from cmr_hub.solvers import canonical_pairs, principal_axes, softmax_regression
 
 
 @pytest.fixture
@@ -44,6 +44,15 @@ def test_projections_agree_with_scikit_learn(views):
     pairs = zip(*theirs.transform(x, y), strict=True)
     their_rho = np.corrcoef(np.array([[u[0], v[0]] for u, v in pairs]).T)[0, 1]
     assert rho[0].item() == pytest.approx(abs(their_rho), abs=1e-5)
+
+
+def test_principal_axes_agree_with_scikit_learn(views):
+    x, _ = views
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    theirs = decomposition.PCA().fit(x)
+    variances, axes = principal_axes(torch.from_numpy(x))
+    np.testing.assert_allclose(variances, theirs.explained_variance_ * 199 / 200)
+    np.testing.assert_allclose(np.abs(np.diag(axes.numpy().T @ theirs.components_.T)), 1)
 
 
 @pytest.fixture
