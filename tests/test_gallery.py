@@ -156,3 +156,92 @@ def test_pushing_goes_through_the_hub_and_back(hub_server, tmp_path, monkeypatch
     loaded = Gallery.from_pretrained("me/twelve", retriever=feature_retriever())
     assert loaded.name == "Twelve items"
     assert loaded.search(item="item-5", k=12) == gallery.search(item="item-5", k=12)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    """60 items by codes of 16 bits, with the values behind them."""
+    return Gallery.from_dataset(feature_dataset(60), feature_retriever("sh"), keep_real_valued=True)
+
+
+def slow_distances(gallery, source, position, target):
+    bits = {side: np.unpackbits(embeds, axis=1) for side, embeds in gallery.embeds.items()}
+    return (bits[source][position] != bits[target]).sum(axis=1)
+
+
+def test_codes_are_searched_by_hamming_distance(codes):
+    assert codes.index_name == "hamming"
+    assert codes.embeds["image"].dtype == np.uint8
+    distance = slow_distances(codes, "text", 7, "image")
+    hits = codes.search(item="item-7", target="image", k=60)
+    assert [hit.position for hit in hits] == sorted(range(60), key=lambda i: (distance[i], i))
+    assert [hit.score for hit in hits] == pytest.approx([1 - distance[hit.position] / 8 for hit in hits])
+
+
+def test_an_item_among_codes_is_not_its_own_neighbour(codes):
+    distance = slow_distances(codes, "text", 7, "text")
+    hits = codes.search(item="item-7", source="text", target="text", k=59)
+    assert [hit.position for hit in hits] == sorted(set(range(60)) - {7}, key=lambda i: (distance[i], i))
+
+
+def test_reranking_puts_the_first_found_in_order_by_cosine(codes):
+    distance = slow_distances(codes, "image", 3, "text")
+    first = sorted(range(60), key=lambda i: (distance[i], i))[:20]
+    cosine = codes.real_valued["text"] @ codes.real_valued["image"][3]
+    hits = codes.search(item="item-3", target="text", k=5, rerank=20)
+    assert [hit.position for hit in hits] == sorted(first, key=lambda i: -cosine[i])[:5]
+    assert [hit.score for hit in hits] == pytest.approx(np.sort(cosine[first])[::-1][:5])
+
+
+def test_reranking_never_gives_fewer_hits_than_asked_for(codes):
+    assert len(codes.search(item="item-3", target="text", k=10, rerank=2)) == 10
+    assert len(codes.search(item="item-3", source="text", target="text", k=59, rerank=1000)) == 59
+
+
+def test_lookup_gives_all_within_the_radius_and_maybe_none(codes):
+    distance = slow_distances(codes, "text", 5, "text")
+    hits = codes.lookup(item="item-5", source="text", target="text", radius=6)
+    inside = [i for i in sorted(range(60), key=lambda i: (distance[i], i)) if distance[i] <= 6 and i != 5]
+    assert [hit.position for hit in hits] == inside
+    assert [hit.score for hit in hits] == pytest.approx([1 - distance[i] / 8 for i in inside])
+    assert len(codes.lookup(item="item-5", target="image", radius=16)) == 60
+
+
+def test_codes_survive_saving(codes, tmp_path):
+    codes.save_pretrained(tmp_path)
+    loaded = Gallery.from_pretrained(tmp_path, retriever=codes.retriever)
+    assert loaded.index_name == "hamming"
+    np.testing.assert_array_equal(loaded.embeds["text"], codes.embeds["text"])
+    query = {"item": "item-9", "k": 8, "rerank": 30}
+    assert loaded.search(**query) == codes.search(**query)
+
+
+def test_floats_are_not_searched_with_codes(codes):
+    rows = {side: codes.real_valued[side] for side in ("image", "text")}
+    with pytest.raises(
+        InputError, match=r"60 rows of codes of 16 bits, as 'toy' gives them, not of the shape \(60, 16\)"
+    ):
+        Gallery(codes.dataset, codes.retriever, rows["image"], rows["text"])
+    with pytest.raises(InputError, match="ExactIndex searches real-valued vectors, and these are codes of 16 bits"):
+        Gallery.from_dataset(codes.dataset, codes.retriever, index="exact")
+    with pytest.raises(InputError, match="HammingIndex searches codes"):
+        Gallery.from_dataset(codes.dataset, feature_retriever(), index="hamming")
+
+
+def test_what_needs_codes_says_so(codes):
+    floats = Gallery.from_dataset(feature_dataset(60), feature_retriever(), keep_real_valued=True)
+    with pytest.raises(InputError, match="Lookup by radius is for binary codes"):
+        floats.lookup(item="item-1")
+    for gallery in (floats, Gallery.from_dataset(codes.dataset, codes.retriever)):
+        with pytest.raises(InputError, match="keeps no real-valued embeddings to re-rank by"):
+            gallery.search(item="item-1", rerank=10)
+    with pytest.raises(InputError, match="between 0 and the code length, 16; it is 17"):
+        codes.lookup(item="item-1", radius=17)
+
+
+def test_a_gallery_of_one_code_is_warned_of(caplog):
+    dataset, retriever = feature_dataset(60), feature_retriever("sh")
+    same = np.ones((60, 2), np.uint8)
+    Gallery(dataset, retriever, same, retriever.encode_texts(np.asarray(dataset["text_features"][:])))
+    warnings = [record.message for record in caplog.records if "Degenerate" in record.message]
+    assert warnings[0].startswith("Degenerate codes of the gallery's images: all items have the same code of 16 bits")

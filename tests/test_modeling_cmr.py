@@ -140,3 +140,11 @@ def test_config_fields_that_make_no_sense():
         cmr_hub.DSCMRConfig(embed_dim=0)
     assert {"image_dim", "hidden_dim"} <= set(cmr_hub.DSCMRConfig.own_fields())
     assert "architectures" not in cmr_hub.DSCMRConfig.own_fields()
+
+
+def test_a_hashing_method_needs_a_hashing_configuration():
+    with pytest.raises(TypeError, match="gives codes: its config_class must be a HashingConfig"):
+
+        class Codes(cmr_hub.DSCMRModel):
+            config_class = cmr_hub.DSCMRConfig
+            representation = "binary"

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from toys import feature_retriever, picture_files, raw_retriever
 
@@ -100,3 +101,28 @@ def test_pushing_needs_a_folder_with_a_card(tmp_path):
     feature_retriever().save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"README\.md is missing"):
         cmr_hub.from_pretrained(tmp_path).push_to_hub("me/toy")
+
+
+def test_hashing_methods_give_packed_codes(tmp_path):
+    retriever = feature_retriever("sh")
+    features = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
+    codes = retriever.encode_texts(features, batch_size=4)
+    assert codes.shape == (9, 2)
+    assert codes.dtype == np.uint8
+    values = retriever.model.get_text_features(torch.from_numpy(features)).numpy()
+    np.testing.assert_array_equal(np.unpackbits(codes, axis=1), values > 0)
+    rows = retriever.encode_texts(features, real_valued=True)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, values / np.linalg.norm(values, axis=1, keepdims=True), rtol=1e-5)
+    assert retriever.encode_texts([]).shape == (0, 2)
+    assert retriever.encode_images([]).dtype == np.uint8
+    assert retriever.encode_images(np.zeros((0, 6), np.float32), real_valued=True).shape == (0, 16)
+    retriever.save_pretrained(tmp_path)
+    np.testing.assert_array_equal(cmr_hub.from_pretrained(tmp_path).encode_texts(features), codes)
+
+
+def test_pairs_are_refused_by_methods_without_unified_codes():
+    with pytest.raises(InputError, match="sh embeds each side by itself"):
+        feature_retriever("sh").encode_pairs(np.zeros((2, 6), np.float32), np.zeros((2, 4), np.float32))
+    with pytest.raises(InputError, match="2 images against 3 texts"):
+        feature_retriever("sh").encode_pairs(np.zeros((2, 6), np.float32), np.zeros((3, 4), np.float32))

@@ -27,6 +27,9 @@ def feature_retriever(method: str = "dscmr", seed: int = 0) -> cmr_hub.Retriever
     if method == "cca":
         model = cmr_hub.CCAModel(cmr_hub.CCAConfig(image_dim=6, text_dim=4, embed_dim=3))
         model.fit(torch.randn(40, 6), torch.randn(40, 4))
+    elif method == "sh":
+        model = cmr_hub.SHModel(cmr_hub.SHConfig(image_dim=6, text_dim=4, embed_dim=16))
+        model.fit(torch.randn(40, 6), torch.randn(40, 4))
     else:
         config = cmr_hub.DSCMRConfig(image_dim=6, text_dim=4, hidden_dim=8, embed_dim=5, num_labels=3)
         model = cmr_hub.DSCMRModel(config)

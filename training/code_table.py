@@ -40,8 +40,7 @@ def code_table(rows: Sequence[Row], protocol: str) -> str:
     for direction, task in DIRECTIONS.items():
         name = direction + metric
         best = {
-            bits: decimals(max(own[bits].metrics[protocol][name].mean for own in methods.values() if bits in own))
-            for bits in lengths
+            bits: best_mean([own[bits] for own in methods.values() if bits in own], protocol, name) for bits in lengths
         }
         for title in ranked:
             own = methods[title]
@@ -61,6 +60,11 @@ def code_table(rows: Sequence[Row], protocol: str) -> str:
     return "\n\n".join(
         [f"### Codes: {metric_title(metric)} under {protocol}", "\n".join(map(markdown_row, lines)), *notes]
     )
+
+
+def best_mean(rows: Sequence[Row], protocol: str, name: str) -> str | None:
+    """The best mean as it is printed; none where there is nothing to compare."""
+    return decimals(max(row.metrics[protocol][name].mean for row in rows)) if len(rows) > 1 else None
 
 
 def primary_metric(rows: Sequence[Row], protocol: str) -> str:

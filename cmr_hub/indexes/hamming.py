@@ -13,7 +13,7 @@ from ..codes import as_words
 from ..errors import InputError
 from .base import Index
 
-BLOCK_ROWS = 1 << 15  # compared at once: words, differences and distances stay in a core's cache
+BLOCK_ROWS = 1 << 14  # compared at once: words, differences and distances stay in a core's cache
 ROWS_WORTH_A_THREAD = 1 << 18
 _THREADS = min(8, os.cpu_count() or 1)
 
@@ -124,7 +124,8 @@ class HammingIndex(Index):
     def _blocks(self, query: np.ndarray, among: range) -> Iterator[tuple[int, np.ndarray]]:
         """The first row of each block and the distances of its rows, which the next block overwrites."""
         size, words = min(BLOCK_ROWS, len(among)), len(query)
-        repeated = np.tile(query, size)  # one long row beside one long row: what a processor is best at
+        # One long row beside one long row is what a processor is best at.
+        repeated = query if words == 1 else np.tile(query, size)
         differences, counts = np.empty(size * words, self.words.dtype), np.empty(size * words, np.uint8)
         for start in among[::size]:
             block = self.words[start : min(start + size, among.stop)].ravel()

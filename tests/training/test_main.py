@@ -100,3 +100,34 @@ def test_figures_that_cannot_be_drawn(monkeypatch, capsys, tmp_path, options, me
     assert error.startswith("InputError: ")
     assert message in error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_several_code_lengths_in_one_command(monkeypatch, tmp_path, caplog):
+    words = ["train", "--method", "sh", "--dataset", "emoji", "--output-dir", str(tmp_path), "--bits", "8", "16"]
+    monkeypatch.setattr(sys, "argv", ["training", *words, "--protocol", "dscmr-tie-aware"])
+    caplog.set_level("INFO")
+    assert command_line.main() == 0
+    for bits in (8, 16):
+        run = TrainingRun.load(tmp_path / f"{bits}-bits")
+        assert run.recipe["config"]["embed_dim"] == bits
+    assert "| task | method | learns from | 8 bits | 16 bits |" in caplog.text
+
+
+def test_code_lengths_are_checked_before_anything_is_trained(monkeypatch, tmp_path, capsys):
+    words = [
+        "train",
+        "--method",
+        "sh",
+        "--dataset",
+        "emoji",
+        "--output-dir",
+        str(tmp_path / "out"),
+        "--bits",
+        "8",
+        "12",
+    ]
+    monkeypatch.setattr(sys, "argv", ["training", *words])
+    assert command_line.main() == 1
+    assert "embed_dim is 12. The nearest is 8." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

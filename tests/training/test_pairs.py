@@ -47,3 +47,12 @@ def test_vocabularies_are_fitted_on_the_training_texts(tmp_path, private_cache):
     text = make_pairs(dataset, processor).tensors["text_features"]
     # Two texts an item, "a red square" and "red paint": the mean of their counts.
     assert sorted(text[0].tolist()) == [0, 0, 0.5, 0.5, 0.5, 1]
+
+
+def test_batches_say_their_rows():
+    pairs = Pairs(image_features=torch.arange(12.0).reshape(6, 2), text_features=torch.zeros(6, 1))
+    batch = pairs.__getitems__([4, 1])
+    assert batch["rows"].tolist() == [4, 1]
+    assert batch["image_features"].tolist() == [[8, 9], [2, 3]]
+    assert pairs[:]["rows"].tolist() == list(range(6))
+    assert "rows" not in pairs.tensors

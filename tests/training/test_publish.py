@@ -79,3 +79,14 @@ def test_the_command_line(tmp_path):
     wrong = run("train", "--method", "dscrm", "--dataset", "emoji", "--output-dir", folder)
     assert wrong.returncode == 1
     assert wrong.stderr.splitlines()[-1].startswith("UnknownNameError: There is no method named 'dscrm'. Did you mean")
+
+
+def test_the_card_of_a_hashing_method_speaks_of_codes(tmp_path):
+    dataset = DatasetDict(train=feature_dataset(60), test=feature_dataset(30, 1, "test"))
+    recipe = load_recipe("sh", "wiki").changed(encoders={"image": "precomputed", "text": "precomputed"})
+    train(recipe.with_bits(16), dataset, "wiki", tmp_path / "run")
+    publish(tmp_path / "run", "cmr/sh-wiki", output_dir=tmp_path / "repo")
+    card = ModelCard.load(tmp_path / "repo" / "README.md")
+    assert "hashing" in card.data.tags
+    for said in ("np.bitwise_count", "packed eight bits a byte", "A Hamming distance has few values"):
+        assert said in card.text

@@ -1,6 +1,6 @@
 import pytest
 
-from cmr_hub.errors import UnknownNameError
+from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.registry import METHODS
 from training.recipe import load_recipe
 
@@ -40,3 +40,23 @@ def test_misspelled_settings(changes, message):
 def test_unknown_method():
     with pytest.raises(UnknownNameError, match="Did you mean 'dscmr'"):
         load_recipe("dscmrr")
+
+
+def test_a_code_length_is_a_setting():
+    assert load_recipe("sh").with_bits(24).config["embed_dim"] == 24
+
+
+def test_code_lengths_that_cannot_be():
+    with pytest.raises(InputError, match=r"'dscmr' is real-valued and has no code length. Hashing methods: .*\bsh\b"):
+        load_recipe("dscmr").with_bits(64)
+    with pytest.raises(InputError, match=r"embed_dim is 20. The nearest is 16"):
+        load_recipe("sh").with_bits(20)
+
+
+def test_published_figures_are_those_of_the_code_length():
+    figures = {16: {"image_to_text/map": 0.1}, 32: {"image_to_text/map": 0.2}}
+    recipe = load_recipe("sh").changed(published={"source": "Someone, 2010", "protocol": "djsrh", "bits": figures})
+    expected = {"source": "Someone, 2010", "protocol": "djsrh", "metrics": {"image_to_text/map": 0.2}}
+    assert recipe.with_bits(32).published_here == expected
+    assert recipe.with_bits(64).published_here == {}
+    assert load_recipe("cca", "wiki").published_here["metrics"]["image_to_text/map"] == 0.249

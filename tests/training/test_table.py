@@ -37,7 +37,7 @@ def finished(
     run = {"versions": {"torch": "2.15.0"}, "epochs": 9, "seconds": 100.0} | run
     folder.mkdir(parents=True)
     TrainingRun(method, dataset, seed, "", recipe, results=results, **run).save(folder)
-    (folder / "config.json").write_text(json.dumps({"dtype": dtype}))
+    (folder / "config.json").write_text(json.dumps({"dtype": dtype, "embed_dim": config.get("embed_dim")}))
     return folder
 
 
@@ -220,3 +220,45 @@ def test_one_name_for_two_protocols_is_refused(tmp_path):
     finished(tmp_path / "b", [measured("dscmr", 0.5, 0.4) | {"description": "dscmr: another"}], seed=1)
     with pytest.raises(InputError, match=r"a and .*b were measured under different definitions of protocol 'dscmr'"):
         make_tables(find_checkpoints([tmp_path]))
+
+
+def hashed(folder, bits, *values, **run):
+    """A run of a hashing method on codes of so many bits; mAP of both directions under djsrh."""
+    config = {"embed_dim": bits, "regularization": run.pop("regularization", 1.0)}
+    return finished(folder, [measured("djsrh", *values)], config=config, **{"method": "sh", "epochs": None, **run})
+
+
+def test_code_lengths_are_columns_and_directions_blocks(tmp_path):
+    source = {"source": "Su et al., 2019", "protocol": "djsrh", "metrics": {"image_to_text/map": 0.179}}
+    hashed(tmp_path / "sh-16", 16, 0.2, 0.3, published=source)
+    hashed(tmp_path / "sh-64", 64, 0.4, 0.5, seconds=20.0)
+    for seed, value in enumerate((0.5, 0.7)):
+        hashed(tmp_path / f"klsh-{seed}", 64, value, 0.1, method="klsh", seed=seed)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    assert "### Codes: mAP under djsrh" in table.markdown()
+    assert "In brackets the figures published in Su et al., 2019." in table.markdown()
+    assert rows(table) == [
+        ["task", "method", "learns from", "16 bits", "64 bits", "seeds", "seconds"],
+        ["I→T", "KLSH", "pairs", "–", "**.600** ± .141", "0, 1", "100"],
+        ["I→T", "SH", "pairs", ".200 (.179)", ".400", "closed form", "60"],
+        ["T→I", "KLSH", "pairs", "–", ".100 ± .000", "0, 1", "100"],
+        ["T→I", "SH", "pairs", ".300", "**.500**", "closed form", "60"],
+    ]
+
+
+def test_other_settings_of_a_hashing_method_are_other_rows(tmp_path):
+    hashed(tmp_path / "one", 16, 0.2, 0.3)
+    hashed(tmp_path / "other", 16, 0.3, 0.4, regularization=0.1)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    assert [row[1] for row in rows(table)[1:3]] == ["SH (regularization=0.1)", "SH (regularization=1.0)"]
+
+
+def test_codes_and_real_valued_methods_stand_apart(tmp_path):
+    finished(tmp_path / "dscmr", [measured("dscmr", 0.5, 0.6)])
+    hashed(tmp_path / "sh", 16, 0.2, 0.3)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    real_valued, codes = table.markdown().split("### Codes")
+    assert "DSCMR" in real_valued
+    assert "SH" not in real_valued.split("| method")[1]
+    assert "mAP I→T" in real_valued
+    assert "DSCMR" not in codes

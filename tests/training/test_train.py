@@ -7,10 +7,12 @@ from toys import feature_dataset
 
 import cmr_hub
 from cmr_hub.errors import InputError
+from cmr_hub.evaluation import get_protocol
+from training import pairs as pairs_module
 from training import train as train_module
 from training.evaluate import evaluate
 from training.recipe import load_recipe
-from training.train import TRAINER_FOLDER, TrainingRun, train
+from training.train import TRAINER_FOLDER, TrainingRun, make_features, train
 from training.trainer import CMRTrainer
 
 
@@ -25,6 +27,8 @@ def quick(method="dscmr", **training):
     recipe = load_recipe(method).changed(encoders={"image": "precomputed", "text": "precomputed"})
     if method == "cca":
         return recipe.changed(config={"embed_dim": 4})
+    if method == "sh":
+        return recipe.with_bits(16)
     return recipe.changed(
         config={"hidden_dim": 32, "embed_dim": 16},
         training={"num_train_epochs": 4, "learning_rate": 3e-3, "per_device_train_batch_size": 50, **training},
@@ -142,3 +146,57 @@ def test_settings_that_do_not_fit_the_data(dataset, tmp_path):
 def test_a_split_that_is_missing(dataset, tmp_path):
     with pytest.raises(InputError, match="'toy' has no test split here, only train, validation"):
         train(quick(), DatasetDict(train=dataset["train"], validation=dataset["validation"]), "toy", tmp_path)
+
+
+PROTOCOLS = [
+    get_protocol("dscmr-tie-aware"),
+    get_protocol("djsrh-tie-aware", cut_off=10),
+    get_protocol("dscmr-reranked", rerank=10),
+]
+
+
+def test_codes_are_measured_alike_from_features_and_from_the_checkpoint(dataset, tmp_path):
+    run = train(quick("sh"), dataset, "toy", tmp_path, protocols=PROTOCOLS)
+    retriever = cmr_hub.from_pretrained(tmp_path)
+    for protocol, entry in zip(PROTOCOLS, run.results, strict=True):
+        metrics = evaluate(retriever, dataset["test"], protocol, dataset["train"]).metrics
+        assert entry["metrics"] == {name: round(value, 4) for name, value in metrics.items()}
+    assert len({entry["metrics"]["map"] for entry in run.results}) == 3
+
+
+def test_the_gallery_is_the_whole_training_split_even_where_some_is_held_out(dataset, tmp_path):
+    without = DatasetDict(train=dataset["train"], test=dataset["test"])
+    protocol = get_protocol("dcmh")
+    run = train(quick(num_train_epochs=1), without, "toy", tmp_path, protocols=["dscmr", protocol])
+    metrics = evaluate(cmr_hub.from_pretrained(tmp_path), dataset["test"], protocol, dataset["train"]).metrics
+    assert run.results[1]["metrics"] == {name: round(value, 4) for name, value in metrics.items()}
+
+
+def test_trainings_share_features(dataset, tmp_path, monkeypatch):
+    features = make_features(quick("sh"), dataset, "toy")
+    first = train(quick("sh"), dataset, "toy", tmp_path / "first", features=features)
+    monkeypatch.setattr(pairs_module, "make_pairs", lambda *args: pytest.fail("features are made again"))
+    again = train(quick("sh"), dataset, "toy", tmp_path / "again", features=features)
+    assert again.results == first.results
+
+
+@pytest.mark.parametrize(
+    ("method", "protocol", "message"),
+    [
+        ("sh", "djsrh-pair", "'djsrh-pair' searches codes of whole pairs, and sh embeds each side by itself"),
+        ("dscmr", "dscmr-reranked", "'dscmr-reranked' re-ranks codes, and dscmr is real-valued"),
+    ],
+)
+def test_a_protocol_that_the_method_has_nothing_for_is_refused_at_once(dataset, tmp_path, method, protocol, message):
+    with pytest.raises(InputError, match=message):
+        train(quick(method), dataset, "toy", tmp_path, protocols=["dscmr", protocol])
+    assert not list(tmp_path.iterdir())
+
+
+def test_degenerate_codes_of_the_training_data_are_warned_of(dataset, tmp_path, caplog):
+    constant = dataset["train"]["text_features"][0]
+    same = dataset["train"].map(
+        lambda row, at: {"text_features": constant if at else [x + 1e-3 for x in constant]}, with_indices=True
+    )
+    train(quick("sh"), DatasetDict({**dataset, "train": same}), "toy", tmp_path)
+    assert "Degenerate codes of the training texts" in caplog.text

@@ -99,3 +99,13 @@ def test_classes_are_needed_for_a_class_protocol(tmp_path):
     pairs = make_pairs(dataset.remove_columns("label"), make_processor(ENCODERS, dataset))
     with pytest.raises(InputError, match="no label column"):
         make_trainer(tmp_path, pairs=pairs)
+
+
+def test_an_epoch_is_judged_on_the_evaluation_pairs_alone(tmp_path):
+    trainer = make_trainer(tmp_path, protocol="djsrh-pair")
+    assert (trainer.protocol.gallery, trainer.protocol.gallery_view, trainer.protocol.cut_off) == (
+        "test",
+        "target",
+        50,
+    )
+    assert make_trainer(tmp_path, protocol="dscmr-reranked").protocol.rerank is None
