@@ -75,6 +75,9 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
         "gma": "cmr_hub.methods.gma.modeling_gma:GMAModel",
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
+        "djsrh": "cmr_hub.methods.djsrh.modeling_djsrh:DJSRHModel",
+        "dbrc": "cmr_hub.methods.dbrc.modeling_dbrc:DBRCModel",
+        "udcmh": "cmr_hub.methods.udcmh.modeling_udcmh:UDCMHModel",
     },
 )
 
