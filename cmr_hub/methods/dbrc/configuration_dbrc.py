@@ -14,7 +14,7 @@ class DBRCConfig(HashingConfig):
         Width of the layer below each binary layer and of the one in each decoder.
     sharpness_weight (`float`, defaults to 0.1):
         Weight of the penalty 1 / alpha^2, which keeps the adaptive tanh from staying flat.
-    hash_weight (`float`, defaults to 1.0):
+    hash_weight (`float`, defaults to 10.0):
         Weight of the regression of each side's hash function to the joint code.
 
     Example:
@@ -29,7 +29,7 @@ class DBRCConfig(HashingConfig):
 
     hidden_dim: int = 512
     sharpness_weight: float = 0.1
-    hash_weight: float = 1.0
+    hash_weight: float = 10.0
 
     def validate_architecture(self) -> None:
         """Part of `@strict`-powered validation."""

@@ -16,7 +16,7 @@ class UDCMHConfig(HashingConfig):
         How many nearest, and how many farthest, items of each item the Laplacian terms know.
     laplacian_weight (`float`, defaults to 0.3):
         Weight of the Laplacian terms against the factorisation.
-    network_weight (`float`, defaults to 0.1):
+    network_weight (`float`, defaults to 1.0):
         Weight of the networks' outputs in the codes.
     ridge (`float`, defaults to 0.01):
         Weight of the factors' squared norm, a training item.
@@ -37,7 +37,7 @@ class UDCMHConfig(HashingConfig):
     hidden_dim: int = 512
     neighbours: int = 10
     laplacian_weight: float = 0.3
-    network_weight: float = 0.1
+    network_weight: float = 1.0
     ridge: float = 0.01
     side_power: float = 2.0
 
