@@ -78,6 +78,9 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "sh": "cmr_hub.methods.sh.modeling_sh:SHModel",
         "isotropic": "cmr_hub.methods.isotropic.modeling_isotropic:IsotropicModel",
         "klsh": "cmr_hub.methods.klsh.modeling_klsh:KLSHModel",
+        "djsrh": "cmr_hub.methods.djsrh.modeling_djsrh:DJSRHModel",
+        "dbrc": "cmr_hub.methods.dbrc.modeling_dbrc:DBRCModel",
+        "udcmh": "cmr_hub.methods.udcmh.modeling_udcmh:UDCMHModel",
     },
 )
 

@@ -1,0 +1,122 @@
+"""DBRC: deep binary reconstruction (Li, Hu and Nie, MM 2017), an autoencoder whose bottleneck is a code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import TrainerCallback
+
+from ...modeling_cmr import CMRModel, CMROutput
+from ...standardizer import FitStandardizers, Standardizer
+from .configuration_dbrc import DBRCConfig
+
+
+def sharpness_penalty(alpha: torch.Tensor) -> torch.Tensor:
+    """R(alpha) = 1 / alpha^2: the flatter the adaptive tanh, the larger."""
+    return alpha.pow(-2)
+
+
+def reconstruction_loss(
+    image: torch.Tensor, text: torch.Tensor, image_guess: torch.Tensor, text_guess: torch.Tensor
+) -> torch.Tensor:
+    """Squared errors of both sides' reconstructions, each a mean over its dimensions."""
+    return F.mse_loss(image_guess, image) + F.mse_loss(text_guess, text)
+
+
+def regression_loss(image_codes: torch.Tensor, text_codes: torch.Tensor, joint_codes: torch.Tensor) -> torch.Tensor:
+    """Mean squared errors of both hash functions against the joint code, which they do not move; all `(n, bits)`."""
+    target = joint_codes.detach()
+    return F.mse_loss(image_codes, target) + F.mse_loss(text_codes, target)
+
+
+class ATanh(nn.Module):
+    """tanh(alpha h) with a slope that is learned: between a line and a sign."""
+
+    def __init__(self):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.empty(()))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start as an ordinary tanh."""
+        nn.init.ones_(self.alpha)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.alpha * hidden)
+
+
+class DBRCModel(CMRModel):
+    """An encoder of both sides into one binary layer, a decoder a side, and a hash function a side."""
+
+    title = "DBRC"
+    paper = "Li, Hu & Nie, Deep Binary Reconstruction for Cross-Modal Hashing, MM 2017"
+    supervision = "unsupervised"
+    representation = "binary"
+    config_class = DBRCConfig
+    config: DBRCConfig
+
+    def __init__(self, config: DBRCConfig):
+        super().__init__(config)
+        dims, bits = {"image": config.image_dim, "text": config.text_dim}, config.embed_dim
+        self.image_standardizer = Standardizer(config.image_dim)
+        self.text_standardizer = Standardizer(config.text_dim)
+        self.joint_encoder = self._perceptron(sum(dims.values()), bits)
+        self.decoders = nn.ModuleDict({side: self._perceptron(bits, dim) for side, dim in dims.items()})
+        self.hash_functions = nn.ModuleDict({side: self._perceptron(dim, bits) for side, dim in dims.items()})
+        self.binary = ATanh()
+        self.post_init()
+
+    def _perceptron(self, dim: int, output_dim: int) -> nn.Sequential:
+        hidden = self.config.hidden_dim
+        return nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, output_dim))
+
+    def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
+        return self.binary(self.hash_functions["image"](self.image_standardizer(image_features)))
+
+    def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
+        return self.binary(self.hash_functions["text"](self.text_standardizer(text_features)))
+
+    def get_pair_features(self, image_features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
+        """The joint code of `n` items whose two sides are both given, `(n, bits)`."""
+        sides = self.image_standardizer(image_features), self.text_standardizer(text_features)
+        return self.binary(self.joint_encoder(torch.cat(sides, dim=1)))
+
+    def forward(
+        self,
+        image_features: torch.Tensor | None = None,
+        text_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed whichever sides are given; with both, reconstruct both from the joint code and from each side's own.
+
+        Args:
+            image_features: `(n, image_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor.
+            labels: not used.
+        """
+        output = super().forward(image_features, text_features)
+        if image_features is None or text_features is None:
+            return output
+        image, text = self.image_standardizer(image_features), self.text_standardizer(text_features)
+        joint = self.get_pair_features(image_features, text_features)
+        codes = {"joint": joint, "image": output.image_embeds, "text": output.text_embeds}
+        terms = {
+            f"{name}_reconstruction": reconstruction_loss(
+                image, text, self.decoders["image"](code), self.decoders["text"](code)
+            )
+            for name, code in codes.items()
+        }
+        output.loss = (
+            sum(terms.values())
+            + self.config.hash_weight * (regression := regression_loss(codes["image"], codes["text"], joint))
+            + self.config.sharpness_weight * (sharpness := sharpness_penalty(self.binary.alpha))
+        )
+        output.loss_terms = {**terms, "hash_regression": regression, "sharpness": sharpness}
+        return output
+
+    def training_callbacks(self) -> list[TrainerCallback]:
+        return [FitStandardizers()]
