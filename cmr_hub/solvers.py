@@ -14,6 +14,12 @@ def inverse_square_root(covariance: torch.Tensor) -> torch.Tensor:
     return vectors / values.sqrt() @ vectors.T
 
 
+def ridged_covariance(data: torch.Tensor, regularization: float) -> torch.Tensor:
+    """`(d, d)` covariance of centred `(n, d)` data, with a ridge that is a share of the mean variance."""
+    matrix = data.T @ data / len(data)
+    return matrix + regularization * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=data.dtype)
+
+
 def canonical_pairs(
     x: torch.Tensor, y: torch.Tensor, components: int, regularization: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -30,11 +36,8 @@ def canonical_pairs(
         the `(components,)` canonical correlations, largest first.
     """
 
-    def covariance(data: torch.Tensor) -> torch.Tensor:
-        matrix = data.T @ data / len(data)
-        return matrix + regularization * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=data.dtype)
-
-    whiten_x, whiten_y = inverse_square_root(covariance(x)), inverse_square_root(covariance(y))
+    whiten_x = inverse_square_root(ridged_covariance(x, regularization))
+    whiten_y = inverse_square_root(ridged_covariance(y, regularization))
     left, correlations, right = torch.linalg.svd(whiten_x @ (x.T @ y / len(x)) @ whiten_y, full_matrices=False)
     return whiten_x @ left[:, :components], whiten_y @ right.T[:, :components], correlations[:components]
 
