@@ -14,10 +14,19 @@ def inverse_square_root(covariance: torch.Tensor) -> torch.Tensor:
     return vectors / values.sqrt() @ vectors.T
 
 
-def ridged_covariance(data: torch.Tensor, regularization: float) -> torch.Tensor:
-    """`(d, d)` covariance of centred `(n, d)` data, with a ridge that is a share of the mean variance."""
-    matrix = data.T @ data / len(data)
-    return matrix + regularization * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=data.dtype)
+def ridge_covariance(data: torch.Tensor, regularization: float) -> torch.Tensor:
+    """Covariance of centred `(n, d)` data, with a ridge that is a share of the mean variance; positive definite.
+
+    Example:
+
+    ```python
+    >>> ridge_covariance(torch.tensor([[1.0, 2.0], [-1.0, -2.0]]), regularization=2.0).tolist()
+    [[6.0, 2.0], [2.0, 9.0]]
+    ```
+    """
+    covariance = data.T @ data / len(data)
+    ridge = regularization * covariance.diagonal().mean()
+    return covariance + ridge * torch.eye(len(covariance), dtype=data.dtype)
 
 
 def canonical_pairs(
@@ -36,8 +45,7 @@ def canonical_pairs(
         the `(components,)` canonical correlations, largest first.
     """
 
-    whiten_x = inverse_square_root(ridged_covariance(x, regularization))
-    whiten_y = inverse_square_root(ridged_covariance(y, regularization))
+    whiten_x, whiten_y = (inverse_square_root(ridge_covariance(side, regularization)) for side in (x, y))
     left, correlations, right = torch.linalg.svd(whiten_x @ (x.T @ y / len(x)) @ whiten_y, full_matrices=False)
     return whiten_x @ left[:, :components], whiten_y @ right.T[:, :components], correlations[:components]
 

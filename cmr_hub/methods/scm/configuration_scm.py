@@ -21,7 +21,7 @@ class SCMConfig(HashingConfig):
     Example:
 
     ```python
-    >>> from cmr_hub.methods.scm import SCMConfig, SCMModel
+    >>> from cmr_hub import SCMConfig, SCMModel
     >>> model = SCMModel(SCMConfig(image_dim=128, text_dim=50, embed_dim=32, variant="orthogonal"))
     ```
     """
