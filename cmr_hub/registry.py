@@ -75,6 +75,9 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
         "gma": "cmr_hub.methods.gma.modeling_gma:GMAModel",
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
+        "scm": "cmr_hub.methods.scm.modeling_scm:SCMModel",
+        "lssh": "cmr_hub.methods.lssh.modeling_lssh:LSSHModel",
+        "stmh": "cmr_hub.methods.stmh.modeling_stmh:STMHModel",
     },
 )
 
