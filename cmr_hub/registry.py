@@ -81,6 +81,9 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "djsrh": "cmr_hub.methods.djsrh.modeling_djsrh:DJSRHModel",
         "dbrc": "cmr_hub.methods.dbrc.modeling_dbrc:DBRCModel",
         "udcmh": "cmr_hub.methods.udcmh.modeling_udcmh:UDCMHModel",
+        "scm": "cmr_hub.methods.scm.modeling_scm:SCMModel",
+        "lssh": "cmr_hub.methods.lssh.modeling_lssh:LSSHModel",
+        "stmh": "cmr_hub.methods.stmh.modeling_stmh:STMHModel",
     },
 )
 
