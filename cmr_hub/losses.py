@@ -6,8 +6,10 @@ import torch
 from torch.nn import functional as F
 
 
-def share_a_class(labels: torch.Tensor) -> torch.Tensor:
+def share_a_class(labels: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
     """S of a batch: `(n, classes)` multi-hot labels to an `(n, n)` matrix, 1 where i and j share a class.
+
+    With the `(m, classes)` labels of other items it is `(n, m)`: a row an item, a column another.
 
     Example:
 
@@ -16,7 +18,7 @@ def share_a_class(labels: torch.Tensor) -> torch.Tensor:
     [[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
     ```
     """
-    return (labels @ labels.T > 0).to(labels.dtype)
+    return (labels @ (labels if others is None else others).T > 0).to(labels.dtype)
 
 
 def pairwise_likelihood_loss(theta: torch.Tensor, similar: torch.Tensor) -> torch.Tensor:

@@ -84,6 +84,7 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "scm": "cmr_hub.methods.scm.modeling_scm:SCMModel",
         "lssh": "cmr_hub.methods.lssh.modeling_lssh:LSSHModel",
         "stmh": "cmr_hub.methods.stmh.modeling_stmh:STMHModel",
+        "dcmh": "cmr_hub.methods.dcmh:DCMHModel",
     },
 )
 

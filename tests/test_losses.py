@@ -20,6 +20,7 @@ LABELS = torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 1], [1, 0, 0]])
 def test_share_a_class():
     slow = [[float(any(x and y for x, y in zip(a, b, strict=True))) for b in LABELS] for a in LABELS]
     assert share_a_class(LABELS).tolist() == slow
+    assert share_a_class(LABELS[:2], LABELS).tolist() == slow[:2]
 
 
 def test_pairwise_likelihood():

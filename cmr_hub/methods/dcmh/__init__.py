@@ -1,0 +1,4 @@
+from .configuration_dcmh import DCMHConfig
+from .modeling_dcmh import DCMHModel
+
+__all__ = ["DCMHConfig", "DCMHModel"]

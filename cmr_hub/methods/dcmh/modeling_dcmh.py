@@ -1,0 +1,196 @@
+"""DCMH: deep cross-modal hashing (Jiang and Li, CVPR 2017). F, G, B, S and theta are the paper's names.
+
+Each network learns against what the other one last said of all training items. These outputs, F and G, and the codes B
+that bind them, are state of the training: buffers as long as the training data, which [`CodesOfAllItems`] sizes, and
+which are not saved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback
+
+from ...losses import pairwise_likelihood_loss, share_a_class
+from ...modeling_cmr import CMRModel, CMROutput
+from ...standardizer import CONSTANT, FitStandardizers, Standardizer
+from .cnn_f import CNNF
+from .configuration_dcmh import DCMHConfig
+
+CHUNK = 128  # items that go through the networks at a time while F and G are first filled
+
+
+def unified_codes(image_outputs: torch.Tensor, text_outputs: torch.Tensor) -> torch.Tensor:
+    """B of both sides' `(n, bits)` outputs: -1 and +1, what both quantisation terms together want most.
+
+    gamma (||B - F||² + ||B - G||²) is least where tr(B^T gamma (F + G)) is most: at the signs of F + G, as gamma is
+    not negative.
+    """
+    return torch.where(image_outputs + text_outputs > 0, 1.0, -1.0).to(image_outputs.dtype)
+
+
+def network_terms(
+    outputs: torch.Tensor, other: torch.Tensor, codes: torch.Tensor, similar: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """What of J one network can change by b of the n items, divided by b n; all else is constant.
+
+    The balance term's sum over all items is estimated from the batch, as n times its mean, so that the gradient is
+    that of ||F1||² / b n.
+
+    Args:
+        outputs: `(b, bits)`, this network's.
+        other: `(n, bits)`, the other network's last outputs of all items.
+        codes: `(b, bits)`, of B.
+        similar: `(b, n)`, of S.
+    """
+    return {
+        "likelihood": pairwise_likelihood_loss(outputs @ other.T / 2, similar),
+        "quantisation": (codes - outputs).square().sum() / similar.numel(),
+        "balance": outputs.mean(dim=0).square().sum(),
+    }
+
+
+class CommonScale(Standardizer):
+    """(x - mean) / deviation, with one deviation for all dimensions: rare words do not grow as loud as common ones."""
+
+    @torch.no_grad()
+    def fit(self, features: torch.Tensor) -> None:
+        """Learn both from `(n, dim)` features; population deviation, its square averaged over the dimensions."""
+        variances, mean = torch.var_mean(features, dim=0, correction=0)
+        self.mean.copy_(mean)
+        self.deviation.fill_(deviation if (deviation := variances.mean().sqrt()) > CONSTANT else 1.0)
+
+
+class CodesOfAllItems(TrainerCallback):
+    """Fills F, G and B before the first step, solves B at the end of each epoch, and forgets all in the end.
+
+    F and G are computed from the networks as they are, so that a resumed run goes on.
+    """
+
+    def on_train_begin(self, args, state, control, model=None, train_dataloader=None, **kwargs):
+        model.begin_codes(**train_dataloader.dataset[:])
+
+    def on_epoch_end(self, args, state, control, model=None, **kwargs):
+        model.solve_codes()
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        model.forget_codes()
+
+
+class DCMHModel(CMRModel):
+    """A network a side, whose outputs' signs are the code.
+
+    Attributes:
+        all_image_outputs, all_text_outputs: F and G, `(n, bits)`: the networks' last outputs of all n training items.
+        all_codes: B, `(n, bits)`, -1 and +1.
+        all_labels: `(n, num_labels)`, whence S. All four are None but while the Trainer is at work.
+    """
+
+    title = "DCMH"
+    paper = "Jiang and Li, Deep Cross-Modal Hashing, CVPR 2017"
+    supervision = "supervised"
+    representation = "binary"
+    config_class = DCMHConfig
+    config: DCMHConfig
+
+    def __init__(self, config: DCMHConfig):
+        super().__init__(config)
+        bits = config.embed_dim
+        self.image_standardizer = CommonScale(config.image_dim)
+        self.text_standardizer = CommonScale(config.text_dim)
+        if config.image_network == "cnn_f":
+            self.image_network = CNNF(config.image_size, bits)
+        else:
+            self.image_network = perceptron(config.image_dim, config.image_hidden_dim, bits)
+        self.text_network = perceptron(config.text_dim, config.text_hidden_dim, bits)
+        for name in ("all_image_outputs", "all_text_outputs", "all_codes", "all_labels"):
+            self.register_buffer(name, None, persistent=False)
+        self.post_init()
+
+    def training_callbacks(self) -> list[TrainerCallback]:
+        return [FitStandardizers(), CodesOfAllItems()]
+
+    @torch.no_grad()
+    def begin_codes(
+        self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor, **kwargs: Any
+    ) -> None:
+        """Fill F, G and B for all n training items, a row each."""
+        device = self.device
+        self.all_image_outputs, self.all_text_outputs = (
+            torch.cat([embed(chunk.to(device)) for chunk in features.split(CHUNK)])
+            for embed, features in (
+                (self.get_image_features, image_features),
+                (self.get_text_features, text_features),
+            )
+        )
+        self.all_labels = labels.to(device)
+        self.solve_codes()
+
+    @torch.no_grad()
+    def solve_codes(self) -> None:
+        """The third step of Algorithm 1: B of F and G."""
+        self.all_codes = unified_codes(self.all_image_outputs, self.all_text_outputs)
+
+    def forget_codes(self) -> None:
+        """Drop what is as long as the training data."""
+        self.all_image_outputs = self.all_text_outputs = self.all_codes = self.all_labels = None
+
+    def get_image_features(
+        self, image_features: torch.Tensor | None = None, pixel_values: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Embed images alone: `(n, image_dim)` features, or the same as `(n, 3, size, size)` pixels."""
+        flat = image_features if pixel_values is None else pixel_values.flatten(1)
+        return self.image_network(self.image_standardizer(flat))
+
+    def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
+        return self.text_network(self.text_standardizer(text_features))
+
+    def forward(
+        self,
+        image_features: torch.Tensor | None = None,
+        text_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        rows: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed whichever sides are given; with both and `labels`, J of the batch.
+
+        In training the batch is held against all training items, and F and G are brought up to date with it. Elsewhere
+        the batch itself stands for all items.
+
+        Args:
+            image_features: `(n, image_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor.
+            labels: `(n, num_labels)` multi-hot tensor.
+            pixel_values: `(n, 3, size, size)` float tensor, instead of `image_features`.
+            rows: `(n,)` int64, which of the training items these are.
+        """
+        if pixel_values is not None:
+            image_features = pixel_values.flatten(1)
+        output = super().forward(image_features, text_features)
+        if labels is None:
+            return output
+        image, text = output.image_embeds, output.text_embeds
+        if self.training and rows is not None and self.all_codes is not None:
+            self.all_image_outputs[rows], self.all_text_outputs[rows] = image.detach(), text.detach()
+            all_image, all_text, codes = self.all_image_outputs, self.all_text_outputs, self.all_codes[rows]
+            similar = share_a_class(labels, self.all_labels)
+        else:
+            all_image, all_text = image.detach(), text.detach()
+            codes, similar = unified_codes(all_image, all_text), share_a_class(labels)
+        similar = similar.to(image.dtype)
+        of_image = network_terms(image, all_text, codes, similar)
+        of_text = network_terms(text, all_image, codes, similar)
+        output.loss_terms = terms = {name: of_image[name] + of_text[name] for name in of_image}
+        output.loss = (
+            terms["likelihood"] + self.config.gamma * terms["quantisation"] + self.config.eta * terms["balance"]
+        )
+        return output
+
+
+def perceptron(input_dim: int, hidden_dim: int, bits: int) -> nn.Sequential:
+    """A hidden layer with ReLU, and an output without: the paper's text network."""
+    return nn.Sequential(nn.Linear(input_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, bits))
