@@ -24,7 +24,7 @@ N, CLASSES, BITS = 60, 3, 8
 DIMS = {"image_dim": 6, "text_dim": 4}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pairs():
     """Three classes that both sides tell apart; some items of two classes, and one of none."""
     torch.manual_seed(0)
@@ -45,12 +45,18 @@ def problem(pairs):
 
 
 def make_model(**settings):
-    return SePHModel(SePHConfig(**{**DIMS, "embed_dim": BITS, "num_labels": CLASSES, "anchors": 20, **settings}))
+    toy = {**DIMS, "embed_dim": BITS, "num_labels": CLASSES, "anchors": 20, "regularization": 1e-2}
+    return SePHModel(SePHConfig(**{**toy, **settings}))
 
 
 def fitted(pairs, seed=0, **settings):
     torch.manual_seed(seed)
     return make_model(**settings).fit(*pairs)
+
+
+@pytest.fixture(scope="module")
+def model(pairs):
+    return fitted(pairs)
 
 
 def slow_objective(codes, labels, alpha):
@@ -145,7 +151,6 @@ def test_each_step_lowers_the_objective(problem):
 
 def test_the_search_ends_where_the_gradient_vanishes(problem):
     codes, semantic, count = problem
-    # Smooth at the solution: no coordinate ends at zero.
     found = minimise(lambda h: code_objective(h, semantic, count, 0.1), codes, 1000)
     assert code_objective(found, semantic, count, 0.1)[1].abs().max() < 1e-4
 
@@ -194,14 +199,12 @@ def test_each_side_alone_predicts_the_codes(pairs, anchor_choice):
         assert len(usual.unique(dim=0)) == CLASSES
 
 
-def test_the_two_sides_predict_one_code(pairs):
-    model = fitted(pairs)
+def test_the_two_sides_predict_one_code(pairs, model):
     agree = (model.get_image_features(pairs[0]) > 0) == (model.get_text_features(pairs[1]) > 0)
     assert agree.float().mean() > 0.9
 
 
-def test_the_code_of_both_sides_is_that_of_the_product_of_their_probabilities(pairs):
-    model = fitted(pairs)
+def test_the_code_of_both_sides_is_that_of_the_product_of_their_probabilities(pairs, model):
     image, text = (f.double().sigmoid() for f in model(pairs[0], pairs[1]).to_tuple())
     joint = image * text / (image * text + (1 - image) * (1 - text))
     unified = model.get_pair_features(*pairs[:2])
@@ -210,29 +213,28 @@ def test_the_code_of_both_sides_is_that_of_the_product_of_their_probabilities(pa
 
 
 def test_buffers_have_the_sizes_of_the_config_whatever_the_data(pairs):
-    sizes = {name: buffer.shape for name, buffer in make_model(anchors=100).named_buffers()}
+    sizes = {name: buffer.shape for name, buffer in make_model(anchors=70).named_buffers()}
     for choice in ("random", "k_means"):
-        model = fitted(pairs, anchors=100, anchor_choice=choice)  # of 60 items
+        model = fitted(pairs, anchors=70, anchor_choice=choice)  # of 60 items
         assert {name: buffer.shape for name, buffer in model.named_buffers()} == sizes
         assert torch.isfinite(model.get_image_features(pairs[0])).all()
 
 
-def test_random_anchors_are_training_items(pairs):
-    anchors = fitted(pairs).image_anchors
+def test_random_anchors_are_training_items(pairs, model):
+    anchors = model.image_anchors
     assert (torch.cdist(anchors, pairs[0]).min(dim=1).values < 1e-3).all()
     assert len(anchors.unique(dim=0)) == 20  # none twice where there are enough
 
 
-def test_an_item_without_a_class_takes_no_part(pairs):
+def test_an_item_without_a_class_takes_no_part(pairs, model):
     kept = [i for i in range(N) if i != 5]
-    with_it, without = fitted(pairs), fitted(tuple(tensor[kept] for tensor in pairs))
-    torch.testing.assert_close(with_it.get_image_features(pairs[0]), without.get_image_features(pairs[0]))
+    without = fitted(tuple(tensor[kept] for tensor in pairs))
+    torch.testing.assert_close(model.get_image_features(pairs[0]), without.get_image_features(pairs[0]))
 
 
-def test_the_seed_decides(pairs):
-    first, same, other = fitted(pairs), fitted(pairs), fitted(pairs, seed=1)
-    assert torch.equal(first.text_weight, same.text_weight)
-    assert not torch.equal(first.text_weight, other.text_weight)
+def test_the_seed_decides(pairs, model):
+    assert torch.equal(fitted(pairs).text_weight, model.text_weight)
+    assert not torch.equal(fitted(pairs, seed=1).text_weight, model.text_weight)
 
 
 @pytest.mark.parametrize(
