@@ -85,6 +85,7 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "lssh": "cmr_hub.methods.lssh.modeling_lssh:LSSHModel",
         "stmh": "cmr_hub.methods.stmh.modeling_stmh:STMHModel",
         "dcmh": "cmr_hub.methods.dcmh:DCMHModel",
+        "seph": "cmr_hub.methods.seph.modeling_seph:SePHModel",
     },
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional as F
 
@@ -76,14 +78,55 @@ def softmax_regression(
     of_a_class = labels.any(dim=1)
     features, labels = features[of_a_class], labels[of_a_class]
     targets = class_shares(labels)
+    return _ridge_regression(
+        features, lambda logits: F.cross_entropy(logits, targets), labels.shape[1], 1 / labels.shape[1], regularization
+    )
+
+
+def logistic_regressions(
+    features: torch.Tensor, targets: torch.Tensor, regularization: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Many two-class logistic regressions on the same features, all at once, by L-BFGS to convergence.
+
+    Minimises for each target t the mean over items of log(1 + e^f) - t f with f = x w + b, plus
+    regularization / 2 * s^2 * ||w||^2, where s^2 is the features' mean variance.
+
+    Args:
+        features: `(n, d)` float.
+        targets: `(n, m)` of 0 and 1, one column a regression. Of a column that is constant only the bias grows, until
+            L-BFGS stops.
+        regularization: above 0, which also makes the solution unique.
+
+    Returns:
+        Weights `(d, m)` and biases `(m,)`.
+    """
+
+    def negative_log_likelihood(logits: torch.Tensor) -> torch.Tensor:
+        return (F.softplus(logits) - targets * logits).sum() / len(targets)
+
+    return _ridge_regression(features, negative_log_likelihood, targets.shape[1], 1 / 4, regularization)
+
+
+def _ridge_regression(
+    features: torch.Tensor,
+    data_loss: Callable[[torch.Tensor], torch.Tensor],
+    outputs: int,
+    curvature: float,
+    regularization: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Minimise data_loss(x W + b) + regularization / 2 * s^2 * ||W||^2 over W `(d, outputs)` and b `(outputs,)`.
+
+    `curvature` is about the second derivative of `data_loss` in one logit, times n.
+    """
     mean, scale = features.mean(dim=0), features.var(dim=0, correction=0).mean().sqrt()
+    scale = scale.clamp(min=torch.finfo(scale.dtype).tiny)  # of constant features, whose weights stay zero
     x = (features - mean) / scale
     # L-BFGS takes its steps in coordinates in which the curvature is about the same everywhere: W = basis Z.
     values, vectors = torch.linalg.eigh(x.T @ x / len(x))
-    basis = vectors / (values.clamp(min=0) / labels.shape[1] + regularization).sqrt()
+    basis = vectors / (curvature * values.clamp(min=0) + regularization).sqrt()
     x, norms = x @ basis, basis.norm(dim=0)[:, None]
-    z = torch.zeros(x.shape[1], labels.shape[1], dtype=x.dtype, requires_grad=True)
-    bias = torch.zeros(labels.shape[1], dtype=x.dtype, requires_grad=True)
+    z = torch.zeros(x.shape[1], outputs, dtype=x.dtype, requires_grad=True)
+    bias = torch.zeros(outputs, dtype=x.dtype, requires_grad=True)
     solver = torch.optim.LBFGS(
         [z, bias], max_iter=500, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )
@@ -91,8 +134,7 @@ def softmax_regression(
     @torch.enable_grad()
     def objective() -> torch.Tensor:
         solver.zero_grad()
-        penalty = regularization / 2 * (norms * z).square().sum()
-        loss = F.cross_entropy(x @ z + bias, targets) + penalty
+        loss = data_loss(x @ z + bias) + regularization / 2 * (norms * z).square().sum()
         loss.backward()
         return loss
 

@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from cmr_hub.solvers import canonical_pairs, principal_axes, softmax_regression
+from cmr_hub.solvers import canonical_pairs, logistic_regressions, principal_axes, softmax_regression
 
 
 @pytest.fixture
@@ -100,3 +100,30 @@ def test_softmax_regression_knows_nothing_of_a_class_without_items(classes):
     weight, bias = softmax_regression(x, targets, 0.03)
     assert torch.isfinite(weight).all()
     assert (x @ weight + bias).softmax(dim=1)[:, 4].max() < 1e-3
+
+
+def test_logistic_regressions_agree_with_scikit_learn_one_by_one(classes):
+    x, labels = classes
+    targets = torch.eye(4, dtype=torch.float64)[labels]
+    strength = 0.03 * x.var(0).mean()
+    weight, bias = logistic_regressions(torch.from_numpy(x), targets, 0.03)
+    for column in range(4):
+        theirs = LogisticRegression(C=1 / (120 * strength), tol=1e-10, max_iter=10_000).fit(x, labels == column)
+        np.testing.assert_allclose(weight[:, column].numpy(), theirs.coef_[0], atol=1e-5)
+        np.testing.assert_allclose(bias[column].item(), theirs.intercept_[0], atol=1e-4)
+
+
+def test_logistic_regressions_of_float32_are_close_to_those_of_float64(classes):
+    x, labels = classes
+    x, targets = torch.from_numpy(x), torch.eye(4, dtype=torch.float64)[labels]
+    for single, double in zip(
+        logistic_regressions(x.float(), targets.float(), 1e-3), logistic_regressions(x, targets, 1e-3), strict=True
+    ):
+        torch.testing.assert_close(single.double(), double, rtol=1e-2, atol=1e-3)
+
+
+def test_a_regression_on_constant_features_has_the_share_of_its_target():
+    targets = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
+    weight, bias = logistic_regressions(torch.ones(4, 2), targets, 0.1)
+    assert weight.tolist() == [[0.0], [0.0]]
+    assert bias.sigmoid().item() == pytest.approx(0.25, abs=1e-4)

@@ -1,0 +1,4 @@
+from .configuration_seph import SePHConfig
+from .modeling_seph import SePHModel
+
+__all__ = ["SePHConfig", "SePHModel"]
