@@ -14,7 +14,7 @@ class SePHConfig(HashingConfig):
         Code length in bits, a multiple of 8 from 8 to 256.
     alpha (`float`, defaults to 0.01):
         Weight of the quantisation: how close to -1 and +1 the relaxed codes are held while they are learned.
-    label_sets (`int`, defaults to 3000):
+    label_sets (`int`, defaults to 2000):
         Most sets of classes that codes are learned for, the commonest first. Items of other sets take no part.
     anchors (`int`, defaults to 500):
         Centres of the RBF kernel, on each side.
@@ -37,7 +37,7 @@ class SePHConfig(HashingConfig):
     model_type = "seph"
 
     alpha: float = 0.01
-    label_sets: int = 3000
+    label_sets: int = 2000
     anchors: int = 500
     anchor_choice: Literal["random", "k_means"] = "random"
     regularization: float = 1e-4
