@@ -23,6 +23,7 @@ ENCODERS = {
             "vgg19": "cmr_hub.encoders.torchvision_backbones:TorchvisionEncoder",
             "torchvision/": "cmr_hub.encoders.torchvision_backbones:TorchvisionEncoder",
             "transformers/": "cmr_hub.encoders.transformers_models:TransformersImageEncoder",
+            "pixels": "cmr_hub.encoders.pixels:PixelsEncoder",
             "precomputed": "cmr_hub.encoders.precomputed:PrecomputedEncoder",
         },
     ),
