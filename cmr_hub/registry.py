@@ -86,6 +86,7 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "stmh": "cmr_hub.methods.stmh.modeling_stmh:STMHModel",
         "dcmh": "cmr_hub.methods.dcmh:DCMHModel",
         "seph": "cmr_hub.methods.seph.modeling_seph:SePHModel",
+        "dcmh": "cmr_hub.methods.dcmh:DCMHModel",
     },
 )
 

@@ -242,6 +242,17 @@ def test_cnn_f_takes_other_sizes(size):
         assert CNNF(size, 16)(torch.empty(2, 3 * size * size)).shape == (2, 16)
 
 
+def test_cnn_f_tells_pictures_apart_from_the_start_and_survives_saving(tmp_path):
+    model = make_model(image_network="cnn_f", image_dim=3 * LEAST_SIZE**2).eval()
+    pictures = torch.randn(8, 3, LEAST_SIZE, LEAST_SIZE)
+    with torch.no_grad():
+        outputs = model.get_image_features(pixel_values=pictures)
+        assert outputs.std(dim=0).mean() > 0.01  # with torch's own initialisation below 1e-4
+        model.save_pretrained(tmp_path)
+        again = DCMHModel.from_pretrained(tmp_path).eval()
+        assert torch.equal(again.get_image_features(pictures.flatten(1)), outputs)
+
+
 def test_of_smaller_pictures_nothing_is_left():
     size = LEAST_SIZE - 1
     with torch.device("meta"), pytest.raises(RuntimeError):

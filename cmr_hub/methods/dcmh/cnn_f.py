@@ -31,6 +31,26 @@ def normalised() -> nn.LocalResponseNorm:
     return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 
+class HeInitialised:
+    """Weights that keep the signal as loud from layer to layer (He et al., ICCV 2015), and biases of zero.
+
+    With torch's own the signal fades over eight layers, until all pictures look alike.
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw them."""
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        nn.init.zeros_(self.bias)
+
+
+class Conv(HeInitialised, nn.Conv2d):
+    """A convolution that starts so."""
+
+
+class Full(HeInitialised, nn.Linear):
+    """A fully connected layer that starts so."""
+
+
 class CNNF(nn.Sequential):
     """The paper's table of the image network, conv1 to full8, layer by layer.
 
@@ -45,14 +65,14 @@ class CNNF(nn.Sequential):
         super().__init__()
         layers = {
             "pixels": [nn.Unflatten(1, (3, size, size))],
-            "conv1": [nn.Conv2d(3, 64, 11, stride=4), nn.ReLU(), normalised(), pooled()],
-            "conv2": [nn.Conv2d(64, 256, 5, padding=2), nn.ReLU(), normalised(), pooled()],
-            "conv3": [nn.Conv2d(256, 256, 3, padding=1), nn.ReLU()],
-            "conv4": [nn.Conv2d(256, 256, 3, padding=1), nn.ReLU()],
-            "conv5": [nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), pooled()],
-            "full6": [nn.Flatten(), nn.Linear(256 * last_side(size) ** 2, FULL), nn.ReLU()],
-            "full7": [nn.Linear(FULL, FULL), nn.ReLU()],
-            "full8": [nn.Linear(FULL, bits)],
+            "conv1": [Conv(3, 64, 11, stride=4), nn.ReLU(), normalised(), pooled()],
+            "conv2": [Conv(64, 256, 5, padding=2), nn.ReLU(), normalised(), pooled()],
+            "conv3": [Conv(256, 256, 3, padding=1), nn.ReLU()],
+            "conv4": [Conv(256, 256, 3, padding=1), nn.ReLU()],
+            "conv5": [Conv(256, 256, 3, padding=1), nn.ReLU(), pooled()],
+            "full6": [nn.Flatten(), Full(256 * last_side(size) ** 2, FULL), nn.ReLU()],
+            "full7": [Full(FULL, FULL), nn.ReLU()],
+            "full8": [Full(FULL, bits)],
         }
         for name, parts in layers.items():
             self.add_module(name, nn.Sequential(*parts))

@@ -52,6 +52,11 @@ def network_terms(
     }
 
 
+def perceptron(input_dim: int, hidden_dim: int, bits: int) -> nn.Sequential:
+    """A hidden layer with ReLU, and an output without: the paper's text network."""
+    return nn.Sequential(nn.Linear(input_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, bits))
+
+
 class CommonScale(Standardizer):
     """(x - mean) / deviation, with one deviation for all dimensions: rare words do not grow as loud as common ones."""
 
@@ -189,8 +194,3 @@ class DCMHModel(CMRModel):
             terms["likelihood"] + self.config.gamma * terms["quantisation"] + self.config.eta * terms["balance"]
         )
         return output
-
-
-def perceptron(input_dim: int, hidden_dim: int, bits: int) -> nn.Sequential:
-    """A hidden layer with ReLU, and an output without: the paper's text network."""
-    return nn.Sequential(nn.Linear(input_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, bits))
