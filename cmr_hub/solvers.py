@@ -14,6 +14,21 @@ def inverse_square_root(covariance: torch.Tensor) -> torch.Tensor:
     return vectors / values.sqrt() @ vectors.T
 
 
+def ridge_covariance(data: torch.Tensor, regularization: float) -> torch.Tensor:
+    """Covariance of centred `(n, d)` data, with a ridge that is a share of the mean variance; positive definite.
+
+    Example:
+
+    ```python
+    >>> ridge_covariance(torch.tensor([[1.0, 2.0], [-1.0, -2.0]]), regularization=2.0).tolist()
+    [[6.0, 2.0], [2.0, 9.0]]
+    ```
+    """
+    covariance = data.T @ data / len(data)
+    ridge = regularization * covariance.diagonal().mean()
+    return covariance + ridge * torch.eye(len(covariance), dtype=data.dtype)
+
+
 def canonical_pairs(
     x: torch.Tensor, y: torch.Tensor, components: int, regularization: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -30,11 +45,7 @@ def canonical_pairs(
         the `(components,)` canonical correlations, largest first.
     """
 
-    def covariance(data: torch.Tensor) -> torch.Tensor:
-        matrix = data.T @ data / len(data)
-        return matrix + regularization * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=data.dtype)
-
-    whiten_x, whiten_y = inverse_square_root(covariance(x)), inverse_square_root(covariance(y))
+    whiten_x, whiten_y = (inverse_square_root(ridge_covariance(side, regularization)) for side in (x, y))
     left, correlations, right = torch.linalg.svd(whiten_x @ (x.T @ y / len(x)) @ whiten_y, full_matrices=False)
     return whiten_x @ left[:, :components], whiten_y @ right.T[:, :components], correlations[:components]
 
