@@ -14,19 +14,18 @@ def inverse_square_root(covariance: torch.Tensor) -> torch.Tensor:
     return vectors / values.sqrt() @ vectors.T
 
 
-def ridge_covariance(data: torch.Tensor, regularization: float) -> torch.Tensor:
-    """Covariance of centred `(n, d)` data, with a ridge that is a share of the mean variance; positive definite.
+def with_ridge(covariance: torch.Tensor, regularization: float) -> torch.Tensor:
+    """A `(d, d)` covariance with a ridge that is a share of the mean variance: positive definite.
 
     Example:
 
     ```python
-    >>> ridge_covariance(torch.tensor([[1.0, 2.0], [-1.0, -2.0]]), regularization=2.0).tolist()
-    [[6.0, 2.0], [2.0, 9.0]]
+    >>> with_ridge(torch.tensor([[1.0, 2.0], [2.0, 5.0]]), regularization=2.0).tolist()
+    [[7.0, 2.0], [2.0, 11.0]]
     ```
     """
-    covariance = data.T @ data / len(data)
     ridge = regularization * covariance.diagonal().mean()
-    return covariance + ridge * torch.eye(len(covariance), dtype=data.dtype)
+    return covariance + ridge * torch.eye(len(covariance), dtype=covariance.dtype)
 
 
 def canonical_pairs(
@@ -45,7 +44,9 @@ def canonical_pairs(
         the `(components,)` canonical correlations, largest first.
     """
 
-    whiten_x, whiten_y = (inverse_square_root(ridge_covariance(side, regularization)) for side in (x, y))
+    whiten_x, whiten_y = (
+        inverse_square_root(with_ridge(side.T @ side / len(side), regularization)) for side in (x, y)
+    )
     left, correlations, right = torch.linalg.svd(whiten_x @ (x.T @ y / len(x)) @ whiten_y, full_matrices=False)
     return whiten_x @ left[:, :components], whiten_y @ right.T[:, :components], correlations[:components]
 

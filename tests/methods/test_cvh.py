@@ -35,12 +35,17 @@ def test_eigenvectors_solve_the_full_generalised_problem(x_dim, y_dim):
     x, y = views(x_dim, y_dim)
     left, right = full_problem(x, y)
     values, vectors = scipy.linalg.eigh(left, right)
-    a, b, found = (t.numpy() for t in cross_view_eigenvectors(torch.from_numpy(x), torch.from_numpy(y), RIDGE))
+    sides, count = (torch.from_numpy(x), torch.from_numpy(y)), x_dim + y_dim
+    a, b, found = (t.numpy() for t in cross_view_eigenvectors(*sides, count, RIDGE))
     np.testing.assert_allclose(found, values[::-1], atol=1e-10)
     w = np.concatenate([a, b])
     np.testing.assert_allclose(left @ w, right @ w * found, atol=1e-9)
     # All of them: no eigenvector is a mixture of others.
     assert np.linalg.matrix_rank(w) == x_dim + y_dim
+    # Fewer are the first of them.
+    for fewer in (3, min(x_dim, y_dim) + 1):
+        for some, everything in zip(cross_view_eigenvectors(*sides, fewer, RIDGE), (a, b, found), strict=True):
+            np.testing.assert_allclose(some, everything[..., :fewer], atol=1e-12)
     # Where the eigenvalue stands alone, so does the eigenvector, up to its length and sign.
     for column in range(min(x_dim, y_dim)):
         likeness = w[:, column] @ right @ vectors[:, -1 - column] / np.sqrt(w[:, column] @ right @ w[:, column])

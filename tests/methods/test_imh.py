@@ -52,10 +52,19 @@ def test_laplacian_is_that_of_the_nearest_neighbours(views):
         assert np.linalg.eigvalsh(found.toarray()).min() > -1e-9
 
 
+def solved(views, bits):
+    """C of the views' codes, by way of the pieces that the model puts together."""
+    both, sides = torch.cat(views, dim=1), (slice(None, views[0].shape[1]), slice(views[0].shape[1], None))
+    covariance = both.T @ both / len(both)
+    laplacian = sum(slow_laplacian(view, SETTINGS["neighbors"]) for view in views)
+    regressions = [(side, ridge_regression(covariance, side, SETTINGS["regularization"])) for side in sides]
+    roughness = both.T @ torch.from_numpy(laplacian) @ both / len(both)
+    return shared_codes(covariance, roughness, regressions, bits, SETTINGS["intra_media"])
+
+
 def test_codes_cost_least_in_the_features_span(views):
     both, n = torch.cat(views, dim=1).numpy(), len(views[0])
-    mixing = shared_codes(*views, bits=5, **SETTINGS).numpy()
-    codes = both @ mixing
+    codes = both @ solved(views, bits=5).numpy()
     np.testing.assert_allclose(codes.T @ codes / n, np.eye(5), atol=1e-6)
     cost = full_cost(views)
     basis = scipy.linalg.orth(both)
@@ -63,17 +72,26 @@ def test_codes_cost_least_in_the_features_span(views):
     np.testing.assert_allclose(np.diag(codes.T @ cost @ codes) / n, best, atol=1e-6)
 
 
-def test_hash_functions_agree_with_scikit_learn(views):
+def test_the_model_solves_that_problem(views):
     x, y = views
-    theirs = Ridge(alpha=0.2 * x.square().mean().item() * len(x), fit_intercept=False).fit(x.numpy(), y.numpy())
-    np.testing.assert_allclose(ridge_regression(x, y, 0.2).numpy(), theirs.coef_.T, atol=1e-10)
+    settings = {"image_dim": 6, "text_dim": 4, "embed_dim": 8, "threshold": "mean", **SETTINGS}
+    model = IMHModel(IMHConfig(**settings)).fit(x, y)
+    mixing = solved(views, bits=8)
+    signs = torch.sign((model.pair_weight * mixing).sum(dim=0))
+    torch.testing.assert_close(model.pair_weight.double() * signs, mixing, rtol=1e-4, atol=1e-4)
+
+
+def test_hash_functions_agree_with_scikit_learn(views):
+    x, both = views[0], torch.cat(views, dim=1)
+    theirs = Ridge(alpha=0.2 * x.square().mean().item() * len(x), fit_intercept=False).fit(x.numpy(), both.numpy())
+    ours = ridge_regression(both.T @ both / len(both), slice(None, 6), 0.2)
+    np.testing.assert_allclose(ours.numpy(), theirs.coef_.T, atol=1e-10)
 
 
 def test_a_direction_without_variance_comes_last(views):
     x, y = views
     x = torch.cat([x, torch.zeros(len(x), 2, dtype=x.dtype)], dim=1)
-    mixing = shared_codes(x, y, bits=12, **SETTINGS)
-    codes = torch.cat([x, y], dim=1) @ mixing
+    codes = torch.cat([x, y], dim=1) @ solved([x, y], bits=12)
     assert codes.square().mean(dim=0)[:10].min() > 0.99
     assert codes.square().mean(dim=0)[10:].max() < 1e-6
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...modeling_hashing import LinearHashModel
-from ...solvers import canonical_pairs, inverse_square_root, ridge_covariance
+from ...solvers import canonical_pairs, inverse_square_root, with_ridge
 from .configuration_cvh import CVHConfig
 
 
@@ -17,15 +17,15 @@ def uncorrelated_directions(x: torch.Tensor, variates: torch.Tensor, regularizat
         variates: canonical projections, orthonormal in the regularised covariance of x.
         regularization: ridge, as a share of the mean variance.
     """
-    covariance = ridge_covariance(x, regularization)
+    covariance = with_ridge(x.T @ x / len(x), regularization)
     left = torch.linalg.qr(covariance @ variates, mode="complete").Q[:, variates.shape[1] :]
     return left @ inverse_square_root(left.T @ covariance @ left)
 
 
 def cross_view_eigenvectors(
-    x: torch.Tensor, y: torch.Tensor, regularization: float
+    x: torch.Tensor, y: torch.Tensor, count: int, regularization: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """All eigenvectors of [0 Cxy; Cyx 0] w = lambda [Cxx 0; 0 Cyy] w, the largest lambda first.
+    """First eigenvectors of [0 Cxy; Cyx 0] w = lambda [Cxx 0; 0 Cyy] w, the largest lambda first.
 
     The canonical pairs (a, b) of correlation rho hold the solution: (a, b) belongs to lambda = rho, (a, -b) to -rho,
     and a direction of one side that correlates with nothing, beside zeros for the other side, to 0.
@@ -33,19 +33,23 @@ def cross_view_eigenvectors(
     Args:
         x: centred `(n, d_x)` data.
         y: centred `(n, d_y)` data.
+        count: how many, at most d_x + d_y.
         regularization: ridge on Cxx and Cyy, as a share of the mean variance.
 
     Returns:
-        Both parts of the eigenvectors, `(d_x, d_x + d_y)` and `(d_y, d_x + d_y)`, each of unit regularised variance or
-        zero, and the `(d_x + d_y,)` eigenvalues.
+        Both parts of the eigenvectors, `(d_x, count)` and `(d_y, count)`, each of unit regularised variance or
+        zero, and the `(count,)` eigenvalues.
     """
-    a, b, correlations = canonical_pairs(x, y, min(x.shape[1], y.shape[1]), regularization)
+    pairs = min(x.shape[1], y.shape[1])
+    a, b, correlations = canonical_pairs(x, y, min(count, pairs), regularization)
+    if count <= pairs:
+        return a, b, correlations
     only_x, only_y = (uncorrelated_directions(*side, regularization) for side in ((x, a), (y, b)))
-    return (
-        torch.cat([a, only_x, only_x.new_zeros(x.shape[1], only_y.shape[1]), a.flip(1)], dim=1),
-        torch.cat([b, only_y.new_zeros(y.shape[1], only_x.shape[1]), only_y, -b.flip(1)], dim=1),
-        torch.cat([correlations, correlations.new_zeros(only_x.shape[1] + only_y.shape[1]), -correlations.flip(0)]),
-    )
+    zeros = only_x.new_zeros
+    image = [a, only_x, zeros(len(a), only_y.shape[1]), a.flip(1)]
+    text = [b, zeros(len(b), only_x.shape[1]), only_y, -b.flip(1)]
+    values = [correlations, zeros(only_x.shape[1] + only_y.shape[1]), -correlations.flip(0)]
+    return torch.cat(image, dim=1)[:, :count], torch.cat(text, dim=1)[:, :count], torch.cat(values)[:count]
 
 
 class CVHModel(LinearHashModel):
@@ -61,8 +65,10 @@ class CVHModel(LinearHashModel):
         self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None
     ) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
         image_mean, text_mean = image_features.mean(dim=0), text_features.mean(dim=0)
-        *weights, _ = cross_view_eigenvectors(
-            image_features - image_mean, text_features - text_mean, self.config.regularization
+        image, text, _ = cross_view_eigenvectors(
+            image_features - image_mean,
+            text_features - text_mean,
+            self.config.embed_dim,
+            self.config.regularization,
         )
-        image, text = (weight[:, : self.config.embed_dim] for weight in weights)
         return (image, -image_mean @ image), (text, -text_mean @ text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.linalg
 import scipy.sparse
@@ -9,7 +11,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from ...modeling_hashing import LinearHashModel
-from ...solvers import ridge_covariance
+from ...solvers import with_ridge
 from .configuration_imh import IMHConfig
 
 TINY = 1e-8  # share of a side's mean variance under which a direction counts as constant
@@ -24,44 +26,45 @@ def neighbor_laplacian(features: torch.Tensor, k: int) -> scipy.sparse.csr_array
     return scipy.sparse.csr_array(scipy.sparse.eye_array(len(features)) - scale @ graph @ scale)
 
 
-def ridge_regression(x: torch.Tensor, targets: torch.Tensor, regularization: float) -> torch.Tensor:
-    """W `(d, k)` of least ||X W - T||^2 / n + r ||W||^2, with r the `regularization` times the mean variance of X.
+def ridge_regression(covariance: torch.Tensor, side: slice, regularization: float) -> torch.Tensor:
+    """R `(d, D)` such that W = R C is the ridge regression of codes Z C on some columns X of the features Z.
+
+    W has least ||X W - Z C||^2 / n + r ||W||^2, with r the `regularization` times the mean variance of X.
 
     Args:
-        x: centred `(n, d)` features.
-        targets: centred `(n, k)` targets.
+        covariance: `(D, D)`, of Z.
+        side: which columns of Z are X.
         regularization: above 0.
     """
-    return torch.linalg.solve(ridge_covariance(x, regularization), x.T @ targets / len(x))
+    return torch.linalg.solve(with_ridge(covariance[side, side], regularization), covariance[side])
 
 
 def shared_codes(
-    x: torch.Tensor, y: torch.Tensor, bits: int, neighbors: int, intra_media: float, regularization: float
+    covariance: torch.Tensor,
+    roughness: torch.Tensor,
+    regressions: Sequence[tuple[slice, torch.Tensor]],
+    bits: int,
+    intra_media: float,
 ) -> torch.Tensor:
-    """C `(d_x + d_y, bits)` of the real-valued codes F = [X Y] C that cost least, with F^T F / n = I.
+    """C `(D, bits)` of the real-valued codes F = Z C that cost least, with F^T F / n = I; Z are both sides' features.
 
-    The cost is tr(F^T M F) / n, M = intra_media (L_x + L_y) + (I - H_x) + (I - H_y): L a side's neighbour Laplacian, H
-    what ridge regression on a side's features leaves of a code.
+    The cost is tr(F^T M F) / n, M the sum over the sides of intra_media L + I - H: L the neighbour Laplacian of a side,
+    H the ridge regression on its features.
 
     Args:
-        x: centred `(n, d_x)` features.
-        y: centred `(n, d_y)` features.
-        bits: how many columns, at most d_x + d_y.
-        neighbors, intra_media, regularization: see `IMHConfig`.
+        covariance: Z^T Z / n, `(D, D)`.
+        roughness: Z^T (sum of the L) Z / n, `(D, D)`.
+        regressions: of each side the columns of Z, and `ridge_regression` on them.
+        bits: how many codes, at most D.
+        intra_media: weight of the neighbours.
     """
-    both = torch.cat([x, y], dim=1)
-    covariance = both.T @ both / len(both)
-    cost = 2 * covariance
-    for side, columns in ((x, slice(None, x.shape[1])), (y, slice(x.shape[1], None))):
-        cost -= covariance[:, columns] @ torch.linalg.solve(
-            ridge_covariance(side, regularization), covariance[columns]
-        )
-        if intra_media:
-            smooth = torch.from_numpy(neighbor_laplacian(side, neighbors) @ both.numpy())
-            cost += intra_media * both.T @ smooth / len(both)
+    cost = len(regressions) * covariance + intra_media * roughness
+    for side, regression in regressions:
+        cost -= covariance[:, side] @ regression
     # A direction without variance has no code. The ridge gives it the largest cost that there is, so that it is last.
-    ridge = TINY * torch.cat([side.square().mean().expand(side.shape[1]) for side in (x, y)]).diag()
-    cost = (cost + cost.T) / 2 + (2 + 4 * intra_media) * ridge
+    variances = covariance.diagonal()
+    ridge = TINY * torch.cat([variances[side].mean().expand_as(variances[side]) for side, _ in regressions]).diag()
+    cost = (cost + cost.T) / 2 + len(regressions) * (1 + 2 * intra_media) * ridge
     _, vectors = scipy.linalg.eigh(cost.numpy(), (covariance + ridge).numpy(), subset_by_index=(0, bits - 1))
     return torch.from_numpy(vectors)
 
@@ -84,19 +87,20 @@ class IMHModel(LinearHashModel):
         self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None
     ) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
         config = self.config
-        sides = image_features, text_features
-        means = [side.mean(dim=0) for side in sides]
-        centred = [side - mean for side, mean in zip(sides, means, strict=True)]
-        mixing = shared_codes(*centred, config.embed_dim, config.neighbors, config.intra_media, config.regularization)
-        codes = torch.cat(centred, dim=1) @ mixing
+        features = torch.cat([image_features, text_features], dim=1)
+        mean = features.mean(dim=0)
+        features = features - mean
+        sides = slice(None, config.image_dim), slice(config.image_dim, None)
+        covariance = features.T @ features / len(features)
+        laplacian = sum(neighbor_laplacian(features[:, side], config.neighbors) for side in sides)
+        roughness = features.T @ torch.from_numpy(laplacian @ features.numpy()) / len(features)
+        regressions = [(side, ridge_regression(covariance, side, config.regularization)) for side in sides]
+        mixing = shared_codes(covariance, roughness, regressions, config.embed_dim, config.intra_media)
         self.pair_weight.copy_(mixing)
-        self.pair_bias.copy_(-torch.cat(means) @ mixing - self._threshold(codes))
+        self.pair_bias.copy_(-mean @ mixing - self._threshold(features @ mixing))
+        weights = [(side, regression @ mixing) for side, regression in regressions]
         image, text = (
-            (weight, -mean @ weight - self._threshold(side @ weight))
-            for side, mean, weight in (
-                (side, mean, ridge_regression(side, codes, config.regularization))
-                for side, mean in zip(centred, means, strict=True)
-            )
+            (weight, -mean[side] @ weight - self._threshold(features[:, side] @ weight)) for side, weight in weights
         )
         return image, text
 
