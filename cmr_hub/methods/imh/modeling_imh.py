@@ -48,8 +48,8 @@ def shared_codes(
 ) -> torch.Tensor:
     """C `(D, bits)` of the real-valued codes F = Z C that cost least, with F^T F / n = I; Z are both sides' features.
 
-    The cost is tr(F^T M F) / n, M the sum over the sides of intra_media L + I - H: L the neighbour Laplacian of a side,
-    H the ridge regression on its features.
+    The cost is tr(F^T M F) / n, M the sum over the sides of intra_media L + I - H, with L the side's neighbour
+    Laplacian and H the ridge regression on its features.
 
     Args:
         covariance: Z^T Z / n, `(D, D)`.
