@@ -75,6 +75,9 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
         "gma": "cmr_hub.methods.gma.modeling_gma:GMAModel",
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
+        "cvh": "cmr_hub.methods.cvh.modeling_cvh:CVHModel",
+        "cmfh": "cmr_hub.methods.cmfh.modeling_cmfh:CMFHModel",
+        "imh": "cmr_hub.methods.imh.modeling_imh:IMHModel",
     },
 )
 
