@@ -87,6 +87,9 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "dcmh": "cmr_hub.methods.dcmh:DCMHModel",
         "seph": "cmr_hub.methods.seph.modeling_seph:SePHModel",
         "dcmh": "cmr_hub.methods.dcmh:DCMHModel",
+        "cvh": "cmr_hub.methods.cvh.modeling_cvh:CVHModel",
+        "cmfh": "cmr_hub.methods.cmfh.modeling_cmfh:CMFHModel",
+        "imh": "cmr_hub.methods.imh.modeling_imh:IMHModel",
     },
 )
 

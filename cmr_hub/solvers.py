@@ -22,19 +22,23 @@ def principal_axes(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return variances.flip(0).clamp(min=0), axes.flip(1)
 
 
-def ridge_covariance(data: torch.Tensor, regularization: float) -> torch.Tensor:
-    """Covariance of centred `(n, d)` data, with a ridge that is a share of the mean variance; positive definite.
+def with_ridge(covariance: torch.Tensor, regularization: float) -> torch.Tensor:
+    """A `(d, d)` covariance with a ridge that is a share of the mean variance: positive definite.
 
     Example:
 
     ```python
-    >>> ridge_covariance(torch.tensor([[1.0, 2.0], [-1.0, -2.0]]), regularization=2.0).tolist()
-    [[6.0, 2.0], [2.0, 9.0]]
+    >>> with_ridge(torch.tensor([[1.0, 2.0], [2.0, 5.0]]), regularization=2.0).tolist()
+    [[7.0, 2.0], [2.0, 11.0]]
     ```
     """
-    covariance = data.T @ data / len(data)
     ridge = regularization * covariance.diagonal().mean()
-    return covariance + ridge * torch.eye(len(covariance), dtype=data.dtype)
+    return covariance + ridge * torch.eye(len(covariance), dtype=covariance.dtype)
+
+
+def ridge_covariance(data: torch.Tensor, regularization: float) -> torch.Tensor:
+    """The covariance of centred `(n, d)` data, [`with_ridge`]."""
+    return with_ridge(data.T @ data / len(data), regularization)
 
 
 def canonical_pairs(

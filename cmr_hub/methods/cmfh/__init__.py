@@ -1,0 +1,4 @@
+from .configuration_cmfh import CMFHConfig
+from .modeling_cmfh import CMFHModel
+
+__all__ = ["CMFHConfig", "CMFHModel"]
