@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...modeling_hashing import LinearHashModel
-from ...solvers import canonical_pairs, inverse_square_root, with_ridge
+from ...solvers import canonical_pairs, inverse_square_root, ridge_covariance
 from .configuration_cvh import CVHConfig
 
 
@@ -17,7 +17,7 @@ def uncorrelated_directions(x: torch.Tensor, variates: torch.Tensor, regularizat
         variates: canonical projections, orthonormal in the regularised covariance of x.
         regularization: ridge, as a share of the mean variance.
     """
-    covariance = with_ridge(x.T @ x / len(x), regularization)
+    covariance = ridge_covariance(x, regularization)
     left = torch.linalg.qr(covariance @ variates, mode="complete").Q[:, variates.shape[1] :]
     return left @ inverse_square_root(left.T @ covariance @ left)
 
