@@ -16,6 +16,8 @@ class DSCMRHashConfig(HashingConfig):
         Width of each side's own layer, below the shared one.
     dropout (`float`, defaults to 0.3):
         Share of each hidden layer that is left out in a training step.
+    input_dropout (`float`, defaults to 0.0):
+        Likewise of the standardised features.
     label_loss (`str`, defaults to `"softmax"`):
         J1: `"softmax"` is the shared classifier's cross-entropy, `"frobenius"` its distance to the labels, DSCMR's.
     straight_through (`bool`, defaults to `True`):
@@ -45,6 +47,7 @@ class DSCMRHashConfig(HashingConfig):
 
     hidden_dim: int = 256
     dropout: float = 0.3
+    input_dropout: float = 0.0
     label_loss: Literal["softmax", "frobenius"] = "softmax"
     straight_through: bool = True
     class_scale: float = 4.0
@@ -63,8 +66,9 @@ class DSCMRHashConfig(HashingConfig):
         super().validate_architecture()
         if self.hidden_dim < 1:
             raise ValueError(f"hidden_dim must be at least 1, and is {self.hidden_dim}.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, and is {self.dropout}.")
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, and is {getattr(self, name)}.")
         for name in ("class_scale", "similarity_scale"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, and is {getattr(self, name)}.")

@@ -77,16 +77,17 @@ class DSCMRHashModel(CMRModel):
         self.image_branch = nn.Linear(config.image_dim, config.hidden_dim)
         self.text_branch = nn.Linear(config.text_dim, config.hidden_dim)
         self.dropout = nn.Dropout(config.dropout)
+        self.input_dropout = nn.Dropout(config.input_dropout)
         self.shared = nn.Linear(config.hidden_dim, config.embed_dim)
         self.classifier = nn.Linear(config.embed_dim, config.num_labels)
         self.register_buffer("alpha", torch.ones(()))
         self.post_init()
 
     def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
-        return self._values(self.image_branch(self.image_standardizer(image_features)))
+        return self._values(self.image_branch(self.input_dropout(self.image_standardizer(image_features))))
 
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
-        return self._values(self.text_branch(self.text_standardizer(text_features)))
+        return self._values(self.text_branch(self.input_dropout(self.text_standardizer(text_features))))
 
     def _values(self, hidden: torch.Tensor) -> torch.Tensor:
         return torch.tanh(self.alpha * self.shared(self.dropout(F.relu(hidden))))
