@@ -75,6 +75,7 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
         "gma": "cmr_hub.methods.gma.modeling_gma:GMAModel",
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
+        "dscmr_hash": "cmr_hub.methods.dscmr_hash.modeling_dscmr_hash:DSCMRHashModel",
     },
 )
 
@@ -105,7 +106,7 @@ def list_methods(pattern: str = "*") -> list[MethodInfo]:
 
     ```python
     >>> import cmr_hub
-    >>> cmr_hub.list_methods("dscm*")
+    >>> cmr_hub.list_methods("dscmr")
     [MethodInfo(name='dscmr', title='DSCMR', paper='Zhen et al., Deep Supervised Cross-Modal Retrieval, ...)]
     >>> "cca" in [method.name for method in cmr_hub.list_methods() if method.supervision == "unsupervised"]
     True
