@@ -90,6 +90,7 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "cvh": "cmr_hub.methods.cvh.modeling_cvh:CVHModel",
         "cmfh": "cmr_hub.methods.cmfh.modeling_cmfh:CMFHModel",
         "imh": "cmr_hub.methods.imh.modeling_imh:IMHModel",
+        "dscmr_hash": "cmr_hub.methods.dscmr_hash.modeling_dscmr_hash:DSCMRHashModel",
     },
 )
 
@@ -120,7 +121,7 @@ def list_methods(pattern: str = "*") -> list[MethodInfo]:
 
     ```python
     >>> import cmr_hub
-    >>> cmr_hub.list_methods("dscm*")
+    >>> cmr_hub.list_methods("dscmr")
     [MethodInfo(name='dscmr', title='DSCMR', paper='Zhen et al., Deep Supervised Cross-Modal Retrieval, ...)]
     >>> "cca" in [method.name for method in cmr_hub.list_methods() if method.supervision == "unsupervised"]
     True
