@@ -59,7 +59,7 @@ class Registry(Mapping[str, Any]):
         return sorted(name for name in self._places if fnmatchcase(name, pattern))
 
 
-# In the order in which the Space offers them: the one to start with first, baselines last.
+# In the order in which the Space offers them: the one to start with first, baselines last; then those that give codes.
 METHODS: Mapping[str, type[CMRModel]] = Registry(
     "method",
     {
@@ -75,22 +75,21 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
         "gma": "cmr_hub.methods.gma.modeling_gma:GMAModel",
         "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
-        "sh": "cmr_hub.methods.sh.modeling_sh:SHModel",
-        "isotropic": "cmr_hub.methods.isotropic.modeling_isotropic:IsotropicModel",
-        "klsh": "cmr_hub.methods.klsh.modeling_klsh:KLSHModel",
+        "dscmr_hash": "cmr_hub.methods.dscmr_hash.modeling_dscmr_hash:DSCMRHashModel",
+        "dcmh": "cmr_hub.methods.dcmh.modeling_dcmh:DCMHModel",
+        "seph": "cmr_hub.methods.seph.modeling_seph:SePHModel",
+        "scm": "cmr_hub.methods.scm.modeling_scm:SCMModel",
+        "udcmh": "cmr_hub.methods.udcmh.modeling_udcmh:UDCMHModel",
         "djsrh": "cmr_hub.methods.djsrh.modeling_djsrh:DJSRHModel",
         "dbrc": "cmr_hub.methods.dbrc.modeling_dbrc:DBRCModel",
-        "udcmh": "cmr_hub.methods.udcmh.modeling_udcmh:UDCMHModel",
-        "scm": "cmr_hub.methods.scm.modeling_scm:SCMModel",
         "lssh": "cmr_hub.methods.lssh.modeling_lssh:LSSHModel",
         "stmh": "cmr_hub.methods.stmh.modeling_stmh:STMHModel",
-        "dcmh": "cmr_hub.methods.dcmh:DCMHModel",
-        "seph": "cmr_hub.methods.seph.modeling_seph:SePHModel",
-        "dcmh": "cmr_hub.methods.dcmh:DCMHModel",
-        "cvh": "cmr_hub.methods.cvh.modeling_cvh:CVHModel",
         "cmfh": "cmr_hub.methods.cmfh.modeling_cmfh:CMFHModel",
         "imh": "cmr_hub.methods.imh.modeling_imh:IMHModel",
-        "dscmr_hash": "cmr_hub.methods.dscmr_hash.modeling_dscmr_hash:DSCMRHashModel",
+        "cvh": "cmr_hub.methods.cvh.modeling_cvh:CVHModel",
+        "klsh": "cmr_hub.methods.klsh.modeling_klsh:KLSHModel",
+        "isotropic": "cmr_hub.methods.isotropic.modeling_isotropic:IsotropicModel",
+        "sh": "cmr_hub.methods.sh.modeling_sh:SHModel",
     },
 )
 
