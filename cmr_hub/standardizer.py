@@ -1,4 +1,4 @@
-"""Features scaled to mean zero and variance one, by methods that assume such."""
+"""Features scaled to mean zero and variance one, each dimension or all together, by methods that assume such."""
 
 from __future__ import annotations
 
@@ -42,6 +42,17 @@ class Standardizer(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Standardise `(n, dim)` features."""
         return (features - self.mean) / self.deviation
+
+
+class CommonScale(Standardizer):
+    """(x - mean) / deviation, with one deviation for all dimensions: rare words do not grow as loud as common ones."""
+
+    @torch.no_grad()
+    def fit(self, features: torch.Tensor) -> None:
+        """Learn both from `(n, dim)` features; population deviation, its square averaged over the dimensions."""
+        variances, mean = torch.var_mean(features, dim=0, correction=0)
+        self.mean.copy_(mean)
+        self.deviation.fill_(deviation if (deviation := variances.mean().sqrt()) > CONSTANT else 1.0)
 
 
 class FitStandardizers(TrainerCallback):

@@ -1,11 +1,13 @@
 """Standardised features against NumPy, and what fits them before training."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cmr_hub.standardizer import FitStandardizers, Standardizer
+from cmr_hub.standardizer import CommonScale, FitStandardizers, Standardizer
 
 
 def test_mean_zero_and_deviation_one():
@@ -39,3 +41,15 @@ def test_the_callback_fits_both_sides_on_all_training_pairs():
     FitStandardizers().on_train_begin(None, None, None, model=model, train_dataloader=loader)
     assert (model.image_standardizer.mean - 2).abs().max() < 0.6
     assert (model.text_standardizer.deviation - 9).abs().max() < 3
+
+
+def test_features_are_centred_and_share_one_scale():
+    features = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5.0, 0.1]) + 7
+    scale = CommonScale(3)
+    scale.fit(features)
+    slow = [sum(row[k] for row in features.tolist()) / 50 for k in range(3)]
+    squares = [(row[k] - slow[k]) ** 2 for row in features.tolist() for k in range(3)]
+    expected = (features - torch.tensor(slow)) / math.sqrt(sum(squares) / 150)
+    torch.testing.assert_close(scale(features), expected, atol=1e-5, rtol=1e-5)
+    scale.fit(torch.ones(4, 3))
+    assert scale(torch.ones(1, 3)).tolist() == [[0, 0, 0]]

@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 from cmr_hub import DCMHConfig, DCMHModel
 from cmr_hub.evaluation import get_protocol
 from cmr_hub.methods.dcmh.cnn_f import CNNF, LEAST_SIZE
-from cmr_hub.methods.dcmh.modeling_dcmh import CommonScale, network_terms, unified_codes
+from cmr_hub.methods.dcmh.modeling_dcmh import network_terms, unified_codes
 from training.pairs import Pairs
 from training.trainer import CMRTrainer
 
@@ -114,18 +114,6 @@ def test_unified_codes_are_the_best_of_all_sign_matrices():
 
 def test_codes_have_no_third_value():
     assert unified_codes(torch.zeros(1, 2), torch.zeros(1, 2)).abs().tolist() == [[1, 1]]
-
-
-def test_features_are_centred_and_share_one_scale():
-    features = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5.0, 0.1]) + 7
-    scale = CommonScale(3)
-    scale.fit(features)
-    slow = [sum(row[k] for row in features.tolist()) / 50 for k in range(3)]
-    squares = [(row[k] - slow[k]) ** 2 for row in features.tolist() for k in range(3)]
-    expected = (features - torch.tensor(slow)) / math.sqrt(sum(squares) / 150)
-    torch.testing.assert_close(scale(features), expected, atol=1e-5, rtol=1e-5)
-    scale.fit(torch.ones(4, 3))
-    assert scale(torch.ones(1, 3)).tolist() == [[0, 0, 0]]
 
 
 def make_model(**settings):

@@ -9,7 +9,6 @@ import cmr_hub
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import get_protocol
 from training import pairs as pairs_module
-from training import train as train_module
 from training.evaluate import evaluate
 from training.recipe import load_recipe
 from training.train import TRAINER_FOLDER, TrainingRun, make_features, train
@@ -101,9 +100,9 @@ def test_half_precision_is_measured_as_stored(dataset, tmp_path):
 
 def test_test_selection_is_another_protocol(dataset, tmp_path, monkeypatch):
     seen = []
-    real = train_module.make_pairs
+    real = pairs_module.make_pairs
     monkeypatch.setattr(
-        train_module, "make_pairs", lambda split, processor: seen.append(split["id"][0]) or real(split, processor)
+        pairs_module, "make_pairs", lambda split, processor: seen.append(split["id"][0]) or real(split, processor)
     )
     train(quick(num_train_epochs=1), dataset, "toy", tmp_path, protocols=["dscmr-test-selected"])
     assert seen[1].startswith("test-")

@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from ...losses import pairwise_likelihood_loss, share_a_class
 from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import CONSTANT, FitStandardizers, Standardizer
+from ...standardizer import CommonScale, FitStandardizers
 from .cnn_f import CNNF
 from .configuration_dcmh import DCMHConfig
 
@@ -55,17 +55,6 @@ def network_terms(
 def perceptron(input_dim: int, hidden_dim: int, bits: int) -> nn.Sequential:
     """A hidden layer with ReLU, and an output without: the paper's text network."""
     return nn.Sequential(nn.Linear(input_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, bits))
-
-
-class CommonScale(Standardizer):
-    """(x - mean) / deviation, with one deviation for all dimensions: rare words do not grow as loud as common ones."""
-
-    @torch.no_grad()
-    def fit(self, features: torch.Tensor) -> None:
-        """Learn both from `(n, dim)` features; population deviation, its square averaged over the dimensions."""
-        variances, mean = torch.var_mean(features, dim=0, correction=0)
-        self.mean.copy_(mean)
-        self.deviation.fill_(deviation if (deviation := variances.mean().sqrt()) > CONSTANT else 1.0)
 
 
 class CodesOfAllItems(TrainerCallback):

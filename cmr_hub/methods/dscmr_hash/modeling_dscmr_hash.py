@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 
 from ...losses import classification_loss, label_loss, pairwise_likelihood_loss, share_a_class
 from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import FitStandardizers, Standardizer
+from ...standardizer import CommonScale, FitStandardizers
 from .configuration_dscmr_hash import WEIGHTS, DSCMRHashConfig
 
 
@@ -72,8 +72,8 @@ class DSCMRHashModel(CMRModel):
 
     def __init__(self, config: DSCMRHashConfig):
         super().__init__(config)
-        self.image_standardizer = Standardizer(config.image_dim)
-        self.text_standardizer = Standardizer(config.text_dim)
+        self.image_standardizer = CommonScale(config.image_dim)
+        self.text_standardizer = CommonScale(config.text_dim)
         self.image_branch = nn.Linear(config.image_dim, config.hidden_dim)
         self.text_branch = nn.Linear(config.text_dim, config.hidden_dim)
         self.dropout = nn.Dropout(config.dropout)
