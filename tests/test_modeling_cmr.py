@@ -8,7 +8,7 @@ from toys import feature_retriever
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 import cmr_hub
-from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, NotFittedError
+from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, InputError, NotFittedError
 
 
 @pytest.fixture(params=["dscmr", "cca"])
@@ -148,3 +148,19 @@ def test_a_hashing_method_needs_a_hashing_configuration():
         class Codes(cmr_hub.DSCMRModel):
             config_class = cmr_hub.DSCMRConfig
             representation = "binary"
+
+
+@pytest.mark.parametrize("missing", ["image", "text"])
+def test_pairs_are_needed_to_fit(missing):
+    pairs = {"image_features": torch.randn(9, 6), "text_features": torch.randn(9, 4), f"{missing}_features": None}
+    model = cmr_hub.SHModel(cmr_hub.SHConfig(image_dim=6, text_dim=4, embed_dim=8))
+    with pytest.raises(InputError, match=f"sh learns from pairs of an image and a text, and no {missing} features"):
+        model.fit(**pairs)
+    with pytest.raises(InputError, match="9 images against 8 texts: pairs are needed"):
+        model.fit(torch.randn(9, 6), torch.randn(8, 4))
+
+
+def test_a_method_without_unified_codes_says_so():
+    model = cmr_hub.SHModel(cmr_hub.SHConfig(image_dim=6, text_dim=4, embed_dim=8))
+    with pytest.raises(InputError, match="sh embeds each side by itself and defines nothing for a pair"):
+        model.get_pair_features(torch.randn(2, 6), torch.randn(2, 4))

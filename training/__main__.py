@@ -90,6 +90,17 @@ def build_parser() -> argparse.ArgumentParser:
     figure.add_argument("--json", type=Path, help="also write the coordinates here")
     figure.set_defaults(run=run_figure)
 
+    curves = commands.add_parser(
+        "curves", help="draw precision-recall curves of checkpoints, for codes also by radius"
+    )
+    curves.add_argument("--checkpoint", nargs="+", required=True, help="folders or repo ids")
+    _add_dataset(curves)
+    curves.add_argument("--split", default="test")
+    curves.add_argument("--protocol", default="dcmh", help="one with classes")
+    curves.add_argument("--output", type=Path, required=True, help=".png, .pdf or .svg")
+    curves.add_argument("--json", type=Path, help="also write the points here")
+    curves.set_defaults(run=run_curves)
+
     word_pairs = commands.add_parser("word-pairs", help="compare vectorisers by the cosine of related words")
     _add_dataset(word_pairs)
     word_pairs.add_argument("--pairs", nargs="+", metavar="WORD:WORD", help="instead of those kept for the data set")
@@ -257,6 +268,32 @@ def run_figure(options: argparse.Namespace) -> None:
     if options.json:
         what = {"checkpoint": retriever.name, "dataset": options.dataset, "split": options.split}
         _write_json(options.json, {**what, **layout, **projection.to_dict()})
+
+
+def run_curves(options: argparse.Namespace) -> None:
+    """`curves`: precision and recall of the ranking, and of hash lookup."""
+    from cmr_hub import Retriever
+    from cmr_hub.data import load_dataset
+
+    from .curves import draw, points
+    from .evaluate import evaluate
+    from .plots import check_suffix, save
+
+    check_suffix(options.output)
+    dataset = load_dataset(options.dataset, options.data_dir)
+    _check_split(options, dataset)
+    results = {}
+    for checkpoint in options.checkpoint:
+        retriever = Retriever.from_pretrained(checkpoint)
+        results[checkpoint] = evaluate(
+            retriever, dataset[options.split], options.protocol, dataset["train"], curves=True
+        )
+    figure = draw(results)
+    figure.suptitle(next(iter(results.values())).protocol.describe(), fontsize=7, wrap=True)
+    save(figure, options.output)
+    logging.info("%s", options.output)
+    if options.json:
+        _write_json(options.json, points(results))
 
 
 def run_word_pairs(options: argparse.Namespace) -> None:

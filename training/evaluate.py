@@ -20,7 +20,12 @@ ROWS_AT_ONCE = 1024
 
 
 def evaluate(
-    retriever: Retriever, dataset: Dataset, protocol: str | Protocol, gallery: Dataset | None = None
+    retriever: Retriever,
+    dataset: Dataset,
+    protocol: str | Protocol,
+    gallery: Dataset | None = None,
+    *,
+    curves: bool = False,
 ) -> EvaluationResult:
     """Measure a retriever.
 
@@ -29,6 +34,7 @@ def evaluate(
         dataset: the queries' split.
         protocol: name or [`Protocol`].
         gallery: the training split, for protocols that search it.
+        curves: also compute precision-recall curves.
 
     Returns:
         Metrics of both directions; pictures' features are taken from the feature store.
@@ -46,7 +52,7 @@ def evaluate(
         encode_texts=retriever.encode_texts,
         encode_pairs=partial(retriever.encode_pairs, cache=True),
     )
-    return evaluator(cached)
+    return evaluator(cached, curves=curves)
 
 
 def measure(retriever: Retriever, features: FeatureSplits, protocol: str | Protocol) -> EvaluationResult:

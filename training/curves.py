@@ -1,0 +1,56 @@
+"""Precision-recall curves of checkpoints, as hashing papers draw them: of the ranking, and of lookup by radius."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from cmr_hub.evaluation import EvaluationResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DIRECTIONS = {"image_to_text": "image → text", "text_to_image": "text → image"}
+# The names of a curve's points in `EvaluationResult.curves`: recall, precision.
+RANKING = ("recall", "precision")
+LOOKUP = ("lookup_recall", "lookup_precision")
+
+
+def draw(results: Mapping[str, EvaluationResult]) -> Figure:
+    """A panel a direction, a line a checkpoint; of codes a second row, in which a point is a Hamming radius.
+
+    Args:
+        results: name of a checkpoint -> what was measured of it, with curves, all under one protocol.
+    """
+    from matplotlib.figure import Figure
+
+    kinds = {"ranking": RANKING}
+    if any(LOOKUP[0] in result.curves["image_to_text"] for result in results.values()):
+        kinds["hash lookup, radius 0 to the code's length"] = LOOKUP
+    figure = Figure(figsize=(10, 4.2 * len(kinds)), dpi=150, layout="constrained")
+    grid = figure.subplots(len(kinds), len(DIRECTIONS), squeeze=False)
+    for row, (kind, names) in zip(grid, kinds.items(), strict=True):
+        for axes, (direction, title) in zip(row, DIRECTIONS.items(), strict=True):
+            _draw_panel(axes, {name: result.curves[direction] for name, result in results.items()}, names)
+            axes.set_title(f"{title}: {kind}")
+    grid[0][0].legend(frameon=False)
+    return figure
+
+
+def _draw_panel(axes: Axes, curves: Mapping[str, Mapping[str, list[float]]], names: tuple[str, str]) -> None:
+    for name, curve in curves.items():
+        if names[0] in curve:
+            axes.plot(curve[names[0]], curve[names[1]], marker=".", label=name)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1))
+    axes.grid(alpha=0.3)
+
+
+def points(results: Mapping[str, EvaluationResult]) -> dict[str, object]:
+    """The curves as JSON values, with the protocol that they are of."""
+    protocol = next(iter(results.values())).protocol
+    return {
+        "protocol": protocol.name,
+        "protocol_description": protocol.describe(),
+        "curves": {name: result.curves for name, result in results.items()},
+    }
