@@ -12,12 +12,12 @@ WEIGHTS = ("label", "likelihood", "invariance", "quantisation", "balance", "deco
 @strict
 class DSCMRHashConfig(HashingConfig):
     r"""
-    hidden_dim (`int`, defaults to 256):
+    hidden_dim (`int`, defaults to 1024):
         Width of each side's own layer, below the shared one.
     dropout (`float`, defaults to 0.3):
         Share of each hidden layer that is left out in a training step.
     input_dropout (`float`, defaults to 0.0):
-        Likewise of the standardised features.
+        Likewise of the scaled features.
     label_loss (`str`, defaults to `"softmax"`):
         J1: `"softmax"` is the shared classifier's cross-entropy, `"frobenius"` its distance to the labels, DSCMR's.
     straight_through (`bool`, defaults to `True`):
@@ -45,7 +45,7 @@ class DSCMRHashConfig(HashingConfig):
 
     model_type = "dscmr_hash"
 
-    hidden_dim: int = 256
+    hidden_dim: int = 1024
     dropout: float = 0.3
     input_dropout: float = 0.0
     label_loss: Literal["softmax", "frobenius"] = "softmax"
