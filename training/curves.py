@@ -27,7 +27,7 @@ def draw(results: Mapping[str, EvaluationResult]) -> Figure:
 
     kinds = {"ranking": RANKING}
     if any(LOOKUP[0] in result.curves["image_to_text"] for result in results.values()):
-        kinds["hash lookup, radius 0 to the code's length"] = LOOKUP
+        kinds["lookup by radius"] = LOOKUP
     figure = Figure(figsize=(10, 4.2 * len(kinds)), dpi=150, layout="constrained")
     grid = figure.subplots(len(kinds), len(DIRECTIONS), squeeze=False)
     for row, (kind, names) in zip(grid, kinds.items(), strict=True):

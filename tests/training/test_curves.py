@@ -25,8 +25,8 @@ def test_a_line_a_checkpoint_and_for_codes_a_second_row_of_radii():
     assert [panel.get_title() for panel in panels] == [
         "image → text: ranking",
         "text → image: ranking",
-        "image → text: hash lookup, radius 0 to the code's length",
-        "text → image: hash lookup, radius 0 to the code's length",
+        "image → text: lookup by radius",
+        "text → image: lookup by radius",
     ]
     assert [line.get_label() for line in panels[0].lines] == ["floats", "codes"]
     (line,) = panels[3].lines
