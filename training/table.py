@@ -153,11 +153,11 @@ class Table:
 
     def _columns(self) -> dict[tuple[str, str], str]:
         """(protocol, metric) -> heading. Ranks are left out; only mAP has its average beside both directions."""
-        names = [name for metrics in self.columns.values() for name in metrics]
+        measured = {protocol for row in self.rows for protocol in row.metrics}
+        shown = {protocol: metrics for protocol, metrics in self.columns.items() if protocol in measured}
+        names = [name for metrics in shown.values() for name in metrics]
         columns = {}
-        for protocol, metrics in self.columns.items():
-            if not any(protocol in row.metrics for row in self.rows):
-                continue
+        for protocol, metrics in shown.items():
             for name in metrics:
                 direction = next((way for way in DIRECTIONS if name.startswith(way)), "")
                 plain = name.removeprefix(direction)

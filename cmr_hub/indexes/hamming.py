@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 
@@ -13,9 +10,7 @@ from ..codes import as_words
 from ..errors import InputError
 from .base import Index
 
-BLOCK_ROWS = 1 << 14  # compared at once: words, differences and distances stay in a core's cache
-ROWS_WORTH_A_THREAD = 1 << 18
-_THREADS = min(8, os.cpu_count() or 1)
+BLOCK_ROWS = 1 << 15  # compared at once: words, differences and distances stay in a core's cache
 
 
 class HammingIndex(Index):
@@ -54,12 +49,7 @@ class HammingIndex(Index):
         The cosine of two codes, as vectors of -1 and +1, is 1 - 2 distance / bits.
         """
         self.check(queries)
-        words, parts = as_words(queries), self._parts()
-        if len(parts) == 1:
-            found = [self._nearest(query, parts[0], k) for query in words]
-        else:  # numpy's comparisons run outside Python's lock
-            with ThreadPoolExecutor(len(parts)) as pool:
-                found = [_merge(list(pool.map(partial(self._nearest, query, k=k), parts)), k) for query in words]
+        found = [self._nearest(query, k) for query in as_words(queries)]
         distances, rows = (np.stack(column) for column in zip(*found, strict=True))
         return (1 - 2 / self.bits * distances).astype(np.float32), rows
 
@@ -90,20 +80,14 @@ class HammingIndex(Index):
         self.check(queries)
         counts = np.zeros((len(queries), self.bits + 1), np.int64)
         for count, query in zip(counts, as_words(queries), strict=True):
-            for _, distance in self._blocks(query, range(len(self.words))):
+            for _, distance in self._blocks(query):
                 count += np.bincount(distance, minlength=self.bits + 1)
         return counts
 
-    def _parts(self) -> list[range]:
-        """The rows in as many parts as there are threads; a part worth a thread is of many rows."""
-        threads = max(1, min(_THREADS, len(self.words) // ROWS_WORTH_A_THREAD))
-        size = -(-len(self.words) // threads)
-        return [range(start, min(start + size, len(self.words))) for start in range(0, len(self.words), size)]
-
-    def _nearest(self, query: np.ndarray, among: range, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Distances and rows of the `k` nearest among some rows, in order."""
+    def _nearest(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and rows of the `k` nearest, in order."""
         near, rows = np.empty(0, np.uint16), np.empty(0, np.int64)
-        for start, distance in self._blocks(query, among):
+        for start, distance in self._blocks(query):
             if len(near) < k:
                 limit = np.searchsorted(np.bincount(distance).cumsum(), k)  # the k-th of this block, if it has so many
                 chosen = np.flatnonzero(distance <= limit)
@@ -116,19 +100,19 @@ class HammingIndex(Index):
 
     def _within(self, query: np.ndarray, radius: int) -> np.ndarray:
         found = []
-        for start, distance in self._blocks(query, range(len(self.words))):
+        for start, distance in self._blocks(query):
             chosen = np.flatnonzero(distance <= radius)
             found.append((distance[chosen], start + chosen))
         return _merge(found, len(self.words))[1]
 
-    def _blocks(self, query: np.ndarray, among: range) -> Iterator[tuple[int, np.ndarray]]:
+    def _blocks(self, query: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """The first row of each block and the distances of its rows, which the next block overwrites."""
-        size, words = min(BLOCK_ROWS, len(among)), len(query)
+        size, words = min(BLOCK_ROWS, len(self.words)), len(query)
         # One long row beside one long row is what a processor is best at.
         repeated = query if words == 1 else np.tile(query, size)
         differences, counts = np.empty(size * words, self.words.dtype), np.empty(size * words, np.uint8)
-        for start in among[::size]:
-            block = self.words[start : min(start + size, among.stop)].ravel()
+        for start in range(0, len(self.words), size):
+            block = self.words[start : start + size].ravel()
             difference = np.bitwise_xor(block, repeated[: len(block)], out=differences[: len(block)])
             count = np.bitwise_count(difference, out=counts[: len(block)]).reshape(-1, words).T
             # Word by word, since a sum over so short an axis is slow; in 16 bits, since 256 does not fit a byte.

@@ -23,14 +23,11 @@ def slow_order(query, codes):
     return sorted(range(len(codes)), key=lambda i: (distance[i], i)), distance
 
 
-@pytest.fixture(params=["one block", "many blocks", "many parts"])
+@pytest.fixture(params=["one block", "many blocks"])
 def sizes(request, monkeypatch):
     """The same results however the rows are divided."""
-    if request.param != "one block":
+    if request.param == "many blocks":
         monkeypatch.setattr(hamming, "BLOCK_ROWS", 7)
-    if request.param == "many parts":
-        monkeypatch.setattr(hamming, "ROWS_WORTH_A_THREAD", 30)
-        monkeypatch.setattr(hamming, "_THREADS", 3)
 
 
 @pytest.mark.usefixtures("sizes")

@@ -260,5 +260,5 @@ def test_codes_and_real_valued_methods_stand_apart(tmp_path):
     real_valued, codes = table.markdown().split("### Codes")
     assert "DSCMR" in real_valued
     assert "SH" not in real_valued.split("| method")[1]
-    assert "mAP I→T" in real_valued
+    assert "| mAP I→T | mAP T→I |" in real_valued
     assert "DSCMR" not in codes
