@@ -8,7 +8,6 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 import torch
-from sklearn.neighbors import NearestNeighbors
 
 from ...modeling_hashing import LinearHashModel
 from ...solvers import with_ridge
@@ -19,6 +18,8 @@ TINY = 1e-8  # share of a side's mean variance under which a direction counts as
 
 def neighbor_laplacian(features: torch.Tensor, k: int) -> scipy.sparse.csr_array:
     """I - D^(-1/2) W D^(-1/2) of the symmetric 0/1 graph W of n items and the k nearest of each; sparse `(n, n)`."""
+    from sklearn.neighbors import NearestNeighbors  # a second that only those who fit need wait for
+
     search = NearestNeighbors(n_neighbors=min(k, len(features) - 1), algorithm="brute").fit(features.float().numpy())
     graph = scipy.sparse.csr_array(search.kneighbors_graph())
     graph = graph.maximum(graph.T)
