@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch.nn import functional as F
 
@@ -75,3 +77,54 @@ def classification_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, l
     """
     target = class_shares(labels)
     return F.cross_entropy(image_logits, target) + F.cross_entropy(text_logits, target)
+
+
+def matches(items: torch.Tensor | None, texts: torch.Tensor) -> torch.Tensor:
+    """Which texts of a batch describe which images: those of the same item, and those that are equal row for row.
+
+    A caption that stands word for word under another picture is no wrong answer for it.
+
+    Args:
+        items: `(n,)` integers, the item that pair i belongs to; None where each pair is an item of its own.
+        texts: `(n, d)` features or numbers of words.
+
+    Returns:
+        `(n, n)` booleans, symmetric, True on the diagonal.
+
+    Example:
+
+    ```python
+    >>> matches(torch.tensor([0, 0, 1]), torch.tensor([[1], [2], [3]])).tolist()
+    [[True, True, False], [True, True, False], [False, False, True]]
+    ```
+    """
+    text = torch.unique(texts, dim=0, return_inverse=True)[1]
+    same = text[:, None] == text
+    return same if items is None else same | (items[:, None] == items)
+
+
+def bidirectional_ranking_loss(
+    similarity: torch.Tensor,
+    margin: float,
+    matching: torch.Tensor,
+    negatives: Literal["all", "hardest"] = "all",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Max-margin ranking of a batch of pairs in both directions.
+
+    Of pair i as a query, every answer j that does not match it costs max(0, margin - s_ii + s_ij).
+
+    Args:
+        similarity: `(n, n)`, image i to text j.
+        margin: by how much a pair's own similarity shall exceed that to others.
+        matching: `(n, n)` booleans, symmetric: pairs that are not each other's wrong answers; see [`matches`].
+        negatives: "all" costs are added up, or only the largest of each query counts ("hardest").
+
+    Returns:
+        The mean cost of an image as the query, and of a text.
+    """
+    own = similarity.diagonal()
+    to_text = (margin - own[:, None] + similarity).clamp(min=0).masked_fill(matching, 0)
+    to_image = (margin - own + similarity).clamp(min=0).masked_fill(matching, 0)
+    if negatives == "hardest":
+        return to_text.amax(dim=1).mean(), to_image.amax(dim=0).mean()
+    return to_text.sum(dim=1).mean(), to_image.sum(dim=0).mean()
