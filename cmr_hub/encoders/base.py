@@ -1,4 +1,4 @@
-"""What every frozen encoder is: a function from the raw inputs of one modality to feature vectors."""
+"""What every frozen encoder is: a function from the raw inputs of one modality to features, mostly one vector each."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ class Encoder(ABC):
     Attributes:
         name: what users call it ("efficientnet-lite0", "glove" …); `create_encoder` finds it by this name.
         modality: "image" or "text".
-        dim: width of the feature vectors, known before the first input is encoded (after `fit`, where it fits).
+        dim: width of the feature vectors, known before the first input is encoded (after `fit`, where it fits); of a
+            picture's regions the width of one region, of a text's words how many words there are.
         takes_raw: whether it takes pictures or strings; False for released features.
         cacheable: whether encoding is so dear that features are worth keeping on disk.
+        averages: whether the mean of several inputs' features stands for them together, as it does for vectors; False
+            for the numbers of words.
         limits: what a model card should say of what this encoder loses.
     """
 
@@ -34,12 +37,43 @@ class Encoder(ABC):
     dim: int
     takes_raw: ClassVar[bool] = True
     cacheable: ClassVar[bool] = False
+    averages: ClassVar[bool] = True
     limits: ClassVar[str] = ""
 
     @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Encoder:
         """The encoder that a registered name stands for; a family of encoders takes the rest of the name."""
         return cls(**options)
+
+    @property
+    def input_name(self) -> str:
+        """What a model calls this encoder's features: the name of an argument of its `forward`."""
+        return f"{self.modality}_features"
+
+    @property
+    def mapped(self) -> bool:
+        """Whether features are so large that those of a data set stay on disk, mapped into memory."""
+        return False
+
+    def as_inputs(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What a model is given for a batch of features.
+
+        Args:
+            features: what `encode` gave.
+
+        Returns:
+            Tensors with one row an input, by the names of the arguments of a model's `forward`.
+
+        Example:
+
+        ```python
+        >>> from cmr_hub.encoders import create_encoder
+        >>> encoder = create_encoder("text", "bow", vocabulary=["bird", "red"])
+        >>> encoder.as_inputs(encoder.encode(["a red bird"]))
+        {'text_features': tensor([[1., 1.]])}
+        ```
+        """
+        return {self.input_name: features}
 
     @abstractmethod
     def encode(self, inputs: Sequence[Any]) -> torch.Tensor:
@@ -49,7 +83,9 @@ class Encoder(ABC):
             inputs: `n` pictures (paths, PIL images or arrays) or `n` texts (strings).
 
         Returns:
-            `torch.float32` tensor of shape `(n, dim)` on the CPU, rows in the order of `inputs`.
+            `torch.float32` tensor of shape `(n, dim)` on the CPU, rows in the order of `inputs`. Encoders of a picture's
+            regions give `(n, regions, dim)`; encoders of a text's words in order give `torch.int64` numbers
+            `(n, longest)`, 0 where there is no word.
 
         Raises:
             InputError: an input cannot be used; the message names its position in `inputs` and the reason.
