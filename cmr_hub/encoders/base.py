@@ -83,9 +83,9 @@ class Encoder(ABC):
             inputs: `n` pictures (paths, PIL images or arrays) or `n` texts (strings).
 
         Returns:
-            `torch.float32` tensor of shape `(n, dim)` on the CPU, rows in the order of `inputs`. Encoders of a picture's
-            regions give `(n, regions, dim)`; encoders of a text's words in order give `torch.int64` numbers
-            `(n, longest)`, 0 where there is no word.
+            `torch.float32` tensor of shape `(n, dim)` on the CPU, rows in the order of `inputs`. Encoders of
+            a picture's regions give `(n, regions, dim)`; encoders of a text's words in order give `torch.int64`
+            numbers `(n, longest)`, 0 where there is no word.
 
         Raises:
             InputError: an input cannot be used; the message names its position in `inputs` and the reason.
