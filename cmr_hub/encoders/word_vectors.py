@@ -11,9 +11,9 @@ import torch
 from safetensors.numpy import save_file
 
 from ..errors import CheckpointError, InputError, NotFittedError
-from .bag_of_words import ARRAYS_FILE, read_arrays, read_vocabulary, write_vocabulary
 from .base import TextEncoder, check_texts
 from .tokenise import tokenise
+from .vocabulary import ARRAYS_FILE, read_arrays, read_vocabulary, write_vocabulary
 
 
 class WordVectorEncoder(TextEncoder):
@@ -55,6 +55,28 @@ class WordVectorEncoder(TextEncoder):
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {word: row for row, word in enumerate(self._words)}
+
+    def vectors_of(self, words: Sequence[str]) -> np.ndarray:
+        """The vectors of single words, as they are spelt here.
+
+        Args:
+            words: `n` words, in lower case as `tokenise` gives them.
+
+        Returns:
+            `float32` of shape `(n, dim)`; a word without a vector has the zero vector.
+
+        Example:
+
+        ```python
+        >>> from cmr_hub.encoders.glove import GloveEncoder
+        >>> GloveEncoder(["red", "bird"], np.eye(2)).vectors_of(["bird", "cat"]).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
+        ```
+        """
+        vectors = np.zeros((len(words), self.dim), np.float32)
+        known = [position for position, word in enumerate(words) if word in self._rows]
+        vectors[known] = self._vectors[[self._rows[words[position]] for position in known]]
+        return vectors
 
     def encode(self, inputs: Sequence[str]) -> torch.Tensor:
         features = np.zeros((len(inputs), self.dim), np.float32)
