@@ -32,6 +32,7 @@ ENCODERS = {
         {
             "bow": "cmr_hub.encoders.bag_of_words:BagOfWordsEncoder",
             "tfidf": "cmr_hub.encoders.bag_of_words:TfidfEncoder",
+            "tokens": "cmr_hub.encoders.tokens:TokensEncoder",
             "glove": "cmr_hub.encoders.glove:GloveEncoder",
             "word2vec": "cmr_hub.encoders.word2vec:Word2VecEncoder",
             "transformers/": "cmr_hub.encoders.transformers_models:TransformersTextEncoder",
@@ -91,7 +92,7 @@ def list_encoders(modality: str) -> list[str]:
     ```python
     >>> from cmr_hub.encoders import list_encoders
     >>> list_encoders("text")
-    ['bow', 'glove', 'precomputed', 'tfidf', 'transformers/', 'word2vec']
+    ['bow', 'glove', 'precomputed', 'tfidf', 'tokens', 'transformers/', 'word2vec']
     ```
     """
     return _registry(modality).list()
