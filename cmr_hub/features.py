@@ -46,11 +46,42 @@ def content_digest(source: Any) -> bytes:
     return hashlib.sha256(source).digest()[:DIGEST_BYTES]
 
 
+class StoredFeatures:
+    """Features of `n` pictures that stay on disk, mapped into memory, until rows of them are asked for.
+
+    Args:
+        rows: the pictures' features in half precision, all of one shape.
+
+    Example:
+
+    ```python
+    >>> features = StoredFeatures([torch.zeros(49, 1280).half()] * 3)
+    >>> len(features), features[[0, 2]].shape, features[1:].dtype
+    (3, torch.Size([2, 49, 1280]), torch.float32)
+    ```
+    """
+
+    def __init__(self, rows: Sequence[torch.Tensor]):
+        self._rows = list(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Float32 features of one row, or of several stacked."""
+        if isinstance(index, torch.Tensor):
+            index = index.tolist()
+        if isinstance(index, int):
+            return self._rows[index].float()
+        chosen = self._rows[index] if isinstance(index, slice) else [self._rows[row] for row in index]
+        return torch.stack(chosen).float() if chosen else torch.empty(0)
+
+
 class FeatureStore:
     """Pictures' features of one encoder, in half precision, as shards of 1,024 rows.
 
     What comes out is rounded to half precision whether it was stored before or not, so that a result never depends on
-    what happened to be cached.
+    what happened to be cached. Shards are mapped into memory, not read: what is not asked for takes none.
 
     Example:
 
@@ -76,10 +107,15 @@ class FeatureStore:
         return len(self._rows)
 
     def encode(self, images: Sequence[Any], *, show_progress: bool = False) -> torch.Tensor:
-        """Features of `n` pictures, from the store where it has them.
+        """Features of `n` pictures, all in memory: as the encoder gives them, but rounded to half precision.
 
-        Returns:
-            `(n, dim)` float32, rows in the order of `images`.
+        Raises:
+            InputError: a picture cannot be used; everything before it is stored already.
+        """
+        return self.stored(images, show_progress=show_progress)[:]
+
+    def stored(self, images: Sequence[Any], *, show_progress: bool = False) -> StoredFeatures:
+        """Features of `n` pictures, encoded where the store lacks them; in the order of `images`.
 
         Raises:
             InputError: a picture cannot be used; everything before it is stored already.
@@ -95,7 +131,7 @@ class FeatureStore:
                 shard = missing[start : start + SHARD_ROWS]
                 features = self._encode_new([images[i] for i in shard], bar)
                 self._write([digests[i] for i in shard], features)
-        return torch.stack([self._rows[digest] for digest in digests]).float()
+        return StoredFeatures([self._rows[digest] for digest in digests])
 
     def export(self, images: Sequence[Any], path: Path) -> Path:
         """Write the features of these pictures, and of no others, as one file in the store's format."""
@@ -116,9 +152,9 @@ class FeatureStore:
         self._rows.update(zip(_as_digests(shard["digests"]), shard["features"], strict=True))
 
     def _write(self, digests: Sequence[bytes], features: torch.Tensor) -> None:
-        name = hashlib.sha256(b"".join(digests)).hexdigest()[:16]
-        _save(self.folder / f"{name}.safetensors", digests, features.half())
-        self._rows.update(zip(digests, features.half(), strict=True))
+        path = self.folder / f"{hashlib.sha256(b''.join(digests)).hexdigest()[:16]}.safetensors"
+        _save(path, digests, features.half())
+        self._read(path)
 
 
 def _save(path: Path, digests: Sequence[bytes], features: torch.Tensor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from .configuration_hashing import HashingConfig
 from .errors import CheckpointError, InputError, NotFittedError
 from .files import atomic_folder
 from .hub import resolve
+
+if TYPE_CHECKING:
+    from .processing_cmr import CMRProcessor
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,12 @@ class CMROutput(ModelOutput):
         Texts in the common space, likewise.
     image_logits, text_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
         Class predictions, by methods that have a classifier.
+    pair_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
+        Answers to each pair's text as a question about its image, by models that answer.
+    image_attentions (`torch.FloatTensor` of shape `(n, steps, regions)`, *optional*):
+        On `output_attentions=True`, how much each step looks at each region; sums to one a step. By methods that attend.
+    text_attentions (`torch.FloatTensor` of shape `(n, steps, words)`, *optional*):
+        Likewise of words; padding has none.
     """
 
     loss: torch.FloatTensor | None = None
@@ -52,6 +61,9 @@ class CMROutput(ModelOutput):
     text_embeds: torch.FloatTensor | None = None
     image_logits: torch.FloatTensor | None = None
     text_logits: torch.FloatTensor | None = None
+    pair_logits: torch.FloatTensor | None = None
+    image_attentions: torch.FloatTensor | None = None
+    text_attentions: torch.FloatTensor | None = None
 
 
 class CMRModel(PreTrainedModel):
@@ -68,6 +80,10 @@ class CMRModel(PreTrainedModel):
         representation: what its embeddings are: "real-valued" vectors, compared by cosine, or "binary" codes, compared
             by Hamming distance.
         uses_chance: whether another seed gives other weights.
+        image_input, text_input: what the method eats, by the name of the first argument of `get_image_features` and
+            `get_text_features`; the processor's encoders must give it.
+        attends: whether it weighs regions and words, and can show how.
+        groups_texts: whether a training batch must hold several texts of an item; they then stay together.
     """
 
     title: ClassVar[str]
@@ -75,6 +91,10 @@ class CMRModel(PreTrainedModel):
     supervision: ClassVar[Literal["supervised", "unsupervised"]]
     representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
     uses_chance: ClassVar[bool] = True
+    image_input: ClassVar[str] = "image_features"
+    text_input: ClassVar[str] = "text_features"
+    attends: ClassVar[bool] = False
+    groups_texts: ClassVar[bool] = False
     config_class = CMRConfig
     config: CMRConfig
     base_model_prefix = "cmr"
@@ -186,6 +206,9 @@ class CMRModel(PreTrainedModel):
         absent = [self.config.id2label[row] for row in (~seen).nonzero().flatten().tolist()]
         if absent:
             logger.warning("No training item is of the class %s: nothing is learned of it.", ", ".join(absent))
+
+    def start_from(self, processor: CMRProcessor) -> None:
+        """Take what training starts from out of the processor's encoders (word vectors), where a method does so."""
 
     def training_callbacks(self) -> list[TrainerCallback]:
         """Callbacks for what a method needs beyond a batch loss (codes solved each epoch, a reversal schedule …)."""

@@ -21,6 +21,26 @@ from .hub import resolve
 CONFIG_NAME = "processor_config.json"
 
 
+def flattened(texts: Sequence[str | Sequence[str]]) -> tuple[list[str], list[int]]:
+    """Texts, some of them lists of strings that describe one thing together, as strings, and how many each was.
+
+    Raises:
+        InputError: a list is empty; its position is named.
+
+    Example:
+
+    ```python
+    >>> flattened(["a cat", ["a dog", "a puppy"]])
+    (['a cat', 'a dog', 'a puppy'], [1, 2])
+    ```
+    """
+    groups = [[text] if isinstance(text, str) else list(text) for text in texts]
+    empty = next((i for i, group in enumerate(groups) if not group), None)
+    if empty is not None:
+        raise InputError(f"Text {empty} of {len(groups)} is an empty list: give at least one string.")
+    return [text for group in groups for text in group], [len(group) for group in groups]
+
+
 class CMRProcessor(ProcessorMixin):
     """A frozen image encoder and a frozen text encoder, saved beside a model's weights.
 
@@ -62,22 +82,28 @@ class CMRProcessor(ProcessorMixin):
             show_progress: show a bar while pictures are encoded through the cache.
 
         Returns:
-            `image_features` `(n, image_dim)` and `text_features` `(n, text_dim)`, float32.
+            What the model eats. Mostly `image_features` `(n, image_dim)` and `text_features` `(n, text_dim)`, float32;
+            of encoders that keep a picture's regions and a text's words apart, `region_features`
+            `(n, regions, image_dim)`, float32, and `input_ids` with `attention_mask` `(n, words)`, int64.
 
         Raises:
-            InputError: an input cannot be used; its position and the reason are named.
+            InputError: an input cannot be used, its position and the reason are named; or several texts of one thing
+                are given to an encoder of single words, whose numbers have no mean.
         """
-        features = {}
+        inputs = {}
         if images is not None:
             if cache and self.image_encoder.cacheable:
-                features["image_features"] = self._store().encode(images, show_progress=show_progress)
+                features = self.store.encode(images, show_progress=show_progress)
             else:
-                features["image_features"] = self.image_encoder.encode(images)
+                features = self.image_encoder.encode(images)
+            inputs |= self.image_encoder.as_inputs(features)
         if text is not None:
-            features["text_features"] = self._encode_texts(text)
-        return BatchFeature(features)
+            inputs |= self.text_encoder.as_inputs(self._encode_texts(text))
+        return BatchFeature(inputs)
 
-    def _store(self) -> FeatureStore:
+    @property
+    def store(self) -> FeatureStore:
+        """Where the pictures' features are kept."""
         if not hasattr(self, "_feature_store"):
             self._feature_store = FeatureStore(self.image_encoder)
         return self._feature_store
@@ -87,16 +113,17 @@ class CMRProcessor(ProcessorMixin):
             raise InputError("Texts come as a list: give [text] for a single one.")
         if not self.text_encoder.takes_raw or not any(isinstance(text, list | tuple) for text in texts):
             return self.text_encoder.encode(texts)
-        groups = [[text] if isinstance(text, str) else list(text) for text in texts]
-        empty = next((i for i, group in enumerate(groups) if not group), None)
-        if empty is not None:
-            raise InputError(f"Text {empty} of {len(groups)} is an empty list: give at least one string.")
-        flat = self.text_encoder.encode([text for group in groups for text in group])
-        return torch.stack([rows.mean(dim=0) for rows in flat.split([len(group) for group in groups])])
+        if not self.text_encoder.averages:
+            raise InputError(
+                f"The encoder {self.text_encoder.name!r} reads one text at a time, and several texts of one thing were "
+                "given together. Retriever.encode_texts embeds each and averages the embeddings."
+            )
+        flat, lengths = flattened(texts)
+        return torch.stack([rows.mean(dim=0) for rows in self.text_encoder.encode(flat).split(lengths)])
 
     @property
     def model_input_names(self) -> list[str]:
-        return ["image_features", "text_features"]
+        return [*self.image_encoder.as_inputs(torch.empty(0)), *self.text_encoder.as_inputs(torch.empty(0))]
 
     def to_dict(self) -> dict[str, Any]:
         """What `processor_config.json` holds."""

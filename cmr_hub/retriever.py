@@ -13,13 +13,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from tqdm.auto import tqdm
+from transformers import BatchFeature
 
 from .dual_encoder import is_dual_encoder, load_dual_encoder
 from .errors import CheckpointError, InputError
 from .files import atomic_folder
 from .hub import list_checkpoints, push_folder, read_json, resolve
 from .modeling_cmr import CMRModel, unit_rows
-from .processing_cmr import CMRProcessor
+from .processing_cmr import CMRProcessor, flattened
 from .registry import METHODS
 
 
@@ -32,7 +33,7 @@ class Retriever:
         name: where it came from; galleries remember it.
 
     Raises:
-        CheckpointError: the processor gives features of other widths than the model eats.
+        CheckpointError: the processor gives features of another kind or width than the model eats.
 
     Example:
 
@@ -50,6 +51,7 @@ class Retriever:
             eats, gets = getattr(model.config, f"{side}_dim"), getattr(processor, f"{side}_encoder").dim
             if eats != gets:
                 raise CheckpointError(f"The model eats {side} features of width {eats}, its processor gives {gets}.")
+        check_inputs(type(model), processor)
         self.model = model.eval()
         self.processor = processor
         self.name = name
@@ -127,15 +129,17 @@ class Retriever:
             InputError: an image cannot be used; its position and the reason are named.
         """
 
+        encoder = self.processor.image_encoder
+
         def embed(batch: Sequence[Any]) -> torch.Tensor:
             return self.model.get_image_features(**self.processor(images=batch).to(self.model.device))
 
         def embed_features(batch: torch.Tensor) -> torch.Tensor:
-            return self.model.get_image_features(image_features=batch.to(self.model.device))
+            return self.model.get_image_features(**encoder.as_inputs(batch.to(self.model.device)))
 
         with self._readable_refusals("image", images):
-            if cache and self.processor.image_encoder.cacheable:
-                features = self.processor(images=images, cache=True, show_progress=show_progress)["image_features"]
+            if cache and encoder.cacheable:
+                features = self.processor.store.stored(images, show_progress=show_progress)
                 return self._encode(embed_features, features, "Images", batch_size, False, real_valued)
             return self._encode(embed, images, "Images", batch_size, show_progress, real_valued)
 
@@ -150,9 +154,9 @@ class Retriever:
         """Embed texts.
 
         Args:
-            texts: `n` strings, or lists of strings that describe one thing together (their features are averaged);
-                for checkpoints on released features an `(n, text_dim)` array. A text without any known word has the
-                features of zero, and so the same embedding as every other such text: [`knows`] tells.
+            texts: `n` strings, or lists of strings that describe one thing together (their features are averaged; of
+                an encoder of single words their embeddings); for checkpoints on released features an `(n, text_dim)`
+                array. A text without any known word has the same embedding as every other such text: [`knows`] tells.
             batch_size: how many are embedded at once.
             show_progress: show a bar.
             real_valued: of a hashing method, the values whose signs are the codes, as rows of unit length: to re-rank
@@ -170,7 +174,12 @@ class Retriever:
             return self.model.get_text_features(**self.processor(text=batch).to(self.model.device))
 
         with self._readable_refusals("text", texts):
-            return self._encode(embed, texts, "Texts", batch_size, show_progress, real_valued)
+            if self.processor.text_encoder.averages or not any(isinstance(text, list | tuple) for text in texts):
+                return self._encode(embed, texts, "Texts", batch_size, show_progress, real_valued)
+            flat, lengths = flattened(texts)
+            rows = torch.from_numpy(self._encode(embed, flat, "Texts", batch_size, show_progress, real_valued=True))
+            means = torch.stack([group.mean(dim=0) for group in rows.split(lengths)])
+            return unit_rows(means) if real_valued else self.model.as_embeddings(means)
 
     def encode_pairs(
         self,
@@ -197,18 +206,19 @@ class Retriever:
         """
         if len(images) != len(texts):
             raise InputError(f"{len(images)} images against {len(texts)} texts: a pair has one of each.")
+        if len(images) == 0:
+            return self.encode_texts([], real_valued=real_valued)
         with self._readable_refusals("image", images):
-            cached = cache and self.processor.image_encoder.cacheable
-            image_features = self.processor(images=images, cache=cached, show_progress=show_progress)["image_features"]
+            image_inputs = self.processor(images=images, cache=cache, show_progress=show_progress)
         with self._readable_refusals("text", texts):
-            text_features = self.processor(text=texts)["text_features"]
-        features = torch.cat([image_features, text_features], dim=1).to(self.model.device)
-        widths = [self.model.config.image_dim, self.model.config.text_dim]
+            text_inputs = self.processor(text=texts)
+        inputs = {**image_inputs, **text_inputs}
 
-        def embed(batch: torch.Tensor) -> torch.Tensor:
-            return self.model.get_pair_features(*batch.split(widths, dim=1))
+        def embed(rows: range) -> torch.Tensor:
+            batch = {name: rows_of[rows.start : rows.stop] for name, rows_of in inputs.items()}
+            return self.model.get_pair_features(**BatchFeature(batch).to(self.model.device))
 
-        return self._encode(embed, features, "Pairs", batch_size, show_progress, real_valued)
+        return self._encode(embed, range(len(images)), "Pairs", batch_size, show_progress, real_valued)
 
     @contextmanager
     def _readable_refusals(self, side: Literal["image", "text"], inputs: Any) -> Iterator[None]:
@@ -283,6 +293,22 @@ class Retriever:
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def check_inputs(model_class: type[CMRModel], processor: CMRProcessor) -> None:
+    """Refuse a processor whose encoders give another kind of input than a method eats.
+
+    Raises:
+        CheckpointError: pooled features for a method that attends to regions, or the like.
+    """
+    for side in ("image", "text"):
+        eats, encoder = getattr(model_class, f"{side}_input"), getattr(processor, f"{side}_encoder")
+        if encoder.input_name != eats:
+            raise CheckpointError(
+                f"{model_class.title} eats {eats}, and the {side} encoder {encoder.name!r} gives {encoder.input_name}: "
+                "region_features come from an image encoder with a grid ({name: efficientnet-lite0, grid: 7}), "
+                "input_ids from the text encoder 'tokens', and features from the others."
+            )
 
 
 def from_pretrained(repo_id_or_path: str | os.PathLike, **options: Any) -> Retriever:

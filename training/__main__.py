@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="ENCODER",
             help="instead of the recipe's: a name, or YAML with options such as '{name: word2vec, window: 3}'",
         )
+    train.add_argument("--captions", choices=("set", "each"), help="an item's captions as one text, or each by itself")
     train.add_argument("--epochs", type=int, dest="num_train_epochs")
     train.add_argument("--batch-size", type=int, dest="per_device_train_batch_size")
     train.add_argument("--learning-rate", type=float, dest="learning_rate")
@@ -161,8 +162,8 @@ def run_train(options: argparse.Namespace) -> None:
         config=parse_settings(options.config),
         training={**given, **parse_settings(options.training)},
     )
-    if options.patience is not None:
-        recipe = recipe.changed(early_stopping_patience=options.patience)
+    others = {"early_stopping_patience": options.patience, "captions": options.captions}
+    recipe = recipe.changed(**{name: value for name, value in others.items() if value is not None})
     recipes = {f"{bits}-bits": recipe.with_bits(bits) for bits in options.bits} or {"": recipe}
     dataset = load_dataset(options.dataset, options.data_dir)
     features = make_features(recipe, dataset, options.dataset)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch.nn import functional as F
 
 from cmr_hub import CMRModel, Retriever
 from cmr_hub.columns import column_of
 from cmr_hub.evaluation import EvaluationResult, Protocol, RetrievalEvaluator, evaluate_embeddings, get_protocol
+from cmr_hub.features import StoredFeatures
 from cmr_hub.modeling_cmr import unit_rows
 
 from .pairs import FeatureSplits, Pairs
@@ -58,7 +61,10 @@ def evaluate(
 def measure(retriever: Retriever, features: FeatureSplits, protocol: str | Protocol) -> EvaluationResult:
     """As [`evaluate`] on the test split, from features that are at hand."""
     protocol, dataset = get_protocol(protocol), features.dataset
-    if protocol.captions == "each":  # the features are of an item's captions together
+    if "each" in (
+        protocol.captions,
+        features.captions,
+    ):  # what is at hand is not what is measured, or both sides differ
         return evaluate(retriever, dataset["test"], protocol, dataset["train"])
     model, test = retriever.model, features["test"]
     with_gallery = protocol.gallery == "train"
@@ -80,33 +86,67 @@ def measure(retriever: Retriever, features: FeatureSplits, protocol: str | Proto
     )
 
 
+def evaluate_pairs(
+    model: CMRModel, image_values: torch.Tensor, text_values: torch.Tensor, pairs: Pairs, protocol: Protocol
+) -> EvaluationResult:
+    """Measure what a model made of pairs, row by row, each item against the others.
+
+    Args:
+        model: the method.
+        image_values, text_values: `(m, d)` values of the common space, a row a pair.
+        pairs: the `m` pairs of `n` items, those of an item together.
+        protocol: one that searches the pairs themselves. Where it takes an item's captions as one text, the mean of
+            their embeddings stands for it.
+    """
+    _, first, counts = np.unique(pairs.owner.numpy(), return_index=True, return_counts=True)
+    owner = None
+    if len(first) < len(pairs) and protocol.captions == "each":
+        owner = pairs.owner.numpy()
+    elif len(first) < len(pairs):
+        text_values = torch.stack([rows.mean(dim=0) for rows in F.normalize(text_values).split(counts.tolist())])
+    return evaluate_embeddings(
+        model.as_embeddings(image_values[first]),
+        model.as_embeddings(text_values),
+        _labels(pairs) if protocol.relevance == "class" else None,
+        protocol=protocol,
+        caption_owner=owner,
+    )
+
+
 @torch.inference_mode()
 def embed(
     model: CMRModel, pairs: Pairs, *, real_valued: bool = False, as_pairs: bool = False
 ) -> dict[str, np.ndarray]:
-    """Both sides of feature pairs by the argument names of [`evaluate_embeddings`].
+    """Both sides of pairs by the argument names of [`evaluate_embeddings`].
 
     Args:
         model: the method.
-        pairs: `n` pairs.
+        pairs: `n` items, with `m` texts.
         real_valued: of a hashing method the values behind the codes.
         as_pairs: embed each item from both its sides, and give that for either.
+
+    Returns:
+        `n` rows of images and `m` of texts.
     """
-    batches = [
-        {side: pairs.tensors[f"{side}_features"][start : start + ROWS_AT_ONCE] for side in ("image", "text")}
-        for start in range(0, len(pairs), ROWS_AT_ONCE)
-    ]
     if as_pairs:
-        rows = [model.get_pair_features(batch["image"], batch["text"]) for batch in batches]
+        rows = _in_batches(model.get_pair_features, {**pairs.images, **pairs.texts})
         features = {"image": rows, "text": rows}
     else:
         features = {
-            "image": [model.get_image_features(batch["image"]) for batch in batches],
-            "text": [model.get_text_features(batch["text"]) for batch in batches],
+            "image": _in_batches(model.get_image_features, pairs.images),
+            "text": _in_batches(model.get_text_features, pairs.texts),
         }
     finish = unit_rows if real_valued else model.as_embeddings
-    return {f"{side}_embeds": finish(torch.cat(rows)) for side, rows in features.items()}
+    return {f"{side}_embeds": finish(rows) for side, rows in features.items()}
+
+
+def _in_batches(
+    compute: Callable[..., torch.Tensor], inputs: Mapping[str, torch.Tensor | StoredFeatures]
+) -> torch.Tensor:
+    length = len(next(iter(inputs.values())))
+    batches = [slice(start, start + ROWS_AT_ONCE) for start in range(0, length, ROWS_AT_ONCE)]
+    return torch.cat([compute(**{name: rows[batch] for name, rows in inputs.items()}) for batch in batches])
 
 
 def _labels(pairs: Pairs) -> np.ndarray | None:
-    return pairs.tensors["labels"].numpy() if "labels" in pairs.tensors else None
+    return None if pairs.labels is None else pairs.labels.numpy()

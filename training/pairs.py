@@ -1,9 +1,9 @@
-"""From a data set to the feature pairs that a method trains on."""
+"""From a data set to the pairs that a method trains on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from datasets import Dataset, DatasetDict
@@ -13,31 +13,54 @@ from cmr_hub.columns import COLUMNS, Side, column_of, read_column
 from cmr_hub.data.base import hash_order
 from cmr_hub.encoders import create_encoder
 from cmr_hub.encoders.base import Encoder
+from cmr_hub.errors import InputError
+from cmr_hub.features import StoredFeatures
 from cmr_hub.labels import label_matrix
+from cmr_hub.processing_cmr import flattened
 
+Captions = Literal["set", "each"]
+
+TEXT_INPUTS = ("text_features", "input_ids", "attention_mask")
 HELD_OUT = 0.1  # share of the training split that serves for validation where a data set defines none
 
 
 class Pairs(torch.utils.data.Dataset):
-    """Feature pairs in memory; a batch is one indexing of each tensor, not a loop over items.
+    """Pairs of an image and a text; a batch is one indexing of each tensor, not a loop over items.
 
-    A batch also says which `rows` it is made of, `(b,)` int64, for methods that learn something for each training item
-    (a code); the others let it pass by.
+    A batch also says which `rows` it is made of and which `items` they belong to, `(b,)` int64 each, for methods that
+    learn something for each training item (a code) or need to know which texts are of one image; the others let them
+    pass by.
+
+    Args:
+        owner: `(m,)` int64, the item of each text; by default text i is item i's.
+        tensors: what the model eats of each item, by its names: `image_features` `(n, image_dim)` and `text_features`
+            `(n, text_dim)` for most; in place of an image's tensor [`StoredFeatures`] may stand. With `owner`, those
+            of `TEXT_INPUTS` have a row a text. `labels`, where the data set has classes, `(n, num_labels)` multi-hot.
 
     Attributes:
-        tensors: `image_features` `(n, image_dim)`, `text_features` `(n, text_dim)` and, where the data set has
-            classes, `labels` `(n, num_labels)` multi-hot; all float32.
+        images, texts, labels: the tensors by side; `labels` may be None.
+        owner: as above.
     """
 
-    def __init__(self, **tensors: torch.Tensor):
-        self.tensors = tensors
+    def __init__(self, owner: torch.Tensor | None = None, **tensors: torch.Tensor | StoredFeatures):
+        self.labels = tensors.pop("labels", None)
+        self.texts = {name: rows for name, rows in tensors.items() if name in TEXT_INPUTS}
+        self.images = {name: rows for name, rows in tensors.items() if name not in TEXT_INPUTS}
+        self.owner = torch.arange(self._length()) if owner is None else owner
         self.rows = torch.arange(len(self))
 
+    def _length(self) -> int:
+        return len(next(iter((self.texts or self.images).values())))
+
     def __len__(self) -> int:
-        return len(self.tensors["image_features"])
+        return len(self.owner)
 
     def __getitem__(self, index: int | slice | torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"rows": self.rows[index], **{name: tensor[index] for name, tensor in self.tensors.items()}}
+        items = self.owner[index]
+        batch = {"rows": self.rows[index], "items": items}
+        batch |= {name: rows[items] for name, rows in self.images.items()}
+        batch |= {name: rows[index] for name, rows in self.texts.items()}
+        return batch if self.labels is None else {**batch, "labels": self.labels[items]}
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
         return self[torch.as_tensor(indices)]
@@ -73,21 +96,29 @@ class FeatureSplits:
         dataset: splits "train" and "test", and "validation" where the source defines one.
         encoders: the recipe's.
         holds_out: whether a tenth of the training split serves for validation where the source defines none.
+        captions: "set" where an item's captions are one text, "each" where every caption is a text of its own.
 
     Attributes:
         dataset: as given.
         processor: with the encoders, those that learn a vocabulary fitted on what is trained on.
     """
 
-    def __init__(self, dataset: DatasetDict, encoders: Mapping[str, str | Mapping[str, Any]], *, holds_out: bool):
-        self.dataset = dataset
+    def __init__(
+        self,
+        dataset: DatasetDict,
+        encoders: Mapping[str, str | Mapping[str, Any]],
+        *,
+        holds_out: bool,
+        captions: Captions = "set",
+    ):
+        self.dataset, self.captions = dataset, captions
         self._splits = with_validation(dataset) if holds_out else dataset
         self.processor = make_processor(encoders, self._splits["train"])
         self._pairs: dict[str, Pairs] = {}
 
     def __getitem__(self, split: str) -> Pairs:
         if split not in self._pairs:
-            self._pairs[split] = make_pairs(self._splits[split], self.processor)
+            self._pairs[split] = make_pairs(self._splits[split], self.processor, self.captions)
         return self._pairs[split]
 
     @property
@@ -96,7 +127,7 @@ class FeatureSplits:
         if self._splits["train"] is self.dataset["train"]:
             return self["train"]
         if "gallery" not in self._pairs:
-            self._pairs["gallery"] = make_pairs(self.dataset["train"], self.processor)
+            self._pairs["gallery"] = make_pairs(self.dataset["train"], self.processor, self.captions)
         return self._pairs["gallery"]
 
 
@@ -121,17 +152,34 @@ def _make_encoder(side: Side, spec: str | Mapping[str, Any], train: Dataset) -> 
     return encoder
 
 
-def make_pairs(dataset: Dataset, processor: CMRProcessor) -> Pairs:
-    """Features of all pairs of a split; pictures go through the feature store, with progress.
+def make_pairs(dataset: Dataset, processor: CMRProcessor, captions: Captions = "set") -> Pairs:
+    """What the model eats of all pairs of a split; pictures go through the feature store, with progress.
+
+    Args:
+        dataset: the split.
+        processor: the encoders.
+        captions: "each" makes as many pairs of an item as it has texts.
 
     Raises:
-        InputError: a column that the processor needs is missing, or an item cannot be used.
+        InputError: a column that the processor needs is missing, an item cannot be used, or captions are to be each a
+            text of its own (or cannot be one text) in a data set or for an encoder where that does not go.
     """
-    columns = {
-        side: read_column(dataset, column_of(dataset, side, encoder.takes_raw))
-        for side, encoder in (("image", processor.image_encoder), ("text", processor.text_encoder))
-    }
-    tensors = dict(processor(columns["image"], columns["text"], cache=True, show_progress=True))
+    image_encoder, text_encoder = processor.image_encoder, processor.text_encoder
+    images, texts = (
+        read_column(dataset, column_of(dataset, side, encoder.takes_raw))
+        for side, encoder in (("image", image_encoder), ("text", text_encoder))
+    )
+    owner = None
+    if captions == "each":
+        if not text_encoder.takes_raw:
+            raise InputError("Released text features are one vector an item: there are no captions to take each.")
+        texts, lengths = flattened(texts)
+        owner = torch.arange(len(dataset)).repeat_interleave(torch.tensor(lengths))
+    tensors: dict[str, torch.Tensor | StoredFeatures] = dict(processor(text=texts))
+    if image_encoder.mapped:
+        tensors[image_encoder.input_name] = processor.store.stored(images, show_progress=True)
+    else:
+        tensors |= processor(images, cache=True, show_progress=True)
     if {"label", "labels"} & set(dataset.column_names):
         tensors["labels"] = torch.from_numpy(label_matrix(dataset))
-    return Pairs(**tensors)
+    return Pairs(owner, **tensors)

@@ -15,6 +15,8 @@ from cmr_hub.card import Paper
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.registry import METHODS, list_methods
 
+from .pairs import Captions
+
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -58,6 +60,8 @@ class Recipe:
         method: its name in the registry.
         summary, paper: what the card says of it.
         encoders: "image" and "text" -> an encoder's name, or a mapping of `name` and its options.
+        captions: "set" where an item's captions are one training text, their features averaged; "each" where every
+            caption is a text of its own.
         config: fields of the method's configuration.
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
         early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
@@ -71,6 +75,7 @@ class Recipe:
     summary: str
     paper: Paper
     encoders: Mapping[str, str | Mapping[str, Any]]
+    captions: Captions = "set"
     config: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     early_stopping_patience: int | None = None

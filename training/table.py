@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 
+AVERAGES = {"map": " average", "mean_recall": ""}  # means of both directions that have a column, and its heading
+
 LEGEND = (
     "Mean ± sample deviation over the seeds; the best mean of each column is bold. Seconds are those of training "
     "alone, on the machine that each run had."
@@ -54,6 +56,7 @@ class Checkpoint:
             settings[side] = options.pop("name")
             settings |= {f"{side}.{name}": value for name, value in options.items()}
         settings |= {**recipe["config"], **recipe["training"], "patience": recipe["early_stopping_patience"]}
+        settings["captions"] = recipe.get("captions", "set")
         return settings | {"dtype": read_json(self.folder / "config.json").get("dtype")}
 
     def entry(self, protocol: str, split: str) -> dict[str, Any] | None:
@@ -152,7 +155,7 @@ class Table:
         return "\n".join(map(markdown_row, lines))
 
     def _columns(self) -> dict[tuple[str, str], str]:
-        """(protocol, metric) -> heading. Ranks are left out; only mAP has its average beside both directions."""
+        """(protocol, metric) -> heading. Ranks are left out; mAP has its average beside both directions, mR alone."""
         measured = {protocol for row in self.rows for protocol in row.metrics}
         shown = {protocol: metrics for protocol, metrics in self.columns.items() if protocol in measured}
         names = [name for metrics in shown.values() for name in metrics]
@@ -161,10 +164,11 @@ class Table:
             for name in metrics:
                 direction = next((way for way in DIRECTIONS if name.startswith(way)), "")
                 plain = name.removeprefix(direction)
-                if plain.endswith("_rank") or (not direction and plain != "map"):
+                if plain.endswith("_rank") or (plain == "mean_recall" if direction else plain not in AVERAGES):
                     continue
                 owner = f"{protocol} " if names.count(name) > 1 else ""
-                columns[protocol, name] = f"{owner}{metric_title(plain)} {DIRECTIONS.get(direction, 'average')}"
+                of = f" {DIRECTIONS[direction]}" if direction else AVERAGES[plain]
+                columns[protocol, name] = f"{owner}{metric_title(plain)}{of}"
         return columns
 
     def _best(self, protocol: str, name: str) -> str | None:
@@ -178,7 +182,8 @@ class Table:
         given = row.published["metrics"]
         figures = []
         for metric in dict.fromkeys(name.split("/")[-1] for name in given):
-            values = [decimals(given[way + metric]) for way in DIRECTIONS if way + metric in given]
+            names = [way + metric for way in DIRECTIONS if way + metric in given] or [metric]
+            values = [decimals(given[name]) for name in names]
             figures.append(f"{metric_title(metric)} {' / '.join(values)}")
         return f"{row.published['source']}: {', '.join(figures)}"
 

@@ -26,6 +26,7 @@ from cmr_hub.files import atomic_file
 from cmr_hub.hub import read_json
 from cmr_hub.labels import class_names
 from cmr_hub.registry import METHODS
+from cmr_hub.retriever import check_inputs
 
 from .evaluate import embed, measure
 from .pairs import FeatureSplits, Pairs
@@ -133,11 +134,13 @@ def train(
     processor, pairs = features.processor, features["train"]
     set_seed(seed)
     model = _make_model(recipe, processor, dataset)
+    model.start_from(processor)
     logger.info("%s on %s: %d training pairs, seed %d", recipe.title, dataset_name, len(pairs), seed)
     run = TrainingRun(recipe.method, dataset_name, seed, command, settings_of(recipe), _versions())
     started = time.perf_counter()
     if isinstance(model, ClosedFormCMRModel):
-        model.fit(**pairs.tensors)
+        whole = pairs[:]
+        model.fit(*(whole.get(name) for name in (model.image_input, model.text_input, "labels")))
     else:
         selection = features[protocols[0].selection_split]
         trainer = _fit_by_gradient(
@@ -170,9 +173,8 @@ def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> Fe
     if missing:
         raise InputError(f"{dataset_name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.")
     # A closed form has no epoch to choose, and so no need to hold anything out.
-    return FeatureSplits(
-        dataset, recipe.encoders, holds_out=not issubclass(METHODS[recipe.method], ClosedFormCMRModel)
-    )
+    holds_out = not issubclass(METHODS[recipe.method], ClosedFormCMRModel)
+    return FeatureSplits(dataset, recipe.encoders, holds_out=holds_out, captions=recipe.captions)
 
 
 def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
@@ -200,6 +202,10 @@ def _check_defined(protocol: Protocol, model_class: type[CMRModel]) -> None:
 
 
 def _make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) -> CMRModel:
+    try:
+        check_inputs(METHODS[recipe.method], processor)
+    except CheckpointError as error:
+        raise InputError(f"The encoders do not fit {recipe.method}: {error}") from error
     settings = {**recipe.config, "image_dim": processor.image_encoder.dim, "text_dim": processor.text_encoder.dim}
     if {"label", "labels"} & set(dataset["train"].column_names):
         names = class_names(dataset["train"])
@@ -239,8 +245,8 @@ def _fit_by_gradient(
         metric_for_best_model=f"eval_{protocol.primary_metric}",
         greater_is_better=True,
         per_device_eval_batch_size=1024,
-        # The Trainer computes no metrics without something that it takes for labels; pairs need none.
-        label_names=["labels" if "labels" in pairs.tensors else "text_features"],
+        # The Trainer computes no metrics without something that it takes for labels.
+        label_names=["rows"],
         remove_unused_columns=False,
         report_to="none",
         use_cpu=not torch.cuda.is_available(),
@@ -257,7 +263,7 @@ def _fit_by_gradient(
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """What a [`TrainingRun`] keeps of a recipe."""
-    names = ("encoders", "config", "training", "early_stopping_patience")
+    names = ("encoders", "captions", "config", "training", "early_stopping_patience")
     return {**{name: getattr(recipe, name) for name in names}, "published": recipe.published_here}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from cmr_hub import CMRModel
 from cmr_hub.errors import InputError
-from cmr_hub.evaluation import Protocol, evaluate_embeddings, get_protocol
+from cmr_hub.evaluation import Protocol, get_protocol
 
+from .evaluate import evaluate_pairs
 from .pairs import Pairs, batch_as_is
 
 logger = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ COLLAPSED = 0.99  # mean cosine between all items of one side
 
 
 class CMRTrainer(Trainer):
-    """`transformers.Trainer` for a [`CMRModel`] on feature [`Pairs`].
+    """`transformers.Trainer` for a [`CMRModel`] on [`Pairs`].
 
     It measures both directions on the evaluation pairs, logs the terms of the objective, and adds the callbacks that
     the method brings; it knows no method by name.
@@ -34,7 +36,8 @@ class CMRTrainer(Trainer):
         train_dataset: pairs to learn from.
         eval_dataset: pairs to measure on, under `protocol`.
         protocol: how the mAPs (or recalls) of the log are defined. One that searches the training split searches the
-            evaluation pairs here (what was learned from is no judge of an epoch), and codes are not re-ranked.
+            evaluation pairs here (what was learned from is no judge of an epoch), codes are not re-ranked, and every
+            text counts once and for its own item.
         early_stopping_patience: evaluations without a better primary metric before training stops.
 
     Raises:
@@ -51,10 +54,17 @@ class CMRTrainer(Trainer):
         early_stopping_patience: int | None = None,
         **kwargs: Any,
     ):
-        model.check_labels(train_dataset.tensors.get("labels"))
-        if protocol.relevance == "class" and "labels" not in eval_dataset.tensors:
+        model.check_labels(train_dataset.labels)
+        if protocol.relevance == "class" and eval_dataset.labels is None:
             raise InputError(f"Protocol {protocol.name!r} measures by class, and this data set has no label column.")
-        self.protocol = get_protocol(protocol, gallery="test", gallery_view="target", rerank=None)
+        self.protocol = get_protocol(
+            protocol,
+            gallery="test",
+            gallery_view="target",
+            rerank=None,
+            captions_an_item=None,
+            shared_caption="own",
+        )
         super().__init__(
             model=model,
             args=args,
@@ -103,8 +113,31 @@ class CMRTrainer(Trainer):
                     side,
                     likeness,
                 )
-        labels = prediction.label_ids if self.protocol.relevance == "class" else None
-        return evaluate_embeddings(*map(self.model.as_embeddings, features), labels, protocol=self.protocol).metrics
+        return evaluate_pairs(self.model, *features, self.eval_dataset, self.protocol).metrics
+
+    def _get_train_sampler(self, train_dataset=None):
+        if self.model.groups_texts:
+            return ItemSampler(self.train_dataset.owner)
+        return super()._get_train_sampler(train_dataset)
+
+
+class ItemSampler(torch.utils.data.Sampler):
+    """Items in random order, the texts of each together, also in random order.
+
+    Args:
+        owner: `(m,)` the item of each text.
+    """
+
+    def __init__(self, owner: torch.Tensor):
+        self.owner = owner
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def __iter__(self) -> Iterator[int]:
+        place = torch.randperm(int(self.owner.max()) + 1)
+        texts = torch.randperm(len(self.owner))
+        yield from texts[place[self.owner[texts]].argsort(stable=True)].tolist()
 
 
 def mean_cosine(embeds: torch.Tensor) -> float:

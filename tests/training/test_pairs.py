@@ -1,7 +1,10 @@
+import pytest
 import torch
 from datasets import DatasetDict
 from toys import feature_dataset, picture_dataset
 
+from cmr_hub.errors import InputError
+from cmr_hub.features import StoredFeatures
 from training.pairs import Pairs, make_pairs, make_processor, with_validation
 
 
@@ -33,7 +36,9 @@ def test_released_features_need_no_width():
     processor = make_processor({"image": "precomputed", "text": {"name": "precomputed"}}, dataset)
     assert (processor.image_encoder.dim, processor.text_encoder.dim) == (6, 4)
     pairs = make_pairs(dataset, processor)
-    assert {name: tuple(tensor.shape) for name, tensor in pairs.tensors.items()} == {
+    assert {name: tuple(tensor.shape) for name, tensor in pairs[:].items()} == {
+        "rows": (5,),
+        "items": (5,),
         "image_features": (5, 6),
         "text_features": (5, 4),
         "labels": (5, 3),
@@ -44,7 +49,7 @@ def test_vocabularies_are_fitted_on_the_training_texts(tmp_path, private_cache):
     dataset = picture_dataset(tmp_path)
     processor = make_processor({"image": "efficientnet-lite0", "text": "bow"}, dataset)
     assert processor.text_encoder.knows(["red", "crimson"]) == [True, False]
-    text = make_pairs(dataset, processor).tensors["text_features"]
+    text = make_pairs(dataset, processor).texts["text_features"]
     # Two texts an item, "a red square" and "red paint": the mean of their counts.
     assert sorted(text[0].tolist()) == [0, 0, 0.5, 0.5, 0.5, 1]
 
@@ -55,4 +60,38 @@ def test_batches_say_their_rows():
     assert batch["rows"].tolist() == [4, 1]
     assert batch["image_features"].tolist() == [[8, 9], [2, 3]]
     assert pairs[:]["rows"].tolist() == list(range(6))
-    assert "rows" not in pairs.tensors
+
+
+def test_each_caption_is_a_pair_of_its_item(tmp_path, private_cache):
+    dataset = picture_dataset(tmp_path)
+    processor = make_processor({"image": "efficientnet-lite0", "text": "bow"}, dataset)
+    pairs = make_pairs(dataset, processor, "each")
+    assert len(pairs) == 6
+    assert pairs.owner.tolist() == [0, 0, 1, 1, 2, 2]
+    batch = pairs.__getitems__([3, 0])
+    assert (batch["rows"].tolist(), batch["items"].tolist()) == ([3, 0], [1, 0])
+    alone = processor(images=dataset["image"][:2], text=["green paint", "a red square"])
+    torch.testing.assert_close(batch["image_features"], alone["image_features"].flip(0), rtol=1e-2, atol=1e-3)
+    assert torch.equal(batch["text_features"], alone["text_features"])
+    assert torch.equal(batch["labels"], torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+
+
+def test_released_features_have_no_captions_to_take_each():
+    dataset = feature_dataset(5)
+    processor = make_processor({"image": "precomputed", "text": "precomputed"}, dataset)
+    with pytest.raises(InputError, match="no captions to take each"):
+        make_pairs(dataset, processor, "each")
+
+
+def test_regions_stay_on_disk_and_words_have_a_mask(tmp_path, private_cache):
+    dataset = picture_dataset(tmp_path)
+    encoders = {"image": {"name": "efficientnet-lite0", "grid": 7}, "text": "tokens"}
+    processor = make_processor(encoders, dataset)
+    pairs = make_pairs(dataset, processor, "each")
+    assert isinstance(pairs.images["region_features"], StoredFeatures)
+    batch = pairs.__getitems__([4, 1, 5])
+    assert batch["region_features"].shape == (3, 49, 1280)
+    assert torch.equal(batch["region_features"][0], batch["region_features"][2])
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0], [1, 1, 0]]  # "a blue square", "red paint" …
+    with pytest.raises(InputError, match="reads one text at a time"):
+        make_pairs(dataset, processor)

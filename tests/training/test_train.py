@@ -102,7 +102,7 @@ def test_test_selection_is_another_protocol(dataset, tmp_path, monkeypatch):
     seen = []
     real = pairs_module.make_pairs
     monkeypatch.setattr(
-        pairs_module, "make_pairs", lambda split, processor: seen.append(split["id"][0]) or real(split, processor)
+        pairs_module, "make_pairs", lambda split, *rest: seen.append(split["id"][0]) or real(split, *rest)
     )
     train(quick(num_train_epochs=1), dataset, "toy", tmp_path, protocols=["dscmr-test-selected"])
     assert seen[1].startswith("test-")
