@@ -1,0 +1,80 @@
+"""DAN configuration."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ...configuration_cmr import CMRConfig
+
+
+@strict
+class DANConfig(CMRConfig):
+    r"""
+    variant (`"m-dan"` or `"r-dan"`, defaults to `"m-dan"`):
+        "m-dan" matches images and texts: each side attends by a memory of its own. "r-dan" answers questions about an
+        image: both attend by one joint memory, and a classifier over `num_labels` answers reads it.
+    image_dim (`int`, defaults to 1280):
+        Width of the feature vector of one image region.
+    text_dim (`int`, defaults to 5000):
+        Width of a one-hot word: how many words the tokeniser tells apart, padding and the unknown word included.
+    embed_dim (`int`, defaults to 1536):
+        Width of what all steps give together: (`steps` + 1) times the width of one, which is also that of the memory,
+        of a word's state and of the attention's hidden layer.
+    steps (`int`, defaults to 2):
+        How many times each side is attended to, K.
+    word_dim (`int`, defaults to 50):
+        Width of a word's vector.
+    dropout (`float`, defaults to 0.5):
+        Share of region features, word vectors and words' states that training leaves out at random.
+    margin (`float`, defaults to 0.2):
+        By how much a pair shall be more similar than a pair that does not belong together, of "m-dan".
+    negatives (`"all"` or `"hardest"`, defaults to `"all"`):
+        Which wrong pairs of a batch cost something: all that come within the margin, or the most similar one of each
+        image and each text.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub import DANConfig, DANModel
+    >>> model = DANModel(DANConfig(image_dim=8, text_dim=20, embed_dim=12))
+    >>> model.get_text_features(torch.tensor([[5, 3, 0]])).shape
+    torch.Size([1, 12])
+    ```
+    """
+
+    model_type = "dan"
+
+    variant: Literal["m-dan", "r-dan"] = "m-dan"
+    text_dim: int = 5000
+    embed_dim: int = 1536
+    steps: int = 2
+    word_dim: int = 50
+    dropout: float = 0.5
+    margin: float = 0.2
+    negatives: Literal["all", "hardest"] = "all"
+
+    @property
+    def step_dim(self) -> int:
+        """Width of what one step gives."""
+        return self.embed_dim // (self.steps + 1)
+
+    def validate_architecture(self) -> None:
+        """Part of `@strict`-powered validation."""
+        super().validate_architecture()
+        if self.steps < 0:
+            raise ValueError(f"steps must be 0 (no attention) or more, and is {self.steps}.")
+        if self.embed_dim % (self.steps + 1):
+            raise ValueError(
+                f"embed_dim {self.embed_dim} must be a multiple of steps + 1, which is {self.steps + 1}: each step, and "
+                "the means before the first, has an equal part of it."
+            )
+        if self.word_dim < 1:
+            raise ValueError(f"word_dim must be at least 1, and is {self.word_dim}.")
+        if self.text_dim < 3:
+            raise ValueError(
+                f"text_dim must be at least 3 (padding, the unknown word and a word), and is {self.text_dim}."
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, and is {self.dropout}.")
+        if self.margin <= 0:
+            raise ValueError(f"margin must be above 0, and is {self.margin}.")

@@ -1,0 +1,303 @@
+"""Dual attention networks for matching and for reasoning (Nam et al., CVPR 2017)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from transformers import TrainerCallback
+
+from ...errors import InputError
+from ...losses import bidirectional_ranking_loss, class_shares, matches
+from ...modeling_cmr import CMRModel, CMROutput
+from ...standardizer import Standardizer
+from .configuration_dan import DANConfig
+
+if TYPE_CHECKING:
+    from ...processing_cmr import CMRProcessor
+
+
+def joined(steps: list[torch.Tensor]) -> torch.Tensor:
+    """What K + 1 steps give, `(n, d)` each, as one `(n, (K + 1) d)` row of unit length.
+
+    The similarity of an image and a text is a sum over steps, and a sum of inner products is the inner product of the
+    rows joined end to end: so a gallery, an index and the evaluation compare DAN's rows like any other method's. Each
+    step's vector has the same length, so that this inner product is the mean over steps of the steps' cosines.
+    """
+    return torch.cat([F.normalize(step, dim=1) for step in steps], dim=1) / len(steps) ** 0.5
+
+
+class Attention(nn.Module):
+    """One step's soft attention over regions or words, led by a memory; no biases, as in the paper.
+
+    Args:
+        state_dim: width of a region's or word's vector.
+        hidden_dim: width of the memory and of the hidden layer.
+    """
+
+    def __init__(self, state_dim: int, hidden_dim: int):
+        super().__init__()
+        self.state = nn.Linear(state_dim, hidden_dim, bias=False)
+        self.memory = nn.Linear(hidden_dim, hidden_dim, bias=False)
+        self.score = nn.Linear(hidden_dim, 1, bias=False)
+
+    def forward(
+        self, states: torch.Tensor, memory: torch.Tensor, valid: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """h_n = tanh(W v_n) * tanh(W_m m); alpha = softmax(w_h h_n); and the sum over n of alpha_n v_n.
+
+        Args:
+            states: `(b, n, state_dim)`.
+            memory: `(b, hidden_dim)`.
+            valid: `(b, n)` booleans; the others get no weight.
+
+        Returns:
+            The weights `(b, n)` and the weighted sum `(b, state_dim)`.
+        """
+        hidden = torch.tanh(self.state(states)) * torch.tanh(self.memory(memory))[:, None]
+        scores = self.score(hidden).squeeze(-1)
+        if valid is not None:
+            scores = scores.masked_fill(~valid, -torch.inf)
+        weights = scores.softmax(dim=-1)
+        return weights, torch.einsum("bn,bnd->bd", weights, states)
+
+
+class WordStates(nn.Module):
+    """u_t: a bidirectional LSTM's states of each word, forward and backward added."""
+
+    def __init__(self, config: DANConfig):
+        super().__init__()
+        self.vectors = nn.Embedding(config.text_dim, config.word_dim, padding_idx=0)
+        self.lstm = nn.LSTM(config.word_dim, config.step_dim, batch_first=True, bidirectional=True)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, input_ids: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """`(b, T)` numbers of words, and which of them are words and no padding, to `(b, T, step_dim)`."""
+        words = self.dropout(self.vectors(input_ids))
+        packed = pack_padded_sequence(words, valid.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=input_ids.shape[1])
+        forward, backward = states.chunk(2, dim=-1)
+        return self.dropout(forward + backward)
+
+
+class DANModel(CMRModel):
+    """K steps of attention over the regions of an image and the words of a text."""
+
+    title = "DAN"
+    paper = "Nam et al., Dual Attention Networks for Multimodal Reasoning and Matching, CVPR 2017"
+    supervision = "unsupervised"
+    image_input = "region_features"
+    text_input = "input_ids"
+    attends = True
+    config_class = DANConfig
+    config: DANConfig
+    main_input_name = "region_features"
+
+    def __init__(self, config: DANConfig):
+        super().__init__(config)
+        dim = config.step_dim
+        self.regions = Standardizer(config.image_dim)
+        self.words = WordStates(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.image_projections = nn.ModuleList(
+            nn.Linear(config.image_dim, dim, bias=False) for _ in range(config.steps + 1)
+        )
+        self.image_attentions = nn.ModuleList(Attention(config.image_dim, dim) for _ in range(config.steps))
+        self.text_attentions = nn.ModuleList(Attention(dim, dim) for _ in range(config.steps))
+        self.answers = nn.Linear(dim, config.num_labels) if config.variant == "r-dan" else None
+        self.post_init()
+
+    def get_image_features(self, region_features: torch.Tensor) -> torch.Tensor:
+        """Embed images alone: `(n, regions, image_dim)` float features to `(n, embed_dim)` rows of unit length.
+
+        Raises:
+            InputError: the variant answers questions and embeds no side alone, or features of another shape.
+        """
+        self._check_matches()
+        return joined(self._look(region_features)[0])
+
+    def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Embed texts alone: `(n, words)` int64 numbers of words to `(n, embed_dim)` rows of unit length.
+
+        Args:
+            input_ids: numbers of words, padded behind with 0.
+            attention_mask: `(n, words)`, 1 for words, 0 for padding; by default all that is not 0 is a word.
+
+        Raises:
+            InputError: the variant answers questions and embeds no side alone, or a text without a word.
+        """
+        self._check_matches()
+        return joined(self._read(input_ids, attention_mask)[0])
+
+    def forward(
+        self,
+        region_features: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        items: torch.Tensor | None = None,
+        output_attentions: bool = False,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed whichever sides are given, with both also the ranking loss; of r-DAN answer the texts as questions.
+
+        Args:
+            region_features: `(n, regions, image_dim)` float tensor.
+            input_ids: `(n, words)` int64 tensor; row i is a text of image i.
+            attention_mask: as for [`get_text_features`].
+            labels: not used by m-DAN; of r-DAN the right answers, `(n, num_labels)` multi-hot.
+            items: `(n,)` int64, which item each pair is of: texts of one item are not each other's wrong answers.
+            output_attentions: also give where each step looked.
+        """
+        if self.config.variant == "r-dan":
+            return self._answer(region_features, input_ids, attention_mask, labels, output_attentions)
+        output = CMROutput()
+        if region_features is not None:
+            steps, weights = self._look(region_features)
+            output.image_embeds = joined(steps)
+            if output_attentions:
+                output.image_attentions = weights
+        if input_ids is not None:
+            steps, weights = self._read(input_ids, attention_mask)
+            output.text_embeds = joined(steps)
+            if output_attentions:
+                output.text_attentions = weights
+        if output.image_embeds is not None and output.text_embeds is not None:
+            similarity = output.image_embeds @ output.text_embeds.T
+            terms = bidirectional_ranking_loss(
+                similarity, self.config.margin, matches(items, input_ids), self.config.negatives
+            )
+            output.loss_terms = dict(zip(("image_to_text", "text_to_image"), terms, strict=True))
+            output.loss = sum(terms)
+        return output
+
+    def start_from(self, processor: CMRProcessor) -> None:
+        """Begin with the word vectors that the tokeniser names, where it names any; other words begin at random.
+
+        Raises:
+            InputError: they are of another width than `word_dim`.
+        """
+        vectors = processor.text_encoder.initial_vectors()
+        if vectors is None:
+            return
+        if vectors.shape[1] != self.config.word_dim:
+            raise InputError(
+                f"The tokeniser's word vectors are {vectors.shape[1]} wide and word_dim is {self.config.word_dim}: set "
+                f"word_dim to {vectors.shape[1]}, or let the words be learned from nothing (vectors: null)."
+            )
+        known = torch.from_numpy(vectors.any(axis=1))
+        with torch.no_grad():
+            self.words.vectors.weight[known] = torch.from_numpy(vectors)[known]
+
+    def training_callbacks(self) -> list[TrainerCallback]:
+        return [FitRegions()]
+
+    def _look(self, region_features: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """v^(0) … v^(K), `(n, step_dim)` each, and the attention `(n, K, regions)`, by the image's own memory."""
+        regions = self._regions(region_features)
+        steps = [self._seen(0, regions.mean(dim=1))]
+        memory, all_weights = steps[0], []
+        for k, attention in enumerate(self.image_attentions, start=1):
+            weights, attended = attention(regions, memory)
+            steps.append(self._seen(k, attended))
+            memory = memory + steps[-1]
+            all_weights.append(weights)
+        return steps, _stacked(all_weights, regions)
+
+    def _read(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """u^(0) … u^(K), `(n, step_dim)` each, and the attention `(n, K, words)`, by the text's own memory."""
+        words, valid = self._words(input_ids, attention_mask)
+        steps = [_mean_of_valid(words, valid)]
+        memory, all_weights = steps[0], []
+        for attention in self.text_attentions:
+            weights, attended = attention(words, memory, valid)
+            steps.append(attended)
+            memory = memory + attended
+            all_weights.append(weights)
+        return steps, _stacked(all_weights, words)
+
+    def _answer(
+        self,
+        region_features: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        labels: torch.Tensor | None,
+        output_attentions: bool,
+    ) -> CMROutput:
+        """Both sides attend by one memory m^(k) = m^(k-1) + v^(k) * u^(k), which the classifier reads at the end."""
+        regions = self._regions(region_features)
+        words, valid = self._words(input_ids, attention_mask)
+        memory = self._seen(0, regions.mean(dim=1)) * _mean_of_valid(words, valid)
+        image_weights, text_weights = [], []
+        for k, (look, read) in enumerate(zip(self.image_attentions, self.text_attentions, strict=True), start=1):
+            weights, attended = look(regions, memory)
+            image_weights.append(weights)
+            weights, text = read(words, memory, valid)
+            text_weights.append(weights)
+            memory = memory + self._seen(k, attended) * text
+        output = CMROutput(pair_logits=self.answers(self.dropout(memory)))
+        if labels is not None:
+            output.loss = F.cross_entropy(output.pair_logits, class_shares(labels))
+            output.loss_terms = {"answer": output.loss}
+        if output_attentions:
+            output.image_attentions = _stacked(image_weights, regions)
+            output.text_attentions = _stacked(text_weights, words)
+        return output
+
+    def _regions(self, region_features: torch.Tensor) -> torch.Tensor:
+        if region_features.ndim != 3 or region_features.shape[2] != self.config.image_dim:
+            raise InputError(
+                f"DAN takes region features of the shape (n, regions, {self.config.image_dim}), not "
+                f"{tuple(region_features.shape)}."
+            )
+        return self.dropout(self.regions(region_features))
+
+    def _words(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """States of the words, `(n, T, step_dim)`, and which are words, `(n, T)`, cut to the longest text's T."""
+        valid = (input_ids if attention_mask is None else attention_mask) != 0
+        lengths = valid.sum(dim=1)
+        wordless = (lengths == 0).nonzero().flatten()
+        if len(wordless):
+            raise InputError(f"Text {wordless[0].item()} has no word at all; an unknown one is the number 1.")
+        longest = int(lengths.max())
+        if not valid[:, :longest].sum(dim=1).equal(lengths):
+            raise InputError("Padding stands behind a text's words, never before or between them.")
+        valid = valid[:, :longest]
+        return self.words(input_ids[:, :longest], valid), valid
+
+    def _seen(self, step: int, attended: torch.Tensor) -> torch.Tensor:
+        """v^(k) = tanh(P^(k) v), `(n, image_dim)` to `(n, step_dim)`."""
+        return torch.tanh(self.image_projections[step](attended))
+
+    def _check_matches(self) -> None:
+        if self.config.variant == "r-dan":
+            raise InputError(
+                "r-DAN looks at an image with a question in mind and embeds neither alone: it answers "
+                "(Retriever.answer). To search, train the variant m-dan."
+            )
+
+
+def _mean_of_valid(words: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    return (words * valid[..., None]).sum(dim=1) / valid.sum(dim=1, keepdim=True)
+
+
+def _stacked(weights: list[torch.Tensor], states: torch.Tensor) -> torch.Tensor:
+    """The weights of K steps as `(n, K, positions)`; of no step at all an empty such tensor."""
+    return torch.stack(weights, dim=1) if weights else states.new_empty(len(states), 0, states.shape[1])
+
+
+class FitRegions(TrainerCallback):
+    """Learns mean and deviation of region features before the first step, from so many training pairs."""
+
+    pairs = 512
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: DANModel, train_dataloader: Any, **kwargs):
+        dataset = train_dataloader.dataset
+        model.regions.fit(dataset[: self.pairs]["region_features"].flatten(0, 1))
