@@ -117,6 +117,11 @@ class CMRModel(PreTrainedModel):
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
 
+    @property
+    def answers_questions(self) -> bool:
+        """Whether it answers texts as questions about images (`pair_logits`), and embeds neither side alone."""
+        return False
+
     @abstractmethod
     def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
         """Embed images alone: `(n, image_dim)` float features to `(n, embed_dim)` vectors of the common space."""

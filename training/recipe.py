@@ -65,6 +65,8 @@ class Recipe:
         config: fields of the method's configuration.
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
         early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
+        answering: what it changes to make a model that answers questions ("config", "training"); empty where the
+            method makes none.
         prepare: whether `python -m training prepare` trains it for a gallery.
         published: figures that a publication gives on this data set: `source`, `metrics` (or, for codes, `bits`: code
             length -> metrics) and, where it is not "dscmr", `protocol`.
@@ -79,6 +81,7 @@ class Recipe:
     config: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     early_stopping_patience: int | None = None
+    answering: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     prepare: bool = False
     published: Mapping[str, Any] = field(default_factory=dict)
     ablations: Sequence[Ablation] = ()
@@ -113,6 +116,16 @@ class Recipe:
         except StrictDataclassError as error:
             raise InputError(str(error.__cause__)) from error
         return self.changed(config={"embed_dim": bits})
+
+    def for_answering(self) -> Recipe:
+        """The recipe of a model that answers questions.
+
+        Raises:
+            InputError: the method makes none.
+        """
+        if not self.answering:
+            raise InputError(f"{self.title} answers no questions: its recipe has no `answering`.")
+        return self.changed(**self.answering)
 
     def changed(
         self,

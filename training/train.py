@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from datasets import DatasetDict
 from huggingface_hub.errors import StrictDataclassError
-from transformers import TrainerCallback, TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from cmr_hub import ClosedFormCMRModel, CMRModel, CMRProcessor, Retriever
@@ -64,6 +64,11 @@ class TrainingRun:
     best_epoch: int | None = None
     seconds: float = 0.0
     results: list[dict[str, Any]] = field(default_factory=list)
+
+    def note_epochs(self, state: TrainerState) -> None:
+        """Take the epochs from a Trainer that kept the best of them."""
+        self.epochs = round(state.epoch)
+        self.best_epoch = round(state.best_global_step / state.global_step * state.epoch)
 
     def with_results(self, entries: list[dict[str, Any]]) -> TrainingRun:
         """The same run with further results; one of the same protocol and split gives way."""
@@ -133,10 +138,15 @@ def train(
     features = features or make_features(recipe, dataset, dataset_name)
     processor, pairs = features.processor, features["train"]
     set_seed(seed)
-    model = _make_model(recipe, processor, dataset)
+    model = make_model(recipe, processor, dataset)
+    if model.answers_questions:
+        raise InputError(
+            f"{recipe.title} with these settings answers questions and cannot be searched with: train it by "
+            "`python -m training answer`."
+        )
     model.start_from(processor)
     logger.info("%s on %s: %d training pairs, seed %d", recipe.title, dataset_name, len(pairs), seed)
-    run = TrainingRun(recipe.method, dataset_name, seed, command, settings_of(recipe), _versions())
+    run = TrainingRun(recipe.method, dataset_name, seed, command, settings_of(recipe), versions())
     started = time.perf_counter()
     if isinstance(model, ClosedFormCMRModel):
         whole = pairs[:]
@@ -146,8 +156,7 @@ def train(
         trainer = _fit_by_gradient(
             model, recipe, pairs, selection, protocols[0], output_dir / TRAINER_FOLDER, seed, resume, callbacks
         )
-        run.epochs = round(trainer.state.epoch)
-        run.best_epoch = round(trainer.state.best_global_step / trainer.state.global_step * trainer.state.epoch)
+        run.note_epochs(trainer.state)
     run.seconds = round(time.perf_counter() - started, 1)
     if model.representation == "binary":
         for name, codes in embed(model.eval(), pairs).items():
@@ -201,7 +210,12 @@ def _check_defined(protocol: Protocol, model_class: type[CMRModel]) -> None:
         )
 
 
-def _make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) -> CMRModel:
+def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) -> CMRModel:
+    """An untrained model with the recipe's settings, and the data's widths and classes.
+
+    Raises:
+        InputError: the encoders or the settings do not fit the method.
+    """
     try:
         check_inputs(METHODS[recipe.method], processor)
     except CheckpointError as error:
@@ -231,27 +245,8 @@ def _fit_by_gradient(
     resume: bool,
     callbacks: Sequence[TrainerCallback],
 ) -> CMRTrainer:
-    last = get_last_checkpoint(folder) if folder.exists() else None
-    if last and not resume:
-        raise InputError(f"{folder.parent} holds an interrupted run: add --resume to go on, or remove {folder}.")
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        seed=seed,
-        eval_strategy="epoch",
-        logging_strategy="epoch",
-        save_strategy="best",
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model=f"eval_{protocol.primary_metric}",
-        greater_is_better=True,
-        per_device_eval_batch_size=1024,
-        # The Trainer computes no metrics without something that it takes for labels.
-        label_names=["rows"],
-        remove_unused_columns=False,
-        report_to="none",
-        use_cpu=not torch.cuda.is_available(),
-        **recipe.training,
-    )
+    last = last_state(folder, resume)
+    arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
     trainer = CMRTrainer(
         model, arguments, pairs, validation, protocol, early_stopping_patience=recipe.early_stopping_patience
     )
@@ -261,13 +256,52 @@ def _fit_by_gradient(
     return trainer
 
 
+def last_state(folder: Path, resume: bool) -> str | None:
+    """Where an interrupted run left what it can be resumed from; None where there was none.
+
+    Raises:
+        InputError: there was one, and `resume` is not set.
+    """
+    last = get_last_checkpoint(folder) if folder.exists() else None
+    if last and not resume:
+        raise InputError(f"{folder.parent} holds an interrupted run: add --resume to go on, or remove {folder}.")
+    return last
+
+
+def training_arguments(
+    recipe: Recipe, folder: Path, seed: int, *, metric: str, labels: str = "rows"
+) -> TrainingArguments:
+    """The recipe's, such that the epoch with the greatest `metric` on the evaluation data is kept.
+
+    `labels` names what of a batch metrics get to see beside the model's output: the Trainer computes none without.
+    """
+    return TrainingArguments(
+        output_dir=str(folder),
+        seed=seed,
+        eval_strategy="epoch",
+        logging_strategy="epoch",
+        save_strategy="best",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{metric}",
+        greater_is_better=True,
+        per_device_eval_batch_size=1024,
+        label_names=[labels],
+        remove_unused_columns=False,
+        report_to="none",
+        use_cpu=not torch.cuda.is_available(),
+        **recipe.training,
+    )
+
+
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """What a [`TrainingRun`] keeps of a recipe."""
     names = ("encoders", "captions", "config", "training", "early_stopping_patience")
     return {**{name: getattr(recipe, name) for name in names}, "published": recipe.published_here}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Package -> version, of what decides a result."""
     from importlib.metadata import version
 
     return {name: version(name) for name in ("torch", "transformers", "datasets", "numpy")}

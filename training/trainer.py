@@ -147,10 +147,17 @@ def mean_cosine(embeds: torch.Tensor) -> float:
 
 
 class EpochLog(TrainerCallback):
-    """One line an epoch: the loss and both directions on the evaluation pairs."""
+    """One line an epoch: the loss, and what is measured on the evaluation pairs.
+
+    Args:
+        shown: what the names of the metrics have in common; by default those of both directions.
+    """
+
+    def __init__(self, shown: str = "_to_"):
+        self.shown = shown
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         loss = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), float("nan"))
-        shown = {name.removeprefix("eval_"): value for name, value in metrics.items() if "_to_" in name}
+        shown = {name.removeprefix("eval_"): value for name, value in metrics.items() if self.shown in name}
         listed = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
         logger.info("Epoch %d/%d  loss %.4f  %s", round(state.epoch), args.num_train_epochs, loss, listed)

@@ -110,6 +110,10 @@ class DANModel(CMRModel):
         self.answers = nn.Linear(dim, config.num_labels) if config.variant == "r-dan" else None
         self.post_init()
 
+    @property
+    def answers_questions(self) -> bool:
+        return self.config.variant == "r-dan"
+
     def get_image_features(self, region_features: torch.Tensor) -> torch.Tensor:
         """Embed images alone: `(n, regions, image_dim)` float features to `(n, embed_dim)` rows of unit length.
 
@@ -152,7 +156,7 @@ class DANModel(CMRModel):
             items: `(n,)` int64, which item each pair is of: texts of one item are not each other's wrong answers.
             output_attentions: also give where each step looked.
         """
-        if self.config.variant == "r-dan":
+        if self.answers_questions:
             return self._answer(region_features, input_ids, attention_mask, labels, output_attentions)
         output = CMROutput()
         if region_features is not None:
@@ -168,7 +172,7 @@ class DANModel(CMRModel):
         if output.image_embeds is not None and output.text_embeds is not None:
             similarity = output.image_embeds @ output.text_embeds.T
             terms = bidirectional_ranking_loss(
-                similarity, self.config.margin, matches(items, input_ids), self.config.negatives
+                similarity, self.config.margin, matches(items, input_ids), self.config.hardest_negatives
             )
             output.loss_terms = dict(zip(("image_to_text", "text_to_image"), terms, strict=True))
             output.loss = sum(terms)
@@ -277,7 +281,7 @@ class DANModel(CMRModel):
         return torch.tanh(self.image_projections[step](attended))
 
     def _check_matches(self) -> None:
-        if self.config.variant == "r-dan":
+        if self.answers_questions:
             raise InputError(
                 "r-DAN looks at an image with a question in mind and embeds neither alone: it answers "
                 "(Retriever.answer). To search, train the variant m-dan."
