@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch.nn import functional as F
 
@@ -104,10 +102,7 @@ def matches(items: torch.Tensor | None, texts: torch.Tensor) -> torch.Tensor:
 
 
 def bidirectional_ranking_loss(
-    similarity: torch.Tensor,
-    margin: float,
-    matching: torch.Tensor,
-    negatives: Literal["all", "hardest"] = "all",
+    similarity: torch.Tensor, margin: float, matching: torch.Tensor, hardest: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Max-margin ranking of a batch of pairs in both directions.
 
@@ -117,14 +112,16 @@ def bidirectional_ranking_loss(
         similarity: `(n, n)`, image i to text j.
         margin: by how much a pair's own similarity shall exceed that to others.
         matching: `(n, n)` booleans, symmetric: pairs that are not each other's wrong answers; see [`matches`].
-        negatives: "all" costs are added up, or only the largest of each query counts ("hardest").
+        hardest: only so many largest costs of each query count; by default all. One is the hardest negative of
+            VSE++ (Faghri et al., BMVC 2018).
 
     Returns:
-        The mean cost of an image as the query, and of a text.
+        The mean over images as queries of their costs' sum, and the mean over texts.
     """
     own = similarity.diagonal()
-    to_text = (margin - own[:, None] + similarity).clamp(min=0).masked_fill(matching, 0)
-    to_image = (margin - own + similarity).clamp(min=0).masked_fill(matching, 0)
-    if negatives == "hardest":
-        return to_text.amax(dim=1).mean(), to_image.amax(dim=0).mean()
-    return to_text.sum(dim=1).mean(), to_image.sum(dim=0).mean()
+    directions = (margin - own[:, None] + similarity, margin - own[:, None] + similarity.T)
+    costs = [violation.clamp(min=0).masked_fill(matching, 0) for violation in directions]
+    if hardest is not None:
+        costs = [cost.topk(min(hardest, len(cost)), dim=1).values for cost in costs]
+    to_text, to_image = (cost.sum(dim=1).mean() for cost in costs)
+    return to_text, to_image

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import ClassLabel, Dataset, Features, Image, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
 from file_server import FileServer
 from PIL import Image as Pictures
 
@@ -70,6 +70,39 @@ def picture_dataset(folder: Path) -> Dataset:
     texts = [[f"a {name} square", f"{name} paint"] for name in COLOURS]
     columns = {"id": list(COLOURS), "image": picture_files(folder), "texts": texts, "label": [0, 1, 1]}
     return Dataset.from_dict(columns, features=features)
+
+
+def raw_dataset(folder: Path, train: int = 54) -> DatasetDict:
+    """Pictures of a coloured square somewhere, with two captions each that say which colour and where.
+
+    Validation and test hold each of the nine combinations twice. The classes are the places.
+    """
+    places = {"left": (0, 12), "middle": (12, 12), "right": (24, 12)}
+    kinds = [(colour, place) for place in places for colour in COLOURS]
+    features = Features(
+        {
+            "id": Value("string"),
+            "image": Image(),
+            "texts": List(Value("string")),
+            "label": ClassLabel(names=list(places)),
+        }
+    )
+    rng = np.random.default_rng(0)
+    splits = {}
+    for split, size in (("train", train), ("validation", 18), ("test", 18)):
+        columns: dict[str, list] = {name: [] for name in features}
+        for i in range(size):
+            colour, place = kinds[i % len(kinds)]
+            picture = Pictures.new("RGB", (36, 36), tuple(rng.integers(90, 160, size=3).tolist()))
+            picture.paste(COLOURS[colour], (*places[place], places[place][0] + 12, places[place][1] + 12))
+            path = folder / f"{split}-{i}.png"
+            picture.save(path)
+            columns["id"].append(path.stem)
+            columns["image"].append(str(path))
+            columns["texts"].append([f"a {colour} square on the {place}", f"{place} there is {colour} paint"])
+            columns["label"].append(list(places).index(place))
+        splits[split] = Dataset.from_dict(columns, features=features)
+    return DatasetDict(splits)
 
 
 def feature_dataset(

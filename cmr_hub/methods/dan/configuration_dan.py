@@ -28,9 +28,9 @@ class DANConfig(CMRConfig):
         Share of region features, word vectors and words' states that training leaves out at random.
     margin (`float`, defaults to 0.2):
         By how much a pair shall be more similar than a pair that does not belong together, of "m-dan".
-    negatives (`"all"` or `"hardest"`, defaults to `"all"`):
-        Which wrong pairs of a batch cost something: all that come within the margin, or the most similar one of each
-        image and each text.
+    hardest_negatives (`int`, *optional*, defaults to 10):
+        How many wrong answers of a batch cost something, the most similar ones of each image and each text: 1 is the
+        hardest alone, None all that come within the margin.
 
     Example:
 
@@ -51,7 +51,7 @@ class DANConfig(CMRConfig):
     word_dim: int = 50
     dropout: float = 0.5
     margin: float = 0.2
-    negatives: Literal["all", "hardest"] = "all"
+    hardest_negatives: int | None = 10
 
     @property
     def step_dim(self) -> int:
@@ -76,5 +76,9 @@ class DANConfig(CMRConfig):
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, and is {self.dropout}.")
+        if self.hardest_negatives is not None and self.hardest_negatives < 1:
+            raise ValueError(
+                f"hardest_negatives must be at least 1, or none for all, and is {self.hardest_negatives}."
+            )
         if self.margin <= 0:
             raise ValueError(f"margin must be above 0, and is {self.margin}.")

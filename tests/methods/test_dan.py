@@ -1,0 +1,355 @@
+"""DAN's steps against loops over single regions and words, straight from the paper's equations."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from toys import picture_dataset, raw_dataset
+
+import cmr_hub
+from cmr_hub import CMRProcessor, DANConfig, DANModel, Retriever
+from cmr_hub.encoders import create_encoder
+from cmr_hub.errors import InputError
+from cmr_hub.methods.dan.modeling_dan import Attention, joined
+from training.pairs import make_pairs, make_processor
+from training.recipe import load_recipe
+from training.train import train
+
+N, REGIONS, DIM, WIDTH, WORDS = 4, 6, 5, 3, 12
+IDS = torch.tensor([[5, 3, 7, 2], [2, 4, 0, 0], [7, 0, 0, 0], [9, 9, 1, 0]])
+LENGTHS = [4, 2, 1, 3]
+
+
+def make_model(**settings):
+    torch.manual_seed(1)
+    settings = {"image_dim": DIM, "text_dim": WORDS, "embed_dim": 3 * WIDTH, "word_dim": 4, "dropout": 0.0, **settings}
+    return DANModel(DANConfig(**settings)).double()
+
+
+@pytest.fixture
+def regions():
+    return torch.randn(N, REGIONS, DIM, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def times(weight, vector):
+    return [sum(w * x for w, x in zip(row, vector, strict=True)) for row in weight.tolist()]
+
+
+def tanh(vector):
+    return [math.tanh(x) for x in vector]
+
+
+def slow_attention(layer, states, memory):
+    """h_n = tanh(W v_n) * tanh(W_m m), alpha = softmax(w_h h_n), sum alpha_n v_n: one state at a time."""
+    led = tanh(times(layer.memory.weight, memory))
+    scores = []
+    for state in states:
+        hidden = [a * b for a, b in zip(tanh(times(layer.state.weight, state)), led, strict=True)]
+        scores.append(times(layer.score.weight, hidden)[0])
+    exps = [math.exp(score) for score in scores]
+    weights = [value / sum(exps) for value in exps]
+    return weights, [sum(w * s[d] for w, s in zip(weights, states, strict=True)) for d in range(len(states[0]))]
+
+
+def added(a, b):
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+def multiplied(a, b):
+    return [x * y for x, y in zip(a, b, strict=True)]
+
+
+def mean(vectors):
+    return [sum(column) / len(vectors) for column in zip(*vectors, strict=True)]
+
+
+def slow_look(model, states):
+    steps = [tanh(times(model.image_projections[0].weight, mean(states)))]
+    memory, attention = steps[0], []
+    for k, layer in enumerate(model.image_attentions, start=1):
+        weights, attended = slow_attention(layer, states, memory)
+        steps.append(tanh(times(model.image_projections[k].weight, attended)))
+        memory = added(memory, steps[-1])
+        attention.append(weights)
+    return steps, attention
+
+
+def slow_states(model, row):
+    """Forward and backward states of each word added, by torch's LSTM cell word by word."""
+    lstm, vectors = model.words.lstm, model.words.vectors(IDS[row, : LENGTHS[row]])
+    both = []
+    for suffix, order in (("", range(len(vectors))), ("_reverse", reversed(range(len(vectors))))):
+        cell = torch.nn.LSTMCell(lstm.input_size, lstm.hidden_size).double()
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            getattr(cell, name).data = getattr(lstm, f"{name}_l0{suffix}").data
+        state, states = None, {}
+        for t in order:
+            state = cell(vectors[t][None], state)
+            states[t] = state[0][0].tolist()
+        both.append(states)
+    return [added(both[0][t], both[1][t]) for t in range(len(vectors))]
+
+
+def slow_read(model, row):
+    states = slow_states(model, row)
+    steps = [mean(states)]
+    memory, attention = steps[0], []
+    for layer in model.text_attentions:
+        weights, attended = slow_attention(layer, states, memory)
+        steps.append(attended)
+        memory = added(memory, attended)
+        attention.append(weights)
+    return steps, attention
+
+
+def unit(vector):
+    length = math.sqrt(sum(x * x for x in vector))
+    return [x / length for x in vector]
+
+
+def close(found, slow):
+    return found.tolist() == [pytest.approx(row, rel=1e-9, abs=1e-12) for row in slow]
+
+
+def test_one_step_of_attention(regions):
+    torch.manual_seed(3)
+    layer, memory = Attention(DIM, WIDTH).double(), torch.randn(N, WIDTH, dtype=torch.float64)
+    weights, attended = layer(regions, memory)
+    slow = [slow_attention(layer, regions[i].tolist(), memory[i].tolist()) for i in range(N)]
+    assert close(weights, [w for w, _ in slow])
+    assert close(attended, [v for _, v in slow])
+
+
+def test_images_are_looked_at_as_in_the_equations(regions):
+    model = make_model().eval()
+    output = model(regions, output_attentions=True)
+    for i in range(N):
+        steps, attention = slow_look(model, regions[i].tolist())
+        assert close(output.image_attentions[i], attention)
+        row = [x / math.sqrt(3) for step in steps for x in unit(step)]
+        assert output.image_embeds[i].tolist() == pytest.approx(row, rel=1e-9)
+
+
+def test_texts_are_read_as_in_the_equations():
+    model = make_model().eval()
+    output = model(input_ids=IDS, output_attentions=True)
+    for i in range(N):
+        steps, attention = slow_read(model, i)
+        padded = [weights + [0.0] * (IDS.shape[1] - LENGTHS[i]) for weights in attention]
+        assert close(output.text_attentions[i], padded)
+        row = [x / math.sqrt(3) for step in steps for x in unit(step)]
+        assert output.text_embeds[i].tolist() == pytest.approx(row, rel=1e-9)
+
+
+def test_one_inner_product_is_the_mean_of_the_steps_cosines(regions):
+    model = make_model().eval()
+    output = model(regions, IDS)
+    images, texts = (
+        [slow_look(model, regions[i].tolist())[0] for i in range(N)],
+        [slow_read(model, i)[0] for i in range(N)],
+    )
+    slow = [
+        [mean([[sum(multiplied(unit(v), unit(u)))] for v, u in zip(image, text, strict=True)])[0] for text in texts]
+        for image in images
+    ]
+    assert close(output.image_embeds @ output.text_embeds.T, slow)
+    assert torch.allclose(joined([torch.ones(2, 3), torch.eye(3)[:2]]).norm(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize(("hardest_negatives", "choose"), [(None, sum), (1, max)])
+def test_the_objective_ranks_both_ways_and_spares_what_belongs_together(regions, hardest_negatives, choose):
+    model = make_model(hardest_negatives=hardest_negatives, margin=0.5).eval()
+    ids = IDS.clone()
+    ids[3] = ids[1]  # the same caption, word for word, of another image
+    items = torch.tensor([0, 0, 1, 2])
+    output = model(regions, ids, items=items)
+    s = (output.image_embeds @ output.text_embeds.T).tolist()
+    belongs = [[items[i] == items[j] or ids[i].equal(ids[j]) for j in range(N)] for i in range(N)]
+    to_text = [choose([max(0, 0.5 - s[i][i] + s[i][j]) for j in range(N) if not belongs[i][j]]) for i in range(N)]
+    to_image = [choose([max(0, 0.5 - s[i][i] + s[j][i]) for j in range(N) if not belongs[i][j]]) for i in range(N)]
+    assert output.loss_terms["image_to_text"].item() == pytest.approx(sum(to_text) / N)
+    assert output.loss_terms["text_to_image"].item() == pytest.approx(sum(to_image) / N)
+    assert output.loss.item() == pytest.approx((sum(to_text) + sum(to_image)) / N)
+
+
+def test_answers_are_read_off_a_joint_memory(regions):
+    model = make_model(variant="r-dan", num_labels=4).eval()
+    right = torch.eye(4, dtype=torch.float64)[[2, 0, 3, 3]]
+    output = model(regions, IDS, labels=right, output_attentions=True)
+    loss = 0.0
+    for i in range(N):
+        states, words = regions[i].tolist(), slow_states(model, i)
+        memory = multiplied(tanh(times(model.image_projections[0].weight, mean(states))), mean(words))
+        for k in range(2):
+            image_weights, seen = slow_attention(model.image_attentions[k], states, memory)
+            text_weights, read = slow_attention(model.text_attentions[k], words, memory)
+            seen = tanh(times(model.image_projections[k + 1].weight, seen))
+            memory = added(memory, multiplied(seen, read))
+            assert output.image_attentions[i, k].tolist() == pytest.approx(image_weights)
+            assert output.text_attentions[i, k, : LENGTHS[i]].tolist() == pytest.approx(text_weights)
+        logits = added(times(model.answers.weight, memory), model.answers.bias.tolist())
+        assert output.pair_logits[i].tolist() == pytest.approx(logits)
+        loss -= math.log(math.exp(logits[right[i].argmax()]) / sum(map(math.exp, logits)))
+    assert output.loss.item() == pytest.approx(loss / N)
+
+
+@pytest.mark.parametrize("variant", ["m-dan", "r-dan"])
+def test_attention_sums_to_one_and_padding_gets_none(regions, variant):
+    output = make_model(variant=variant).eval()(regions, IDS, output_attentions=True)
+    assert output.image_attentions.shape == (N, 2, REGIONS)
+    for weights in (output.image_attentions, output.text_attentions):
+        torch.testing.assert_close(weights.sum(-1), torch.ones(N, 2, dtype=torch.float64))
+        assert (weights >= 0).all()
+    assert (output.text_attentions.transpose(1, 2)[IDS == 0] == 0).all()
+    assert make_model(variant=variant).eval()(regions, IDS).image_attentions is None
+
+
+@pytest.mark.parametrize("variant", ["m-dan", "r-dan"])
+def test_neither_the_order_of_a_batch_nor_its_padding_matters(regions, variant):
+    model = make_model(variant=variant).eval()
+    order = torch.tensor([2, 0, 3, 1])
+    wider = torch.cat([IDS, torch.zeros(N, 3, dtype=torch.int64)], dim=1)
+    whole, shuffled = (
+        model(regions, IDS, output_attentions=True),
+        model(regions[order], wider[order], output_attentions=True),
+    )
+    for name in ("image_embeds", "text_embeds", "pair_logits", "image_attentions", "text_attentions"):
+        if whole.get(name) is not None:
+            torch.testing.assert_close(whole[name][order], shuffled[name])
+    for row in range(N):
+        alone = model(regions[row : row + 1], IDS[row : row + 1, : LENGTHS[row]], output_attentions=True)
+        torch.testing.assert_close(whole.text_attentions[row : row + 1, :, : LENGTHS[row]], alone.text_attentions)
+
+
+@pytest.mark.parametrize("variant", ["m-dan", "r-dan"])
+def test_gradients_reach_every_weight_of_both_sides(regions, variant):
+    model = make_model(variant=variant, margin=5.0)
+    model(regions, IDS, labels=torch.eye(2, dtype=torch.float64)[[0, 1, 1, 0]]).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
+    assert model.words.vectors.weight.grad[0].abs().sum() == 0  # padding learns nothing
+
+
+def test_a_mask_says_what_is_padding(regions):
+    model = make_model().eval()
+    mask = (IDS != 0).long()
+    torch.testing.assert_close(model.get_text_features(IDS, mask), model.get_text_features(IDS))
+    shorter = mask.clone()
+    shorter[0, 3] = 0
+    torch.testing.assert_close(model.get_text_features(IDS, shorter)[0], model.get_text_features(IDS[:1, :3])[0])
+
+
+def test_no_step_is_no_attention(regions):
+    model = make_model(steps=0, embed_dim=WIDTH).eval()
+    output = model(regions, IDS, output_attentions=True)
+    assert output.image_embeds.shape == (N, WIDTH)
+    assert output.image_attentions.shape == (N, 0, REGIONS)
+    assert output.text_attentions.shape == (N, 0, 4)
+
+
+def test_inputs_that_cannot_be_are_refused(regions):
+    model = make_model().eval()
+    with pytest.raises(InputError, match=r"shape \(n, regions, 5\), not \(4, 5\)"):
+        model.get_image_features(regions[:, 0])
+    with pytest.raises(InputError, match="Text 1 has no word at all"):
+        model.get_text_features(torch.tensor([[3], [0]]))
+    with pytest.raises(InputError, match="never before or between"):
+        model.get_text_features(torch.tensor([[3, 0, 4]]))
+    answers = make_model(variant="r-dan").eval()
+    for embed in (lambda: answers.get_image_features(regions), lambda: answers.get_text_features(IDS)):
+        with pytest.raises(InputError, match="train the variant m-dan"):
+            embed()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"variant": "x-dan"}, "variant"),
+        ({"steps": -1}, "steps must be 0"),
+        ({"embed_dim": 100}, "embed_dim 100 must be a multiple of steps"),
+        ({"word_dim": 0}, "word_dim must be at least 1"),
+        ({"text_dim": 2}, "text_dim must be at least 3"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
+        ({"margin": 0.0}, "margin must be above 0"),
+        ({"hardest_negatives": 0}, "hardest_negatives must be at least 1"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(StrictDataclassError, match=message):
+        DANConfig(**settings)
+
+
+def make_retriever(texts, vectors="glove", **settings):
+    image = create_encoder("image", "efficientnet-lite0", grid=7)
+    text = create_encoder("text", "tokens", vectors=vectors).fit(texts)
+    torch.manual_seed(0)
+    config = DANConfig(text_dim=text.dim, embed_dim=24, **settings)
+    return Retriever(DANModel(config), CMRProcessor(image, text))
+
+
+def test_word_vectors_start_from_glove():
+    retriever = make_retriever(["a red square", "a qwrtzx"])
+    before = retriever.model.words.vectors.weight.clone()
+    retriever.model.start_from(retriever.processor)
+    after, encoder = retriever.model.words.vectors.weight, retriever.processor.text_encoder
+    number = {word: encoder.encode([word])[0, 0].item() for word in ("red", "qwrtzx")}
+    expected = encoder.initial_vectors()
+    assert np.array_equal(after[number["red"]].detach().numpy(), expected[number["red"]])
+    assert torch.equal(after[number["qwrtzx"]], before[number["qwrtzx"]])
+    assert not after[0].any()  # padding
+    other = make_retriever(["a red square"], word_dim=7)
+    with pytest.raises(InputError, match="50 wide and word_dim is 7"):
+        other.model.start_from(other.processor)
+
+
+def test_pooled_features_are_refused():
+    text = create_encoder("text", "tokens").fit(["a red square"])
+    processor = CMRProcessor(create_encoder("image", "efficientnet-lite0"), text)
+    with pytest.raises(cmr_hub.errors.CheckpointError, match=r"DAN eats region_features.*grid: 7"):
+        Retriever(DANModel(DANConfig(text_dim=text.dim)), processor)
+
+
+def test_texts_of_one_thing_are_averaged_as_embeddings():
+    retriever = make_retriever(["a red square", "blue paint"])
+    one, other = retriever.encode_texts(["a red square", "blue paint"])
+    together, alone = retriever.encode_texts([["a red square", "blue paint"], ["blue paint"]])
+    mean_of_both = (one + other) / np.linalg.norm(one + other)
+    np.testing.assert_allclose(together, mean_of_both, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(alone, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_gallery_serves_it_like_any_other(tmp_path, private_cache):
+    dataset = picture_dataset(tmp_path)
+    retriever = make_retriever([text for texts in dataset["texts"] for text in texts])
+    gallery = cmr_hub.Gallery.from_dataset(dataset, retriever)
+    gallery.save_pretrained(tmp_path / "gallery")
+    images, texts = retriever.encode_images(dataset["image"][:]), retriever.encode_texts(["red paint"])
+    hit = gallery.search(text="red paint", k=1)[0]
+    assert hit.score == pytest.approx((images @ texts[0]).max(), abs=2e-3)  # the store rounds to half precision
+    assert hit.position == (images @ texts[0]).argmax()
+
+
+@pytest.mark.slow
+def test_it_learns_to_tell_pictures_by_their_captions(tmp_path, private_cache):
+    dataset = raw_dataset(tmp_path)
+    recipe = load_recipe("dan").changed(
+        config={"embed_dim": 96},
+        training={"num_train_epochs": 20, "per_device_train_batch_size": 16, "learning_rate": 3e-3},
+    )
+    run = train(recipe, dataset, "toy", tmp_path / "out", protocols=["instance"])
+    # Of 18 test items, chance finds 1 in 18 first.
+    assert run.results[0]["metrics"]["mean_recall"] > 0.5
+    retriever = cmr_hub.from_pretrained(tmp_path / "out")
+    item = dataset["test"][0]
+    explanation = retriever.explain(item["image"], item["texts"][0])
+    assert explanation.region_attention.shape == (2, 7, 7)
+
+
+def test_pairs_give_what_the_model_eats(tmp_path, private_cache):
+    dataset = picture_dataset(tmp_path)
+    processor = make_processor(load_recipe("dan").encoders, dataset)
+    batch = make_pairs(dataset, processor, "each")[:]
+    model = DANModel(DANConfig(text_dim=processor.text_encoder.dim, embed_dim=24))
+    assert torch.isfinite(model(**batch).loss)
