@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 from datasets import ClassLabel, DatasetDict
-from toys import feature_dataset
+from toys import feature_dataset, raw_dataset
 
 import cmr_hub
 from cmr_hub.errors import InputError
@@ -28,14 +28,26 @@ def toy_width(method, real_valued=3):
     return BITS if METHODS[method].representation == "binary" else real_valued
 
 
+def eats_vectors(method):
+    return (METHODS[method].image_input, METHODS[method].text_input) == ("image_features", "text_features")
+
+
 def toy_recipe(method, embed_dim=3):
-    """The recipe with two epochs on the toy data's features."""
-    recipe = load_recipe(method)
-    return recipe.changed(
-        encoders={"image": "precomputed", "text": "precomputed"},
-        config={"embed_dim": toy_width(method, embed_dim)},
-        training={"num_train_epochs": 2, "per_device_train_batch_size": 32} if recipe.training else {},
-    )
+    """The recipe with two epochs on the toy data, on their features where that is what the method eats."""
+    recipe = load_recipe(method).changed(config={"embed_dim": toy_width(method, embed_dim)})
+    if recipe.training:
+        recipe = recipe.changed(training={"num_train_epochs": 2, "per_device_train_batch_size": 32})
+    if not eats_vectors(method):
+        return recipe
+    return recipe.changed(encoders={"image": "precomputed", "text": "precomputed"}, captions="set")
+
+
+def toy_inputs(method, rows):
+    """What a method's model eats, made from `(n, sum(DIMS.values()))` rows: vectors, or four regions and two words."""
+    image, text = rows.split(list(DIMS.values()), dim=1)
+    if eats_vectors(method):
+        return {"image_features": image, "text_features": text}
+    return {"region_features": image[:, None].repeat(1, 4, 1), "input_ids": torch.ones(len(rows), 2).long()}
 
 
 def make_model(method):
@@ -46,7 +58,15 @@ def make_model(method):
 
 
 @pytest.fixture
-def dataset():
+def method(request):
+    """The parameter of a test; named here so that its data can follow it."""
+    return request.param
+
+
+@pytest.fixture
+def dataset(method, tmp_path_factory, private_cache):
+    if not eats_vectors(method):
+        return raw_dataset(tmp_path_factory.mktemp("pictures"))
     return DatasetDict(
         train=feature_dataset(150, **DIMS),
         validation=feature_dataset(40, 1, "val", **DIMS),
@@ -55,7 +75,7 @@ def dataset():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", sorted(METHODS), indirect=True)
 def test_it_trains_from_its_recipe_and_survives_saving_bit_for_bit(method, dataset, tmp_path, monkeypatch):
     trained = []
     save = cmr_hub.Retriever.save_pretrained
@@ -68,20 +88,20 @@ def test_it_trains_from_its_recipe_and_survives_saving_bit_for_bit(method, datas
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert torch.equal(after[name], tensor), name
-    features = torch.randn(5, DIMS["image_dim"]).numpy()
-    assert (loaded.encode_images(features) == trained[0].encode_images(features)).all()
+    images = torch.randn(5, DIMS["image_dim"]).numpy() if eats_vectors(method) else dataset["test"]["image"][:5]
+    assert (loaded.encode_images(images) == trained[0].encode_images(images)).all()
     assert 0 < run.results[0]["metrics"]["map"] <= 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", UNSUPERVISED)
+@pytest.mark.parametrize("method", UNSUPERVISED, indirect=True)
 def test_unsupervised_methods_need_no_classes(method, dataset, tmp_path):
     unlabelled = DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()})
     run = train(toy_recipe(method), unlabelled, "toy", tmp_path, protocols=["instance"])
     assert run.results[0]["metrics"]["image_to_text/recall@10"] > 0
 
 
-@pytest.mark.parametrize("method", SUPERVISED)
+@pytest.mark.parametrize("method", SUPERVISED, indirect=True)
 def test_supervised_methods_refuse_pairs_without_classes(method, dataset, tmp_path):
     unlabelled = DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()})
     with pytest.raises(InputError, match=f"{method} learns from classes, and the training data have no label column"):
@@ -90,7 +110,7 @@ def test_supervised_methods_refuse_pairs_without_classes(method, dataset, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("method", SUPERVISED)
+@pytest.mark.parametrize("method", SUPERVISED, indirect=True)
 def test_supervised_methods_refuse_a_single_class(method, dataset, tmp_path):
     one = DatasetDict(
         {name: split.filter(lambda label: label == 1, input_columns="label") for name, split in dataset.items()}
@@ -100,7 +120,7 @@ def test_supervised_methods_refuse_a_single_class(method, dataset, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", SUPERVISED)
+@pytest.mark.parametrize("method", SUPERVISED, indirect=True)
 def test_a_class_missing_from_training_is_warned_of(method, dataset, tmp_path, caplog):
     without = dataset["train"].filter(lambda label: label != 2, input_columns="label")
     without = without.cast_column("label", ClassLabel(names=["a", "b", "c"]))
@@ -110,7 +130,7 @@ def test_a_class_missing_from_training_is_warned_of(method, dataset, tmp_path, c
     assert run.results[0]["metrics"]["map"] > 0
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", sorted(METHODS), indirect=True)
 @pytest.mark.parametrize(
     "rows",
     [
@@ -121,13 +141,13 @@ def test_a_class_missing_from_training_is_warned_of(method, dataset, tmp_path, c
 )
 def test_degenerate_data_are_refused_by_closed_forms_and_give_gradients_that_are_finite(method, rows):
     model = make_model(method)
-    image, text = rows.split(list(DIMS.values()), dim=1)
+    inputs = toy_inputs(method, rows)
     labels = torch.eye(3)[torch.arange(len(rows)) % 3]
     if isinstance(model, cmr_hub.ClosedFormCMRModel):
         with pytest.raises(InputError, match="At least two pairs" if len(rows) == 1 else "All rows of the image"):
-            model.fit(image, text, labels)
+            model.fit(**inputs, labels=labels)
         return
-    loss = model.train()(image, text, labels).loss
+    loss = model.train()(**inputs, labels=labels).loss
     assert torch.isfinite(loss)
     if loss.requires_grad:
         loss.backward()
