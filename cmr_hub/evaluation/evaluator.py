@@ -9,12 +9,14 @@ from typing import Protocol as Interface
 
 import numpy as np
 from datasets import Dataset
+from scipy.sparse import csr_array
 
 from ..codes import kind_of
 from ..columns import COLUMNS, read_column
 from ..errors import InputError
 from ..labels import class_names, label_matrix
 from . import metrics
+from .captions import number_texts, spread_captions
 from .protocols import Protocol, get_protocol
 from .ranking import (
     Distances,
@@ -22,6 +24,7 @@ from .ranking import (
     distances_between,
     distances_both_ways,
     first_hit_ranks,
+    first_hit_ties,
     hits_of,
     ranked_hits,
     ranked_keys,
@@ -38,7 +41,8 @@ class EvaluationResult:
 
     Attributes:
         protocol: how they came about.
-        metrics: "image_to_text/map", "text_to_image/recall@5" …; and without a direction the mean of both.
+        metrics: "image_to_text/map", "text_to_image/recall@5" …; and without a direction the mean of both. Of own
+            pairs "mean_recall" is the mean over all k, so that without a direction it is the papers' mR.
         similarity: what the ranking is by: "cosine" or "Hamming".
         queries: number of queries of each direction.
         gallery: number of gallery items of each direction.
@@ -91,10 +95,10 @@ class EvaluationResult:
 
 @dataclass(frozen=True)
 class _Items:
-    """One modality of one split: embeddings, classes (of the class protocols), and the item that each belongs to."""
+    """One modality of one split: embeddings, what relevance goes by, and the item that each belongs to."""
 
     embeds: np.ndarray
-    labels: np.ndarray | None
+    labels: np.ndarray | csr_array
     owner: np.ndarray
 
 
@@ -108,6 +112,7 @@ def evaluate_embeddings(
     gallery_text_embeds: np.ndarray | None = None,
     gallery_labels: np.ndarray | None = None,
     caption_owner: np.ndarray | None = None,
+    text_ids: np.ndarray | None = None,
     real_valued: Mapping[str, np.ndarray] | None = None,
     curves: bool = False,
 ) -> EvaluationResult:
@@ -123,6 +128,8 @@ def evaluate_embeddings(
         gallery_text_embeds: texts of the training split, one an item.
         gallery_labels: classes of the training split.
         caption_owner: `(m,)` for each text the row of its image, where captions are texts of their own.
+        text_ids: `(m,)` integers, equal where two texts are, as [`number_texts`] gives them; for protocols that take a
+            caption for right at each image that carries it.
         real_valued: for protocols that re-rank codes, the real-valued rows of what is given as codes, by the same
             argument names.
         curves: also compute precision-recall curves (by rank, ties in gallery order; for codes also by radius).
@@ -149,9 +156,14 @@ def evaluate_embeddings(
     images = _check_embeds("image_embeds", image_embeds)
     texts = _check_embeds("text_embeds", text_embeds)
     owner = _check_owner(protocol, caption_owner, len(images), len(texts))
-    classes = _check_labels("labels", labels, len(images), protocol)
-    query_images = _Items(images, classes, np.arange(len(images)))
-    query_texts = _Items(texts, None if classes is None else classes[owner], owner)
+    text_ids = _check_text_ids(protocol, text_ids, len(texts))
+    if protocol.relevance == "class":
+        classes = _check_labels("labels", labels, len(images), protocol)
+        of_images, of_texts = classes, classes[owner]
+    else:
+        of_images, of_texts = _own_pairs(len(images), owner, text_ids)
+    query_images = _Items(images, of_images, np.arange(len(images)))
+    query_texts = _Items(texts, of_texts, owner)
     gallery_images, gallery_texts = query_images, query_texts
 
     given = {
@@ -235,7 +247,8 @@ class RetrievalEvaluator:
 
     Raises:
         UnknownNameError: no such protocol.
-        InputError: a column or the gallery is missing, two columns could be meant, or there are no rows.
+        InputError: a column or the gallery is missing, two columns could be meant, there are no rows, or the protocol
+            counts captions and the column holds features.
 
     Example:
 
@@ -263,6 +276,12 @@ class RetrievalEvaluator:
             raise InputError(f"Protocol {self.protocol.name!r} {use} gallery_dataset.")
         self.image_column = _pick_column(dataset, image_column, COLUMNS["image"])
         self.text_column = _pick_column(dataset, text_column, COLUMNS["text"])
+        by_caption = self.protocol.shared_caption == "all" or self.protocol.captions_an_item
+        if by_caption and self.text_column == "text_features":
+            raise InputError(
+                f"Protocol {self.protocol.name!r} goes by single captions; {self.text_column!r} has one row of "
+                "features an item and no words."
+            )
         self.labels = self.gallery_labels = None
         if self.protocol.relevance == "class":
             self.labels = label_matrix(dataset)
@@ -274,12 +293,14 @@ class RetrievalEvaluator:
     def __call__(self, retriever: EncodesPairs, *, curves: bool = False) -> EvaluationResult:
         """Embed the split with a retriever and measure it; see [`evaluate_embeddings`]."""
         embeds = self._embed(retriever, real_valued=False)
+        texts, owner = self._texts(self.dataset)
         return evaluate_embeddings(
             **embeds,
             labels=self.labels,
             gallery_labels=self.gallery_labels,
             protocol=self.protocol,
-            caption_owner=self._texts(self.dataset)[1],
+            caption_owner=owner,
+            text_ids=number_texts(texts) if self.protocol.shared_caption == "all" else None,
             real_valued=self._embed(retriever, real_valued=True) if self.protocol.rerank else None,
             curves=curves,
         )
@@ -313,18 +334,14 @@ class RetrievalEvaluator:
                 raise InputError(f"Item {position} of the data set has no text in {self.text_column!r}.")
         if self.protocol.captions == "set":
             return sets, None
-        owner = np.repeat(np.arange(len(sets)), [len(captions) for captions in sets])
-        return [caption for captions in sets for caption in captions], owner
+        return spread_captions(sets, self.protocol.captions_an_item)
 
 
 def _measure(
     protocol: Protocol, distances: Distances, query: _Items, gallery: _Items, curves: bool, description: str
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     if protocol.relevance == "pair":
-        ranks = np.concatenate(Ranking(distances, query.owner, gallery.owner).map(first_hit_ranks, description))
-        values = {f"recall@{k}": metrics.recall_at(ranks, k) for k in protocol.at}
-        return {**values, "median_rank": metrics.median_rank(ranks), "mean_rank": float(ranks.mean())}, {}
-
+        return _pair_metrics(protocol, Ranking(distances, query.labels, gallery.labels), description), {}
     own_pairs = None if protocol.keep_own_pair else (query.owner, gallery.owner)
     ranking = Ranking(distances, query.labels, gallery.labels, own_pairs)
     bits = 8 * gallery.embeds.shape[1] if gallery.embeds.dtype == np.uint8 else None
@@ -335,6 +352,23 @@ def _measure(
     if curve:
         curve["recall"] = np.linspace(0, 1, len(curve["precision"])).tolist()
     return numbers, curve
+
+
+def _pair_metrics(protocol: Protocol, ranking: Ranking, description: str) -> dict[str, float]:
+    """Recalls, the mean of them first, and ranks."""
+    if protocol.ties == "expected":
+        standing = np.concatenate(ranking.map(first_hit_ties, description), axis=1)
+        ranks = metrics.expected_rank(*standing)
+        recalls = {f"recall@{k}": metrics.expected_recall_at(*standing, k) for k in protocol.at}
+    else:
+        ranks = np.concatenate(ranking.map(first_hit_ranks, description))
+        recalls = {f"recall@{k}": metrics.recall_at(ranks, k) for k in protocol.at}
+    return {
+        "mean_recall": float(np.mean(list(recalls.values()))),
+        **recalls,
+        "median_rank": metrics.median_rank(ranks),
+        "mean_rank": float(ranks.mean()),
+    }
 
 
 def _class_metrics(
@@ -425,8 +459,8 @@ def _check_owner(protocol: Protocol, owner: np.ndarray | None, images: int, text
                 f"{images} images and {texts} texts: give one text an image, or say in caption_owner which image each "
                 "caption belongs to."
             )
-        return np.arange(images)
-    if protocol.captions == "set":
+        owner = np.arange(images)
+    elif protocol.captions == "set":
         raise InputError(
             f"Protocol {protocol.name!r} takes an item's captions as one text: embed them together, one row an item, "
             "and leave caption_owner out."
@@ -438,17 +472,51 @@ def _check_owner(protocol: Protocol, owner: np.ndarray | None, images: int, text
         raise InputError(
             f"caption_owner must hold rows of the {images} images; it has {owner.min()} to {owner.max()}."
         )
-    without = np.setdiff1d(np.arange(images), owner)
-    if protocol.relevance == "pair" and len(without):
+    counts = np.bincount(owner, minlength=images)
+    if protocol.relevance == "pair" and not counts.all():
         raise InputError(
-            f"Image {without[0]} has no caption ({len(without)} such images), so it cannot be looked for."
+            f"Image {counts.argmin()} has no caption ({np.count_nonzero(counts == 0)} such images), so it cannot be "
+            "looked for."
+        )
+    wanted = protocol.captions_an_item
+    if wanted and (counts != wanted).any():
+        other = np.argmax(counts != wanted)
+        raise InputError(
+            f"Protocol {protocol.name!r} counts {wanted} captions an item, and image {other} has {counts[other]}: "
+            "repeat or cut them by spread_captions before they are embedded."
         )
     return owner
 
 
-def _check_labels(name: str, labels: np.ndarray | None, items: int, protocol: Protocol) -> np.ndarray | None:
-    if protocol.relevance == "pair":
+def _check_text_ids(protocol: Protocol, ids: np.ndarray | None, texts: int) -> np.ndarray | None:
+    if ids is None:
+        if protocol.shared_caption == "all":
+            raise InputError(
+                f"Protocol {protocol.name!r} takes a caption for right at each image that carries it: say in text_ids "
+                "which texts are equal, by number_texts."
+            )
         return None
+    if protocol.shared_caption == "own":
+        raise InputError(f"Protocol {protocol.name!r} does not ask which texts are equal: leave text_ids out.")
+    ids = np.asarray(ids)
+    if ids.shape != (texts,) or not np.issubdtype(ids.dtype, np.integer):
+        raise InputError(f"text_ids must be {texts} integers, one a text; it has shape {ids.shape}.")
+    return ids
+
+
+def _own_pairs(images: int, owner: np.ndarray, text_ids: np.ndarray | None) -> tuple[Any, Any]:
+    """What makes an image and a text each other's: the image's row or, with ids, the texts that the image carries."""
+    if text_ids is None:
+        return np.arange(images), owner
+    distinct, number = np.unique(text_ids, return_inverse=True)
+
+    def multi_hot(row: np.ndarray, rows: int) -> csr_array:
+        return csr_array((np.ones(len(row), bool), (row, number)), shape=(rows, len(distinct)))
+
+    return multi_hot(owner, images), multi_hot(np.arange(len(owner)), len(owner))
+
+
+def _check_labels(name: str, labels: np.ndarray | None, items: int, protocol: Protocol) -> np.ndarray:
     if labels is None:
         raise InputError(f"{name} is missing: protocol {protocol.name!r} calls items of one class relevant.")
     labels = np.asarray(labels)
@@ -469,7 +537,7 @@ def _check_comparable(protocol: Protocol, query: _Items, gallery: _Items) -> Non
             f"The queries are {kind_of(query.embeds)} and the gallery {kind_of(gallery.embeds)}: embed both with one "
             "checkpoint."
         )
-    if query.labels is not None and query.labels.shape[1:] != gallery.labels.shape[1:]:
+    if query.labels.shape[1:] != gallery.labels.shape[1:]:
         raise InputError("labels and gallery_labels differ in their number of classes, or only one is multi-hot.")
     for k in (*protocol.at, protocol.cut_off or 1):
         if k > len(gallery.embeds):

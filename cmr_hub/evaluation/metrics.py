@@ -132,6 +132,24 @@ def median_rank(ranks: np.ndarray) -> float:
     return float(np.floor(np.median(ranks)))
 
 
+def expected_recall_at(before: np.ndarray, tied: np.ndarray, right: np.ndarray, k: int) -> float:
+    """R@k expected over all orders of tied items.
+
+    Args:
+        before: `(q,)` numbers of items that stand before the first right one whatever the order.
+        tied: `(q,)` sizes of the tie group that it stands in.
+        right: `(q,)` numbers of right items in that group, one at least.
+        k: ranks that count.
+    """
+    inside = np.clip(k - before, 0, tied)
+    return float(1 - hypergeom.pmf(0, tied, right, inside).mean())
+
+
+def expected_rank(before: np.ndarray, tied: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Rank of the first right item, as [`expected_recall_at`] takes it, expected over all orders: `(q,)` float64."""
+    return before + (tied + 1) / (right + 1)
+
+
 def interpolated_precision(hits: np.ndarray, points: int = 11) -> np.ndarray:
     """The precision-recall curve of each query: at each recall level the best precision at that recall or more.
 

@@ -23,15 +23,21 @@ class Protocol:
         gallery_view: what a gallery item is embedded from: the side that is looked for ("target"), or the whole item
             ("pair"), by methods that have one code for both sides.
         captions: "set" (an item's captions make one text) or "each" (every caption is a text of its own).
+        captions_an_item: of captions that are a text each, how many an item counts with: it repeats its own in turn,
+            or only the first count. `None` for those that it has, once.
+        shared_caption: a caption that stands word for word (but for case and white space) on several images counts as
+            found at its own image alone ("own": where it stands on another, it is a wrong answer that ties with the
+            right one) or at each that carries it ("all").
         cut_off: AP looks at this many first ranks; `None` for all.
         ap_divisor: what the sum of precisions is divided by: the hits inside the cut, all relevant items, or the
             smaller of k and all.
         zero_hit: a query without a hit inside the cut counts as AP 0 ("zero") or not at all ("drop").
-        ties: equal scores stand in gallery order ("order"), or the expectation over all their orders ("expected").
+        ties: equal scores stand in gallery order ("order"), or the expectation over all their orders ("expected"; the
+            median rank is then that of the queries' expected ranks).
         rerank: of binary codes, so many first hits are put in order by the real-valued embeddings instead.
         keep_own_pair: whether an item's own other half stays in the gallery.
         selection_split: the split whose score chose the epoch; "test" is what some references do, and flatters.
-        at: numbers of ranks k: R@k of pairs, P@k and nDCG@k of classes.
+        at: numbers of ranks k: R@k of pairs and their mean, P@k and nDCG@k of classes.
 
     Raises:
         InputError: on construction, where two fields contradict each other or a value is not one of its choices.
@@ -43,6 +49,8 @@ class Protocol:
     gallery: Literal["test", "train"] = "test"
     gallery_view: Literal["target", "pair"] = "target"
     captions: Literal["set", "each"] = "set"
+    captions_an_item: int | None = None
+    shared_caption: Literal["own", "all"] = "own"
     cut_off: int | None = None
     ap_divisor: APDivisor = "hits"
     zero_hit: Literal["zero", "drop"] = "zero"
@@ -67,11 +75,14 @@ class Protocol:
             self._refuse("a query's own pair is not in the training split; use gallery='test' or keep_own_pair=True")
         if self.gallery_view == "pair" and self.gallery == "test":
             self._refuse("gallery_view='pair' would embed the queries with their own other half; use gallery='train'")
+        several = self.captions == "each" and self.gallery == "test"
+        if self.captions_an_item is not None and (self.captions_an_item < 1 or not several):
+            self._refuse("captions_an_item is a number, from 1, with captions='each' and gallery='test'")
+        if self.shared_caption == "all" and (self.relevance == "class" or self.captions == "set"):
+            self._refuse("shared_caption='all' is of single captions and own pairs: relevance='pair', captions='each'")
         if self.relevance == "pair":
             if self.gallery == "train" or not self.keep_own_pair:
                 self._refuse("relevance='pair' needs each query's own pair in the gallery")
-            if self.ties == "expected":
-                self._refuse("ties='expected' is defined for relevance='class'")
             if not self.at:
                 self._refuse("relevance='pair' needs ranks to report R@k at, such as at=(1, 5, 10)")
 
@@ -80,8 +91,8 @@ class Protocol:
 
     @property
     def primary_metric(self) -> str:
-        """The one number to compare runs by: mAP, or R@k at the smallest k."""
-        return "map" if self.relevance == "class" else f"recall@{min(self.at)}"
+        """The one number to compare runs by: mAP, or the mean of the R@k of both directions, which papers call mR."""
+        return "map" if self.relevance == "class" else "mean_recall"
 
     def describe(self) -> str:
         """One line that says all of it, to stand wherever a number of this protocol does.
@@ -93,8 +104,14 @@ class Protocol:
         djsrh: mAP@50 = precisions at hits / hits in the cu
         ```
         """
+        ties = "ties " + ("by gallery order" if self.ties == "order" else "in expectation")
         if self.relevance == "pair":
-            parts = ["R@k and rank of the own pair", "ties by gallery order"]
+            parts = [
+                f"{', '.join(f'R@{k}' for k in self.at)}, their mean mR, and the rank of the own pair",
+                "a text that several images carry word for word is right for "
+                + ("its own alone" if self.shared_caption == "own" else "each of them (case and white space aside)"),
+                ties,
+            ]
         else:
             divisor = {
                 "hits": "hits" if self.cut_off is None else "hits in the cut",
@@ -105,12 +122,15 @@ class Protocol:
                 f"mAP@{self.cut_off or 'all'} = precisions at hits / {divisor}",
                 "relevant = shared class",
                 "queries without a hit " + ("count 0" if self.zero_hit == "zero" else "are dropped"),
-                "ties " + ("by gallery order" if self.ties == "order" else "in expectation"),
+                ties,
                 "own pair " + ("kept" if self.keep_own_pair else "left out"),
             ]
+        count = self.captions_an_item
         parts += [
             "gallery = " + ("the queries' own split" if self.gallery == "test" else "the training split"),
-            "an item's captions are " + ("one text" if self.captions == "set" else "a text each"),
+            "an item's captions are "
+            + ("one text" if self.captions == "set" else "a text each")
+            + (f", {count} an item: its own again in turn, or the first {count}" if count else ""),
             f"epoch chosen on the {self.selection_split} split",
         ]
         if self.rerank is not None:
@@ -171,6 +191,32 @@ _PROTOCOLS = {
             source="Karpathy & Fei-Fei, CVPR 2015: Flickr30K and COCO, five captions an image",
             relevance="pair",
             captions="each",
+            at=(1, 5, 10),
+        ),
+        Protocol(
+            name="instance-shared",
+            source="as instance, for captions such as RSICD's, many of which stand on several images; ours",
+            relevance="pair",
+            captions="each",
+            shared_caption="all",
+            at=(1, 5, 10),
+        ),
+        Protocol(
+            name="instance-tie-aware",
+            source="as instance, for codes and repeated captions, with ties in expectation; ours",
+            relevance="pair",
+            captions="each",
+            ties="expected",
+            at=(1, 5, 10),
+        ),
+        # RSICD's own repeats are not all in turn: of three captions it may have the first one thrice. In a fifth of its
+        # test images some caption counts once more, or less, than there.
+        Protocol(
+            name="instance-five",
+            source="Yuan et al., TGRS 2022, and other tables on RSICD, whose short sets of captions repeat up to five",
+            relevance="pair",
+            captions="each",
+            captions_an_item=5,
             at=(1, 5, 10),
         ),
     )

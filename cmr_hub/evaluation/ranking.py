@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array, issparse
 from tqdm.auto import tqdm
 
 from ..codes import as_words
@@ -38,15 +39,16 @@ class Ranking:
 
     Attributes:
         distances: from a slice of queries to their `(b, n)` distances; see [`distances_between`].
-        query_labels: `(q,)` integers (relevant: equal) or `(q, classes)` float32 multi-hot (relevant: a shared label).
+        query_labels: `(q,)` integers (relevant: equal) or `(q, classes)` multi-hot, float32 or of many classes sparse
+            booleans (relevant: a shared label).
         gallery_labels: `(n,)` or `(n, classes)`, of the same kind.
         excluded: integer ids `(q,)` and `(n,)`: pairs of equal ids leave the ranking. They stand after everything
             else and count as not relevant.
     """
 
     distances: Distances
-    query_labels: np.ndarray
-    gallery_labels: np.ndarray
+    query_labels: np.ndarray | csr_array
+    gallery_labels: np.ndarray | csr_array
     excluded: tuple[np.ndarray, np.ndarray] | None = None
 
     def map(self, measure: Callable[[np.ndarray, np.ndarray], T], description: str) -> list[T]:
@@ -54,7 +56,7 @@ class Ranking:
 
         Blocks are as large as [`BLOCK_BYTES`] allows.
         """
-        queries, gallery = len(self.query_labels), len(self.gallery_labels)
+        queries, gallery = self.query_labels.shape[0], self.gallery_labels.shape[0]
         rows = max(1, min(BLOCK_BYTES // (_BYTES_A_PAIR * gallery), -(-queries // (2 * _THREADS))))
         blocks = [slice(start, start + rows) for start in range(0, queries, rows)]
         with ThreadPoolExecutor(_THREADS) as pool:  # numpy's sort and arithmetic run outside Python's lock
@@ -66,7 +68,8 @@ class Ranking:
         if self.query_labels.ndim == 1:
             relevant = self.query_labels[rows, None] == self.gallery_labels
         else:
-            relevant = self.query_labels[rows] @ self.gallery_labels.T > 0
+            shared = self.query_labels[rows] @ self.gallery_labels.T
+            relevant = (shared.toarray() if issparse(shared) else shared) > 0
         if self.excluded is not None:
             own = self.excluded[0][rows, None] == self.excluded[1]
             distance = np.where(own, np.iinfo(distance.dtype).max, distance)
@@ -130,6 +133,17 @@ def first_hit_ranks(distance: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     keys = sort_keys(distance, relevant)
     best = np.where(relevant, keys, np.iinfo(np.int64).max).min(axis=1)
     return np.count_nonzero(keys < best[:, None], axis=1) + 1
+
+
+def first_hit_ties(distance: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """How the first relevant item of each query is tied: `(b, n)` -> `(3, b)` numbers of items.
+
+    Those nearer than it, those as near (itself among them), and the relevant ones of these. Every query must have a
+    relevant item.
+    """
+    best = np.where(relevant, distance, np.iinfo(distance.dtype).max).min(axis=1, keepdims=True)
+    groups = (distance < best, distance == best, (distance == best) & relevant)
+    return np.stack([np.count_nonzero(group, axis=1) for group in groups])
 
 
 def distances_between(queries: np.ndarray, gallery: np.ndarray) -> Distances:

@@ -10,7 +10,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from cmr_hub.errors import InputError, UnknownNameError
-from cmr_hub.evaluation import RetrievalEvaluator, evaluate_embeddings, get_protocol, ranking
+from cmr_hub.evaluation import RetrievalEvaluator, evaluate_embeddings, get_protocol, number_texts, ranking
 from cmr_hub.evaluation.metrics import expected_average_precision
 
 LABELS = np.array([0, 1, 1, 2, 0, 1])
@@ -70,6 +70,76 @@ def test_class_protocol_reports_precision_and_ndcg_on_request():
     names = {"map", "precision@2", "ndcg@2"}
     assert set(metrics) == names | {f"{way}/{name}" for way in ("image_to_text", "text_to_image") for name in names}
     assert metrics["map"] == pytest.approx((metrics["image_to_text/map"] + metrics["text_to_image/map"]) / 2)
+
+
+SHARED_TEXTS = ["a", "b", "a", "c", "a", "b", "d", "c", "b", "e", "f", "c"]  # of two captions an image, six images
+
+
+def slow_pair_ranks(similarity, right):
+    """Rank from 1 of the first right item of each query, ties in gallery order."""
+    ranks = []
+    for scores, wanted in zip(similarity, right, strict=True):
+        order = sorted(range(len(scores)), key=lambda item: (-scores[item], item))
+        ranks.append(1 + next(rank for rank, item in enumerate(order) if wanted[item]))
+    return np.array(ranks)
+
+
+@pytest.mark.parametrize("shared_caption", ["own", "all"])
+@pytest.mark.parametrize("block_bytes", [1, 2**27])
+def test_pair_metrics_are_the_loop_over_items(monkeypatch, shared_caption, block_bytes):
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", block_bytes)
+    images, owner = real(0), np.arange(12) // 2
+    vectors = real(1, rows=6)
+    texts = vectors[["abcdef".index(text) for text in SHARED_TEXTS]]  # equal texts have equal embeddings
+    result = evaluate_embeddings(
+        images,
+        texts,
+        protocol=get_protocol("instance", at=(1, 3), shared_caption=shared_caption),
+        caption_owner=owner,
+        text_ids=number_texts(SHARED_TEXTS) if shared_caption == "all" else None,
+    )
+    right = np.zeros((6, 12), bool)
+    for image in range(6):
+        carried = {text for text, of in zip(SHARED_TEXTS, owner, strict=True) if of == image}
+        for column, text in enumerate(SHARED_TEXTS):
+            right[image, column] = text in carried if shared_caption == "all" else owner[column] == image
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (images, vectors)]
+    similarity = (unit[0] @ unit[1].T)[:, ["abcdef".index(text) for text in SHARED_TEXTS]]
+    recalls = []
+    for way, ranks in (
+        ("image_to_text", slow_pair_ranks(similarity, right)),
+        ("text_to_image", slow_pair_ranks(similarity.T, right.T)),
+    ):
+        assert result.metrics[f"{way}/mean_rank"] == pytest.approx(ranks.mean())
+        assert result.metrics[f"{way}/median_rank"] == np.floor(np.median(ranks))
+        for k in (1, 3):
+            recalls.append((ranks <= k).mean())
+            assert result.metrics[f"{way}/recall@{k}"] == pytest.approx(recalls[-1])
+    assert result.metrics["mean_recall"] == pytest.approx(np.mean(recalls))
+    assert next(iter(result.metrics)) == "image_to_text/mean_recall"  # tables take the first for the primary one
+
+
+def test_tie_aware_pair_metrics_are_the_mean_over_orders_of_the_gallery():
+    images, texts, owner = packed(0, nbytes=1) & 3, packed(1, rows=12, nbytes=1) & 3, np.arange(12) // 2
+    found = evaluate_embeddings(
+        images, texts, protocol=get_protocol("instance-tie-aware", at=(1, 3)), caption_owner=owner
+    )
+    random, by_order = np.random.default_rng(2), []
+    for _ in range(400):
+        items, captions = random.permutation(6), random.permutation(12)
+        row_of = np.argsort(items)
+        by_order.append(
+            evaluate_embeddings(
+                images[items],
+                texts[captions],
+                protocol=get_protocol("instance", at=(1, 3)),
+                caption_owner=row_of[owner[captions]],
+            ).metrics
+        )
+    for name in found.metrics:
+        if not name.endswith("median_rank"):
+            spread = [metrics[name] for metrics in by_order]
+            assert found.metrics[name] == pytest.approx(np.mean(spread), abs=5 * np.std(spread) / 20 + 1e-12), name
 
 
 def test_curves_of_real_embeddings_are_by_rank_and_of_codes_also_by_radius():
@@ -145,6 +215,13 @@ def test_no_query_with_a_hit_is_a_zero_not_a_nan():
         ({"gallery_labels": LABELS}, "has no use for gallery_labels"),
         ({"caption_owner": np.arange(6)}, "an item's captions as one text"),
         ({"protocol": get_protocol("instance", at=(1,)), "curves": True}, "curves are of classes"),
+        ({"protocol": get_protocol("instance-shared", at=(1,))}, "say in text_ids which texts are equal"),
+        ({"protocol": get_protocol("instance", at=(1,)), "text_ids": np.arange(6)}, "leave text_ids out"),
+        (
+            {"protocol": get_protocol("instance-shared", at=(1,)), "text_ids": np.arange(5)},
+            "text_ids must be 6 integers",
+        ),
+        ({"protocol": get_protocol("instance-five", at=(1,))}, "counts 5 captions an item, and image 0 has 1"),
     ],
 )
 def test_bad_input_is_named(arguments, message):
@@ -304,6 +381,21 @@ def test_the_evaluator_takes_captions_one_by_one_where_the_protocol_does():
     assert result.metrics["text_to_image/recall@1"] == 1
 
 
+def test_the_evaluator_counts_as_many_captions_as_the_protocol_does():
+    result = RetrievalEvaluator(pairs(), get_protocol("instance-five", at=(1, 2)))(WordRetriever())
+    assert result.queries == {"image_to_text": 3, "text_to_image": 15}
+
+
+def test_the_evaluator_tells_which_captions_are_equal():
+    dataset = pairs(texts=[["b", "c"], ["b ", "c c"], ["c"]])  # the first item is embedded apart from its image
+    own, shared = (
+        RetrievalEvaluator(dataset, get_protocol(name, at=(1,)))(WordRetriever()).metrics
+        for name in ("instance", "instance-shared")
+    )
+    assert own["text_to_image/recall@1"] == pytest.approx(2 / 5)
+    assert shared["text_to_image/recall@1"] == pytest.approx(4 / 5)
+
+
 def test_the_evaluator_searches_the_training_split_where_the_protocol_does():
     train = pairs(label=[1, 0, 2])
     result = RetrievalEvaluator(pairs(), get_protocol("djsrh", cut_off=1), gallery_dataset=train)(WordRetriever())
@@ -322,6 +414,14 @@ def test_the_evaluator_takes_text_features():
         (pairs(), {"protocol": "djsrh"}, "searches the training split: pass it as gallery_dataset"),
         (pairs(), {"gallery_dataset": pairs()}, "has no use for a gallery_dataset"),
         (pairs().select([]), {}, "no rows"),
+        *(
+            (
+                pairs().add_column("text_features", [[1.0]] * 3),
+                {"protocol": name, "text_column": "text_features"},
+                "goes by single captions",
+            )
+            for name in ("instance-shared", "instance-five")
+        ),
         (pairs().remove_columns("texts"), {}, "no column 'texts' or 'text_features'"),
         (pairs(), {"image_column": "image"}, "no column image"),
         (pairs().add_column("text_features", [[1.0]] * 3), {}, "both 'texts' and 'text_features'"),

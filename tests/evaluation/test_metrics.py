@@ -110,6 +110,22 @@ def test_precision_recall_and_ranks():
     assert metrics.median_rank(ranks) == 4  # between 2 and 7, rounded down
 
 
+@pytest.mark.parametrize("scores", [[0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 2, 3], [0, 0, 1, 1, 1, 1], [0, 1, 2, 3, 4, 5]])
+def test_expected_recall_and_rank_are_the_means_over_all_orders(scores):
+    scores = np.array(scores)
+    orders = orders_of(scores)
+    for pattern in range(1, 2**6):
+        hits = np.array([pattern >> i & 1 for i in range(6)], bool)
+        ranks = np.array([hits[list(order)].argmax() + 1 for order in orders])
+        best = scores[hits].min()
+        standing = [
+            np.array([count]) for count in ((scores < best).sum(), (scores == best).sum(), hits[scores == best].sum())
+        ]
+        assert metrics.expected_rank(*standing)[0] == pytest.approx(ranks.mean())
+        for k in (1, 2, 3, 5, 6):
+            assert metrics.expected_recall_at(*standing, k) == pytest.approx((ranks <= k).mean())
+
+
 @pytest.mark.parametrize("points", [2, 11, 101])
 def test_interpolated_precision_is_the_slow_definition(points):
     hits = random_hits(6)

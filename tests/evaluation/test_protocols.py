@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from cmr_hub.errors import InputError, UnknownNameError
-from cmr_hub.evaluation import evaluate_embeddings, get_protocol, list_protocols
+from cmr_hub.evaluation import (
+    evaluate_embeddings,
+    get_protocol,
+    list_protocols,
+    number_texts,
+    spread_captions,
+)
 
 
 def fan(items):
@@ -106,7 +112,62 @@ def test_instance_by_hand():
     assert result.metrics["text_to_image/recall@1"] == pytest.approx(3 / 5)  # tied, image 0 first
     assert result.metrics["text_to_image/mean_rank"] == pytest.approx((2 + 1 + 1 + 1 + 2) / 5)
     assert result.metrics["recall@1"] == pytest.approx((0.5 + 0.6) / 2)
-    assert result.primary_metric == "recall@1"
+    assert result.metrics["image_to_text/mean_recall"] == pytest.approx((0.5 + 1) / 2)
+    assert result.metrics["text_to_image/mean_recall"] == pytest.approx((3 / 5 + 1) / 2)
+    assert result.metrics[result.primary_metric] == pytest.approx((0.5 + 1 + 0.6 + 1) / 4)
+    assert result.primary_metric == "mean_recall"
+
+
+# Three images; the text "grass" stands on the first and on the last one.
+CAPTIONS = [["grass", "trees"], ["sand"], ["grass"]]
+
+
+def seen_alike(protocol, **changes):
+    """Three images that see their captions as grass (twice), trees and sand, in this order; the captions see 0 1 2."""
+    angles = {"grass": 0, "trees": 1, "sand": 2}
+    protocol = get_protocol(protocol, at=(1, 2), **changes)
+    captions, owner = spread_captions(CAPTIONS, protocol.captions_an_item)
+    return evaluate_embeddings(
+        np.repeat(fan(1), 3, axis=0),
+        fan(3)[[angles[caption] for caption in captions]],
+        protocol=protocol,
+        caption_owner=owner,
+        text_ids=number_texts(captions) if protocol.shared_caption == "all" else None,
+    ).metrics
+
+
+def test_a_caption_of_several_images_is_right_for_its_own_alone():
+    # The gallery is grass (of 0), trees, sand, grass (of 2); the two grass tie, and stand in this order.
+    metrics = seen_alike("instance")
+    assert metrics["image_to_text/mean_rank"] == pytest.approx((1 + 4 + 2) / 3)
+    assert metrics["text_to_image/mean_rank"] == pytest.approx((1 + 1 + 2 + 3) / 4)
+
+
+def test_instance_shared_by_hand():
+    metrics = seen_alike("instance-shared")
+    assert metrics["image_to_text/mean_rank"] == pytest.approx((1 + 4 + 1) / 3)  # image 2 finds the grass of image 0
+    assert metrics["image_to_text/recall@1"] == pytest.approx(2 / 3)
+    assert metrics["text_to_image/mean_rank"] == pytest.approx((1 + 1 + 2 + 1) / 4)  # its grass finds image 0
+
+
+def test_instance_tie_aware_by_hand():
+    metrics = seen_alike("instance-tie-aware")
+    assert metrics["image_to_text/mean_rank"] == pytest.approx((1.5 + 4 + 1.5) / 3)
+    assert metrics["image_to_text/recall@1"] == pytest.approx((1 / 2 + 0 + 1 / 2) / 3)
+    assert metrics["text_to_image/mean_rank"] == pytest.approx(2)  # all images are tied
+    assert metrics["text_to_image/median_rank"] == 2
+    assert metrics["text_to_image/recall@2"] == pytest.approx(2 / 3)
+    both = seen_alike("instance-tie-aware", shared_caption="all")
+    assert both["image_to_text/recall@1"] == pytest.approx(2 / 3)
+    assert both["text_to_image/mean_rank"] == pytest.approx((4 / 3 + 2 + 2 + 4 / 3) / 4)
+
+
+def test_instance_five_by_hand():
+    # Eight grass (three of image 0, five of image 2), two trees, five sand: queries weigh as often as they count.
+    metrics = seen_alike("instance-five")
+    assert metrics["image_to_text/mean_rank"] == pytest.approx((1 + 11 + 4) / 3)
+    assert metrics["text_to_image/mean_rank"] == pytest.approx((5 * 1 + 5 * 2 + 5 * 3) / 15)
+    assert seen_alike("instance", captions_an_item=1)["image_to_text/mean_rank"] == pytest.approx((1 + 3 + 2) / 3)
 
 
 def test_every_named_protocol_gives_another_number():
@@ -136,6 +197,9 @@ def test_every_named_protocol_gives_another_number():
             "gallery_labels": gallery_labels,
         }
 
+    # Every second item has its second caption, and every third caption is that of another item too.
+    captions_of = [[f"{2 * i % 42}", f"{2 * i + 1}"][: 1 + i % 2] for i in range(60)]
+
     # Test data as two epochs embed them: the first is better on them, the second, say, on validation data.
     epochs = [split(60, noise=0.5), split(60, noise=0.9)]
     numbers = {}
@@ -144,12 +208,17 @@ def test_every_named_protocol_gives_another_number():
         each = protocol.captions == "each"
         values = []
         for images, captions, _, labels in epochs:
-            rows = {"image_embeds": images, "text_embeds": captions if each else captions[::2]}
+            texts, owner = spread_captions(captions_of, protocol.captions_an_item)
+            rows = {
+                "image_embeds": images,
+                "text_embeds": captions[[int(text) for text in texts]] if each else captions[::2],
+            }
             result = evaluate_embeddings(
                 **{side: pack(values) for side, values in rows.items()},
                 labels=labels,
                 protocol=protocol,
-                caption_owner=np.arange(120) // 2 if each else None,
+                caption_owner=owner if each else None,
+                text_ids=number_texts(texts) if protocol.shared_caption == "all" else None,
                 real_valued=rows,
                 **(train(protocol) if protocol.gallery == "train" else {}),
             )
@@ -182,6 +251,19 @@ def test_a_change_is_in_the_name_and_in_the_line():
     assert get_protocol(changed) is changed
 
 
+@pytest.mark.parametrize(
+    ("name", "statement"),
+    [
+        ("instance", "a text that several images carry word for word is right for its own alone"),
+        ("instance-shared", "word for word is right for each of them"),
+        ("instance-five", "a text each, 5 an item: its own again in turn, or the first 5;"),
+        ("instance-tie-aware", "R@1, R@5, R@10, their mean mR, and the rank of the own pair; a text"),
+    ],
+)
+def test_pair_protocols_say_what_they_do_with_repeated_captions(name, statement):
+    assert statement in get_protocol(name).describe()
+
+
 def test_an_unknown_protocol_gets_near_names():
     with pytest.raises(UnknownNameError, match=r"no protocol named 'dcmhh'.*Did you mean 'dcmh'"):
         get_protocol("dcmhh")
@@ -201,7 +283,12 @@ def test_patterns_list_protocols():
         ("djsrh", {"ties": "expected", "zero_hit": "drop"}, "depends on the order of ties"),
         ("djsrh", {"keep_own_pair": False}, "not in the training split"),
         ("instance", {"gallery": "train"}, "own pair in the gallery"),
-        ("instance", {"ties": "expected"}, "defined for relevance='class'"),
+        ("dscmr", {"shared_caption": "all"}, "single captions and own pairs"),
+        ("instance-shared", {"captions": "set"}, "single captions and own pairs"),
+        ("instance-five", {"captions": "set"}, "captions_an_item is a number, from 1, with captions='each'"),
+        ("instance", {"captions_an_item": 0}, "captions_an_item is a number, from 1"),
+        ("djsrh", {"captions": "each", "captions_an_item": 5}, "gallery='test'"),
+        ("instance", {"shared_caption": "any"}, "shared_caption='any' is not one of 'own', 'all'"),
         ("instance", {"at": ()}, "such as at="),
     ],
 )

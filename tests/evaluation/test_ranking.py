@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from cmr_hub.evaluation import ranking
 from cmr_hub.evaluation.ranking import Ranking, distances_between, distances_both_ways, ranked_hits
@@ -82,6 +83,13 @@ def test_first_hit_rank_is_where_the_first_hit_stands():
     np.testing.assert_array_equal(ranking.first_hit_ranks(distance, relevant), expected)
 
 
+def test_ties_of_the_first_hit_are_counted():
+    distance = np.array([[3, 1, 1, 2, 1], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1]], np.uint16)
+    relevant = np.array([[1, 0, 1, 1, 1], [0, 1, 0, 0, 0], [1, 1, 0, 0, 0]], bool)
+    expected = [[0, 0, 3], [3, 5, 1], [2, 1, 1]]  # nearer, as near, relevant among these
+    np.testing.assert_array_equal(ranking.first_hit_ties(distance, relevant), expected)
+
+
 @pytest.mark.parametrize("block_bytes", [1, 24 * 50 * 7, 2**27])
 def test_blocks_of_any_size_give_the_same(monkeypatch, block_bytes):
     monkeypatch.setattr(ranking, "BLOCK_BYTES", block_bytes)
@@ -98,6 +106,14 @@ def test_a_shared_label_is_enough():
     ranked = Ranking(lambda rows: np.zeros((2, 3), np.uint16)[rows], labels, gallery_labels)
     (relevant,) = [np.concatenate(ranked.map(lambda _, relevant: relevant, "Ranking"))]
     np.testing.assert_array_equal(relevant, [[True, False, True], [False, False, False]])
+
+
+def test_sparse_labels_are_the_dense_ones():
+    random = np.random.default_rng(11)
+    labels, gallery_labels = random.random((9, 30)) < 0.1, random.random((7, 30)) < 0.1
+    ranked = Ranking(lambda rows: np.zeros((9, 7), np.uint16)[rows], csr_array(labels), csr_array(gallery_labels))
+    relevant = np.concatenate(ranked.map(lambda _, relevant: relevant, "Ranking"))
+    np.testing.assert_array_equal(relevant, (labels[:, None] & gallery_labels).any(axis=2))
 
 
 def test_excluded_pairs_stand_last_and_are_no_hits():
