@@ -209,8 +209,8 @@ _PROTOCOLS = {
             ties="expected",
             at=(1, 5, 10),
         ),
-        # RSICD's own repeats are not all in turn: of three captions it may have the first one thrice. In a fifth of its
-        # test images some caption counts once more, or less, than there.
+        # RSICD's own repeats are not all in turn: of three captions it may have the first thrice. In a fifth of its
+        # test images some caption counts more, or less, often than there.
         Protocol(
             name="instance-five",
             source="Yuan et al., TGRS 2022, and other tables on RSICD, whose short sets of captions repeat up to five",
