@@ -161,7 +161,8 @@ def kept_or_trained(
     if (folder / RUN_NAME).exists():
         run = TrainingRun.load(folder)
         same = run.recipe == json.loads(json.dumps(settings_of(recipe))) and (run.dataset, run.seed) == (name, seed)
-        if same and protocol.name in {entry["protocol"] for entry in run.results}:
+        defined = (protocol.name, protocol.describe())
+        if same and defined in {(entry["protocol"], entry["description"]) for entry in run.results}:
             return run
     # What an interrupted run left may be of other settings, and a row is short.
     shutil.rmtree(folder / TRAINER_FOLDER, ignore_errors=True)

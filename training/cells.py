@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .table import Row
 
 DIRECTIONS = {"image_to_text/": "I→T", "text_to_image/": "T→I"}
-TITLES = {"map": "mAP", "recall": "R", "precision": "P", "ndcg": "nDCG"}
+TITLES = {"map": "mAP", "recall": "R", "precision": "P", "ndcg": "nDCG", "mean_recall": "mR"}
 
 
 def markdown_row(cells: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ def best_mean(rows: Sequence[Row], protocol: str, name: str) -> str | None:
 
 
 def primary_metric(rows: Sequence[Row], protocol: str) -> str:
-    """The first metric of the protocol that has a mean of both directions: mAP, or the recall at the smallest k."""
+    """The first metric of the protocol that has a mean of both directions: mAP, or the mean recall."""
     return next(name for name in rows[0].metrics[protocol] if "/" not in name)
 
 

@@ -107,6 +107,15 @@ def test_a_run_of_other_settings_is_trained_anew(dataset, tmp_path, trainings):
     assert [folder.parent.name for folder in trainings] == ["narrow-4", "wide"]
 
 
+def test_a_run_measured_when_its_protocol_was_defined_otherwise_is_trained_anew(dataset, tmp_path, trainings):
+    ablate(toy_recipe(LAYERS), dataset, "toy", tmp_path)
+    record = tmp_path / "hidden-layer" / "wide" / "seed-0" / "training_run.json"
+    record.write_text(record.read_text().replace("mAP@all = ", "mAP@all is "))
+    trainings.clear()
+    ablate(toy_recipe(LAYERS), dataset, "toy", tmp_path)
+    assert [folder.parent.name for folder in trainings] == ["wide"]
+
+
 def test_mistakes_in_the_recipe_are_found_before_anything_is_trained(dataset, tmp_path, trainings):
     for row, message in (
         ({"config": {"hiden_dim": 4}}, "no config field named 'hiden_dim'"),

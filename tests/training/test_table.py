@@ -12,10 +12,11 @@ DEFAULT = {"loss_eta": 0.1}
 
 
 def measured(protocol, *values, split="test"):
-    """One entry of results; mAP I→T and T→I, or R@1/5/10 of both directions."""
+    """One entry of results; mAP I→T and T→I, or R@1/5/10 of both directions and their mean."""
     if protocol == "instance":
         names = [f"{way}/recall@{k}" for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
         metrics = dict(zip(names, values, strict=True)) | {"image_to_text/median_rank": 7.0}
+        metrics |= {"mean_recall": sum(values) / 6, "image_to_text/mean_recall": sum(values[:3]) / 3}
         metrics |= {f"recall@{k}": (values[i] + values[i + 3]) / 2 for i, k in enumerate((1, 5, 10))}
     else:
         metrics = {"image_to_text/map": values[0], "text_to_image/map": values[1], "map": sum(values) / 2}
@@ -80,12 +81,40 @@ def test_protocols_stand_side_by_side(tmp_path):
     finished(tmp_path / "b", [measured("dscmr", 0.3, 0.2)], method="cca", config={}, epochs=None)
     (table,) = make_tables(find_checkpoints([tmp_path]))
     head, dscmr, cca = rows(table)
-    assert head[5:11] == ["R@1 I→T", "R@5 I→T", "R@10 I→T", "R@1 T→I", "R@5 T→I", "R@10 T→I"]
-    assert dscmr[5:11] == [".010", ".050", ".100", ".020", ".060", ".110"]  # nothing to compare: none is bold
-    assert cca[5:11] == ["–"] * 6
+    assert head[5:12] == ["R@1 I→T", "R@5 I→T", "R@10 I→T", "R@1 T→I", "R@5 T→I", "R@10 T→I", "mR"]
+    assert dscmr[5:12] == [".010", ".050", ".100", ".020", ".060", ".110", ".058"]  # nothing to compare: none is bold
+    assert cca[5:12] == ["–"] * 7
     assert [line[:9] for line in table.markdown().splitlines() if line.startswith("- ")] == ["- dscmr: ", "- instanc"]
     assert table.to_dict()["rows"][0]["metrics"]["instance"]["image_to_text/median_rank"]["mean"] == 7.0
     json.dumps(table.to_dict())
+
+
+def test_rows_are_in_the_order_of_the_mean_recall_and_published_ones_stand_beside(tmp_path):
+    source = {
+        "source": "Someone, 2019",
+        "protocol": "instance",
+        "metrics": {"mean_recall": 0.3, "text_to_image/recall@1": 0.1},
+    }
+    finished(tmp_path / "a", [measured("instance", 0.3, 0.3, 0.3, 0.0, 0.0, 0.0)], published=source)
+    finished(tmp_path / "b", [measured("instance", *[0.2] * 6)], method="cca", config={}, epochs=None)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    assert [row[0] for row in rows(table)] == ["method", "CCA", "DSCMR"]
+    assert rows(table)[2][-1] == "Someone, 2019: mR .300, R@1 .100"
+
+
+def test_runs_measured_before_there_was_a_mean_recall_are_tabulated(tmp_path):
+    for name, recalls in (("a", (0.2,) * 6), ("b", (0.3,) * 6)):
+        entry = measured("instance", *recalls)
+        old = {metric: value for metric, value in entry["metrics"].items() if "mean_recall" not in metric}
+        description = "instance: R@k and rank of the own pair"
+        finished(tmp_path / name, [entry | {"metrics": old, "description": description}], config={"loss_eta": name})
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    head, best, _ = rows(table)
+    assert "mR" not in head
+    assert best[0].startswith("DSCMR (loss_eta=b")
+    finished(tmp_path / "c", [measured("instance", *recalls)], config={"loss_eta": "c"})
+    with pytest.raises(InputError, match=r"measure both again with .* --protocol instance --record"):
+        make_tables(find_checkpoints([tmp_path]))
 
 
 def test_one_protocol_and_another_split_can_be_asked_for(tmp_path):
