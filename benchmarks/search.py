@@ -1,8 +1,8 @@
 """How long one query takes in process: `python benchmarks/search.py [--items 10000] [--json FILE]`.
 
 The gallery is the test split of a data set, by default the embedded emoji, repeated with a little noise up to the
-wanted size; the retriever is the bundled cmr/dscmr-emoji, or another by `--checkpoint`. Medians of single queries, from
-the raw text or picture file to the hits.
+wanted size; the retriever is the bundled cmr/dscmr-emoji, or another by `--checkpoint`. Medians of single queries,
+from the raw text or picture file to the hits.
 """
 
 from __future__ import annotations
