@@ -54,6 +54,21 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run in the output folder")
     train.set_defaults(run=run_train)
 
+    answer = commands.add_parser("answer", help="train a method on questions made from captions and classes")
+    answer.add_argument("--method", required=True)
+    _add_dataset(answer)
+    answer.add_argument("--output-dir", type=Path, required=True, help="receives the checkpoint")
+    answer.add_argument("--questions", type=Path, help="YAML file, instead of the questions kept for the data set")
+    answer.add_argument(
+        "--share", type=float, default=0.03, help="of a split's pictures, that a question is asked of for each answer"
+    )
+    answer.add_argument("--seed", type=int, default=0)
+    answer.add_argument("--epochs", type=int, dest="num_train_epochs")
+    answer.add_argument("--config", nargs="*", default=[], metavar="NAME=VALUE", help="fields of the method's config")
+    answer.add_argument("--training", nargs="*", default=[], metavar="NAME=VALUE", help="other TrainingArguments")
+    answer.add_argument("--resume", action="store_true", help="go on with an interrupted run in the output folder")
+    answer.set_defaults(run=run_answer)
+
     ablate = commands.add_parser("ablate", help="train and tabulate the variants that a recipe compares")
     ablate.add_argument("--method", required=True)
     _add_dataset(ablate)
@@ -187,6 +202,30 @@ def run_train(options: argparse.Namespace) -> None:
         logging.info("%s", "\n".join(table.markdown() for table in make_tables(find_checkpoints(list(runs)))))
     elif len(runs) > 1:
         logging.info("%s", summarise(list(runs.values())))
+
+
+def run_answer(options: argparse.Namespace) -> None:
+    """`answer`: one checkpoint, and a table of its accuracy."""
+    from cmr_hub.data import load_dataset
+
+    from .answer import answer
+    from .questions import default_questions, read_questions
+    from .recipe import load_recipe
+
+    words = read_questions(options.questions) if options.questions else default_questions(options.dataset)
+    epochs = {} if options.num_train_epochs is None else {"num_train_epochs": options.num_train_epochs}
+    recipe = load_recipe(options.method, options.dataset).for_answering()
+    answer(
+        recipe.changed(config=parse_settings(options.config), training={**epochs, **parse_settings(options.training)}),
+        load_dataset(options.dataset, options.data_dir),
+        options.dataset,
+        words,
+        options.output_dir,
+        share=options.share,
+        seed=options.seed,
+        resume=options.resume,
+        command=recorded_command(),
+    )
 
 
 def run_ablate(options: argparse.Namespace) -> None:

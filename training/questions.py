@@ -21,7 +21,6 @@ from cmr_hub.errors import InputError
 from cmr_hub.labels import class_names, label_matrix
 
 ANSWERS = ("no", "yes")
-SHARE = 0.03
 FEATURES = Features(
     {"id": Value("string"), "image": Image(), "texts": TEXTS, "label": ClassLabel(names=list(ANSWERS))}
 )
@@ -29,7 +28,7 @@ FEATURES = Features(
 Words = Mapping[str, Sequence[str]]
 
 
-def make_questions(dataset: DatasetDict, words: Words, share: float = SHARE) -> DatasetDict:
+def make_questions(dataset: DatasetDict, words: Words, share: float) -> DatasetDict:
     """Questions about the pictures of each split, in the columns of any other data set.
 
     In every split each question is asked of as many pictures where the answer is yes as of pictures where it is no:
@@ -52,7 +51,7 @@ def make_questions(dataset: DatasetDict, words: Words, share: float = SHARE) -> 
 
     ```python
     >>> from cmr_hub.data import load_dataset
-    >>> questions = make_questions(load_dataset("emoji"), {"is there a cat in the picture?": ["cat"]})
+    >>> questions = make_questions(load_dataset("emoji"), {"is there a cat in the picture?": ["cat"]}, share=0.03)
     >>> questions["train"][0]["texts"], questions["train"].features["label"].names
     (['is there a cat in the picture?'], ['no', 'yes'])
     ```

@@ -72,7 +72,9 @@ def test_yes_is_what_a_caption_or_the_class_names(dataset):
 
 
 def test_a_question_comes_with_its_picture(dataset):
-    row = make_questions(dataset, WORDS)["train"].filter(lambda row: row["texts"] == [RED] and row["label"] == 1)[0]
+    row = make_questions(dataset, WORDS, share=1.0)["train"].filter(
+        lambda row: row["texts"] == [RED] and row["label"] == 1
+    )[0]
     assert row["image"].getpixel((0, 0)) == (220, 30, 30)
 
 
@@ -113,9 +115,9 @@ def test_what_training_does_not_ask_no_other_split_asks(dataset):
 
 def test_data_that_allow_no_questions(dataset):
     with pytest.raises(InputError, match=r"No question is answered both ways .* not is there a cat"):
-        make_questions(dataset, {"is there a cat?": ["cat"]})
+        make_questions(dataset, {"is there a cat?": ["cat"]}, share=1.0)
     with pytest.raises(InputError, match="no column 'texts', only id, image, label"):
-        make_questions(dataset.remove_columns("texts"), WORDS)
+        make_questions(dataset.remove_columns("texts"), WORDS, share=1.0)
 
 
 def test_questions_from_a_file(tmp_path):
@@ -140,7 +142,7 @@ def test_questions_kept_for_a_data_set():
 @pytest.mark.slow
 def test_questions_about_real_pictures(real_data):
     words = default_questions("rsicd")
-    questions = make_questions(load_dataset("rsicd", real_data / "rsicd"), words)
+    questions = make_questions(load_dataset("rsicd", real_data / "rsicd"), words, share=0.03)
     assert {name: part.num_rows for name, part in questions.items()} == {
         "train": 19032,
         "validation": 2332,
