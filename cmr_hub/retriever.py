@@ -15,10 +15,13 @@ import torch
 from tqdm.auto import tqdm
 from transformers import BatchFeature
 
+from .answering import answer
 from .dual_encoder import is_dual_encoder, load_dual_encoder
 from .errors import CheckpointError, InputError
+from .explanation import Explanation, explain
 from .files import atomic_folder
 from .hub import list_checkpoints, push_folder, read_json, resolve
+from .images import ImageSource
 from .modeling_cmr import CMRModel, unit_rows
 from .processing_cmr import CMRProcessor, flattened
 from .registry import METHODS
@@ -219,6 +222,36 @@ class Retriever:
             return self.model.get_pair_features(**BatchFeature(batch).to(self.model.device))
 
         return self._encode(embed, range(len(images)), "Pairs", batch_size, show_progress, real_valued)
+
+    def explain(self, image: ImageSource, text: str) -> Explanation:
+        """Where the model looks in a picture and what it reads in a text, step by step; of methods that attend (DAN).
+
+        Args:
+            image: a path, PIL image or array.
+            text: one text.
+
+        Returns:
+            The weights as arrays; `.picture()` draws them.
+
+        Raises:
+            InputError: the method does not attend, or an input cannot be used.
+        """
+        return explain(self.model, self.processor, image, text)
+
+    def answer(self, image: ImageSource, question: str) -> dict[str, float]:
+        """What the model answers to a question about a picture, by those that were trained to answer (r-DAN).
+
+        Args:
+            image: a path, PIL image or array.
+            question: one text.
+
+        Returns:
+            Answer -> probability, the most likely first.
+
+        Raises:
+            InputError: the model gives no answers, or an input cannot be used.
+        """
+        return answer(self.model, self.processor, image, question)
 
     @contextmanager
     def _readable_refusals(self, side: Literal["image", "text"], inputs: Any) -> Iterator[None]:
