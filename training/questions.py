@@ -45,7 +45,7 @@ def make_questions(dataset: DatasetDict, words: Words, share: float) -> DatasetD
         ("no" or "yes").
 
     Raises:
-        InputError: a column is missing, or there is no question that the training split answers both ways.
+        InputError: a column is missing, or there is a split where no question that training asks has both answers.
 
     Example:
 
@@ -58,17 +58,16 @@ def make_questions(dataset: DatasetDict, words: Words, share: float) -> DatasetD
     """
     asked = {split: _ask(pictures, words, share) for split, pictures in dataset.items()}
     learned = {entry.question for entry in asked["train"]}
-    if not learned:
-        raise InputError(
-            "No question is answered both ways by the captions and classes of the training split: ask for things that "
-            f"some of its pictures show and others do not, not {', '.join(words)}."
-        )
-    return DatasetDict(
-        {
-            split: _to_dataset(dataset[split], [entry for entry in entries if entry.question in learned])
-            for split, entries in asked.items()
-        }
-    )
+    questions = DatasetDict()
+    for split, entries in asked.items():
+        entries = [entry for entry in entries if entry.question in learned]
+        if not entries:
+            raise InputError(
+                f"No question has both answers in the {split} split: ask for things that captions or classes of some "
+                f"of its pictures name and of others do not, or ask about a greater share of them than {share}."
+            )
+        questions[split] = _to_dataset(dataset[split], entries)
+    return questions
 
 
 def default_questions(dataset: str) -> Words:

@@ -114,8 +114,10 @@ def test_what_training_does_not_ask_no_other_split_asks(dataset):
 
 
 def test_data_that_allow_no_questions(dataset):
-    with pytest.raises(InputError, match=r"No question is answered both ways .* not is there a cat"):
+    with pytest.raises(InputError, match="No question has both answers in the train split"):
         make_questions(dataset, {"is there a cat?": ["cat"]}, share=1.0)
+    with pytest.raises(InputError, match=r"in the validation split: .* than 0\.04"):
+        make_questions(dataset, WORDS, share=0.04)
     with pytest.raises(InputError, match="no column 'texts', only id, image, label"):
         make_questions(dataset.remove_columns("texts"), WORDS, share=1.0)
 
