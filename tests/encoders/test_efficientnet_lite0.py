@@ -1,6 +1,7 @@
 """EfficientNet-Lite0: the weights fit, the preprocessing is the one they want, and encoding is exact and ordered."""
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -25,6 +26,11 @@ SYNSETS = {"cat": range(281, 286), "dog": range(151, 269), "horse": [339], "shee
 @pytest.fixture(scope="module")
 def encoder():
     return create_encoder("image", "efficientnet-lite0")
+
+
+@pytest.fixture(scope="module")
+def region_encoder():
+    return create_encoder("image", "efficientnet-lite0", grid=7)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +100,63 @@ def test_round_trip(encoder, pictures, tmp_path):
     again = load_encoder(encoder.to_dict(), tmp_path)
     assert again.fingerprint == encoder.fingerprint
     assert torch.equal(again.encode(pictures[:2]), encoder.encode(pictures[:2]))
+
+
+def test_pooled_features_keep_the_fingerprint_that_shipped_ones_have(encoder, region_encoder):
+    assert encoder.fingerprint == "eda9c398460d3bc5"
+    assert region_encoder.fingerprint != encoder.fingerprint
+
+
+def test_regions(encoder, region_encoder, pictures):
+    features = region_encoder.encode(pictures[:9])
+    assert features.dtype == torch.float32
+    assert features.shape == (9, 49, region_encoder.dim) == (9, 49, 1280)
+    assert features.is_contiguous()
+    torch.testing.assert_close(region_encoder.encode([pictures[8]])[0], features[8], atol=1e-4, rtol=1e-4)
+    assert region_encoder.encode([]).shape == (0, 49, 1280)
+    assert create_encoder("image", "efficientnet-lite0", grid=3).encode(pictures[:1]).shape == (1, 9, 1280)
+
+
+def test_what_a_model_is_given(encoder, region_encoder):
+    assert (encoder.input_name, encoder.mapped) == ("image_features", False)
+    assert (region_encoder.input_name, region_encoder.mapped) == ("region_features", True)
+    features = torch.zeros(2, 49, 1280)
+    assert region_encoder.as_inputs(features)["region_features"] is features
+
+
+def test_the_mean_of_the_regions_is_the_pooled_vector_of_the_same_pixels(encoder, region_encoder, pictures):
+    picture = pictures[0].resize((256, 256))
+    seen = picture.crop((16, 16, 240, 240))  # what the pooled features see of it
+    torch.testing.assert_close(
+        region_encoder.encode([seen]).mean(dim=1), encoder.encode([picture]), atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 6), (2, 5), (6, 0), (6, 6)])
+@pytest.mark.parametrize("size", [(224, 224), (448, 224), (112, 336)])
+def test_regions_stand_row_by_row_from_the_top_left_over_the_whole_picture(region_encoder, row, column, size):
+    plain = np.full((size[1], size[0], 3), 128, np.uint8)
+    marked = plain.copy()
+    height, width = size[1] // 7, size[0] // 7
+    marked[row * height : (row + 1) * height, column * width : (column + 1) * width] = [255, 0, 0]
+    before, after = region_encoder.encode([Image.fromarray(plain), Image.fromarray(marked)])
+    strongest = divmod(int((after - before).norm(dim=1).argmax()), 7)
+    # A region also sees its neighbours' pixels, some more than its own.
+    np.testing.assert_allclose(strongest, (row, column), atol=1)
+
+
+@pytest.mark.parametrize("grid", [0, -7, 33, 7.0, "7", True])
+def test_a_grid_that_is_none(grid):
+    with pytest.raises(InputError, match="grid must be a whole number from 1 to 32"):
+        create_encoder("image", "efficientnet-lite0", grid=grid)
+
+
+def test_round_trip_with_a_grid(region_encoder, pictures, tmp_path):
+    region_encoder.save_files(tmp_path)
+    again = load_encoder(json.loads(json.dumps(region_encoder.to_dict())), tmp_path)
+    assert again.grid == 7
+    assert again.fingerprint == region_encoder.fingerprint
+    assert torch.equal(again.encode(pictures[:2]), region_encoder.encode(pictures[:2]))
 
 
 def test_names_of_weights():

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from cmr_hub.encoders import ENCODERS, create_encoder, list_encoders, load_encoder
 from cmr_hub.encoders.base import Encoder
@@ -48,3 +49,22 @@ def test_a_text_query_waits_for_no_image_network():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("modality", "name", "options", "input_name"),
+    [
+        ("image", "efficientnet-lite0", {}, "image_features"),
+        ("image", "efficientnet-lite0", {"grid": 7}, "region_features"),
+        ("image", "vgg19", {"grid": 7, "weights": "random"}, "region_features"),
+        ("image", "pixels", {}, "image_features"),
+        ("text", "glove", {}, "text_features"),
+        ("text", "tokens", {}, "input_ids"),
+    ],
+)
+def test_what_a_model_calls_the_features(modality, name, options, input_name):
+    encoder = create_encoder(modality, name, **options)
+    assert encoder.input_name == input_name
+    assert encoder.mapped == (input_name == "region_features")
+    assert encoder.averages == (name != "tokens")
+    assert input_name in encoder.as_inputs(torch.ones(2, 3, dtype=torch.int64))

