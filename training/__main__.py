@@ -117,6 +117,22 @@ def build_parser() -> argparse.ArgumentParser:
     curves.add_argument("--json", type=Path, help="also write the points here")
     curves.set_defaults(run=run_curves)
 
+    faithfulness = commands.add_parser(
+        "faithfulness", help="delete the regions that a checkpoint attends to, and see whether its scores fall"
+    )
+    faithfulness.add_argument("--checkpoint", required=True, help="folder or repo id, of a method that attends")
+    _add_dataset(faithfulness)
+    faithfulness.add_argument("--split", default="test")
+    faithfulness.add_argument(
+        "--by",
+        choices=("pixels", "features"),
+        default="pixels",
+        help="what the mean replaces: a region's cell of the picture, which is encoded anew, or the region's features",
+    )
+    faithfulness.add_argument("--seed", type=int, default=0, help="of the random regions and the bootstrap")
+    faithfulness.add_argument("--json", type=Path, help="also write the figures here")
+    faithfulness.set_defaults(run=run_faithfulness)
+
     word_pairs = commands.add_parser("word-pairs", help="compare vectorisers by the cosine of related words")
     _add_dataset(word_pairs)
     word_pairs.add_argument("--pairs", nargs="+", metavar="WORD:WORD", help="instead of those kept for the data set")
@@ -334,6 +350,25 @@ def run_curves(options: argparse.Namespace) -> None:
     logging.info("%s", options.output)
     if options.json:
         _write_json(options.json, points(results))
+
+
+def run_faithfulness(options: argparse.Namespace) -> None:
+    """`faithfulness`: one table."""
+    from cmr_hub import Retriever
+    from cmr_hub.data import load_dataset
+
+    from .faithfulness import measure_faithfulness
+
+    retriever = Retriever.from_pretrained(options.checkpoint)
+    dataset = load_dataset(options.dataset, options.data_dir)
+    _check_split(options, dataset)
+    measured = measure_faithfulness(
+        retriever, dataset[options.split], by=options.by, seed=options.seed, show_progress=True
+    )
+    logging.info("%s", measured.table())
+    if options.json:
+        what = {"checkpoint": retriever.name, "dataset": options.dataset, "split": options.split}
+        _write_json(options.json, {**what, **measured.to_dict()})
 
 
 def run_word_pairs(options: argparse.Namespace) -> None:
