@@ -17,15 +17,15 @@ class DANConfig(CMRConfig):
         Width of the feature vector of one image region.
     text_dim (`int`, defaults to 5000):
         Width of a one-hot word: how many words the tokeniser tells apart, padding and the unknown word included.
-    embed_dim (`int`, defaults to 1536):
+    embed_dim (`int`, defaults to 768):
         Width of what all steps give together: (`steps` + 1) times the width of one, which is also that of the memory,
         of a word's state and of the attention's hidden layer.
     steps (`int`, defaults to 2):
         How many times each side is attended to, K.
     word_dim (`int`, defaults to 50):
         Width of a word's vector.
-    dropout (`float`, defaults to 0.5):
-        Share of region features, word vectors and words' states that training leaves out at random.
+    dropout (`float`, defaults to 0.25):
+        Share of word vectors, words' states and attended regions' features that training leaves out at random.
     margin (`float`, defaults to 0.2):
         By how much a pair shall be more similar than a pair that does not belong together, of "m-dan".
     hardest_negatives (`int`, *optional*, defaults to 10):
@@ -46,10 +46,10 @@ class DANConfig(CMRConfig):
 
     variant: Literal["m-dan", "r-dan"] = "m-dan"
     text_dim: int = 5000
-    embed_dim: int = 1536
+    embed_dim: int = 768
     steps: int = 2
     word_dim: int = 50
-    dropout: float = 0.5
+    dropout: float = 0.25
     margin: float = 0.2
     hardest_negatives: int | None = 10
 

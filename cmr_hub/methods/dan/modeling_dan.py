@@ -259,7 +259,7 @@ class DANModel(CMRModel):
                 f"DAN takes region features of the shape (n, regions, {self.config.image_dim}), not "
                 f"{tuple(region_features.shape)}."
             )
-        return self.dropout(self.regions(region_features))
+        return self.regions(region_features)
 
     def _words(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
@@ -278,7 +278,7 @@ class DANModel(CMRModel):
 
     def _seen(self, step: int, attended: torch.Tensor) -> torch.Tensor:
         """v^(k) = tanh(P^(k) v), `(n, image_dim)` to `(n, step_dim)`."""
-        return torch.tanh(self.image_projections[step](attended))
+        return torch.tanh(self.image_projections[step](self.dropout(attended)))
 
     def _check_matches(self) -> None:
         if self.answers_questions:
