@@ -12,7 +12,7 @@ import cmr_hub
 from cmr_hub import CMRProcessor, DANConfig, DANModel, Retriever
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import InputError
-from cmr_hub.methods.dan.modeling_dan import Attention, joined
+from cmr_hub.methods.dan.modeling_dan import Attention, bidirectional_ranking_loss, joined, matches
 from training.pairs import make_pairs, make_processor
 from training.recipe import load_recipe
 from training.train import train
@@ -156,6 +156,41 @@ def test_one_inner_product_is_the_mean_of_the_steps_cosines(regions):
     ]
     assert close(output.image_embeds @ output.text_embeds.T, slow)
     assert torch.allclose(joined([torch.ones(2, 3), torch.eye(3)[:2]]).norm(dim=1), torch.ones(2))
+
+
+def test_matches():
+    items, texts = [4, 4, 1, 2], [[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [5.0, 6.0]]
+    slow = [[items[i] == items[j] or texts[i] == texts[j] for j in range(4)] for i in range(4)]
+    assert matches(torch.tensor(items), torch.tensor(texts)).tolist() == slow
+    assert matches(None, torch.tensor(texts)).tolist() == [[texts[i] == texts[j] for j in range(4)] for i in range(4)]
+
+
+def slow_ranking(similarity, margin, matching, hardest):
+    """Both directions, query by query."""
+    n, costs = len(similarity), ([], [])
+    for i in range(n):
+        wrong = [j for j in range(n) if not matching[i][j]]
+        to_text = sorted(max(0, margin - similarity[i][i] + similarity[i][j]) for j in wrong)
+        to_image = sorted(max(0, margin - similarity[i][i] + similarity[j][i]) for j in wrong)
+        costs[0].append(sum(to_text[-hardest:]))
+        costs[1].append(sum(to_image[-hardest:]))
+    return [sum(cost) / n for cost in costs]
+
+
+@pytest.mark.parametrize("hardest", [None, 1, 2, 99])
+def test_bidirectional_ranking(hardest):
+    similarity = torch.randn(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    matching = matches(torch.tensor([0, 0, 1, 2, 3]), torch.tensor([[1], [2], [3], [3], [4]]))
+    found = bidirectional_ranking_loss(similarity, 0.4, matching, hardest)
+    slow = slow_ranking(similarity.tolist(), 0.4, matching.tolist(), hardest or 99)
+    assert [term.item() for term in found] == pytest.approx(slow, rel=1e-12)
+    assert torch.autograd.gradcheck(
+        lambda s: bidirectional_ranking_loss(s, 0.4, matching, hardest), similarity.requires_grad_()
+    )
+
+
+def test_pairs_that_all_match_cost_nothing():
+    assert sum(bidirectional_ranking_loss(torch.ones(3, 3), 0.2, torch.ones(3, 3, dtype=torch.bool))) == 0
 
 
 @pytest.mark.parametrize(("hardest_negatives", "choose"), [(None, sum), (1, max)])

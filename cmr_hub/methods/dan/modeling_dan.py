@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import TrainerCallback
 
 from ...errors import InputError
-from ...losses import bidirectional_ranking_loss, class_shares, matches
+from ...losses import class_shares
 from ...modeling_cmr import CMRModel, CMROutput
 from ...standardizer import Standardizer
 from .configuration_dan import DANConfig
@@ -28,6 +28,56 @@ def joined(steps: list[torch.Tensor]) -> torch.Tensor:
     step's vector has the same length, so that this inner product is the mean over steps of the steps' cosines.
     """
     return torch.cat([F.normalize(step, dim=1) for step in steps], dim=1) / len(steps) ** 0.5
+
+
+def matches(items: torch.Tensor | None, texts: torch.Tensor) -> torch.Tensor:
+    """Which texts of a batch describe which images: those of the same item, and those that are equal row for row.
+
+    A caption that stands word for word under another picture is no wrong answer for it.
+
+    Args:
+        items: `(n,)` integers, the item that pair i belongs to; None where each pair is an item of its own.
+        texts: `(n, d)` features or numbers of words.
+
+    Returns:
+        `(n, n)` booleans, symmetric, True on the diagonal.
+
+    Example:
+
+    ```python
+    >>> matches(torch.tensor([0, 0, 1]), torch.tensor([[1], [2], [3]])).tolist()
+    [[True, True, False], [True, True, False], [False, False, True]]
+    ```
+    """
+    text = torch.unique(texts, dim=0, return_inverse=True)[1]
+    same = text[:, None] == text
+    return same if items is None else same | (items[:, None] == items)
+
+
+def bidirectional_ranking_loss(
+    similarity: torch.Tensor, margin: float, matching: torch.Tensor, hardest: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Max-margin ranking of a batch of pairs in both directions.
+
+    Of pair i as a query, every answer j that does not match it costs max(0, margin - s_ii + s_ij).
+
+    Args:
+        similarity: `(n, n)`, image i to text j.
+        margin: by how much a pair's own similarity shall exceed that to others.
+        matching: `(n, n)` booleans, symmetric: pairs that are not each other's wrong answers; see [`matches`].
+        hardest: only so many largest costs of each query count; by default all. One is the hardest negative of
+            VSE++ (Faghri et al., BMVC 2018).
+
+    Returns:
+        The mean over images as queries of their costs' sum, and the mean over texts.
+    """
+    own = similarity.diagonal()
+    directions = (margin - own[:, None] + similarity, margin - own[:, None] + similarity.T)
+    costs = [violation.clamp(min=0).masked_fill(matching, 0) for violation in directions]
+    if hardest is not None:
+        costs = [cost.topk(min(hardest, len(cost)), dim=1).values for cost in costs]
+    to_text, to_image = (cost.sum(dim=1).mean() for cost in costs)
+    return to_text, to_image
 
 
 class Attention(nn.Module):
