@@ -50,7 +50,7 @@ class CMROutput(ModelOutput):
     pair_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
         Answers to each pair's text as a question about its image, by models that answer.
     image_attentions (`torch.FloatTensor` of shape `(n, steps, regions)`, *optional*):
-        On `output_attentions=True`, how much each step looks at each region; sums to one a step. By methods that attend.
+        On `output_attentions=True`, by methods that attend: how much each step looks at each region; sums to one.
     text_attentions (`torch.FloatTensor` of shape `(n, steps, words)`, *optional*):
         Likewise of words; padding has none.
     """

@@ -115,8 +115,8 @@ class CMRProcessor(ProcessorMixin):
             return self.text_encoder.encode(texts)
         if not self.text_encoder.averages:
             raise InputError(
-                f"The encoder {self.text_encoder.name!r} reads one text at a time, and several texts of one thing were "
-                "given together. Retriever.encode_texts embeds each and averages the embeddings."
+                f"The encoder {self.text_encoder.name!r} reads one text at a time, and several texts of one thing "
+                "were given together. Retriever.encode_texts embeds each and averages the embeddings."
             )
         flat, lengths = flattened(texts)
         return torch.stack([rows.mean(dim=0) for rows in self.text_encoder.encode(flat).split(lengths)])

@@ -338,8 +338,8 @@ def check_inputs(model_class: type[CMRModel], processor: CMRProcessor) -> None:
         eats, encoder = getattr(model_class, f"{side}_input"), getattr(processor, f"{side}_encoder")
         if encoder.input_name != eats:
             raise CheckpointError(
-                f"{model_class.title} eats {eats}, and the {side} encoder {encoder.name!r} gives {encoder.input_name}: "
-                "region_features come from an image encoder with a grid ({name: efficientnet-lite0, grid: 7}), "
+                f"{model_class.title} eats {eats}, and the {side} encoder {encoder.name!r} gives "
+                f"{encoder.input_name}: region_features come from an image encoder with a grid ({name: efficientnet-lite0, grid: 7}), "
                 "input_ids from the text encoder 'tokens', and features from the others."
             )
 

@@ -239,8 +239,8 @@ class DANModel(CMRModel):
             return
         if vectors.shape[1] != self.config.word_dim:
             raise InputError(
-                f"The tokeniser's word vectors are {vectors.shape[1]} wide and word_dim is {self.config.word_dim}: set "
-                f"word_dim to {vectors.shape[1]}, or let the words be learned from nothing (vectors: null)."
+                f"The tokeniser's word vectors are {vectors.shape[1]} wide and word_dim is {self.config.word_dim}: "
+                f"set word_dim to {vectors.shape[1]}, or let words be learned from nothing (vectors: null)."
             )
         known = torch.from_numpy(vectors.any(axis=1))
         with torch.no_grad():
