@@ -65,8 +65,8 @@ class DANConfig(CMRConfig):
             raise ValueError(f"steps must be 0 (no attention) or more, and is {self.steps}.")
         if self.embed_dim % (self.steps + 1):
             raise ValueError(
-                f"embed_dim {self.embed_dim} must be a multiple of steps + 1, which is {self.steps + 1}: each step has "
-                "an equal part of it, and so have the means before the first."
+                f"embed_dim {self.embed_dim} must be a multiple of steps + 1, which is {self.steps + 1}: each step "
+                "has an equal part of it, and so have the means before the first."
             )
         if self.word_dim < 1:
             raise ValueError(f"word_dim must be at least 1, and is {self.word_dim}.")
