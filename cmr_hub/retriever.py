@@ -340,7 +340,8 @@ def check_inputs(model_class: type[CMRModel], processor: CMRProcessor) -> None:
             raise CheckpointError(
                 f"{model_class.title} eats {eats}, and the {side} encoder {encoder.name!r} gives "
                 f"{encoder.input_name}: region_features come from an image encoder with a grid "
-                "({name: efficientnet-lite0, grid: 7}), input_ids from the text encoder 'tokens', and features from the others."
+                "({name: efficientnet-lite0, grid: 7}), input_ids from the text encoder 'tokens', and features from "
+                "the others."
             )
 
 
