@@ -69,6 +69,7 @@ METHODS: Mapping[str, type[CMRModel]] = Registry(
         "cm_gans": "cmr_hub.methods.cm_gans.modeling_cm_gans:CMGANsModel",
         "contrastive": "cmr_hub.methods.contrastive.modeling_contrastive:ContrastiveModel",
         "dan": "cmr_hub.methods.dan.modeling_dan:DANModel",
+        "dspe": "cmr_hub.methods.dspe.modeling_dspe:DSPEModel",
         "dcca": "cmr_hub.methods.dcca.modeling_dcca:DCCAModel",
         "dae": "cmr_hub.methods.dae.modeling_dae:DAEModel",
         "dbm": "cmr_hub.methods.dbm.modeling_dbm:DBMModel",

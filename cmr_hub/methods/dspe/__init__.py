@@ -1,0 +1,4 @@
+from .configuration_dspe import DSPEConfig
+from .modeling_dspe import DSPEModel
+
+__all__ = ["DSPEConfig", "DSPEModel"]
