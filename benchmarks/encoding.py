@@ -44,7 +44,7 @@ def measure(paths: list[Path], rounds: int) -> dict[str, float]:
     plain = build_classifier().eval().requires_grad_(False)
     plain.reset_classifier(0)
     plain = plain.to(memory_format=torch.channels_last)
-    batches = list(encoder._pixels(paths))
+    batches = list(encoder.pixels(paths))
 
     @torch.inference_mode()
     def bare(network: nn.Module) -> None:
@@ -55,7 +55,7 @@ def measure(paths: list[Path], rounds: int) -> dict[str, float]:
         "bare network (timm)": lambda: bare(plain),
         "encode, from files": lambda: encoder.encode(paths),
         "bare network, batch norms folded": lambda: bare(encoder.network),
-        "read, decode and crop alone": lambda: list(encoder._pixels(paths)),
+        "read, decode and crop alone": lambda: list(encoder.pixels(paths)),
     }
     encoder.encode(paths[:8])
     times: dict[str, list[float]] = {name: [] for name in contestants}

@@ -75,9 +75,14 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
         if not len(inputs):
             return torch.empty(0, *([] if self.grid is None else [self.grid**2]), self.dim)
         # Joined outside the inference mode: what is made inside it could not be trained on.
-        return torch.cat([self._embed(batch) for batch in prefetch(self._pixels(inputs))])
+        return torch.cat([self._embed(batch) for batch in prefetch(self.pixels(inputs))])
 
-    def _pixels(self, inputs: Sequence[ImageSource]) -> Iterator[torch.Tensor]:
+    def pixels(self, inputs: Sequence[ImageSource]) -> Iterator[torch.Tensor]:
+        """What the network is given, `batch_size` pictures at a time.
+
+        Raises:
+            InputError: a picture cannot be used; its position and the reason are named.
+        """
         images = []
         for index, source in enumerate(inputs):
             with input_position("image", index, len(inputs)):
@@ -89,9 +94,15 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
     @torch.inference_mode()
     def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
         pixels = pixels.to(self.device, memory_format=torch.channels_last)
-        features = self.network(pixels)
-        features = features.flatten(1) if self.grid is None else features.flatten(2).transpose(1, 2).contiguous()
-        return features.float().cpu()
+        return self.as_features(self.network(pixels)).cpu()
+
+    def as_features(self, outputs: torch.Tensor) -> torch.Tensor:
+        """What the network gave as features, float32: `(n, dim)`, or with a grid `(n, grid * grid, dim)`.
+
+        Gradients pass: whoever trains the network trains through this.
+        """
+        features = outputs.flatten(1) if self.grid is None else outputs.flatten(2).transpose(1, 2).contiguous()
+        return features.float()
 
 
 def squeeze(images: Sequence[Image.Image], side: int) -> np.ndarray:

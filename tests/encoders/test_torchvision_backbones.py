@@ -244,3 +244,23 @@ def test_a_grid_is_part_of_the_description_and_none_is_not():
     assert load_encoder(with_grid.to_dict()).grid == 7
     with pytest.raises(InputError, match="grid must be a whole number"):
         create_encoder("image", "alexnet", weights="random", grid=0)
+
+
+def test_tuned_weights_keep_the_transforms_that_they_were_tuned_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "cmr_hub.encoders.torchvision_backbones.TorchvisionEncoder._download", lambda self: models.resnet50()
+    )
+    encoder = create_encoder("image", "torchvision/resnet50", weights="IMAGENET1K_V1")
+    before = encoder.fingerprint
+    with torch.no_grad():
+        encoder.network.conv1.weight.mul_(2)
+    encoder.keep_weights()
+    assert encoder.fingerprint != before
+    encoder.save_files(tmp_path)
+    again = load_encoder(json.loads(json.dumps(encoder.to_dict())), tmp_path)
+    assert again.to_dict() == encoder.to_dict()
+    assert again.fingerprint == encoder.fingerprint
+    assert again._transforms.resize_size == [256]  # of IMAGENET1K_V2, the default, it is 232
+    assert torch.equal(again.encode(PICTURES[:1]), encoder.encode(PICTURES[:1]))
+    with pytest.raises(InputError, match="resnet50 has no published weights 'V9' to take transforms of"):
+        create_encoder("image", "torchvision/resnet50", weights="random", transforms="V9")

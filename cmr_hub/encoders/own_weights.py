@@ -1,0 +1,97 @@
+"""Image encoders that may have weights of their own, from a file or from training, and are saved with them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from ..errors import CheckpointError
+from .backbone import BackboneEncoder
+from .base import checkpoint_file
+
+WEIGHTS_FILE = "image_encoder.safetensors"
+OWN = "file"  # what a description says of own weights
+
+
+class OwnWeightsEncoder(BackboneEncoder):
+    """An image encoder whose network may have other weights than its name stands for.
+
+    They are read from a file, or they are what training made of the network (see [`keep_weights`]). Own weights are
+    saved with a checkpoint and are part of the fingerprint.
+
+    Attributes:
+        weights_file: what the network's weights are read from when it is built; None where no file was given.
+        has_own_weights: whether the network's weights are the encoder's own.
+    """
+
+    weights_file: Path | None = None
+    has_own_weights: bool = False
+
+    def _use_weights_file(self, path: Path) -> None:
+        """Build the network with the weights of this file."""
+        self.weights_file, self.has_own_weights = path, True
+
+    def keep_weights(self) -> None:
+        """Take the network's weights, which were trained meanwhile, for the encoder's own from now on.
+
+        Example:
+
+        ```python
+        >>> from cmr_hub.encoders import create_encoder
+        >>> encoder = create_encoder("image", "efficientnet-lite0")
+        >>> encoder.keep_weights()
+        >>> encoder.to_dict()
+        {'name': 'efficientnet-lite0', 'modality': 'image', 'weights': 'file'}
+        ```
+        """
+        self.has_own_weights = True
+
+    def save_files(self, folder: Path) -> None:
+        if self.has_own_weights:
+            safetensors.torch.save_file(self._state(), Path(folder) / WEIGHTS_FILE)
+
+    def _fitted_parts(self) -> Iterable[bytes | memoryview]:
+        if self.has_own_weights:
+            yield safetensors.torch.save(self._state())
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        return {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
+
+    def _read_own_weights(self, network: nn.Module, unused: Iterable[str] = ()) -> None:
+        """Load the file's weights into a network; the names in `unused` may be among them.
+
+        Raises:
+            CheckpointError: they are another network's, or the file is no file of weights.
+        """
+        weights = {name: value for name, value in read_weights(self.weights_file).items() if name not in set(unused)}
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            model = self.name.split("/")[-1]
+            raise CheckpointError(f"The weights in {self.weights_file} are not those of {model}: {error}") from error
+
+    @staticmethod
+    def _described_weights(config: dict[str, Any], folder: Path | None) -> Path | str | None:
+        """What `to_dict` said of the weights; own ones as the path that `save_files` wrote.
+
+        Raises:
+            CheckpointError: `folder` does not have that file.
+        """
+        weights = config.get("weights")
+        return checkpoint_file(folder, WEIGHTS_FILE, config["name"]) if weights == OWN else weights
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict of tensors alone; a file with anything else in it is refused."""
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} is not a file of weights alone ({error}). Save it as safetensors.") from error
