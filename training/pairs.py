@@ -136,10 +136,11 @@ def make_processor(encoders: Mapping[str, str | Mapping[str, Any]], train: Datas
 
     Released features need no width in the recipe: it is read off the data set.
     """
-    return CMRProcessor(*(_make_encoder(side, encoders[side], train) for side in COLUMNS))
+    return CMRProcessor(*(make_encoder(side, encoders[side], train) for side in COLUMNS))
 
 
-def _make_encoder(side: Side, spec: str | Mapping[str, Any], train: Dataset) -> Encoder:
+def make_encoder(side: Side, spec: str | Mapping[str, Any], train: Dataset) -> Encoder:
+    """One encoder as a recipe describes it; see [`make_processor`]."""
     options = {"name": spec} if isinstance(spec, str) else dict(spec)
     name = options.pop("name")
     if name == "precomputed":
@@ -164,22 +165,32 @@ def make_pairs(dataset: Dataset, processor: CMRProcessor, captions: Captions = "
         InputError: a column that the processor needs is missing, an item cannot be used, or captions are to be each a
             text of its own (or cannot be one text) in a data set or for an encoder where that does not go.
     """
-    image_encoder, text_encoder = processor.image_encoder, processor.text_encoder
-    images, texts = (
-        read_column(dataset, column_of(dataset, side, encoder.takes_raw))
-        for side, encoder in (("image", image_encoder), ("text", text_encoder))
-    )
-    owner = None
+    image_encoder = processor.image_encoder
+    images = read_column(dataset, column_of(dataset, "image", image_encoder.takes_raw))
+    owner, tensors = texts_and_labels(dataset, processor, captions)
+    if image_encoder.mapped:
+        tensors[image_encoder.input_name] = processor.store.stored(images, show_progress=True)
+    else:
+        tensors |= processor(images, cache=True, show_progress=True)
+    return Pairs(owner, **tensors)
+
+
+def texts_and_labels(
+    dataset: Dataset, processor: CMRProcessor, captions: Captions
+) -> tuple[torch.Tensor | None, dict[str, torch.Tensor | StoredFeatures]]:
+    """What [`Pairs`] are made of, but for the pictures: `owner`, and the tensors of texts and classes.
+
+    Raises:
+        InputError: as for [`make_pairs`].
+    """
+    text_encoder = processor.text_encoder
+    texts, owner = read_column(dataset, column_of(dataset, "text", text_encoder.takes_raw)), None
     if captions == "each":
         if not text_encoder.takes_raw:
             raise InputError("Released text features are one vector an item: there are no captions to take each.")
         texts, lengths = flattened(texts)
         owner = torch.arange(len(dataset)).repeat_interleave(torch.tensor(lengths))
     tensors: dict[str, torch.Tensor | StoredFeatures] = dict(processor(text=texts))
-    if image_encoder.mapped:
-        tensors[image_encoder.input_name] = processor.store.stored(images, show_progress=True)
-    else:
-        tensors |= processor(images, cache=True, show_progress=True)
     if {"label", "labels"} & set(dataset.column_names):
         tensors["labels"] = torch.from_numpy(label_matrix(dataset))
-    return Pairs(owner, **tensors)
+    return owner, tensors

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from datasets import DatasetDict, concatenate_datasets
 from transformers import TrainerCallback
 
 from cmr_hub import Gallery, Retriever
-from cmr_hub.columns import COLUMNS
+from cmr_hub.columns import COLUMNS, read_column
 from cmr_hub.data import info, load_dataset
-from cmr_hub.hub import list_checkpoints
+from cmr_hub.features import FeatureStore
+from cmr_hub.hub import CheckpointInfo, list_checkpoints
 from cmr_hub.prepared import prepared_folder, prepared_galleries
 from cmr_hub.registry import METHODS
 
-from .pairs import make_pairs, make_processor
+from .pairs import make_encoder
 from .recipe import Recipe, load_recipe
 from .train import RUN_NAME, train
 
@@ -28,7 +29,7 @@ DOWNLOADED, EXTRACTED = 0.4, 0.7
 
 
 def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) -> None:
-    """Make the galleries of a data set, one for each method whose recipe says so.
+    """Make the galleries of a data set, one for each method whose recipe says so or that is published for it.
 
     What is complete is kept and not made again, so that an interrupted or cancelled preparation goes on where it
     stopped: files already downloaded, pictures already encoded, epochs already trained, galleries already built.
@@ -48,10 +49,16 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         data_dir,
         progress=lambda fraction, message: report("download", DOWNLOADED * fraction, message),
     )
-    recipes = [recipe for method in METHODS if (recipe := load_recipe(method, dataset_name)).prepare]
-    recipes = [for_data(recipe, dataset) for recipe in recipes]
+    published = [
+        known.method
+        for known in list_checkpoints()
+        # What eats released features needs no gallery of its own: it is embedded in no time.
+        if known.takes_raw_images and _is_for(known, dataset_name, dataset)
+    ]
+    recipes = [load_recipe(method, dataset_name) for method in METHODS]
+    recipes = [for_data(recipe, dataset) for recipe in recipes if recipe.prepare or recipe.method in published]
     report("features", DOWNLOADED, f"Encoding {sum(map(len, dataset.values()))} pairs")
-    _extract_features(recipes[0], dataset, report)
+    _extract_features(recipes, dataset, report)
     step = (1 - EXTRACTED) / len(recipes)
     for number, recipe in enumerate(recipes):
         start = EXTRACTED + number * step
@@ -87,20 +94,27 @@ def for_data(recipe: Recipe, dataset: DatasetDict) -> Recipe:
     return recipe.changed(encoders=general.encoders, config=general.config)
 
 
-def _extract_features(recipe: Recipe, dataset: DatasetDict, report: Report) -> None:
-    """Fill the feature store split by split, so that the progress moves."""
-    processor = make_processor(recipe.encoders, dataset["train"])
-    for number, split in enumerate(dataset, start=1):
-        make_pairs(dataset[split], processor)
-        share = DOWNLOADED + (EXTRACTED - DOWNLOADED) * number / len(dataset)
+def _extract_features(recipes: Sequence[Recipe], dataset: DatasetDict, report: Report) -> None:
+    """Fill the feature store of each image encoder split by split, so that the progress moves."""
+    encoders = [make_encoder("image", recipe.encoders["image"], dataset["train"]) for recipe in recipes]
+    different = {encoder.fingerprint: encoder for encoder in encoders if encoder.cacheable}
+    steps = [(encoder, split) for encoder in different.values() for split in dataset]
+    for number, (encoder, split) in enumerate(steps, start=1):
+        FeatureStore(encoder).stored(read_column(dataset[split], COLUMNS["image"][0]))
+        share = DOWNLOADED + (EXTRACTED - DOWNLOADED) * number / len(steps)
         report("features", share, f"Encoded the {split} split")
+
+
+def _is_for(known: CheckpointInfo, dataset_name: str, dataset: DatasetDict) -> bool:
+    """Whether a published checkpoint eats what this data set holds."""
+    raw = all(column in dataset["train"].column_names for column, _ in COLUMNS.values())
+    return (known.dataset, known.takes_raw_images) == (dataset_name, raw)
 
 
 def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str, epochs: ReportEpochs) -> Retriever:
     """The published checkpoint where one eats what this data set holds; else one trained before, or now."""
-    takes_raw = make_processor(recipe.encoders, dataset["train"]).image_encoder.takes_raw
     for known in list_checkpoints():
-        if (known.method, known.dataset, known.takes_raw_images) == (recipe.method, dataset_name, takes_raw):
+        if known.method == recipe.method and _is_for(known, dataset_name, dataset):
             return Retriever.from_pretrained(known.repo_id)
     folder = prepared_folder(dataset_name, recipe.method)
     if not (folder / RUN_NAME).exists():

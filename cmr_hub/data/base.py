@@ -31,6 +31,8 @@ class DatasetInfo:
         classes: class names in the order of the label ids; empty where they depend on the user's data.
         columns: every column that it can offer; which of them it does may depend on the files that are present.
         sizes: pairs in each split of the complete data set; empty where they depend on the user's data.
+        embedded: whether it comes with the packages, and its pictures' features with this one: nothing has to be
+            prepared.
     """
 
     name: str
@@ -43,6 +45,7 @@ class DatasetInfo:
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ("id", "image", "texts", "label")
     sizes: Mapping[str, int] = field(default_factory=dict)
+    embedded: bool = False
 
 
 class Loader(ABC):

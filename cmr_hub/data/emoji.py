@@ -39,6 +39,7 @@ class Emoji(Loader):
             "Flags",
         ),
         sizes={"train": 1316, "validation": 190, "test": 392},
+        embedded=True,
     )
 
     def is_available(self, folder: Path | None) -> bool:

@@ -102,7 +102,8 @@ class Catalogue:
                 [
                     Source(known.method, known.repo_id, None, known.takes_raw_texts, known.takes_raw_images)
                     for known in checkpoints
-                    if known.dataset == name
+                    # Pictures whose features are not at hand would keep the first visitor waiting for minutes.
+                    if known.dataset == name and (info(name).embedded or not known.takes_raw_images)
                 ]
                 if is_available(name)
                 else []
