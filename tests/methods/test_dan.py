@@ -12,7 +12,7 @@ import cmr_hub
 from cmr_hub import CMRProcessor, DANConfig, DANModel, Retriever
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import InputError
-from cmr_hub.methods.dan.modeling_dan import Attention, bidirectional_ranking_loss, joined, matches
+from cmr_hub.methods.dan.modeling_dan import Attention, bidirectional_ranking_loss, joined, matches, random_regions
 from training.pairs import make_pairs, make_processor
 from training.recipe import load_recipe
 from training.train import train
@@ -276,6 +276,17 @@ def test_a_mask_says_what_is_padding(regions):
     torch.testing.assert_close(model.get_text_features(IDS, shorter)[0], model.get_text_features(IDS[:1, :3])[0])
 
 
+def test_a_training_step_sees_a_random_part_of_the_regions(regions):
+    sample = random_regions(regions, 4)
+    assert sample.shape == (N, 4, DIM)
+    for image, seen in zip(regions.tolist(), sample.tolist(), strict=True):
+        assert len({tuple(region) for region in seen}) == 4
+        assert all(region in image for region in seen)
+    model = make_model(training_regions=4)
+    assert model(regions, output_attentions=True).image_attentions.shape == (N, 2, 4)
+    assert model.eval()(regions, output_attentions=True).image_attentions.shape == (N, 2, REGIONS)
+
+
 def test_no_step_is_no_attention(regions):
     model = make_model(steps=0, embed_dim=WIDTH).eval()
     output = model(regions, IDS, output_attentions=True)
@@ -309,6 +320,7 @@ def test_inputs_that_cannot_be_are_refused(regions):
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
         ({"margin": 0.0}, "margin must be above 0"),
         ({"hardest_negatives": 0}, "hardest_negatives must be at least 1"),
+        ({"training_regions": 0}, "training_regions must be at least 1"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

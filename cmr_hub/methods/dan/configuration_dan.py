@@ -26,6 +26,8 @@ class DANConfig(CMRConfig):
         Width of a word's vector.
     dropout (`float`, defaults to 0.25):
         Share of word vectors, words' states and attended regions' features that training leaves out at random.
+    training_regions (`int`, *optional*):
+        How many regions of each image a training step sees, drawn at random each time; by default all.
     margin (`float`, defaults to 0.2):
         By how much a pair shall be more similar than a pair that does not belong together, of "m-dan".
     hardest_negatives (`int`, *optional*, defaults to 10):
@@ -50,6 +52,7 @@ class DANConfig(CMRConfig):
     steps: int = 2
     word_dim: int = 50
     dropout: float = 0.25
+    training_regions: int | None = None
     margin: float = 0.2
     hardest_negatives: int | None = 10
 
@@ -76,9 +79,8 @@ class DANConfig(CMRConfig):
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, and is {self.dropout}.")
-        if self.hardest_negatives is not None and self.hardest_negatives < 1:
-            raise ValueError(
-                f"hardest_negatives must be at least 1, or none for all, and is {self.hardest_negatives}."
-            )
+        for name in ("training_regions", "hardest_negatives"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, or none for all, and is {getattr(self, name)}.")
         if self.margin <= 0:
             raise ValueError(f"margin must be above 0, and is {self.margin}.")
