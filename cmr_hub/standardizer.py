@@ -55,7 +55,14 @@ class CommonScale(Standardizer):
         self.deviation.fill_(deviation if (deviation := variances.mean().sqrt()) > CONSTANT else 1.0)
 
 
-class FitStandardizers(TrainerCallback):
+class FitToFeatures(TrainerCallback):
+    """What learns from the training features once, before the first step of a training.
+
+    Training that goes on from a finished checkpoint leaves it out: the checkpoint has what was learned.
+    """
+
+
+class FitStandardizers(FitToFeatures):
     """Fits a model's `image_standardizer` and `text_standardizer` on the training features before the first step."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: nn.Module, train_dataloader: Any, **kwargs):

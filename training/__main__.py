@@ -78,6 +78,32 @@ def build_parser() -> argparse.ArgumentParser:
     ablate.add_argument("--json", type=Path, help="also write the results here")
     ablate.set_defaults(run=run_ablate)
 
+    tune = commands.add_parser("tune", help="train a checkpoint on, its image encoder along with it")
+    tune.add_argument("--checkpoint", required=True, help="folder or repo id of what `train` made")
+    _add_dataset(tune)
+    tune.add_argument("--output-dir", type=Path, required=True, help="receives the tuned checkpoint")
+    tune.add_argument("--epochs", type=int, default=2)
+    tune.add_argument("--learning-rate", type=float, default=1e-5, help="of the image encoder's network")
+    tune.add_argument("--head-learning-rate", type=float, default=1e-4, help="of the method's own model")
+    tune.add_argument("--batch-size", type=int, help="instead of the checkpoint's training's")
+    tune.add_argument(
+        "--freeze",
+        metavar="PART",
+        help="the network up to this part stays as it is ('blocks.4'); by default none does",
+    )
+    tune.add_argument(
+        "--together",
+        action="store_true",
+        help="keep a picture's texts together in a batch: it goes through the network once for all of them",
+    )
+    tune.add_argument("--seed", type=int, default=0)
+    tune.add_argument(
+        "--protocol", nargs="+", default=["instance"], help="of the results; the first also chooses the epoch"
+    )
+    tune.add_argument("--training", nargs="*", default=[], metavar="NAME=VALUE", help="other TrainingArguments")
+    tune.add_argument("--resume", action="store_true", help="go on with an interrupted run in the output folder")
+    tune.set_defaults(run=run_tune)
+
     evaluate = commands.add_parser("evaluate", help="measure a checkpoint")
     evaluate.add_argument("--checkpoint", required=True, help="folder or repo id")
     _add_dataset(evaluate)
@@ -239,6 +265,29 @@ def run_answer(options: argparse.Namespace) -> None:
         options.output_dir,
         share=options.share,
         seed=options.seed,
+        resume=options.resume,
+        command=recorded_command(),
+    )
+
+
+def run_tune(options: argparse.Namespace) -> None:
+    """`tune`: one checkpoint from another."""
+    from cmr_hub.data import load_dataset
+
+    from .tune import Tuning, tune
+
+    training = {"num_train_epochs": options.epochs, "learning_rate": options.head_learning_rate}
+    if options.batch_size is not None:
+        training["per_device_train_batch_size"] = options.batch_size
+    tune(
+        options.checkpoint,
+        load_dataset(options.dataset, options.data_dir),
+        options.dataset,
+        options.output_dir,
+        Tuning(options.learning_rate, options.freeze, options.together),
+        training=training | parse_settings(options.training),
+        seed=options.seed,
+        protocols=options.protocol,
         resume=options.resume,
         command=recorded_command(),
     )

@@ -57,6 +57,7 @@ class Checkpoint:
             settings |= {f"{side}.{name}": value for name, value in options.items()}
         settings |= {**recipe["config"], **recipe["training"], "patience": recipe["early_stopping_patience"]}
         settings["captions"] = recipe.get("captions", "set")
+        settings |= {f"tuned.{name}": value for name, value in (self.run.tuned or {}).items()}
         return settings | {"dtype": read_json(self.folder / "config.json").get("dtype")}
 
     def entry(self, protocol: str, split: str) -> dict[str, Any] | None:

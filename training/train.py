@@ -49,6 +49,7 @@ class TrainingRun:
         recipe: the settings as they were used.
         epochs: epochs trained; None for closed-form methods.
         best_epoch: the epoch that was kept.
+        tuned: of a checkpoint whose image encoder was tuned, what it was tuned from and how; None of any other.
         seconds: wall time of the training alone.
         versions: package -> version.
         results: one entry a protocol and split, as `training.evaluate` gives them.
@@ -62,13 +63,15 @@ class TrainingRun:
     versions: dict[str, str]
     epochs: int | None = None
     best_epoch: int | None = None
+    tuned: dict[str, Any] | None = None
     seconds: float = 0.0
     results: list[dict[str, Any]] = field(default_factory=list)
 
     def note_epochs(self, state: TrainerState) -> None:
         """Take the epochs from a Trainer that kept the best of them."""
         self.epochs = round(state.epoch)
-        self.best_epoch = round(state.best_global_step / state.global_step * state.epoch)
+        # No best step: no epoch was better than what the training started from.
+        self.best_epoch = round((state.best_global_step or 0) / state.global_step * state.epoch)
 
     def with_results(self, entries: list[dict[str, Any]]) -> TrainingRun:
         """The same run with further results; one of the same protocol and split gives way."""
@@ -129,12 +132,7 @@ def train(
         InputError: the method needs what the data set lacks, a split is missing, the protocols choose the epoch on
             different splits, or `output_dir` holds an interrupted run and `resume` is not set.
     """
-    output_dir, protocols = Path(output_dir), [get_protocol(protocol) for protocol in protocols]
-    if len({protocol.selection_split for protocol in protocols}) > 1:
-        names = ", ".join(f"{protocol.name} on {protocol.selection_split}" for protocol in protocols)
-        raise InputError(f"One training chooses its epoch on one split; these protocols differ: {names}.")
-    for protocol in protocols:
-        _check_defined(protocol, METHODS[recipe.method])
+    output_dir, protocols = Path(output_dir), check_protocols(protocols, METHODS[recipe.method])
     features = features or make_features(recipe, dataset, dataset_name)
     processor, pairs = features.processor, features["train"]
     set_seed(seed)
@@ -195,6 +193,21 @@ def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
         "metrics": {name: round(value, 4) for name, value in result.metrics.items()},
         "seeds": [] if seed is None else [seed],
     }
+
+
+def check_protocols(given: Sequence[str | Protocol], model_class: type[CMRModel]) -> list[Protocol]:
+    """The protocols of one training's results, by name or as they are.
+
+    Raises:
+        InputError: they choose the epoch on different splits, or ask for what the method does not have.
+    """
+    protocols = [get_protocol(protocol) for protocol in given]
+    if len({protocol.selection_split for protocol in protocols}) > 1:
+        names = ", ".join(f"{protocol.name} on {protocol.selection_split}" for protocol in protocols)
+        raise InputError(f"One training chooses its epoch on one split; these protocols differ: {names}.")
+    for protocol in protocols:
+        _check_defined(protocol, model_class)
+    return protocols
 
 
 def _check_defined(protocol: Protocol, model_class: type[CMRModel]) -> None:

@@ -157,7 +157,8 @@ class EpochLog(TrainerCallback):
         self.shown = shown
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
-        loss = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), float("nan"))
+        losses = [f"loss {entry['loss']:.4f}  " for entry in state.log_history if "loss" in entry]
         shown = {name.removeprefix("eval_"): value for name, value in metrics.items() if self.shown in name}
         listed = "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
-        logger.info("Epoch %d/%d  loss %.4f  %s", round(state.epoch), args.num_train_epochs, loss, listed)
+        loss = losses[-1] if losses else ""  # none where the start is measured
+        logger.info("Epoch %d/%d  %s%s", round(state.epoch), args.num_train_epochs, loss, listed)

@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from ...errors import InputError
 from ...losses import class_shares
 from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import Standardizer
+from ...standardizer import FitToFeatures, Standardizer
 from .configuration_dan import DANConfig
 
 if TYPE_CHECKING:
@@ -347,7 +347,7 @@ def _stacked(weights: list[torch.Tensor], states: torch.Tensor) -> torch.Tensor:
     return torch.stack(weights, dim=1) if weights else states.new_empty(len(states), 0, states.shape[1])
 
 
-class FitRegions(TrainerCallback):
+class FitRegions(FitToFeatures):
     """Learns mean and deviation of region features before the first step, from so many training pairs."""
 
     pairs = 512
