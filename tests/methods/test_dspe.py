@@ -15,6 +15,7 @@ from cmr_hub.methods.dspe.modeling_dspe import (
     numbered,
     structure_cost,
 )
+from cmr_hub.standardizer import FitStandardizers
 
 DIM = 5
 # Image 0 has texts 0, 1 and 2, image 1 has 3 and 1, image 2 has 4, image 3 has 5 and 6.
@@ -211,6 +212,14 @@ def test_embeddings_have_unit_length_and_one_side_needs_no_other(batch):
     torch.testing.assert_close(model(image_features=image).image_embeds, both.image_embeds)
     torch.testing.assert_close(model(text_features=text).text_embeds, both.text_embeds)
     assert model(text_features=text).loss is None
+
+
+def test_features_are_scaled_as_a_whole_before_the_branches(batch):
+    model, (image, _) = make_model().eval(), batch
+    before = model.get_image_features((image - image.mean(0)) / (image - image.mean(0)).square().mean().sqrt())
+    assert any(isinstance(callback, FitStandardizers) for callback in model.training_callbacks())
+    model.image_standardizer.fit(image)
+    torch.testing.assert_close(model.get_image_features(image), before)
 
 
 def test_classes_change_nothing(batch):

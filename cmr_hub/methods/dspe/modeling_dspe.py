@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import TrainerCallback
 
 from ...modeling_cmr import CMRModel, CMROutput
+from ...standardizer import CommonScale, FitStandardizers
 from .configuration_dspe import DSPEConfig
 
 NEAREST = 1e-3  # the least distance there is: at 0 a square root has no gradient
@@ -128,19 +130,20 @@ class DSPEModel(CMRModel):
 
     def __init__(self, config: DSPEConfig):
         super().__init__(config)
+        self.image_standardizer = CommonScale(config.image_dim)
+        self.text_standardizer = CommonScale(config.text_dim)
         self.image_branch = make_branch(config.image_dim, config)
         self.text_branch = make_branch(config.text_dim, config)
         self.post_init()
 
     def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
-        return self._embed(self.image_branch, image_features)
+        return F.normalize(self.image_branch(self.image_standardizer(image_features)), dim=1)
 
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
-        return self._embed(self.text_branch, text_features)
+        return F.normalize(self.text_branch(self.text_standardizer(text_features)), dim=1)
 
-    def _embed(self, branch: nn.Sequential, features: torch.Tensor) -> torch.Tensor:
-        # One scale for all features: a rare word's weight is far below a unit's, and one learning rate is for both.
-        return F.normalize(branch(F.rms_norm(features, features.shape[1:])), dim=1)
+    def training_callbacks(self) -> list[TrainerCallback]:
+        return [FitStandardizers()]
 
     def forward(
         self,
