@@ -315,7 +315,12 @@ class RetrievalEvaluator:
             if as_pairs:
                 pairs = retriever.encode_pairs(images, texts, **options)
                 return pairs, pairs
-            return retriever.encode_images(images, **options), retriever.encode_texts(texts, **options)
+            embeds = retriever.encode_images(images, **options)
+            if self.protocol.captions == "set" or self.text_column == "text_features":
+                return embeds, retriever.encode_texts(texts, **options)
+            # Each different caption once: how a text is rounded may depend on its batch, and equal ones are to tie.
+            row = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+            return embeds, retriever.encode_texts(list(row), **options)[[row[text] for text in texts]]
 
         names = ("image_embeds", "text_embeds")
         embeds = dict(zip(names, both(self.dataset, as_pairs=False), strict=True))

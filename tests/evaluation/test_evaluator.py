@@ -381,6 +381,21 @@ def test_the_evaluator_takes_captions_one_by_one_where_the_protocol_does():
     assert result.metrics["text_to_image/recall@1"] == 1
 
 
+def test_equal_captions_are_embedded_once_and_tie():
+    class Rounding(WordRetriever):
+        """Rounds a text by where it stands among the others, as a network does in batches."""
+
+        def encode_texts(self, texts):
+            rows = super().encode_texts(texts)
+            rows[:, 0] += 1e-4 * np.arange(len(rows))
+            return rows
+
+    dataset = pairs(texts=[["a b", "c c"], ["a b", "b b"], ["a b", "a a"]])
+    for protocol in (get_protocol("instance", at=(1,)), get_protocol("instance-shared", at=(1,))):
+        exact, rounded = (RetrievalEvaluator(dataset, protocol)(kind()).metrics for kind in (WordRetriever, Rounding))
+        assert exact == rounded
+
+
 def test_the_evaluator_counts_as_many_captions_as_the_protocol_does():
     result = RetrievalEvaluator(pairs(), get_protocol("instance-five", at=(1, 2)))(WordRetriever())
     assert result.queries == {"image_to_text": 3, "text_to_image": 15}
