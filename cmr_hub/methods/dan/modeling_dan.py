@@ -80,6 +80,12 @@ def bidirectional_ranking_loss(
     return to_text, to_image
 
 
+def random_regions(regions: torch.Tensor, sample: int) -> torch.Tensor:
+    """So many regions of each image, drawn without replacement: `(n, regions, d)` to `(n, sample, d)`."""
+    chosen = torch.rand(regions.shape[:2], device=regions.device).topk(sample).indices
+    return regions.gather(1, chosen[..., None].expand(-1, -1, regions.shape[2]))
+
+
 class Attention(nn.Module):
     """One step's soft attention over regions or words, led by a memory; no biases, as in the paper.
 
@@ -309,6 +315,9 @@ class DANModel(CMRModel):
                 f"DAN takes region features of the shape (n, regions, {self.config.image_dim}), not "
                 f"{tuple(region_features.shape)}."
             )
+        sample = self.config.training_regions
+        if self.training and sample is not None and sample < region_features.shape[1]:
+            region_features = random_regions(region_features, sample)
         return self.regions(region_features)
 
     def _words(
