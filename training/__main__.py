@@ -83,7 +83,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_dataset(tune)
     tune.add_argument("--output-dir", type=Path, required=True, help="receives the tuned checkpoint")
     tune.add_argument("--epochs", type=int, default=2)
-    tune.add_argument("--learning-rate", type=float, default=1e-5, help="of the image encoder's network")
+    tune.add_argument(
+        "--learning-rate",
+        type=float,
+        default=1e-5,
+        help="of the image encoder's network; 0 for a control that trains the rest as long and nothing of it",
+    )
     tune.add_argument("--head-learning-rate", type=float, default=1e-4, help="of the method's own model")
     tune.add_argument("--batch-size", type=int, help="instead of the checkpoint's training's")
     tune.add_argument(

@@ -47,7 +47,8 @@ class Tuning:
     """What of an image encoder learns, and how fast.
 
     Attributes:
-        encoder_learning_rate: the network's; the method's own is among the TrainingArguments.
+        encoder_learning_rate: the network's; the method's own is among the TrainingArguments. 0 makes a control, which
+            says what further training of the method alone adds.
         freeze: the last part of the network that stays as it is, and all before it with it ("blocks.4", "layer3");
             None where all of it learns. What is frozen runs once a picture, not once a step.
         together: whether the texts of a picture stay together in an epoch's order. A batch then has fewer pictures

@@ -158,6 +158,13 @@ def test_the_best_epoch_is_kept_of_both(dataset, checkpoint, tmp_path, scores, m
     assert torch.equal(cmr_hub.from_pretrained(tmp_path).model.words.vectors.weight, weights[1][1])
 
 
+def test_at_no_learning_rate_the_encoder_stays_and_the_method_learns(dataset, checkpoint, tmp_path, scores):
+    scores(0.1, 0.2)
+    tune(checkpoint, dataset, "toy", tmp_path, Tuning(0.0, FREEZE), training=SMALL)
+    assert not changed(state_of(checkpoint), state_of(tmp_path))
+    assert changed(load_file(checkpoint / "model.safetensors"), load_file(tmp_path / "model.safetensors"))
+
+
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on(dataset, checkpoint, tmp_path, scores, monkeypatch):
     two = {"training": SMALL | {"num_train_epochs": 2}}
