@@ -26,6 +26,7 @@ def cut_after(network: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
     Example:
 
     ```python
+    >>> import torch
     >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     >>> first, rest = cut_after(network, "1")
     >>> x = torch.ones(1, 3)
