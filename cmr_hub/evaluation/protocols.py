@@ -213,7 +213,7 @@ _PROTOCOLS = {
         # test images some caption counts more, or less, often than there.
         Protocol(
             name="instance-five",
-            source="tables on RSICD (Yuan et al., TGRS 2022, and later), whose short sets repeat up to five; from memory",
+            source="tables on RSICD since Yuan et al., TGRS 2022, as remembered: short sets repeat up to five",
             relevance="pair",
             captions="each",
             captions_an_item=5,
