@@ -118,6 +118,7 @@ class CardContent:
         limits: known limits and biases, Markdown.
         license: licence of the weights, a Hub identifier such as "apache-2.0".
         hashing: whether the embeddings are binary codes.
+        attends: whether the model can show where it looked.
         image_features, text_features: for checkpoints that eat arrays, what one row is ("SIFT bag of words").
 
     Raises:
@@ -136,6 +137,7 @@ class CardContent:
     limits: str
     license: str
     hashing: bool = False
+    attends: bool = False
     image_features: str = ""
     text_features: str = ""
 

@@ -84,6 +84,10 @@ class TestMetadata:
         assert "hashing" in card.data.tags
         assert "binary codes" in card.text
 
+    def test_what_attends_is_shown_to_explain(self, folder: Path):
+        assert "retriever.explain(" in written(folder, attends=True).text
+        assert "retriever.explain(" not in written(folder).text
+
     def test_the_model_index_holds_every_figure(self, folder: Path):
         data = written(folder).data
         assert data.model_name == "dscmr-emoji"

@@ -70,6 +70,7 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict) -> CardContent
         limits=_limits(run, facts, processor),
         license=LICENSE,
         hashing=METHODS[run.method].representation == "binary",
+        attends=METHODS[run.method].attends,
         image_features=processor["image_encoder"].get("description", ""),
         text_features=processor["text_encoder"].get("description", ""),
     )
