@@ -14,6 +14,7 @@ from cmr_hub.data.base import hash_order
 from cmr_hub.encoders import create_encoder
 from cmr_hub.encoders.base import Encoder
 from cmr_hub.errors import InputError
+from cmr_hub.evaluation import number_texts
 from cmr_hub.features import StoredFeatures
 from cmr_hub.labels import label_matrix
 from cmr_hub.processing_cmr import flattened
@@ -28,11 +29,13 @@ class Pairs(torch.utils.data.Dataset):
     """Pairs of an image and a text; a batch is one indexing of each tensor, not a loop over items.
 
     A batch also says which `rows` it is made of and which `items` they belong to, `(b,)` int64 each, for methods that
-    learn something for each training item (a code) or need to know which texts are of one image; the others let them
-    pass by.
+    learn something for each training item (a code) or need to know which texts are of one image. Of single captions it
+    also says `matching`, `(b, b)` booleans, which text describes which image: a caption that stands word for word under
+    another picture too is no wrong answer for that. The others let these pass by.
 
     Args:
         owner: `(m,)` int64, the item of each text; by default text i is item i's.
+        captions: `(m,)` int64, the same number for texts that are equal word for word; with `owner`.
         tensors: what the model eats of each item, by its names: `image_features` `(n, image_dim)` and `text_features`
             `(n, text_dim)` for most; in place of an image's tensor [`StoredFeatures`] may stand. With `owner`, those
             of `TEXT_INPUTS` have a row a text. `labels`, where the data set has classes, `(n, num_labels)` multi-hot.
@@ -42,12 +45,20 @@ class Pairs(torch.utils.data.Dataset):
         owner: as above.
     """
 
-    def __init__(self, owner: torch.Tensor | None = None, **tensors: torch.Tensor | StoredFeatures):
+    def __init__(
+        self,
+        owner: torch.Tensor | None = None,
+        captions: torch.Tensor | None = None,
+        **tensors: torch.Tensor | StoredFeatures,
+    ):
         self.labels = tensors.pop("labels", None)
         self.texts = {name: rows for name, rows in tensors.items() if name in TEXT_INPUTS}
         self.images = {name: rows for name, rows in tensors.items() if name not in TEXT_INPUTS}
         self.owner = torch.arange(self._length()) if owner is None else owner
         self.rows = torch.arange(len(self))
+        self._captions = captions
+        if captions is not None:
+            self._known = self._described(self.owner, captions).unique()
 
     def _length(self) -> int:
         return len(next(iter((self.texts or self.images).values())))
@@ -63,7 +74,20 @@ class Pairs(torch.utils.data.Dataset):
         return batch if self.labels is None else {**batch, "labels": self.labels[items]}
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        return self[torch.as_tensor(indices)]
+        rows = torch.as_tensor(indices)
+        return {**self[rows], **self.relation(rows)}
+
+    def relation(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`matching` of a batch; nothing where an item's captions are one text."""
+        if self._captions is None:
+            return {}
+        asked = self._described(self.owner[rows, None], self._captions[rows])
+        at = torch.searchsorted(self._known, asked).clamp(max=len(self._known) - 1)
+        return {"matching": self._known[at] == asked}
+
+    def _described(self, items: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
+        """One number for an item and a caption."""
+        return items * (self._captions.max() + 1) + captions
 
 
 def batch_as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -167,30 +191,32 @@ def make_pairs(dataset: Dataset, processor: CMRProcessor, captions: Captions = "
     """
     image_encoder = processor.image_encoder
     images = read_column(dataset, column_of(dataset, "image", image_encoder.takes_raw))
-    owner, tensors = texts_and_labels(dataset, processor, captions)
+    tensors = texts_and_labels(dataset, processor, captions)
     if image_encoder.mapped:
         tensors[image_encoder.input_name] = processor.store.stored(images, show_progress=True)
     else:
         tensors |= processor(images, cache=True, show_progress=True)
-    return Pairs(owner, **tensors)
+    return Pairs(**tensors)
 
 
 def texts_and_labels(
     dataset: Dataset, processor: CMRProcessor, captions: Captions
-) -> tuple[torch.Tensor | None, dict[str, torch.Tensor | StoredFeatures]]:
-    """What [`Pairs`] are made of, but for the pictures: `owner`, and the tensors of texts and classes.
+) -> dict[str, torch.Tensor | StoredFeatures]:
+    """What [`Pairs`] are made of, but for the pictures.
 
     Raises:
         InputError: as for [`make_pairs`].
     """
     text_encoder = processor.text_encoder
-    texts, owner = read_column(dataset, column_of(dataset, "text", text_encoder.takes_raw)), None
+    texts = read_column(dataset, column_of(dataset, "text", text_encoder.takes_raw))
+    tensors: dict[str, torch.Tensor | StoredFeatures] = {}
     if captions == "each":
         if not text_encoder.takes_raw:
             raise InputError("Released text features are one vector an item: there are no captions to take each.")
         texts, lengths = flattened(texts)
-        owner = torch.arange(len(dataset)).repeat_interleave(torch.tensor(lengths))
-    tensors: dict[str, torch.Tensor | StoredFeatures] = dict(processor(text=texts))
+        tensors["owner"] = torch.arange(len(dataset)).repeat_interleave(torch.tensor(lengths))
+        tensors["captions"] = torch.from_numpy(number_texts(texts))
+    tensors |= processor(text=texts)
     if {"label", "labels"} & set(dataset.column_names):
         tensors["labels"] = torch.from_numpy(label_matrix(dataset))
-    return owner, tensors
+    return tensors

@@ -76,11 +76,11 @@ class PicturePairs(Pairs):
 
     Args:
         pictures: of the `n` items.
-        owner, tensors: as for [`Pairs`], without those of images.
+        tensors: as for [`Pairs`], without those of images.
     """
 
-    def __init__(self, pictures: Pictures, owner: torch.Tensor | None = None, **tensors: torch.Tensor):
-        super().__init__(owner, **tensors)
+    def __init__(self, pictures: Pictures, **tensors: torch.Tensor):
+        super().__init__(**tensors)
         self.pictures = pictures
 
     def __getitem__(self, index: int | slice | torch.Tensor) -> dict[str, torch.Tensor]:
@@ -88,6 +88,7 @@ class PicturePairs(Pairs):
         return {**batch, **self.pictures.encoder.as_inputs(self.pictures.features(batch["items"]))}
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        batch = super().__getitem__(torch.as_tensor(indices))
+        rows = torch.as_tensor(indices)
+        batch = {**super().__getitem__(rows), **self.relation(rows)}
         which, places = batch["items"].unique(return_inverse=True)
         return {**batch, PLACES: places, NETWORK_INPUTS: self.pictures.inputs(which)}

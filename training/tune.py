@@ -164,9 +164,9 @@ def _make_splits(
     learner = AsWhenUsed(rest.requires_grad_(True))
 
     def pairs(split: Dataset) -> PicturePairs:
-        owner, tensors = texts_and_labels(split, retriever.processor, recipe.captions)
+        tensors = texts_and_labels(split, retriever.processor, recipe.captions)
         images = read_column(split, column_of(split, "image", encoder.takes_raw))
-        return PicturePairs(Pictures(encoder, learner, run_frozen(encoder, frozen, images)), owner, **tensors)
+        return PicturePairs(Pictures(encoder, learner, run_frozen(encoder, frozen, images)), **tensors)
 
     return learner, [pairs(dataset[name]) for name in names]
 

@@ -12,7 +12,7 @@ import cmr_hub
 from cmr_hub import CMRProcessor, DANConfig, DANModel, Retriever
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import InputError
-from cmr_hub.methods.dan.modeling_dan import Attention, bidirectional_ranking_loss, joined, matches, random_regions
+from cmr_hub.methods.dan.modeling_dan import Attention, bidirectional_ranking_loss, joined, random_regions
 from training.pairs import make_pairs, make_processor
 from training.recipe import load_recipe
 from training.train import train
@@ -158,19 +158,13 @@ def test_one_inner_product_is_the_mean_of_the_steps_cosines(regions):
     assert torch.allclose(joined([torch.ones(2, 3), torch.eye(3)[:2]]).norm(dim=1), torch.ones(2))
 
 
-def test_matches():
-    items, texts = [4, 4, 1, 2], [[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [5.0, 6.0]]
-    slow = [[items[i] == items[j] or texts[i] == texts[j] for j in range(4)] for i in range(4)]
-    assert matches(torch.tensor(items), torch.tensor(texts)).tolist() == slow
-    assert matches(None, torch.tensor(texts)).tolist() == [[texts[i] == texts[j] for j in range(4)] for i in range(4)]
-
-
 def slow_ranking(similarity, margin, matching, hardest):
     """Both directions, query by query."""
     n, costs = len(similarity), ([], [])
     for i in range(n):
         wrong = [j for j in range(n) if not matching[i][j]]
         to_text = sorted(max(0, margin - similarity[i][i] + similarity[i][j]) for j in wrong)
+        wrong = [j for j in range(n) if not matching[j][i]]
         to_image = sorted(max(0, margin - similarity[i][i] + similarity[j][i]) for j in wrong)
         costs[0].append(sum(to_text[-hardest:]))
         costs[1].append(sum(to_image[-hardest:]))
@@ -180,7 +174,8 @@ def slow_ranking(similarity, margin, matching, hardest):
 @pytest.mark.parametrize("hardest", [None, 1, 2, 99])
 def test_bidirectional_ranking(hardest):
     similarity = torch.randn(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    matching = matches(torch.tensor([0, 0, 1, 2, 3]), torch.tensor([[1], [2], [3], [3], [4]]))
+    matching = torch.eye(5, dtype=torch.bool)
+    matching[0, 1] = matching[1, 0] = matching[2, 4] = True
     found = bidirectional_ranking_loss(similarity, 0.4, matching, hardest)
     slow = slow_ranking(similarity.tolist(), 0.4, matching.tolist(), hardest or 99)
     assert [term.item() for term in found] == pytest.approx(slow, rel=1e-12)
@@ -196,14 +191,12 @@ def test_pairs_that_all_match_cost_nothing():
 @pytest.mark.parametrize(("hardest_negatives", "choose"), [(None, sum), (1, max)])
 def test_the_objective_ranks_both_ways_and_spares_what_belongs_together(regions, hardest_negatives, choose):
     model = make_model(hardest_negatives=hardest_negatives, margin=0.5).eval()
-    ids = IDS.clone()
-    ids[3] = ids[1]  # the same caption, word for word, of another image
-    items = torch.tensor([0, 0, 1, 2])
-    output = model(regions, ids, items=items)
+    describes = torch.eye(N, dtype=torch.bool)
+    describes[0, 1] = describes[1, 0] = describes[2, 3] = True
+    output = model(regions, IDS, matching=describes)
     s = (output.image_embeds @ output.text_embeds.T).tolist()
-    belongs = [[items[i] == items[j] or ids[i].equal(ids[j]) for j in range(N)] for i in range(N)]
-    to_text = [choose([max(0, 0.5 - s[i][i] + s[i][j]) for j in range(N) if not belongs[i][j]]) for i in range(N)]
-    to_image = [choose([max(0, 0.5 - s[i][i] + s[j][i]) for j in range(N) if not belongs[i][j]]) for i in range(N)]
+    to_text = [choose([max(0, 0.5 - s[i][i] + s[i][j]) for j in range(N) if not describes[i, j]]) for i in range(N)]
+    to_image = [choose([max(0, 0.5 - s[i][i] + s[j][i]) for j in range(N) if not describes[j, i]]) for i in range(N)]
     assert output.loss_terms["image_to_text"].item() == pytest.approx(sum(to_text) / N)
     assert output.loss_terms["text_to_image"].item() == pytest.approx(sum(to_image) / N)
     assert output.loss.item() == pytest.approx((sum(to_text) + sum(to_image)) / N)

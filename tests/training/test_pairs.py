@@ -76,6 +76,18 @@ def test_each_caption_is_a_pair_of_its_item(tmp_path, private_cache):
     assert torch.equal(batch["labels"], torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
 
 
+def test_a_batch_says_which_texts_describe_which_images(tmp_path, private_cache):
+    texts = [["a", "b"], ["B ", "c"], ["d"]]
+    dataset = picture_dataset(tmp_path).map(lambda row, i: {"texts": texts[i]}, with_indices=True)
+    pairs = make_pairs(dataset, make_processor({"image": "efficientnet-lite0", "text": "bow"}, dataset), "each")
+    for rows in ([0, 1, 2, 3, 4], [3, 0, 2]):
+        flat = [(item, text.strip().lower()) for item, captions in enumerate(texts) for text in captions]
+        known = set(flat)
+        slow = [[(flat[i][0], flat[j][1]) in known for j in rows] for i in rows]
+        assert pairs.__getitems__(rows)["matching"].tolist() == slow
+    assert "matching" not in Pairs(text_features=torch.zeros(2, 3)).__getitems__([0, 1])
+
+
 def test_released_features_have_no_captions_to_take_each():
     dataset = feature_dataset(5)
     processor = make_processor({"image": "precomputed", "text": "precomputed"}, dataset)

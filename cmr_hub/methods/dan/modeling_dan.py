@@ -30,32 +30,8 @@ def joined(steps: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([F.normalize(step, dim=1) for step in steps], dim=1) / len(steps) ** 0.5
 
 
-def matches(items: torch.Tensor | None, texts: torch.Tensor) -> torch.Tensor:
-    """Which texts of a batch describe which images: those of the same item, and those that are equal row for row.
-
-    A caption that stands word for word under another picture is no wrong answer for it.
-
-    Args:
-        items: `(n,)` integers, the item that pair i belongs to; None where each pair is an item of its own.
-        texts: `(n, d)` features or numbers of words.
-
-    Returns:
-        `(n, n)` booleans, symmetric, True on the diagonal.
-
-    Example:
-
-    ```python
-    >>> matches(torch.tensor([0, 0, 1]), torch.tensor([[1], [2], [3]])).tolist()
-    [[True, True, False], [True, True, False], [False, False, True]]
-    ```
-    """
-    text = torch.unique(texts, dim=0, return_inverse=True)[1]
-    same = text[:, None] == text
-    return same if items is None else same | (items[:, None] == items)
-
-
 def bidirectional_ranking_loss(
-    similarity: torch.Tensor, margin: float, matching: torch.Tensor, hardest: int | None = None
+    similarity: torch.Tensor, margin: float, matching: torch.Tensor | None = None, hardest: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Max-margin ranking of a batch of pairs in both directions.
 
@@ -64,16 +40,20 @@ def bidirectional_ranking_loss(
     Args:
         similarity: `(n, n)`, image i to text j.
         margin: by how much a pair's own similarity shall exceed that to others.
-        matching: `(n, n)` booleans, symmetric: pairs that are not each other's wrong answers; see [`matches`].
+        matching: `(n, n)` booleans: which text describes which image, and so is no wrong answer; by default its own.
         hardest: only so many largest costs of each query count; by default all. One is the hardest negative of
             VSE++ (Faghri et al., BMVC 2018).
 
     Returns:
         The mean over images as queries of their costs' sum, and the mean over texts.
     """
-    own = similarity.diagonal()
-    directions = (margin - own[:, None] + similarity, margin - own[:, None] + similarity.T)
-    costs = [violation.clamp(min=0).masked_fill(matching, 0) for violation in directions]
+    if matching is None:
+        matching = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+    own = similarity.diagonal()[:, None]
+    costs = [
+        (margin - own + others).clamp(min=0).masked_fill(right, 0)
+        for others, right in ((similarity, matching), (similarity.T, matching.T))
+    ]
     if hardest is not None:
         costs = [cost.topk(min(hardest, len(cost)), dim=1).values for cost in costs]
     to_text, to_image = (cost.sum(dim=1).mean() for cost in costs)
@@ -198,7 +178,7 @@ class DANModel(CMRModel):
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        items: torch.Tensor | None = None,
+        matching: torch.Tensor | None = None,
         output_attentions: bool = False,
         **kwargs: Any,
     ) -> CMROutput:
@@ -209,7 +189,7 @@ class DANModel(CMRModel):
             input_ids: `(n, words)` int64 tensor; row i is a text of image i.
             attention_mask: as for [`get_text_features`].
             labels: not used by m-DAN; of r-DAN the right answers, `(n, num_labels)` multi-hot.
-            items: `(n,)` int64, which item each pair is of: texts of one item are not each other's wrong answers.
+            matching: `(n, n)` booleans, which text describes which image; by default each its own alone.
             output_attentions: also give where each step looked.
         """
         if self.answers_questions:
@@ -227,9 +207,7 @@ class DANModel(CMRModel):
                 output.text_attentions = weights
         if output.image_embeds is not None and output.text_embeds is not None:
             similarity = output.image_embeds @ output.text_embeds.T
-            terms = bidirectional_ranking_loss(
-                similarity, self.config.margin, matches(items, input_ids), self.config.hardest_negatives
-            )
+            terms = bidirectional_ranking_loss(similarity, self.config.margin, matching, self.config.hardest_negatives)
             output.loss_terms = dict(zip(("image_to_text", "text_to_image"), terms, strict=True))
             output.loss = sum(terms)
         return output
