@@ -29,9 +29,9 @@ class Pairs(torch.utils.data.Dataset):
     """Pairs of an image and a text; a batch is one indexing of each tensor, not a loop over items.
 
     A batch also says which `rows` it is made of and which `items` they belong to, `(b,)` int64 each, for methods that
-    learn something for each training item (a code) or need to know which texts are of one image. Of single captions it
-    also says `matching`, `(b, b)` booleans, which text describes which image: a caption that stands word for word under
-    another picture too is no wrong answer for that. The others let these pass by.
+    learn something for each training item (a code) or need to know which texts are of one image. Of single captions
+    it also says `matching`, `(b, b)` booleans, which text describes which image: a caption that stands word for word
+    under another picture too is no wrong answer for that. The others let these pass by.
 
     Args:
         owner: `(m,)` int64, the item of each text; by default text i is item i's.
