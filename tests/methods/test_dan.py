@@ -89,7 +89,10 @@ def slow_states(model, row):
             state = cell(vectors[t][None], state)
             states[t] = state[0][0].tolist()
         both.append(states)
-    return [added(both[0][t], both[1][t]) for t in range(len(vectors))]
+    states = [added(both[0][t], both[1][t]) for t in range(len(vectors))]
+    if model.words.shortcut is None:
+        return states
+    return [added(s, times(model.words.shortcut.weight, v.tolist())) for s, v in zip(states, vectors, strict=True)]
 
 
 def slow_read(model, row):
@@ -132,8 +135,9 @@ def test_images_are_looked_at_as_in_the_equations(regions):
         assert output.image_embeds[i].tolist() == pytest.approx(row, rel=1e-9)
 
 
-def test_texts_are_read_as_in_the_equations():
-    model = make_model().eval()
+@pytest.mark.parametrize("word_shortcut", [True, False])
+def test_texts_are_read_as_in_the_equations(word_shortcut):
+    model = make_model(word_shortcut=word_shortcut).eval()
     output = model(input_ids=IDS, output_attentions=True)
     for i in range(N):
         steps, attention = slow_read(model, i)
@@ -336,10 +340,12 @@ def test_word_vectors_start_from_glove():
     after, encoder = retriever.model.words.vectors.weight, retriever.processor.text_encoder
     number = {word: encoder.encode([word])[0, 0].item() for word in ("red", "qwrtzx")}
     expected = encoder.initial_vectors()
-    assert np.array_equal(after[number["red"]].detach().numpy(), expected[number["red"]])
+    assert np.array_equal(after[number["red"], :50].detach().numpy(), expected[number["red"]])
+    assert torch.equal(after[number["red"], 50:], before[number["red"], 50:])
     assert torch.equal(after[number["qwrtzx"]], before[number["qwrtzx"]])
     assert not after[0].any()  # padding
     other = make_retriever(["a red square"], word_dim=7)
+    assert 0.35 < after[1:, 50:].std() < 0.45
     with pytest.raises(InputError, match="50 wide and word_dim is 7"):
         other.model.start_from(other.processor)
 

@@ -22,8 +22,10 @@ class DANConfig(CMRConfig):
         of a word's state and of the attention's hidden layer.
     steps (`int`, defaults to 2):
         How many times each side is attended to, K.
-    word_dim (`int`, defaults to 50):
+    word_dim (`int`, defaults to 300):
         Width of a word's vector.
+    word_shortcut (`bool`, defaults to `True`):
+        Whether a word's own vector, projected, is added to the states that the recurrent network has at it.
     dropout (`float`, defaults to 0.25):
         Share of word vectors, words' states and attended regions' features that training leaves out at random.
     training_regions (`int`, *optional*):
@@ -50,7 +52,8 @@ class DANConfig(CMRConfig):
     text_dim: int = 5000
     embed_dim: int = 768
     steps: int = 2
-    word_dim: int = 50
+    word_dim: int = 300
+    word_shortcut: bool = True
     dropout: float = 0.25
     training_regions: int | None = None
     margin: float = 0.2

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ...processing_cmr import CMRProcessor
 
 
+WORD_DEVIATION = 0.4  # of word vectors before training, about that of GloVe's 50-d ones
+
+
 def joined(steps: list[torch.Tensor]) -> torch.Tensor:
     """What K + 1 steps give, `(n, d)` each, as one `(n, (K + 1) d)` row of unit length.
 
@@ -102,12 +105,13 @@ class Attention(nn.Module):
 
 
 class WordStates(nn.Module):
-    """u_t: a bidirectional LSTM's states of each word, forward and backward added."""
+    """u_t: a bidirectional LSTM's states at each word, forward and backward added, and the word's vector projected."""
 
     def __init__(self, config: DANConfig):
         super().__init__()
         self.vectors = nn.Embedding(config.text_dim, config.word_dim, padding_idx=0)
         self.lstm = nn.LSTM(config.word_dim, config.step_dim, batch_first=True, bidirectional=True)
+        self.shortcut = nn.Linear(config.word_dim, config.step_dim, bias=False) if config.word_shortcut else None
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, input_ids: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -116,7 +120,8 @@ class WordStates(nn.Module):
         packed = pack_padded_sequence(words, valid.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=input_ids.shape[1])
         forward, backward = states.chunk(2, dim=-1)
-        return self.dropout(forward + backward)
+        states = forward + backward
+        return self.dropout(states if self.shortcut is None else states + self.shortcut(words))
 
 
 class DANModel(CMRModel):
@@ -149,6 +154,14 @@ class DANModel(CMRModel):
     @property
     def answers_questions(self) -> bool:
         return self.config.variant == "r-dan"
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(
+            module, nn.Embedding
+        ):  # torch's own have twice the deviation of GloVe's, which they stand beside
+            nn.init.normal_(module.weight, std=WORD_DEVIATION)
+            nn.init.zeros_(module.weight[module.padding_idx])
 
     def get_image_features(self, region_features: torch.Tensor) -> torch.Tensor:
         """Embed images alone: `(n, regions, image_dim)` float features to `(n, embed_dim)` rows of unit length.
@@ -213,22 +226,25 @@ class DANModel(CMRModel):
         return output
 
     def start_from(self, processor: CMRProcessor) -> None:
-        """Begin with the word vectors that the tokeniser names, where it names any; other words begin at random.
+        """Begin with the word vectors that the tokeniser names, where it names any, in the first places of each word.
+
+        What they leave, the last places and the words that have no such vector, begins at random.
 
         Raises:
-            InputError: they are of another width than `word_dim`.
+            InputError: they are wider than `word_dim`.
         """
         vectors = processor.text_encoder.initial_vectors()
         if vectors is None:
             return
-        if vectors.shape[1] != self.config.word_dim:
+        width = vectors.shape[1]
+        if width > self.config.word_dim:
             raise InputError(
-                f"The tokeniser's word vectors are {vectors.shape[1]} wide and word_dim is {self.config.word_dim}: "
-                f"set word_dim to {vectors.shape[1]}, or let words be learned from nothing (vectors: null)."
+                f"The tokeniser's word vectors are {width} wide and word_dim is {self.config.word_dim}: set word_dim "
+                f"to {width} or more, or let words be learned from nothing (vectors: null)."
             )
         known = torch.from_numpy(vectors.any(axis=1))
         with torch.no_grad():
-            self.words.vectors.weight[known] = torch.from_numpy(vectors)[known]
+            self.words.vectors.weight[known, :width] = torch.from_numpy(vectors)[known]
 
     def training_callbacks(self) -> list[TrainerCallback]:
         return [FitRegions()]
