@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from transformers import TrainerCallback
 
 CONSTANT = 1e-8  # a dimension that deviates less than this is only moved to zero, not blown up
@@ -53,6 +54,16 @@ class CommonScale(Standardizer):
         variances, mean = torch.var_mean(features, dim=0, correction=0)
         self.mean.copy_(mean)
         self.deviation.fill_(deviation if (deviation := variances.mean().sqrt()) > CONSTANT else 1.0)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes a batch of one as well, by the running statistics: one row has no deviation."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Normalise `(n, d)` rows."""
+        if self.training and len(rows) == 1:
+            return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(rows)
 
 
 class FitToFeatures(TrainerCallback):

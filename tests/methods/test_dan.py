@@ -12,7 +12,7 @@ import cmr_hub
 from cmr_hub import CMRProcessor, DANConfig, DANModel, Retriever
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import InputError
-from cmr_hub.methods.dan.modeling_dan import Attention, bidirectional_ranking_loss, joined, random_regions
+from cmr_hub.methods.dan.modeling_dan import Attention, bidirectional_ranking_loss, random_regions
 from training.pairs import make_pairs, make_processor
 from training.recipe import load_recipe
 from training.train import train
@@ -25,7 +25,14 @@ LENGTHS = [4, 2, 1, 3]
 def make_model(**settings):
     torch.manual_seed(1)
     settings = {"image_dim": DIM, "text_dim": WORDS, "embed_dim": 3 * WIDTH, "word_dim": 4, "dropout": 0.0, **settings}
-    return DANModel(DANConfig(**settings)).double()
+    model = DANModel(DANConfig(**settings)).double()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            for values in (module.running_mean, module.bias.data):
+                values.normal_()
+            for values in (module.running_var, module.weight.data):
+                values.uniform_(0.5, 2)
+    return model
 
 
 @pytest.fixture
@@ -107,6 +114,18 @@ def slow_read(model, row):
     return steps, attention
 
 
+def normed(joined, steps):
+    """Each step by its batch norm's statistics and scales, then as a unit vector."""
+    rows = []
+    for norm, step in zip(joined.norms, steps, strict=True):
+        if isinstance(norm, torch.nn.BatchNorm1d):
+            numbers = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+            parts = zip(step, *(values.tolist() for values in numbers), strict=True)
+            step = [(x - mean) / math.sqrt(variance + norm.eps) * w + b for x, mean, variance, w, b in parts]
+        rows.append(unit(step))
+    return rows
+
+
 def unit(vector):
     length = math.sqrt(sum(x * x for x in vector))
     return [x / length for x in vector]
@@ -125,13 +144,14 @@ def test_one_step_of_attention(regions):
     assert close(attended, [v for _, v in slow])
 
 
-def test_images_are_looked_at_as_in_the_equations(regions):
-    model = make_model().eval()
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_images_are_looked_at_as_in_the_equations(regions, batch_norm):
+    model = make_model(batch_norm=batch_norm).eval()
     output = model(regions, output_attentions=True)
     for i in range(N):
         steps, attention = slow_look(model, regions[i].tolist())
         assert close(output.image_attentions[i], attention)
-        row = [x / math.sqrt(3) for step in steps for x in unit(step)]
+        row = [x / math.sqrt(3) for step in normed(model.join_image, steps) for x in step]
         assert output.image_embeds[i].tolist() == pytest.approx(row, rel=1e-9)
 
 
@@ -143,23 +163,21 @@ def test_texts_are_read_as_in_the_equations(word_shortcut):
         steps, attention = slow_read(model, i)
         padded = [weights + [0.0] * (IDS.shape[1] - LENGTHS[i]) for weights in attention]
         assert close(output.text_attentions[i], padded)
-        row = [x / math.sqrt(3) for step in steps for x in unit(step)]
+        row = [x / math.sqrt(3) for step in normed(model.join_text, steps) for x in step]
         assert output.text_embeds[i].tolist() == pytest.approx(row, rel=1e-9)
 
 
 def test_one_inner_product_is_the_mean_of_the_steps_cosines(regions):
     model = make_model().eval()
     output = model(regions, IDS)
-    images, texts = (
-        [slow_look(model, regions[i].tolist())[0] for i in range(N)],
-        [slow_read(model, i)[0] for i in range(N)],
-    )
+    images = [normed(model.join_image, slow_look(model, regions[i].tolist())[0]) for i in range(N)]
+    texts = [normed(model.join_text, slow_read(model, i)[0]) for i in range(N)]
     slow = [
-        [mean([[sum(multiplied(unit(v), unit(u)))] for v, u in zip(image, text, strict=True)])[0] for text in texts]
+        [mean([[sum(multiplied(v, u))] for v, u in zip(image, text, strict=True)])[0] for text in texts]
         for image in images
     ]
     assert close(output.image_embeds @ output.text_embeds.T, slow)
-    assert torch.allclose(joined([torch.ones(2, 3), torch.eye(3)[:2]]).norm(dim=1), torch.ones(2))
+    assert torch.allclose(output.text_embeds.norm(dim=1), torch.ones(N, dtype=torch.float64))
 
 
 def slow_ranking(similarity, margin, matching, hardest):

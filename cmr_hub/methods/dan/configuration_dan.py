@@ -28,6 +28,8 @@ class DANConfig(CMRConfig):
         Whether a word's own vector, projected, is added to the states that the recurrent network has at it.
     dropout (`float`, defaults to 0.25):
         Share of word vectors, words' states and attended regions' features that training leaves out at random.
+    batch_norm (`bool`, defaults to `True`):
+        Whether what a step gives of each side is normalised over the batch before it is compared, of "m-dan".
     training_regions (`int`, *optional*):
         How many regions of each image a training step sees, drawn at random each time; by default all.
     margin (`float`, defaults to 0.2):
@@ -55,6 +57,7 @@ class DANConfig(CMRConfig):
     word_dim: int = 300
     word_shortcut: bool = True
     dropout: float = 0.25
+    batch_norm: bool = True
     training_regions: int | None = None
     margin: float = 0.2
     hardest_negatives: int | None = 10

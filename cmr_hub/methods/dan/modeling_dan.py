@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from ...errors import InputError
 from ...losses import class_shares
 from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import FitToFeatures, Standardizer
+from ...standardizer import BatchNorm, FitToFeatures, Standardizer
 from .configuration_dan import DANConfig
 
 if TYPE_CHECKING:
@@ -23,14 +23,27 @@ if TYPE_CHECKING:
 WORD_DEVIATION = 0.4  # of word vectors before training, about that of GloVe's 50-d ones
 
 
-def joined(steps: list[torch.Tensor]) -> torch.Tensor:
-    """What K + 1 steps give, `(n, d)` each, as one `(n, (K + 1) d)` row of unit length.
+class Joined(nn.Module):
+    """What K + 1 steps give of one side as one row of unit length.
 
     The similarity of an image and a text is a sum over steps, and a sum of inner products is the inner product of the
     rows joined end to end: so a gallery, an index and the evaluation compare DAN's rows like any other method's. Each
     step's vector has the same length, so that this inner product is the mean over steps of the steps' cosines.
+
+    Args:
+        config: with `batch_norm`, each step's vector is first normalised over the batch: what all texts (or images)
+            have in common takes no part in their cosines then.
     """
-    return torch.cat([F.normalize(step, dim=1) for step in steps], dim=1) / len(steps) ** 0.5
+
+    def __init__(self, config: DANConfig):
+        super().__init__()
+        kind = BatchNorm if config.batch_norm else nn.Identity
+        self.norms = nn.ModuleList(kind(config.step_dim) for _ in range(config.steps + 1))
+
+    def forward(self, steps: list[torch.Tensor]) -> torch.Tensor:
+        """K + 1 times `(n, d)` to `(n, (K + 1) d)`."""
+        rows = [F.normalize(norm(step), dim=1) for norm, step in zip(self.norms, steps, strict=True)]
+        return torch.cat(rows, dim=1) / len(rows) ** 0.5
 
 
 def bidirectional_ranking_loss(
@@ -148,7 +161,10 @@ class DANModel(CMRModel):
         )
         self.image_attentions = nn.ModuleList(Attention(config.image_dim, dim) for _ in range(config.steps))
         self.text_attentions = nn.ModuleList(Attention(dim, dim) for _ in range(config.steps))
-        self.answers = nn.Linear(dim, config.num_labels) if config.variant == "r-dan" else None
+        if config.variant == "r-dan":
+            self.answers = nn.Linear(dim, config.num_labels)
+        else:
+            self.join_image, self.join_text = Joined(config), Joined(config)
         self.post_init()
 
     @property
@@ -170,7 +186,7 @@ class DANModel(CMRModel):
             InputError: the variant answers questions and embeds no side alone, or features of another shape.
         """
         self._check_matches()
-        return joined(self._look(region_features)[0])
+        return self.join_image(self._look(region_features)[0])
 
     def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Embed texts alone: `(n, words)` int64 numbers of words to `(n, embed_dim)` rows of unit length.
@@ -183,7 +199,7 @@ class DANModel(CMRModel):
             InputError: the variant answers questions and embeds no side alone, or a text without a word.
         """
         self._check_matches()
-        return joined(self._read(input_ids, attention_mask)[0])
+        return self.join_text(self._read(input_ids, attention_mask)[0])
 
     def forward(
         self,
@@ -210,12 +226,12 @@ class DANModel(CMRModel):
         output = CMROutput()
         if region_features is not None:
             steps, weights = self._look(region_features)
-            output.image_embeds = joined(steps)
+            output.image_embeds = self.join_image(steps)
             if output_attentions:
                 output.image_attentions = weights
         if input_ids is not None:
             steps, weights = self._read(input_ids, attention_mask)
-            output.text_embeds = joined(steps)
+            output.text_embeds = self.join_text(steps)
             if output_attentions:
                 output.text_attentions = weights
         if output.image_embeds is not None and output.text_embeds is not None:

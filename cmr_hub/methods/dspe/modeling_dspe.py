@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import TrainerCallback
 
 from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import CommonScale, FitStandardizers
+from ...standardizer import BatchNorm, CommonScale, FitStandardizers
 from .configuration_dspe import DSPEConfig
 
 NEAREST = 1e-3  # the least distance there is: at 0 a square root has no gradient
@@ -95,16 +95,6 @@ def structure_cost(embeds: torch.Tensor, shares: torch.Tensor, margin: float, vi
     neighbours = belongs @ belongs.T > 0
     itself = torch.eye(len(embeds), dtype=torch.bool, device=embeds.device)
     return margin_cost(distances(embeds, embeds), neighbours & ~itself, ~neighbours, margin, violations)
-
-
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation that takes a batch of one as well, by the running statistics: one row has no deviation."""
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Normalise `(n, d)` rows."""
-        if self.training and len(rows) == 1:
-            return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(rows)
 
 
 def make_branch(features_dim: int, config: DSPEConfig) -> nn.Sequential:
