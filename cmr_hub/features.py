@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from .encoders.base import Encoder
 from .files import atomic_file, cache_folder
+from .images import load_image, turned
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +78,38 @@ class StoredFeatures:
         return torch.stack(chosen).float() if chosen else torch.empty(0)
 
 
+class StoredViews:
+    """Features of `n` pictures in several views, of which each row that is asked for is one at random (torch's).
+
+    Args:
+        views: of the same pictures in the same order.
+    """
+
+    def __init__(self, views: Sequence[StoredFeatures]):
+        self._views = views
+
+    def __len__(self) -> int:
+        return len(self._views[0])
+
+    def __getitem__(self, index: int | slice | Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Float32 features of one row, or of several stacked."""
+        rows = torch.arange(len(self))[index]
+        if not rows.ndim:
+            return self[rows[None]][0]
+        chosen = torch.randint(len(self._views), (len(rows),)).tolist()
+        return torch.stack([self._views[view][row] for view, row in zip(chosen, rows.tolist(), strict=True)])
+
+
 class FeatureStore:
     """Pictures' features of one encoder, in half precision, as shards of 1,024 rows.
 
     What comes out is rounded to half precision whether it was stored before or not, so that a result never depends on
     what happened to be cached. Shards are mapped into memory, not read: what is not asked for takes none.
+
+    Args:
+        encoder: whose features they are.
+        folder: where stores are kept; by default in the cache.
+        turn: how each picture is turned before it is encoded; see [`~cmr_hub.images.turned`].
 
     Example:
 
@@ -93,11 +121,10 @@ class FeatureStore:
     ```
     """
 
-    def __init__(self, encoder: Encoder, folder: str | os.PathLike | None = None):
-        self.encoder = encoder
-        self.folder = (
-            Path(folder or cache_folder("features")) / f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}"
-        )
+    def __init__(self, encoder: Encoder, folder: str | os.PathLike | None = None, turn: str | None = None):
+        self.encoder, self.turn = encoder, turn
+        name = f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}" + (f"-{turn}" if turn else "")
+        self.folder = Path(folder or cache_folder("features")) / name
         self._rows: dict[bytes, torch.Tensor] = {}
         shipped = SHIPPED / f"{self.folder.name}.safetensors"
         for path in [shipped] * shipped.exists() + sorted(self.folder.glob("*.safetensors")):
@@ -143,7 +170,10 @@ class FeatureStore:
     def _encode_new(self, images: Sequence[Any], bar: tqdm) -> torch.Tensor:
         batches = []
         for start in range(0, len(images), 64):
-            batches.append(self.encoder.encode(images[start : start + 64]))
+            batch = images[start : start + 64]
+            if self.turn:
+                batch = [turned(load_image(image), self.turn) for image in batch]
+            batches.append(self.encoder.encode(batch))
             bar.update(len(batches[-1]))
         return torch.cat(batches)
 

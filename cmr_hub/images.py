@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from .errors import InputError
+from .errors import InputError, UnknownNameError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
@@ -84,6 +84,22 @@ def load_image(
     raise InputError(
         f"a picture cannot be made from {type(source).__name__}. Give a path, bytes, a PIL image or a numpy array."
     )
+
+
+def turned(picture: Image.Image, turn: str) -> Image.Image:
+    """A picture mirrored or turned by quarters.
+
+    Args:
+        picture: any.
+        turn: a name of PIL's `Image.Transpose` in lower case: "flip_left_right", "rotate_90" (anti-clockwise) …
+
+    Raises:
+        UnknownNameError: there is no such turn.
+    """
+    names = [known.name.lower() for known in Image.Transpose]
+    if turn not in names:
+        raise UnknownNameError("turn of a picture", turn, names)
+    return picture.transpose(Image.Transpose[turn.upper()])
 
 
 def _local_path(source: str | os.PathLike) -> Path:

@@ -8,8 +8,8 @@ from toys import picture_files
 
 from cmr_hub import features
 from cmr_hub.encoders import create_encoder
-from cmr_hub.errors import InputError
-from cmr_hub.features import FeatureStore, content_digest
+from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.features import FeatureStore, StoredFeatures, StoredViews, content_digest
 
 
 class Counting:
@@ -74,6 +74,33 @@ def test_values_do_not_depend_on_what_was_stored(encoder, tmp_path):
     fresh = FeatureStore(encoder, tmp_path / "store").encode(paths)
     assert torch.equal(fresh, FeatureStore(encoder, tmp_path / "store").encode(paths))
     assert torch.equal(fresh, fresh.half().float())
+
+
+def test_turned_pictures_have_a_store_of_their_own(tmp_path):
+    encoder, path = create_encoder("image", "pixels", size=8), tmp_path / "half.png"
+    picture = Image.new("RGB", (40, 40), "white")
+    picture.paste((200, 0, 0), (0, 0, 20, 40))
+    picture.save(path)
+    plain, turned = (FeatureStore(encoder, tmp_path / "store", turn=turn) for turn in (None, "flip_left_right"))
+    assert plain.folder != turned.folder
+    mirrored = encoder.encode([picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]).half().float()
+    assert torch.equal(turned.encode([path]), mirrored)
+    assert not torch.equal(plain.encode([path]), mirrored)
+    with pytest.raises(UnknownNameError, match="turn of a picture"):
+        FeatureStore(encoder, tmp_path / "store", turn="upside_down").encode([path])
+
+
+def test_each_row_of_views_is_one_of_them_by_chance():
+    views = [
+        StoredFeatures([torch.full((2, 3), float(10 * view + row)).half() for row in range(4)]) for view in range(3)
+    ]
+    stored = StoredViews(views)
+    assert len(stored) == 4
+    torch.manual_seed(0)
+    seen = torch.stack([stored[torch.tensor([3, 1])][:, 0, 0] for _ in range(50)])
+    assert {tuple(sorted(set(column.tolist()))) for column in seen.T} == {(3, 13, 23), (1, 11, 21)}
+    assert stored[1:].shape == (3, 2, 3)
+    assert stored[2].shape == (2, 3)
 
 
 def test_digest_tells_contents_apart():

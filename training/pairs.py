@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,7 +15,7 @@ from cmr_hub.encoders import create_encoder
 from cmr_hub.encoders.base import Encoder
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import number_texts
-from cmr_hub.features import StoredFeatures
+from cmr_hub.features import FeatureStore, StoredFeatures, StoredViews
 from cmr_hub.labels import label_matrix
 from cmr_hub.processing_cmr import flattened
 
@@ -37,8 +37,9 @@ class Pairs(torch.utils.data.Dataset):
         owner: `(m,)` int64, the item of each text; by default text i is item i's.
         captions: `(m,)` int64, the same number for texts that are equal word for word; with `owner`.
         tensors: what the model eats of each item, by its names: `image_features` `(n, image_dim)` and `text_features`
-            `(n, text_dim)` for most; in place of an image's tensor [`StoredFeatures`] may stand. With `owner`, those
-            of `TEXT_INPUTS` have a row a text. `labels`, where the data set has classes, `(n, num_labels)` multi-hot.
+            `(n, text_dim)` for most; [`StoredFeatures`] or [`StoredViews`] may stand for an image's tensor. With
+            `owner`, those of `TEXT_INPUTS` have a row a text. `labels`, where the data set has classes,
+            `(n, num_labels)` multi-hot.
 
     Attributes:
         images, texts, labels: the tensors by side; `labels` may be None.
@@ -49,7 +50,7 @@ class Pairs(torch.utils.data.Dataset):
         self,
         owner: torch.Tensor | None = None,
         captions: torch.Tensor | None = None,
-        **tensors: torch.Tensor | StoredFeatures,
+        **tensors: torch.Tensor | StoredFeatures | StoredViews,
     ):
         self.labels = tensors.pop("labels", None)
         self.texts = {name: rows for name, rows in tensors.items() if name in TEXT_INPUTS}
@@ -121,6 +122,7 @@ class FeatureSplits:
         encoders: the recipe's.
         holds_out: whether a tenth of the training split serves for validation where the source defines none.
         captions: "set" where an item's captions are one text, "each" where every caption is a text of its own.
+        turns: how training pictures are turned besides; see [`make_pairs`].
 
     Attributes:
         dataset: as given.
@@ -134,21 +136,23 @@ class FeatureSplits:
         *,
         holds_out: bool,
         captions: Captions = "set",
+        turns: Sequence[str] = (),
     ):
-        self.dataset, self.captions = dataset, captions
+        self.dataset, self.captions, self.turns = dataset, captions, turns
         self._splits = with_validation(dataset) if holds_out else dataset
         self.processor = make_processor(encoders, self._splits["train"])
         self._pairs: dict[str, Pairs] = {}
 
     def __getitem__(self, split: str) -> Pairs:
         if split not in self._pairs:
-            self._pairs[split] = make_pairs(self._splits[split], self.processor, self.captions)
+            turns = self.turns if split == "train" else ()
+            self._pairs[split] = make_pairs(self._splits[split], self.processor, self.captions, turns)
         return self._pairs[split]
 
     @property
     def gallery(self) -> Pairs:
         """The whole training split, what is held out of it included: what some protocols search."""
-        if self._splits["train"] is self.dataset["train"]:
+        if self._splits["train"] is self.dataset["train"] and not self.turns:
             return self["train"]
         if "gallery" not in self._pairs:
             self._pairs["gallery"] = make_pairs(self.dataset["train"], self.processor, self.captions)
@@ -177,13 +181,17 @@ def make_encoder(side: Side, spec: str | Mapping[str, Any], train: Dataset) -> E
     return encoder
 
 
-def make_pairs(dataset: Dataset, processor: CMRProcessor, captions: Captions = "set") -> Pairs:
+def make_pairs(
+    dataset: Dataset, processor: CMRProcessor, captions: Captions = "set", turns: Sequence[str] = ()
+) -> Pairs:
     """What the model eats of all pairs of a split; pictures go through the feature store, with progress.
 
     Args:
         dataset: the split.
         processor: the encoders.
         captions: "each" makes as many pairs of an item as it has texts.
+        turns: a batch has each picture as it is or in one of these turns, by chance; see
+            [`~cmr_hub.images.turned`].
 
     Raises:
         InputError: a column that the processor needs is missing, an item cannot be used, or captions are to be each a
@@ -192,7 +200,15 @@ def make_pairs(dataset: Dataset, processor: CMRProcessor, captions: Captions = "
     image_encoder = processor.image_encoder
     images = read_column(dataset, column_of(dataset, "image", image_encoder.takes_raw))
     tensors = texts_and_labels(dataset, processor, captions)
-    if image_encoder.mapped:
+    if turns:
+        if not image_encoder.cacheable:
+            raise InputError(
+                f"The image encoder {image_encoder.name!r} keeps no features, so pictures are not turned."
+            )
+        stores = [processor.store, *(FeatureStore(image_encoder, turn=turn) for turn in turns)]
+        views = StoredViews([store.stored(images, show_progress=True) for store in stores])
+        tensors[image_encoder.input_name] = views
+    elif image_encoder.mapped:
         tensors[image_encoder.input_name] = processor.store.stored(images, show_progress=True)
     else:
         tensors |= processor(images, cache=True, show_progress=True)
@@ -201,7 +217,7 @@ def make_pairs(dataset: Dataset, processor: CMRProcessor, captions: Captions = "
 
 def texts_and_labels(
     dataset: Dataset, processor: CMRProcessor, captions: Captions
-) -> dict[str, torch.Tensor | StoredFeatures]:
+) -> dict[str, torch.Tensor | StoredFeatures | StoredViews]:
     """What [`Pairs`] are made of, but for the pictures.
 
     Raises:
@@ -209,7 +225,7 @@ def texts_and_labels(
     """
     text_encoder = processor.text_encoder
     texts = read_column(dataset, column_of(dataset, "text", text_encoder.takes_raw))
-    tensors: dict[str, torch.Tensor | StoredFeatures] = {}
+    tensors: dict[str, torch.Tensor | StoredFeatures | StoredViews] = {}
     if captions == "each":
         if not text_encoder.takes_raw:
             raise InputError("Released text features are one vector an item: there are no captions to take each.")

@@ -62,6 +62,7 @@ class Recipe:
         encoders: "image" and "text" -> an encoder's name, or a mapping of `name` and its options.
         captions: "set" where an item's captions are one training text, their features averaged; "each" where every
             caption is a text of its own.
+        turns: how training pictures are turned at random, besides as they are ("flip_left_right", "rotate_90" …).
         config: fields of the method's configuration.
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
         early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
@@ -78,6 +79,7 @@ class Recipe:
     paper: Paper
     encoders: Mapping[str, str | Mapping[str, Any]]
     captions: Captions = "set"
+    turns: Sequence[str] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     early_stopping_patience: int | None = None

@@ -56,7 +56,7 @@ class Checkpoint:
             settings[side] = options.pop("name")
             settings |= {f"{side}.{name}": value for name, value in options.items()}
         settings |= {**recipe["config"], **recipe["training"], "patience": recipe["early_stopping_patience"]}
-        settings["captions"] = recipe.get("captions", "set")
+        settings |= {"captions": recipe.get("captions", "set"), "turns": recipe.get("turns", [])}
         settings |= {f"tuned.{name}": value for name, value in (self.run.tuned or {}).items()}
         return settings | {"dtype": read_json(self.folder / "config.json").get("dtype")}
 

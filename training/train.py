@@ -181,7 +181,7 @@ def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> Fe
         raise InputError(f"{dataset_name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.")
     # A closed form has no epoch to choose, and so no need to hold anything out.
     holds_out = not issubclass(METHODS[recipe.method], ClosedFormCMRModel)
-    return FeatureSplits(dataset, recipe.encoders, holds_out=holds_out, captions=recipe.captions)
+    return FeatureSplits(dataset, recipe.encoders, holds_out=holds_out, captions=recipe.captions, turns=recipe.turns)
 
 
 def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
@@ -309,7 +309,7 @@ def training_arguments(
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """What a [`TrainingRun`] keeps of a recipe."""
-    names = ("encoders", "captions", "config", "training", "early_stopping_patience")
+    names = ("encoders", "captions", "turns", "config", "training", "early_stopping_patience")
     return {**{name: getattr(recipe, name) for name in names}, "published": recipe.published_here}
 
 

@@ -134,7 +134,7 @@ def tune(
 def recipe_of(run: TrainingRun) -> Recipe:
     """The recipe that a run was trained by."""
     recipe = load_recipe(run.method, run.dataset)
-    names = ("encoders", "captions", "config", "training", "early_stopping_patience")
+    names = ("encoders", "captions", "turns", "config", "training", "early_stopping_patience")
     return dataclasses.replace(recipe, **{name: run.recipe[name] for name in names if name in run.recipe})
 
 

@@ -4,8 +4,8 @@ from datasets import DatasetDict
 from toys import feature_dataset, picture_dataset
 
 from cmr_hub.errors import InputError
-from cmr_hub.features import StoredFeatures
-from training.pairs import Pairs, make_pairs, make_processor, with_validation
+from cmr_hub.features import StoredFeatures, StoredViews
+from training.pairs import FeatureSplits, Pairs, make_pairs, make_processor, with_validation
 
 
 def test_a_batch_is_its_items():
@@ -74,6 +74,20 @@ def test_each_caption_is_a_pair_of_its_item(tmp_path, private_cache):
     torch.testing.assert_close(batch["image_features"], alone["image_features"].flip(0), rtol=1e-2, atol=1e-3)
     assert torch.equal(batch["text_features"], alone["text_features"])
     assert torch.equal(batch["labels"], torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+
+
+def test_training_pictures_are_turned_and_no_others(tmp_path, private_cache):
+    dataset = DatasetDict(train=picture_dataset(tmp_path), test=picture_dataset(tmp_path))
+    encoders = {"image": {"name": "efficientnet-lite0", "grid": 7}, "text": "tokens"}
+    splits = FeatureSplits(dataset, encoders, holds_out=False, captions="each", turns=["rotate_90"])
+    assert isinstance(splits["train"].images["region_features"], StoredViews)
+    for pairs in (splits["test"], splits.gallery):
+        assert isinstance(pairs.images["region_features"], StoredFeatures)
+    assert splits["train"].__getitems__([0, 5])["region_features"].shape == (2, 49, 1280)
+    with pytest.raises(InputError, match="keeps no features"):
+        make_pairs(
+            dataset["train"], make_processor({**encoders, "image": "pixels"}, dataset["train"]), "each", ["rotate_90"]
+        )
 
 
 def test_a_batch_says_which_texts_describe_which_images(tmp_path, private_cache):
