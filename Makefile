@@ -10,8 +10,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 demo: $(VENV)/run
 	$(BIN)/python space_app.py
 
+# Two workers, a file each at a time, so that the whole suite takes minutes; one thread each, so that they do not crowd.
 test: $(VENV)/dev browser
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-fast: $(VENV)/dev
 	$(BIN)/python -m pytest -m "not slow and not browser"
