@@ -53,6 +53,14 @@ def test_released_features_are_ready_but_worth_preparing():
     assert not Catalogue()["emoji"].can_prepare
 
 
+def test_pictures_that_would_have_to_be_encoded_first_are_worth_preparing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "list_checkpoints", lambda: [checkpoint("dscmr", "pascal")])
+    monkeypatch.setattr(module, "is_available", lambda name: name == "pascal")
+    entry = Catalogue()["pascal"]
+    assert not entry.is_ready
+    assert entry.can_prepare
+
+
 def test_unknown_names_suggest_near_ones():
     with pytest.raises(UnknownNameError, match=r"no gallery named 'emojy'.*Did you mean 'emoji'"):
         Catalogue().open("emojy")

@@ -9,7 +9,9 @@ import scipy.io
 from PIL import Image
 from toys import COLOURS, serve_pascal
 
-from cmr_hub import Gallery
+from cmr_hub import CMRProcessor, ContrastiveConfig, ContrastiveModel, Gallery, Retriever
+from cmr_hub.encoders import create_encoder
+from cmr_hub.hub import CheckpointInfo
 from cmr_hub.prepared import prepared_galleries
 from training import prepare as prepare_module
 from training.prepare import prepare
@@ -38,14 +40,23 @@ def progress():
     return report
 
 
+def publish_contrastive(folder, monkeypatch):
+    """A checkpoint for pascal of a method that is prepared only where one is published."""
+    image, text = create_encoder("image", "efficientnet-lite0"), create_encoder("text", "glove")
+    Retriever(ContrastiveModel(ContrastiveConfig()), CMRProcessor(image, text)).save_pretrained(folder)
+    known = CheckpointInfo(str(folder), "contrastive", "pascal", "apache-2.0", image.name, text.name, ())
+    monkeypatch.setattr(prepare_module, "list_checkpoints", lambda: [known])
+
+
 @pytest.mark.slow
 def test_pascal_from_its_page_to_searched_galleries(
-    server, private_cache, real_data, monkeypatch, quick_recipes, progress
+    server, private_cache, real_data, tmp_path, monkeypatch, quick_recipes, progress
 ):
     serve_pascal(server, real_data / "pascal_sentence")
     monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + "/")
+    publish_contrastive(tmp_path / "published", monkeypatch)
     prepare("pascal", report=progress)
-    assert set(prepared_galleries("pascal")) == {"cca", "dscmr"}
+    assert set(prepared_galleries("pascal")) == {"cca", "dscmr", "contrastive"}
     fractions = [fraction for _, fraction, _ in progress.lines]
     assert fractions == sorted(fractions)
     assert progress.lines[-1][:2] == ("done", 1.0)
