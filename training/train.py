@@ -309,8 +309,9 @@ def training_arguments(
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """What a [`TrainingRun`] keeps of a recipe."""
-    names = ("encoders", "captions", "turns", "config", "training", "early_stopping_patience")
-    return {**{name: getattr(recipe, name) for name in names}, "published": recipe.published_here}
+    names = ("encoders", "captions", "config", "training", "early_stopping_patience")
+    settings = {name: getattr(recipe, name) for name in names}
+    return {**settings, "turns": list(recipe.turns), "published": recipe.published_here}
 
 
 def versions() -> dict[str, str]:

@@ -41,6 +41,7 @@ class DANConfig(CMRConfig):
     Example:
 
     ```python
+    >>> import torch
     >>> from cmr_hub import DANConfig, DANModel
     >>> model = DANModel(DANConfig(image_dim=8, text_dim=20, embed_dim=12))
     >>> model.get_text_features(torch.tensor([[5, 3, 0]])).shape
