@@ -23,7 +23,7 @@ from .columns import COLUMNS, Side, column_of, read_column
 from .errors import CheckpointError, InputError
 from .files import atomic_folder
 from .hub import push_folder, read_json, resolve
-from .indexes import INDEXES, index_for
+from .indexes import INDEXES, choose_index
 from .labels import class_names
 from .retriever import Retriever
 
@@ -112,7 +112,7 @@ class Gallery:
     ):
         if len(dataset) == 0:
             raise InputError("A gallery needs at least one item, and this data set has none.")
-        index = index_for(retriever.model.representation) if index == "auto" else index
+        index = choose_index(retriever.model.representation, len(dataset)).name if index == "auto" else index
         index_class = INDEXES[index]
         self.embeds: dict[Side, np.ndarray] = {"image": image_embeds, "text": text_embeds}
         wanted = retriever.encode_texts([])

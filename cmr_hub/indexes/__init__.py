@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
+from ..hub import read_json
 from ..registry import Registry
-from .base import Index
+from .base import CONFIG_NAME, Among, Index
+from .choice import Choice, choose_index
 
 INDEXES: Mapping[str, type[Index]] = Registry(
     "index",
@@ -16,9 +20,26 @@ INDEXES: Mapping[str, type[Index]] = Registry(
 )
 
 
-def index_for(representation: str) -> str:
-    """The name of the exact index for a method's "real-valued" or "binary" embeddings: what "auto" stands for."""
-    return next(name for name in INDEXES if INDEXES[name].representation == representation)
+def load_index(folder: str | os.PathLike) -> Index:
+    """An index from the folder that [`Index.save`] wrote, built again from its data.
+
+    Raises:
+        CheckpointError: files that are missing or corrupt.
+        UnknownNameError: it is of a kind that this version does not know.
+
+    Example:
+
+    ```python
+    >>> import tempfile
+    >>> import numpy as np
+    >>> folder = tempfile.mkdtemp()
+    >>> INDEXES["exact"](np.eye(3, dtype=np.float32)).save(folder)
+    >>> len(load_index(folder))
+    3
+    ```
+    """
+    config = read_json(Path(folder) / CONFIG_NAME)
+    return INDEXES[config["index"]].from_saved(folder, config["options"])
 
 
-__all__ = ["INDEXES", "Index", "index_for"]
+__all__ = ["INDEXES", "Among", "Choice", "Index", "choose_index", "load_index"]

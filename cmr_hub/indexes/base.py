@@ -2,61 +2,236 @@
 
 from __future__ import annotations
 
+import json
+import os
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from ..codes import kind_of
-from ..errors import InputError
+from ..errors import CheckpointError, InputError
+from ..files import atomic_folder
+
+CONFIG_NAME = "index_config.json"
+DATA_NAME = "index.safetensors"
+NOT_FOUND = -1  # the id, beside a score of -inf, that fills up a result where an index finds fewer than asked
+
+
+@dataclass(frozen=True)
+class Among:
+    """What a search is confined to.
+
+    Attributes:
+        ids: `(m,)` int64 ids that may be found.
+        labels: names of classes whose items these are, for an index that stores labels itself; empty where the ids
+            were chosen otherwise.
+    """
+
+    ids: np.ndarray
+    labels: tuple[str, ...] = ()
 
 
 class Index(ABC):
-    """The nearest among the rows that it was built from: by inner product, or of binary codes by Hamming distance.
+    """The nearest among items by inner product, or of binary codes by Hamming distance.
+
+    An index is made of `n` embeddings, each with an id. It is saved as data and settings, never as a library's own
+    file, and built again when it is loaded.
+
+    Args:
+        vectors: `(n, d)` float32 rows of unit length, or `(n, bits // 8)` uint8 codes; `n` may be 0. They are kept,
+            not copied, where the index needs them as they are.
+        ids: `(n,)` int64, all different and none negative; by default the rows' numbers. An id, once removed, may be
+            added again.
 
     Attributes:
+        name: as `INDEXES` has it.
         representation: what it searches: "real-valued" vectors or "binary" codes.
+        approximate: whether it may miss one of the nearest, or gives scores that are estimates.
+        vectors: what it keeps of each item: the embeddings, unless a subclass says otherwise.
+        width: of an embedding, as it was given.
+
+    Raises:
+        InputError: codes are given to an index of real-valued vectors, or the other way round; ids that are not all
+            different, or as many as there are vectors.
     """
 
+    name: ClassVar[str]
     representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
+    approximate: ClassVar[bool] = False
 
-    def __init__(self, vectors: np.ndarray):
-        """Build from `(n, d)` float32 rows of unit length, or from `(n, bits // 8)` uint8 codes.
+    def __init__(self, vectors: np.ndarray, ids: np.ndarray | None = None):
+        self._check_kind(vectors)
+        self.width = vectors.shape[1]
+        self.vectors = self._kept(vectors)
+        # Most galleries number their rows, and numbers from 0 need no memory.
+        self._ids = None if ids is None else self._checked_ids(ids, len(vectors), np.empty(0, np.int64))
+        self._build()
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """`(n,)` int64, in the order in which items were added."""
+        return np.arange(len(self), dtype=np.int64) if self._ids is None else self._ids
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it was made with beside vectors and ids, as JSON has it: arguments of the class."""
+        return {}
+
+    @abstractmethod
+    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The best `k` items for each query.
+
+        Args:
+            queries: `(q, d)`, of the kind that the index was built from.
+            k: from 1.
+            among: what may be found; by default everything.
+
+        Returns:
+            Cosines `(q, k)` float32, best first, and ids `(q, k)` int64. Of equal cosines an exact index gives the
+            item first that was added first. Where fewer than `k` are found, -inf and -1 fill the rest.
 
         Raises:
-            InputError: codes are given to an index of real-valued vectors, or the other way round.
+            InputError: queries that cannot be compared with the vectors, or a `k` below 1.
         """
+
+    def add(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> None:
+        """Add `m` items, behind those that are there; many at once cost less than each by itself.
+
+        Args:
+            vectors: `(m, d)`, of the kind that the index was built from.
+            ids: `(m,)` int64; by default numbers that go on after the largest id.
+
+        Raises:
+            InputError: another kind or width of vectors, or ids that are taken. Nothing was added.
+        """
+        self.check(vectors, "new vectors")
+        before = self.ids
+        if ids is None and (self._ids is not None or len(before) < 1 + max(before, default=-1)):
+            ids = 1 + max(before, default=-1) + np.arange(len(vectors))
+        if ids is not None:
+            ids = np.concatenate([before, self._checked_ids(ids, len(vectors), before)])
+        self.vectors = np.concatenate([self.vectors, self._kept(vectors)])
+        self._ids = ids
+        self._build()
+
+    def remove(self, ids: np.ndarray) -> None:
+        """Forget items.
+
+        Raises:
+            InputError: an id that is not there. Nothing was removed.
+        """
+        ids = np.asarray(ids, np.int64)
+        missing = ids[~np.isin(ids, self.ids)]
+        if len(missing):
+            raise InputError(f"There is no item with the id {missing[0]} in this index: nothing was removed.")
+        stays = ~np.isin(self.ids, ids)
+        self._ids = self.ids[stays]
+        self.vectors = self.vectors[stays]
+        self._build()
+
+    def check(self, vectors: np.ndarray, what: str = "queries") -> None:
+        """Refuse vectors that cannot be compared with those in the index.
+
+        Raises:
+            InputError: codes against real-valued vectors, or other lengths.
+        """
+        if (vectors.dtype == np.uint8, vectors.shape[1]) != (self.representation == "binary", self.width):
+            kind = f"codes of {8 * self.width} bits"
+            if self.representation != "binary":
+                kind = f"real-valued vectors of width {self.width}"
+            raise InputError(
+                f"The {what} are {kind_of(vectors)} and the gallery has {kind}: embed both with one checkpoint."
+            )
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write settings (JSON) and data (safetensors); an index saved there before survives a failure."""
+        with atomic_folder(folder) as scratch:
+            save_file(self._data(), scratch / DATA_NAME)
+            config = {"index": self.name, "options": self.options, "width": self.width}
+            (scratch / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def from_saved(cls, folder: str | os.PathLike, options: dict[str, Any]) -> Self:
+        """Build from what [`save`] wrote; [`~cmr_hub.indexes.load_index`] finds the class.
+
+        Raises:
+            CheckpointError: the data are missing or corrupt.
+        """
+        data = load_data(folder)
+        return cls(data["vectors"], data.get("ids"), **options)
+
+    def _data(self) -> dict[str, np.ndarray]:
+        """What [`save`] writes: everything that the index cannot be built again without."""
+        kept = {"vectors": np.ascontiguousarray(self.vectors)}
+        return kept if self._ids is None else {**kept, "ids": self._ids}
+
+    def _kept(self, vectors: np.ndarray) -> np.ndarray:
+        """What is kept of `(n, width)` vectors, a row each."""
+        return np.ascontiguousarray(vectors, None if self.representation == "binary" else np.float32)
+
+    def _build(self) -> None:  # noqa: B027  most indexes search what they keep as it is
+        """Make what is searched from what is kept; called whenever that has changed."""
+
+    def _check_kind(self, vectors: np.ndarray) -> None:
         if (vectors.dtype == np.uint8) != (self.representation == "binary"):
             takes = "codes" if self.representation == "binary" else "real-valued vectors"
             raise InputError(
                 f"{type(self).__name__} searches {takes}, and these are {kind_of(vectors)}: index='auto' takes one "
                 "that fits."
             )
-        self.vectors = np.ascontiguousarray(vectors, None if self.representation == "binary" else np.float32)
 
-    def check(self, queries: np.ndarray) -> None:
-        """Refuse queries that cannot be compared with the rows.
+    def _ids_of(self, rows: np.ndarray) -> np.ndarray:
+        """Ids of rows; a row of -1 stays."""
+        if self._ids is None:
+            return rows
+        ids = np.full(rows.shape, NOT_FOUND, np.int64)
+        ids[rows >= 0] = self._ids[rows[rows >= 0]]
+        return ids
 
-        Raises:
-            InputError: codes against real-valued vectors, or other lengths.
-        """
-        if (queries.dtype == np.uint8, queries.shape[1]) != (self.vectors.dtype == np.uint8, self.vectors.shape[1]):
-            raise InputError(
-                f"The queries are {kind_of(queries)} and the gallery has {kind_of(self.vectors)}: embed both with one "
-                "checkpoint."
-            )
+    def _allowed(self, among: Among | None) -> np.ndarray | None:
+        """`(n,)` bool, which rows may be found; None for all."""
+        return None if among is None else np.isin(self.ids, among.ids)
 
-    @abstractmethod
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The best `k` rows for each query.
+    @staticmethod
+    def _checked_ids(ids: np.ndarray, count: int, taken: np.ndarray) -> np.ndarray:
+        ids = np.asarray(ids, np.int64)
+        if ids.shape != (count,):
+            raise InputError(f"ids has the shape {ids.shape}, and there are {count} vectors: one id each.")
+        if len(ids) and ids.min() < 0:
+            raise InputError(f"An id is negative: {ids.min()}.")
+        unique, counts = np.unique(ids, return_counts=True)
+        twice = np.concatenate([unique[counts > 1], np.intersect1d(unique, taken)])
+        if len(twice):
+            raise InputError(f"The id {twice[0]} is given twice or is taken already: ids differ.")
+        return ids
 
-        Args:
-            queries: `(q, d)`, of the kind that the index was built from.
-            k: at most `n`.
 
-        Returns:
-            Cosines `(q, k)` float32, best first, and row numbers `(q, k)` int64; equal cosines keep the rows' order.
+def check_k(k: int) -> None:
+    """Refuse to look for less than one item.
 
-        Raises:
-            InputError: queries that cannot be compared with the rows.
-        """
+    Raises:
+        InputError: `k` is below 1.
+    """
+    if k < 1:
+        raise InputError(f"k is {k}: ask for at least one item.")
+
+
+def load_data(folder: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays that [`Index.save`] wrote.
+
+    Raises:
+        CheckpointError: they are missing or corrupt.
+    """
+    path = Path(folder) / DATA_NAME
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"The index's data in {path} cannot be read: {error}. Build it anew.") from error

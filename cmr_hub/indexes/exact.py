@@ -1,16 +1,27 @@
-"""Exact search: one matrix product and a partial sort."""
+"""Exact search: matrix products block by block, and the best of each."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, Literal
+
 import numpy as np
+import torch
 
-from .base import Index
+from ..errors import InputError
+from .base import Among, Index, check_k
+from .nearest import Nearest
 
-BLOCK_SCORES = 1 << 25  # scores held at once: 128 MB of float32
+BLOCK_ROWS = 1 << 15  # compared at once: their scores stay in a core's cache
+BLOCK_QUERIES = 256
 
 
 class ExactIndex(Index):
     """Every row is compared; exact on ties.
+
+    Args:
+        vectors, ids: as for [`Index`].
+        dtype: how vectors are stored. "float16" halves the memory; cosines are then off by up to about .0005.
 
     Example:
 
@@ -22,30 +33,52 @@ class ExactIndex(Index):
     ```
     """
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    name = "exact"
+
+    def __init__(
+        self,
+        vectors: np.ndarray,
+        ids: np.ndarray | None = None,
+        *,
+        dtype: Literal["float32", "float16"] = "float32",
+    ):
+        if dtype not in ("float32", "float16"):
+            raise InputError(f"Vectors are stored as float32 or float16, not {dtype!r}.")
+        self.dtype = dtype
+        super().__init__(vectors, ids)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"dtype": self.dtype}
+
+    def _kept(self, vectors: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(vectors, self.dtype)
+
+    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
         self.check(queries)
-        rows_at_once = max(1, BLOCK_SCORES // max(1, len(self.vectors)))
+        check_k(k)
+        allowed = self._allowed(among)
         found = [
-            best_of(queries[start : start + rows_at_once] @ self.vectors.T, k)
-            for start in range(0, len(queries), rows_at_once)
+            self._search(np.ascontiguousarray(queries[start : start + BLOCK_QUERIES], np.float32), k, allowed)
+            for start in range(0, len(queries), BLOCK_QUERIES)
         ]
-        scores, rows = zip(*found, strict=True)
-        return np.concatenate(scores), np.concatenate(rows)
+        if not found:
+            return np.empty((0, k), np.float32), np.empty((0, k), np.int64)
+        scores, rows = (np.concatenate(column) for column in zip(*found, strict=True))
+        return scores, self._ids_of(rows)
 
+    def _search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        nearest = Nearest(len(queries), k)
+        for start, block in self._blocks():
+            scores = queries @ block.T
+            if allowed is not None:
+                scores[:, ~allowed[start : start + len(block)]] = -np.inf
+            nearest.show(scores, start)
+        return nearest.found()
 
-def best_of(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `k` largest of each row of `(q, n)` scores, best first; among equals the lowest column first."""
-    columns = np.arange(scores.shape[1])
-    best_scores, best_columns = [], []
-    for row in scores:
-        if k < len(row):
-            # Everything above the k-th score, then the first of those equal to it: partition alone picks any of them.
-            threshold = np.partition(row, len(row) - k)[len(row) - k]
-            above = columns[row > threshold]
-            chosen = np.concatenate([above, columns[row == threshold][: k - len(above)]])
-        else:
-            chosen = columns
-        order = chosen[np.lexsort((chosen, -row[chosen]))]
-        best_scores.append(row[order])
-        best_columns.append(order)
-    return np.stack(best_scores), np.stack(best_columns)
+    def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """The first row of each block, and its vectors as float32."""
+        for start in range(0, len(self.vectors), BLOCK_ROWS):
+            block = self.vectors[start : start + BLOCK_ROWS]
+            # torch converts halves by the processor's own instruction, numpy one by one.
+            yield start, block if self.dtype == "float32" else torch.from_numpy(block).float().numpy()

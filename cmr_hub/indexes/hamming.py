@@ -8,7 +8,8 @@ import numpy as np
 
 from ..codes import as_words
 from ..errors import InputError
-from .base import Index
+from .base import Among, Index, check_k
+from .nearest import padded
 
 BLOCK_ROWS = 1 << 15  # compared at once: words, differences and distances stay in a core's cache
 
@@ -32,10 +33,10 @@ class HammingIndex(Index):
     ```
     """
 
+    name = "hamming"
     representation = "binary"
 
-    def __init__(self, vectors: np.ndarray):
-        super().__init__(vectors)
+    def _build(self) -> None:
         self.words = as_words(self.vectors)
 
     @property
@@ -43,15 +44,21 @@ class HammingIndex(Index):
         """Code length."""
         return 8 * self.vectors.shape[1]
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The nearest `k` codes of each query; see [`Index.search`].
 
         The cosine of two codes, as vectors of -1 and +1, is 1 - 2 distance / bits.
         """
         self.check(queries)
-        found = [self._nearest(query, k) for query in as_words(queries)]
-        distances, rows = (np.stack(column) for column in zip(*found, strict=True))
-        return (1 - 2 / self.bits * distances).astype(np.float32), rows
+        check_k(k)
+        allowed, words = self._allowed(among), self.words
+        if allowed is not None:
+            words = words[allowed]
+        found = [self._nearest(query, k, words) for query in as_words(queries)]
+        cosines, rows = padded([1 - 2 / self.bits * near for near, _ in found], [rows for _, rows in found], k)
+        if allowed is not None:
+            rows[rows >= 0] = np.flatnonzero(allowed)[rows[rows >= 0]]
+        return cosines, self._ids_of(rows)
 
     def distances(self, cosines: np.ndarray) -> np.ndarray:
         """The Hamming distances, int64, that cosines from [`search`] stand for."""
@@ -65,7 +72,7 @@ class HammingIndex(Index):
             radius: largest distance, from 0 (the same code).
 
         Returns:
-            For each query its rows, int64: nearest first, equal distances in the rows' order; maybe none.
+            For each query the ids, int64: nearest first, equal distances in the rows' order; maybe none.
 
         Raises:
             InputError: queries that cannot be compared, or a radius outside 0 to the code length.
@@ -73,21 +80,21 @@ class HammingIndex(Index):
         self.check(queries)
         if not 0 <= radius <= self.bits:
             raise InputError(f"A radius lies between 0 and the code length, {self.bits}; it is {radius}.")
-        return [self._within(query, radius) for query in as_words(queries)]
+        return [self._ids_of(self._within(query, radius)) for query in as_words(queries)]
 
     def distance_counts(self, queries: np.ndarray) -> np.ndarray:
         """How many rows lie at each distance from each query, `(q, bits + 1)` int64: above one they are tied."""
         self.check(queries)
         counts = np.zeros((len(queries), self.bits + 1), np.int64)
         for count, query in zip(counts, as_words(queries), strict=True):
-            for _, distance in self._blocks(query):
+            for _, distance in self._blocks(query, self.words):
                 count += np.bincount(distance, minlength=self.bits + 1)
         return counts
 
-    def _nearest(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Distances and rows of the `k` nearest, in order."""
+    def _nearest(self, query: np.ndarray, k: int, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and rows of the `k` nearest of `words`, in order."""
         near, rows = np.empty(0, np.uint16), np.empty(0, np.int64)
-        for start, distance in self._blocks(query):
+        for start, distance in self._blocks(query, words):
             if len(near) < k:
                 limit = np.searchsorted(np.bincount(distance).cumsum(), k)  # the k-th of this block, if it has so many
                 chosen = np.flatnonzero(distance <= limit)
@@ -100,19 +107,20 @@ class HammingIndex(Index):
 
     def _within(self, query: np.ndarray, radius: int) -> np.ndarray:
         found = []
-        for start, distance in self._blocks(query):
+        for start, distance in self._blocks(query, self.words):
             chosen = np.flatnonzero(distance <= radius)
             found.append((distance[chosen], start + chosen))
         return _merge(found, len(self.words))[1]
 
-    def _blocks(self, query: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    @staticmethod
+    def _blocks(query: np.ndarray, codes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """The first row of each block and the distances of its rows, which the next block overwrites."""
-        size, words = min(BLOCK_ROWS, len(self.words)), len(query)
+        size, words = min(BLOCK_ROWS, len(codes)), len(query)
         # One long row beside one long row is what a processor is best at.
         repeated = query if words == 1 else np.tile(query, size)
-        differences, counts = np.empty(size * words, self.words.dtype), np.empty(size * words, np.uint8)
-        for start in range(0, len(self.words), size):
-            block = self.words[start : start + size].ravel()
+        differences, counts = np.empty(size * words, codes.dtype), np.empty(size * words, np.uint8)
+        for start in range(0, len(codes), size or 1):
+            block = codes[start : start + size].ravel()
             difference = np.bitwise_xor(block, repeated[: len(block)], out=differences[: len(block)])
             count = np.bitwise_count(difference, out=counts[: len(block)]).reshape(-1, words).T
             # Word by word, since a sum over so short an axis is slow; in 16 bits, since 256 does not fit a byte.
@@ -121,6 +129,8 @@ class HammingIndex(Index):
 
 def _merge(found: Sequence[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
     """The `k` nearest of several finds, each distances and rows; the earlier find goes first among equals."""
+    if not found:
+        return np.empty(0, np.uint16), np.empty(0, np.int64)
     near, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(near, kind="stable")[:k]
     return near[order], rows[order]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmr_hub.errors import InputError
-from cmr_hub.indexes import INDEXES, hamming, index_for
+from cmr_hub.indexes import INDEXES, hamming
 from cmr_hub.indexes.hamming import HammingIndex
 
 
@@ -113,8 +113,3 @@ def test_queries_that_cannot_be_compared_are_refused():
 def test_a_radius_out_of_range_is_refused(radius):
     with pytest.raises(InputError, match=f"between 0 and the code length, 64; it is {radius}"):
         HammingIndex(random_codes(0, 3, 8)).lookup(random_codes(1, 1, 8), radius)
-
-
-def test_auto_stands_for_the_exact_index_of_each_kind():
-    assert index_for("real-valued") == "exact"
-    assert index_for("binary") == "hamming"
