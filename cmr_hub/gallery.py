@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import pyarrow as pa
 from datasets import ClassLabel, Dataset
-from datasets.table import embed_table_storage
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from datasets.exceptions import DatasetGenerationError
 
 from .codes import kind_of, unpack, warn_if_degenerate
 from .columns import COLUMNS, Side, column_of, read_column
 from .errors import CheckpointError, InputError
 from .files import atomic_folder
+from .gallery_building import Building
+from .gallery_files import (
+    CONFIG_NAME,
+    EMBEDS,
+    REAL_VALUED,
+    SHARD_ROWS,
+    read_items,
+    shard_path,
+    write_config,
+    write_items,
+)
+from .gallery_sources import Source
 from .hub import push_folder, read_json, resolve
-from .indexes import INDEXES, choose_index
+from .indexes import INDEXES, Among, Choice, Index, choose_index
+from .item_metadata import ItemMetadata
 from .labels import class_names
 from .retriever import Retriever
 
-CONFIG_NAME = "gallery_config.json"
-ITEMS_NAME = "items.parquet"
-EMBEDDINGS_NAME = "embeddings.safetensors"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,8 @@ class Hit:
 
     Attributes:
         id: the item's id in its data set.
-        score: cosine similarity to the query, in [-1, 1]; of codes that of their signs, 1 - 2 distance / bits.
+        score: cosine similarity to the query, in [-1, 1]; of codes that of their signs, 1 - 2 distance / bits; from an
+            approximate index an estimate.
         texts: the item's texts; empty where the data set came as features only.
         labels: names of its classes; empty where there are none.
         position: its row in the gallery.
@@ -79,12 +91,25 @@ class Gallery:
     Args:
         dataset: `n` items with an `id` column, and, where the source has them, `image`, `texts`, `label` or `labels`.
         retriever: the checkpoint that queries are embedded with.
-        image_embeds: `(n, d)` float32 rows of unit length, or of a hashing method `(n, bits // 8)` uint8 codes.
+        image_embeds: `(n, d)` float32 rows of unit length, or of a hashing method `(n, bits // 8)` uint8 codes; None
+            where the items have no pictures.
         text_embeds: likewise.
-        index: name of an index in `cmr_hub.indexes`; "auto" is the exact one for the retriever's embeddings.
+        index: name of an index in `cmr_hub.indexes`; "auto" picks one by the number and kind of the embeddings and
+            logs why.
+        index_options: what the index is made with, by name; see its class.
         name: what people call it.
         real_valued: of a hashing method "image" and "text" -> the `(n, bits)` float rows of unit length whose signs
             the codes are, where `search` is to re-rank by them.
+
+    Attributes:
+        embeds: side -> its embeddings.
+        indexes: side -> the index of them.
+        index: which index, with its options, and why.
+
+    Raises:
+        InputError: embeddings of another kind than the retriever's, no items, ids given twice, or options that the
+            index does not take.
+        UnknownNameError: there is no such index.
 
     Example:
 
@@ -103,18 +128,34 @@ class Gallery:
         self,
         dataset: Dataset,
         retriever: Retriever,
-        image_embeds: np.ndarray,
-        text_embeds: np.ndarray,
+        image_embeds: np.ndarray | None,
+        text_embeds: np.ndarray | None,
         *,
         index: str = "auto",
+        index_options: Mapping[str, Any] | None = None,
         name: str = "gallery",
         real_valued: Mapping[Side, np.ndarray] | None = None,
     ):
         if len(dataset) == 0:
             raise InputError("A gallery needs at least one item, and this data set has none.")
-        index = choose_index(retriever.model.representation, len(dataset)).name if index == "auto" else index
-        index_class = INDEXES[index]
-        self.embeds: dict[Side, np.ndarray] = {"image": image_embeds, "text": text_embeds}
+        given: dict[Side, np.ndarray | None] = {"image": image_embeds, "text": text_embeds}
+        self.embeds: dict[Side, np.ndarray] = {side: rows for side, rows in given.items() if rows is not None}
+        self._check_embeds(dataset, retriever)
+        self.dataset, self.retriever, self.name = dataset, retriever, name
+        self.real_valued = dict(real_valued or {})
+        self.ids: list[str] = dataset["id"][:]
+        self._position = {item: i for i, item in enumerate(self.ids)}
+        if len(self._position) < len(self.ids):
+            raise InputError("The ids of a gallery's items must differ, and some are given twice.")
+        self._texts = dataset.select_columns("texts") if "texts" in dataset.column_names else None
+        self._labels = _label_ids(dataset)
+        self.class_names = class_names(dataset) if self._labels is not None else []
+        self.index = self._chosen(index, index_options or {})
+        self.indexes = {side: self._indexed(side) for side in self.embeds}
+
+    def _check_embeds(self, dataset: Dataset, retriever: Retriever) -> None:
+        if not self.embeds:
+            raise InputError("A gallery needs embeddings of pictures, of texts or of both.")
         wanted = retriever.encode_texts([])
         for side, embeds in self.embeds.items():
             if embeds.ndim != 2 or (len(embeds), kind_of(embeds)) != (len(dataset), kind_of(wanted)):
@@ -124,23 +165,30 @@ class Gallery:
                 )
             if wanted.dtype == np.uint8:
                 warn_if_degenerate(embeds, f"gallery's {side}s")
-        self.dataset, self.retriever, self.index_name, self.name = dataset, retriever, index, name
-        self.real_valued = dict(real_valued or {})
-        self.indexes = {side: index_class(embeds) for side, embeds in self.embeds.items()}
-        self.ids: list[str] = dataset["id"][:]
-        self._position = {item: i for i, item in enumerate(self.ids)}
-        if len(self._position) < len(self.ids):
-            raise InputError("The ids of a gallery's items must differ, and some are given twice.")
-        self._texts = dataset["texts"][:] if "texts" in dataset.column_names else [[]] * len(dataset)
-        self._labels = _label_ids(dataset)
-        self.class_names = class_names(dataset) if self._labels is not None else []
+
+    def _chosen(self, index: str, options: Mapping[str, Any]) -> Choice:
+        if index != "auto":
+            return Choice(index, "asked for", dict(options))
+        choice = choose_index(self.retriever.model.representation, len(self))
+        logger.info("Index %r for %r: %s.", choice.name, self.name, choice.reason)
+        return replace(choice, options={**choice.options, **options})
+
+    def _indexed(self, side: Side) -> Index:
+        index_class = INDEXES[self.index.name]
+        options = index_class.options_for(self.index.options, self.name, side)
+        if index_class.wants_metadata:
+            options["metadata"] = ItemMetadata(self)
+        try:
+            return index_class(self.embeds[side], **options)
+        except TypeError as error:
+            raise InputError(f"The index {self.index.name!r} cannot be made with {options}: {error}.") from error
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __repr__(self) -> str:
         return (
-            f"Gallery({self.name!r}, items={len(self)}, retriever={self.retriever.name!r}, index={self.index_name!r})"
+            f"Gallery({self.name!r}, items={len(self)}, retriever={self.retriever.name!r}, index={self.index.name!r})"
         )
 
     @classmethod
@@ -150,18 +198,18 @@ class Gallery:
         retriever: Retriever,
         index: str = "auto",
         *,
+        index_options: Mapping[str, Any] | None = None,
         name: str = "gallery",
         cache: bool = True,
         show_progress: bool = False,
         keep_real_valued: bool = False,
     ) -> Gallery:
-        """Embed a data set.
+        """Embed a data set that fits in memory; [`build`] embeds any.
 
         Args:
             dataset: items as for [`Gallery`]; checkpoints on released features read `image_features`, `text_features`.
             retriever: the checkpoint.
-            index: name of an index; "auto" is the exact one for the retriever's embeddings.
-            name: what people call the gallery.
+            index, index_options, name: as for [`Gallery`].
             cache: keep the frozen encoder's features on disk; see [`~cmr_hub.features.FeatureStore`].
             show_progress: show a bar.
             keep_real_valued: of a hashing method, keep the values behind the codes too, so that `search` can re-rank:
@@ -182,7 +230,65 @@ class Gallery:
         if keep_real_valued and retriever.model.representation == "binary":
             real_valued["image"] = retriever.encode_images(inputs["image"], cache=cache, real_valued=True)
             real_valued["text"] = retriever.encode_texts(inputs["text"], real_valued=True)
-        return cls(dataset, retriever, image_embeds, text_embeds, index=index, name=name, real_valued=real_valued)
+        return cls(
+            dataset,
+            retriever,
+            image_embeds,
+            text_embeds,
+            index=index,
+            index_options=index_options,
+            name=name,
+            real_valued=real_valued,
+        )
+
+    @classmethod
+    def build(
+        cls,
+        source: Source | Dataset | str | os.PathLike | Sequence[str | os.PathLike],
+        retriever: Retriever,
+        save_directory: str | os.PathLike,
+        index: str = "auto",
+        *,
+        index_options: Mapping[str, Any] | None = None,
+        name: str = "gallery",
+        shard_rows: int = SHARD_ROWS,
+        keep_pictures: bool = True,
+        keep_real_valued: bool = False,
+        skip_unusable: bool = False,
+        show_progress: bool = True,
+    ) -> Gallery:
+        """Embed items of any number into a folder, shard by shard, and open it.
+
+        Pictures are read, embedded and written a few hundred at a time. Interrupted, it goes on where it stopped when
+        it is called again with the same arguments. Under `accelerate launch` each process embeds its share.
+
+        Args:
+            source: Parquet files (one, several, or a folder of them) with columns as for [`Gallery`], a folder of
+                pictures (with a `metadata.csv` or without any text), or a data set.
+            retriever: the checkpoint.
+            save_directory: receives the gallery.
+            index, index_options, name: as for [`Gallery`].
+            shard_rows: items a file.
+            keep_pictures: copy pictures into the shards, so that the folder is complete; otherwise their paths.
+            keep_real_valued: as for [`from_dataset`].
+            skip_unusable: leave out items whose picture or text cannot be used, and log which; otherwise they raise.
+            show_progress: show a bar.
+
+        Raises:
+            InputError: the source is none, a column is missing, an item cannot be used, or the folder holds another
+                gallery's beginnings. What was embedded before stays.
+        """
+        Building(
+            source,
+            retriever,
+            Path(save_directory),
+            settings={"name": name, "index": index, "index_options": dict(index_options or {})},
+            shard_rows=shard_rows,
+            keep_pictures=keep_pictures,
+            keep_real_valued=keep_real_valued,
+            skip_unusable=skip_unusable,
+        ).run(show_progress)
+        return cls.from_pretrained(save_directory, retriever=retriever)
 
     def search(
         self,
@@ -193,6 +299,7 @@ class Gallery:
         target: Side = "image",
         k: int = 10,
         source: Side | None = None,
+        label: str | Sequence[str] | None = None,
         rerank: int = 0,
     ) -> list[Hit]:
         """The items nearest to one query.
@@ -204,32 +311,32 @@ class Gallery:
             target: which side of the items is compared: their pictures ("image") or their texts ("text").
             k: how many hits.
             source: with `item`, which of its sides is the query; by default the side that `target` is not.
-            rerank: of a hashing method, find so many by code (at least `k`), put them in order by the real-valued
-                embeddings, and give the first `k` of these.
+            label: a class, or several of which one will do, that hits must have.
+            rerank: of a hashing method or an approximate index, find so many (at least `k`), put them in order by the
+                real-valued embeddings, and give the first `k` of these.
 
         Returns:
-            `k` hits, best first. An item that is its own query on the same side is left out.
+            `k` hits, best first; fewer where no more have the label or an approximate index finds no more. An item
+            that is its own query on the same side is left out.
 
         Raises:
             InputError: none or several queries, an unknown item, an empty text or one without a known word, a picture
-                that cannot be used, a `k` that the gallery cannot fill, or re-ranking in a gallery that keeps no
-                real-valued embeddings.
+                that cannot be used, a `k` that the gallery cannot fill, an unknown label, or re-ranking in a gallery
+                that keeps no real-valued embeddings.
         """
         query = self._query(text, image, item, target, source)
         leaves_out_itself = query.item is not None and query.source == target
         self._check_k(k, len(self) - leaves_out_itself)
-        if rerank and target not in self.real_valued:
-            raise InputError(
-                "This gallery keeps no real-valued embeddings to re-rank by: build it with keep_real_valued=True (and "
-                "a hashing method; others are ranked by theirs anyway)."
-            )
+        exact = self._exact_rows(target) if rerank else None
         found = min(max(k, rerank) + leaves_out_itself, len(self))
-        scores, rows = (each[0] for each in self.indexes[target].search(query.embeds(), found))
+        among = None if label is None else self._among(label)
+        scores, rows = (each[0] for each in self.indexes[target].search(query.embeds(), found, among))
+        wanted = rows >= 0
         if leaves_out_itself:
-            others = rows != query.item
-            scores, rows = scores[others][: found - 1], rows[others][: found - 1]
-        if rerank:
-            scores = self.real_valued[target][rows] @ query.embeds(real_valued=True)[0]
+            wanted &= rows != query.item
+        scores, rows = scores[wanted], rows[wanted]
+        if exact is not None:
+            scores = exact[rows] @ query.embeds(real_valued=target in self.real_valued)[0]
             order = np.argsort(-scores, kind="stable")
             scores, rows = scores[order], rows[order]
         return self._hits(scores[:k], rows[:k], query.item)
@@ -257,7 +364,7 @@ class Gallery:
         if index is not None and not hasattr(index, "lookup"):
             raise InputError(
                 f"Lookup by radius is for binary codes in a Hamming index, and this gallery has the index "
-                f"{self.index_name!r} of {kind_of(index.vectors)}."
+                f"{self.index.name!r} of {kind_of(self.embeds[target])}."
             )
         query = self._query(text, image, item, target, source)
         codes = query.embeds()
@@ -265,25 +372,61 @@ class Gallery:
         if query.source == target:
             rows = rows[rows != query.item]
         signs = unpack(codes)[0]
-        return self._hits(unpack(index.vectors[rows]) @ signs / len(signs), rows, query.item)
+        return self._hits(unpack(self.embeds[target][rows]) @ signs / len(signs), rows, query.item)
 
     def _query(
         self, text: str | None, image: Any | None, item: str | None, target: Side, source: Side | None
     ) -> _Query:
         if sum(query is not None for query in (text, image, item)) != 1:
             raise InputError("Give exactly one query: text=…, image=… or item=….")
-        if target not in self.indexes or source not in (None, *self.indexes):
+        if target not in COLUMNS or source not in (None, *COLUMNS):
             raise InputError(f"target and source are 'image' or 'text', not {target!r} and {source!r}.")
+        if target not in self.indexes:
+            raise InputError(f"The items of this gallery have no {target}s to find: its target is {self._sides()}.")
         if text is not None:
             return _Query(partial(self._embed_text, text))
         if image is not None:
             return _Query(partial(self.retriever.encode_images, [image]))
-        position, source = self.position(item), source or ("text" if target == "image" else "image")
+        position, source = self.position(item), source or self._other_side(target)
+        if source not in self.embeds:
+            raise InputError(f"The items of this gallery have no {source}s to search by: take {self._sides()}.")
 
         def embeds(real_valued: bool = False) -> np.ndarray:
             return (self.real_valued if real_valued else self.embeds)[source][position][None]
 
         return _Query(embeds, position, source)
+
+    def _other_side(self, target: Side) -> Side:
+        """The side that an item asks with for `target`: the other one where there is one."""
+        return next((side for side in self.embeds if side != target), target)
+
+    def _sides(self) -> str:
+        return " or ".join(repr(side) for side in self.embeds)
+
+    def _exact_rows(self, target: Side) -> np.ndarray:
+        """What finds are re-ranked by."""
+        if target in self.real_valued:
+            return self.real_valued[target]
+        if self.indexes[target].approximate and self.retriever.model.representation == "real-valued":
+            return self.embeds[target]
+        raise InputError(
+            "This gallery keeps no real-valued embeddings to re-rank by: build it with keep_real_valued=True (and a "
+            "hashing method; others are ranked by theirs anyway, unless the index is an approximate one)."
+        )
+
+    def _among(self, label: str | Sequence[str]) -> Among:
+        """The items of one or several classes."""
+        wanted = [label] if isinstance(label, str) else list(label)
+        unknown = [name for name in wanted if name not in self.class_names]
+        if unknown or not wanted:
+            raise InputError(
+                f"There is no class {unknown[0]!r} in this gallery: its classes are {', '.join(self.class_names)}."
+                if unknown and self.class_names
+                else "The items of this gallery have no classes, or none was named: search without label."
+            )
+        classes = {self.class_names.index(name) for name in wanted}
+        rows = [row for row, labels in enumerate(self._labels) if not classes.isdisjoint(labels)]
+        return Among(np.array(rows, np.int64), tuple(wanted))
 
     def _embed_text(self, text: str, real_valued: bool = False) -> np.ndarray:
         if not isinstance(text, str) or not text.strip():
@@ -301,13 +444,17 @@ class Gallery:
             raise InputError(f"k is {k}, and this gallery can give 1 to {largest} hits.")
 
     def _hits(self, scores: np.ndarray, rows: np.ndarray, query: int | None) -> list[Hit]:
-        return [self._hit(int(row), float(score), query) for row, score in zip(rows, scores, strict=True)]
+        found = rows.tolist()
+        texts = [()] * len(found) if self._texts is None or not found else self._texts[found]["texts"]
+        return [
+            Hit(self.ids[row], score, tuple(own), self.labels(row), row, self._same_class(query, row), self)
+            for row, score, own in zip(found, scores.tolist(), texts, strict=True)
+        ]
 
-    def _hit(self, row: int, score: float, query: int | None) -> Hit:
-        same_class = None
-        if query is not None and self._labels is not None:
-            same_class = not self._labels[query].isdisjoint(self._labels[row])
-        return Hit(self.ids[row], score, tuple(self._texts[row]), self.labels(row), row, same_class, self)
+    def _same_class(self, query: int | None, row: int) -> bool | None:
+        if query is None or self._labels is None:
+            return None
+        return not self._labels[query].isdisjoint(self._labels[row])
 
     def position(self, item: str) -> int:
         """The row of an item's id.
@@ -325,32 +472,36 @@ class Gallery:
 
     def texts(self, position: int) -> tuple[str, ...]:
         """Texts of the item in row `position`."""
-        return tuple(self._texts[position])
+        return () if self._texts is None else tuple(self._texts[position]["texts"])
 
     def picture(self, position: int) -> PIL.Image.Image | None:
         """Picture of the item in row `position`, or None where the data set has none."""
         return self.dataset[position]["image"] if "image" in self.dataset.column_names else None
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
-        """Write items (Parquet with the pictures), embeddings (safetensors) and settings, but no index: it is rebuilt.
+        """Write items with pictures and embeddings (Parquet) and settings (JSON), but no index: it is rebuilt.
 
         An earlier gallery in the folder survives a full disk or an interrupt.
         """
+        columns = {EMBEDS[side]: rows for side, rows in self.embeds.items()}
+        columns |= {REAL_VALUED[side]: rows for side, rows in self.real_valued.items()}
         with atomic_folder(save_directory) as scratch:
-            embedded = self.dataset.with_format("arrow").map(
-                embed_table_storage, batched=True, batch_size=256, features=self.dataset.features, keep_in_memory=True
-            )
-            embedded.with_format(None).to_parquet(scratch / ITEMS_NAME)
-            arrays = {f"{side}_embeds": embeds for side, embeds in self.embeds.items()}
-            arrays |= {f"{side}_real_valued": rows for side, rows in self.real_valued.items()}
-            save_file(arrays, scratch / EMBEDDINGS_NAME)
+            for number, start in enumerate(range(0, len(self), SHARD_ROWS)):
+                rows = range(start, min(start + SHARD_ROWS, len(self)))
+                embeds = {column: each[rows.start : rows.stop] for column, each in columns.items()}
+                write_items(shard_path(scratch, number), self.dataset.select(rows), embeds)
             config = {
                 "name": self.name,
                 "retriever": self.retriever.name,
                 "fingerprint": self.retriever.fingerprint,
-                "index": self.index_name,
+                "index": self.index.name,
+                "index_options": self.index.options,
+                "shards": number + 1,
             }
-            (scratch / CONFIG_NAME).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+            write_config(scratch, config)
+        for path in Path(save_directory).glob("items-*.parquet"):
+            if path.name > shard_path(Path(), number).name:
+                path.unlink()  # of a larger gallery that was here before
 
     @classmethod
     def from_pretrained(
@@ -384,21 +535,19 @@ class Gallery:
                 f"was made with ({config.get('retriever')!r}), or build it anew with Gallery.from_dataset."
             )
         try:
-            embeds = load_file(folder / EMBEDDINGS_NAME)
-            dataset = Dataset.from_parquet(str(folder / ITEMS_NAME))
-            return cls(
-                dataset,
-                retriever,
-                embeds["image_embeds"],
-                embeds["text_embeds"],
-                index=config["index"],
-                name=config["name"],
-                real_valued={side: embeds[key] for side in COLUMNS if (key := f"{side}_real_valued") in embeds},
-            )
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            dataset, embeds = read_items([shard_path(folder, number) for number in range(config["shards"])])
+            settings = {key: config[key] for key in ("name", "index", "index_options")}
+        except (OSError, KeyError, ValueError, pa.ArrowException, DatasetGenerationError) as error:
             raise CheckpointError(
                 f"The gallery in {folder} cannot be read: {error!r}. Build or fetch it again."
             ) from error
+        return cls(
+            dataset,
+            retriever,
+            *(embeds.get(EMBEDS[side]) for side in ("image", "text")),
+            real_valued={side: embeds[key] for side, key in REAL_VALUED.items() if key in embeds},
+            **settings,
+        )
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Publish as a data set repo with embeddings.
@@ -413,14 +562,14 @@ class Gallery:
         with tempfile.TemporaryDirectory() as scratch:
             self.save_pretrained(scratch)
             (Path(scratch) / "README.md").write_text(self._card())
-            required = ("README.md", CONFIG_NAME, ITEMS_NAME, EMBEDDINGS_NAME)
+            required = ("README.md", CONFIG_NAME, shard_path(Path(), 0).name)
             return push_folder(scratch, repo_id, repo_type="dataset", required=required, **options)
 
     def _card(self) -> str:
         info = self.dataset.info
         return (
             f"---\nlicense: {json.dumps(info.license or 'unknown')}\ntags:\n- cross-modal-retrieval\n"
-            f"configs:\n- config_name: default\n  data_files: {ITEMS_NAME}\n---\n\n# {self.name}\n\n"
+            f"configs:\n- config_name: default\n  data_files: items-*.parquet\n---\n\n# {self.name}\n\n"
             f"{len(self)} items embedded by `{self.retriever.name}`. {info.description or ''}\n\n"
             f'```python\nimport cmr_hub\ngallery = cmr_hub.Gallery.from_pretrained("<this repo>")\n'
             f'gallery.search(text="…", k=10)\n```\n'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .files import cache_folder
+from .gallery_files import CONFIG_NAME, shard_path
 
 
 def prepared_folder(dataset: str, method: str | None = None) -> Path:
@@ -15,5 +16,6 @@ def prepared_folder(dataset: str, method: str | None = None) -> Path:
 
 def prepared_galleries(dataset: str) -> dict[str, Path]:
     """Method name -> gallery folder, of those that are complete; open one with `Gallery.from_pretrained`."""
-    found = prepared_folder(dataset).glob("*/gallery/gallery_config.json")
-    return {path.parents[1].name: path.parent for path in sorted(found)}
+    found = (path.parent for path in sorted(prepared_folder(dataset).glob(f"*/gallery/{CONFIG_NAME}")))
+    # Galleries of earlier versions had other files: they are made anew.
+    return {folder.parent.name: folder for folder in found if shard_path(folder, 0).exists()}

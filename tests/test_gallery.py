@@ -96,7 +96,7 @@ def test_it_loads_the_retriever_that_it_names(tmp_path):
     assert Gallery.from_pretrained(tmp_path / "gallery").retriever.name == str(tmp_path / "checkpoint")
 
 
-@pytest.mark.parametrize("name", ["embeddings.safetensors", "items.parquet", "gallery_config.json"])
+@pytest.mark.parametrize("name", ["items-00000.parquet", "gallery_config.json"])
 @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"junk")])
 def test_damaged_files(tmp_path, name, spoil):
     Gallery.from_dataset(feature_dataset(12), feature_retriever()).save_pretrained(tmp_path)
@@ -112,10 +112,53 @@ def test_a_failed_save_keeps_the_old_gallery(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cmr_hub.gallery.save_file", full)
+    monkeypatch.setattr("cmr_hub.gallery.write_config", full)
     with pytest.raises(OSError, match="No space"):
         Gallery.from_dataset(feature_dataset(9), feature_retriever()).save_pretrained(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_hits_of_one_class(gallery):
+    assert [hit.id for hit in gallery.search(text="red", label="warm", k=3)] == ["red"]
+    cool = gallery.search(text="red", label="cool", k=3)
+    assert [hit.id for hit in cool] == [hit.id for hit in gallery.search(text="red", k=3) if hit.id != "red"]
+    assert len(gallery.search(text="red", label=["warm", "cool"], k=3)) == 3
+    assert {hit.id for hit in gallery.search(item="green", source="image", label="cool", k=2)} == {"blue"}
+    with pytest.raises(InputError, match="no class 'hot' in this gallery: its classes are warm, cool"):
+        gallery.search(text="red", label="hot", k=1)
+    with pytest.raises(InputError, match="no classes"):
+        gallery.search(text="red", label=[], k=1)
+
+
+def test_codes_of_one_class(codes):
+    hits = codes.search(item="item-7", label=codes.class_names[1], k=60)
+    assert 0 < len(hits) < 60
+    assert {hit.labels for hit in hits} == {(codes.class_names[1],)}
+
+
+def test_options_of_the_index(tmp_path):
+    options = {"dtype": "float16"}
+    gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever(), index="exact", index_options=options)
+    gallery.save_pretrained(tmp_path)
+    loaded = Gallery.from_pretrained(tmp_path, retriever=feature_retriever())
+    assert loaded.index.options == options
+    assert loaded.indexes["image"].vectors.dtype == np.float16
+    with pytest.raises(InputError, match="'exact' cannot be made with"):
+        Gallery.from_dataset(feature_dataset(12), feature_retriever(), index="exact", index_options={"lists": 4})
+
+
+def test_auto_says_why():
+    gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever())
+    assert gallery.index.name == "exact"
+    assert "12 items" in gallery.index.reason
+
+
+def test_a_smaller_gallery_takes_the_place_of_a_larger_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("cmr_hub.gallery.SHARD_ROWS", 5)
+    for items, files in ((12, 3), (7, 2)):
+        Gallery.from_dataset(feature_dataset(items), feature_retriever()).save_pretrained(tmp_path)
+        assert len(list(tmp_path.glob("items-*.parquet"))) == files
+        assert len(Gallery.from_pretrained(tmp_path, retriever=feature_retriever())) == items
 
 
 def test_released_features_have_no_pictures():
@@ -170,7 +213,7 @@ def slow_distances(gallery, source, position, target):
 
 
 def test_codes_are_searched_by_hamming_distance(codes):
-    assert codes.index_name == "hamming"
+    assert codes.index.name == "hamming"
     assert codes.embeds["image"].dtype == np.uint8
     distance = slow_distances(codes, "text", 7, "image")
     hits = codes.search(item="item-7", target="image", k=60)
@@ -210,7 +253,7 @@ def test_lookup_gives_all_within_the_radius_and_maybe_none(codes):
 def test_codes_survive_saving(codes, tmp_path):
     codes.save_pretrained(tmp_path)
     loaded = Gallery.from_pretrained(tmp_path, retriever=codes.retriever)
-    assert loaded.index_name == "hamming"
+    assert loaded.index.name == "hamming"
     np.testing.assert_array_equal(loaded.embeds["text"], codes.embeds["text"])
     query = {"item": "item-9", "k": 8, "rerank": 30}
     assert loaded.search(**query) == codes.search(**query)

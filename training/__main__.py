@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -176,6 +177,27 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("--output-dir", type=Path, help="write the finished repo here, and leave the Hub alone")
     publish.add_argument("--private", action="store_true")
     publish.set_defaults(run=run_publish)
+
+    gallery = commands.add_parser("gallery", help="embed items of any number into a gallery; goes on if interrupted")
+    gallery.add_argument("--checkpoint", required=True, help="folder or repo id")
+    gallery.add_argument(
+        "--source",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="Parquet files, or one folder: of Parquet files, of pictures with a metadata.csv, or of pictures alone",
+    )
+    gallery.add_argument("--output-dir", type=Path, required=True, help="receives the gallery")
+    gallery.add_argument("--index", default="auto")
+    gallery.add_argument(
+        "--index-option", nargs="*", default=[], metavar="NAME=VALUE", help="what the index is made with"
+    )
+    gallery.add_argument("--name", default="gallery", help="what people call it")
+    gallery.add_argument("--shard-rows", type=int, help="items a file")
+    gallery.add_argument("--refer", action="store_true", help="keep paths of picture files instead of copies")
+    gallery.add_argument("--keep-real-valued", action="store_true", help="of codes keep the values too, to re-rank by")
+    gallery.add_argument("--skip-unusable", action="store_true", help="leave out what cannot be used, and say what")
+    gallery.set_defaults(run=run_gallery)
 
     prepare = commands.add_parser("prepare", help="download a data set, train on it and build its galleries")
     prepare.add_argument("dataset")
@@ -450,6 +472,28 @@ def run_publish(options: argparse.Namespace) -> None:
     logging.info("%s", where)
 
 
+def run_gallery(options: argparse.Namespace) -> None:
+    """`gallery`: one folder, which `Gallery.from_pretrained` opens."""
+    from cmr_hub import Gallery, Retriever
+
+    # Whoever ends a long job politely finds what was embedded, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    shard_rows = {} if options.shard_rows is None else {"shard_rows": options.shard_rows}
+    built = Gallery.build(
+        options.source[0] if len(options.source) == 1 else options.source,
+        Retriever.from_pretrained(options.checkpoint),
+        options.output_dir,
+        options.index,
+        index_options=parse_settings(options.index_option),
+        name=options.name,
+        keep_pictures=not options.refer,
+        keep_real_valued=options.keep_real_valued,
+        skip_unusable=options.skip_unusable,
+        **shard_rows,
+    )
+    logging.info("%s: %d items, index %r (%s)", options.output_dir, len(built), built.index.name, built.index.reason)
+
+
 def run_prepare(options: argparse.Namespace) -> None:
     """`prepare`: everything that a gallery in the Space needs."""
     from .prepare import prepare
@@ -518,7 +562,10 @@ def main() -> int:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted. What is complete is saved; the same command with --resume goes on.", file=sys.stderr)
+        print(
+            "Interrupted. What is complete is saved; the same command, of a training with --resume, goes on.",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

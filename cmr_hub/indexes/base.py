@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -52,6 +53,8 @@ class Index(ABC):
         name: as `INDEXES` has it.
         representation: what it searches: "real-valued" vectors or "binary" codes.
         approximate: whether it may miss one of the nearest, or gives scores that are estimates.
+        wants_metadata: whether it stores what an item is beside its embedding, and takes it as `metadata`; see
+            [`~cmr_hub.item_metadata.ItemMetadata`].
         vectors: what it keeps of each item: the embeddings, unless a subclass says otherwise.
         width: of an embedding, as it was given.
 
@@ -63,6 +66,7 @@ class Index(ABC):
     name: ClassVar[str]
     representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
     approximate: ClassVar[bool] = False
+    wants_metadata: ClassVar[bool] = False
 
     def __init__(self, vectors: np.ndarray, ids: np.ndarray | None = None):
         self._check_kind(vectors)
@@ -84,6 +88,11 @@ class Index(ABC):
     def options(self) -> dict[str, Any]:
         """What it was made with beside vectors and ids, as JSON has it: arguments of the class."""
         return {}
+
+    @classmethod
+    def options_for(cls, options: Mapping[str, Any], gallery: str, side: str) -> dict[str, Any]:
+        """What the index of one side of a gallery is made with: for all sides the same, unless each needs a name."""
+        return dict(options)
 
     @abstractmethod
     def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:

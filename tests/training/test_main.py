@@ -1,9 +1,11 @@
 import json
+import signal
 import sys
 
 import pytest
 from PIL import Image
 
+from cmr_hub import Gallery
 from cmr_hub.errors import DatasetError, InputError
 from cmr_hub.hub import bundled_folder
 from training import __main__ as command_line
@@ -83,6 +85,21 @@ def test_a_figure_of_a_bundled_checkpoint(monkeypatch, tmp_path):
     written = json.loads(coordinates.read_text())
     assert (written["checkpoint"], written["split"], written["perplexity"]) == ("cmr/cca-emoji", "test", 10.0)
     assert len(written["items"]) == 40
+
+
+def test_a_gallery_of_pictures(monkeypatch, tmp_path):
+    for i in range(5):
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        Image.new("RGB", (30, 30), (50 * i, 90, 120)).save(tmp_path / "pictures" / f"{i}.png")
+    where = ("--source", tmp_path / "pictures", "--output-dir", tmp_path / "gallery", "--index", "exact")
+    more = ("--index-option", "dtype=float16", "--shard-rows", 2, "--refer", "--name", "Five")
+    handler = signal.getsignal(signal.SIGTERM)
+    assert call(monkeypatch, "gallery", "--checkpoint", "cmr/dscmr-emoji", *where, *more) == 0
+    signal.signal(signal.SIGTERM, handler)
+    gallery = Gallery.from_pretrained(tmp_path / "gallery")
+    assert repr(gallery) == "Gallery('Five', items=5, retriever='cmr/dscmr-emoji', index='exact')"
+    assert gallery.index.options == {"dtype": "float16"}
+    assert gallery.search(text="a smiling cat", k=5)[0].id.endswith(".png")
 
 
 @pytest.mark.parametrize(
