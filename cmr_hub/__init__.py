@@ -19,6 +19,7 @@ from .modeling_cmr import ClosedFormCMRModel, CMRModel, CMROutput
 from .processing_cmr import CMRProcessor
 from .registry import METHODS, list_methods
 from .retriever import Retriever, from_pretrained
+from .spreading_vectors import SpreadingVectorsModel
 
 if TYPE_CHECKING:
     from .gallery import Gallery, Hit
@@ -40,11 +41,12 @@ __all__ = [
     "list_methods",
 ]
 
-for _model_class in (*METHODS.values(), DualEncoderModel):
+for _model_class in (*METHODS.values(), DualEncoderModel, SpreadingVectorsModel):
     _config_class = _model_class.config_class
     AutoConfig.register(_config_class.model_type, _config_class, exist_ok=True)
     AutoModel.register(_config_class, _model_class, exist_ok=True)
-    AutoProcessor.register(_config_class, CMRProcessor, exist_ok=True)
+    if issubclass(_model_class, CMRModel):
+        AutoProcessor.register(_config_class, CMRProcessor, exist_ok=True)
     globals().update({cls.__name__: cls for cls in (_config_class, _model_class)})
     __all__ += [_config_class.__name__, _model_class.__name__]
 

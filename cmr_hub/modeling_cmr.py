@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import TrainerCallback
 from transformers.utils import ModelOutput
 
 from . import codes
+from .checked_model import CheckedModel
 from .configuration_cmr import CMRConfig
 from .configuration_hashing import HashingConfig
-from .errors import CheckpointError, InputError, NotFittedError
-from .files import atomic_folder
-from .hub import resolve
+from .errors import InputError, NotFittedError
 
 if TYPE_CHECKING:
     from .processing_cmr import CMRProcessor
@@ -66,7 +63,7 @@ class CMROutput(ModelOutput):
     text_attentions: torch.FloatTensor | None = None
 
 
-class CMRModel(PreTrainedModel):
+class CMRModel(CheckedModel):
     """Base of every method.
 
     A method gives `get_image_features`, `get_text_features` and `forward`; saving, loading and the checks on them are
@@ -111,11 +108,6 @@ class CMRModel(PreTrainedModel):
             if cls.representation == "binary" and not issubclass(cls.config_class, HashingConfig):
                 raise TypeError(f"{cls.__name__} gives codes: its config_class must be a HashingConfig.")
         super().__init_subclass__(**kwargs)
-
-    def _init_weights(self, module: nn.Module) -> None:
-        # The papers assume torch's own initialisation, not the N(0, 0.02) of transformers.
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
 
     @property
     def answers_questions(self) -> bool:
@@ -218,64 +210,6 @@ class CMRModel(PreTrainedModel):
     def training_callbacks(self) -> list[TrainerCallback]:
         """Callbacks for what a method needs beyond a batch loss (codes solved each epoch, a reversal schedule …)."""
         return []
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str, *model_args: Any, **kwargs: Any) -> CMRModel:
-        """As in transformers, with a bundled `cmr/<name>` found first and no weight ever left to chance.
-
-        Weights load as float32 unless `dtype` says otherwise: half precision is for the disk, not for the arithmetic.
-
-        Raises:
-            CheckpointNotFoundError: nothing of this id is bundled, cached or on the Hub.
-            CheckpointError: weights that are corrupt, missing, unexpected or of another shape, or another method's.
-
-        Example:
-
-        ```python
-        >>> from cmr_hub import DSCMRModel
-        >>> model = DSCMRModel.from_pretrained("cmr/dscmr-wiki")
-        >>> model.config.image_dim, model.config.text_dim
-        (128, 10)
-        ```
-        """
-        location = {name: kwargs.pop(name) for name in ("revision", "force_download", "token") if name in kwargs}
-        folder = resolve(str(pretrained_model_name_or_path), **location)
-        with_info = kwargs.pop("output_loading_info", False)
-        kwargs.setdefault("dtype", torch.float32)
-        try:
-            model, info = super().from_pretrained(
-                folder,
-                *model_args,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # reported below with the rest
-                output_loading_info=True,
-                **kwargs,
-            )
-        except CheckpointError:
-            raise
-        except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
-            raise CheckpointError(
-                f"The checkpoint in {folder} cannot be read: {error} Fetch it again or save it anew."
-            ) from error
-        wrong = {
-            kind: names
-            for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
-            if (names := info.get(kind))
-        }
-        if wrong:
-            listed = "; ".join(
-                f"{kind.replace('_', ' ')}: {', '.join(map(str, names))}" for kind, names in wrong.items()
-            )
-            raise CheckpointError(
-                f"The weights in {folder} do not fit {cls.__name__} with this config.json ({listed}). "
-                "Nothing was initialised at random; fetch the checkpoint again or use the class that saved it."
-            )
-        return (model, info) if with_info else model
-
-    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
-        """As in transformers, but an earlier checkpoint in `save_directory` survives a full disk or an interrupt."""
-        with atomic_folder(save_directory) as scratch:
-            super().save_pretrained(scratch, **kwargs)
 
 
 class ClosedFormCMRModel(CMRModel):

@@ -1,0 +1,137 @@
+"""Training a catalyser: what it learns from, what it keeps, and that it helps."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from cmr_hub import SpreadingVectorsModel
+from cmr_hub.errors import InputError
+from cmr_hub.lattice import SphereLattice
+from training.spread import (
+    RUN_NAME,
+    SpreadSettings,
+    hard_negatives,
+    lattice_recall,
+    nearest_rows,
+    read_vectors,
+    save,
+    spread,
+    without_itself,
+)
+
+SMALL = {"hidden_dim": 32, "output_dim": 8, "r2": 10, "negative_rank": 20, "epochs": 4, "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    """Bunched in a few directions, as embeddings are."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(10, 16))
+    return (centres[rng.integers(10, size=600)] + 0.3 * rng.normal(size=(600, 16)) + 2).astype(np.float32)
+
+
+def unit(n, d):
+    rows = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_neighbours_without_the_row_itself():
+    found = np.array([[0, 2, 1], [2, 1, 0], [1, 0, 3]])  # a copy of row 2 hid it
+    assert without_itself(found).tolist() == [[2, 1], [2, 0], [1, 0]]
+
+
+def test_nearest_rows_by_sorting_everything():
+    rows = unit(700, 5)
+    np.testing.assert_array_equal(nearest_rows(rows, rows, 4), np.argsort(-rows @ rows.T, axis=1)[:, :4])
+
+
+def test_negatives_have_their_rank_among_all():
+    rows = unit(200, 5)
+    negatives = hard_negatives(rows, 50, 200, np.random.default_rng(0))
+    for row, negative in enumerate(negatives):
+        others = [other for other in np.argsort(-rows @ rows[row]) if other != row]
+        assert negative == others[49]
+
+
+def test_negatives_have_a_rank_in_proportion_among_some():
+    rows = unit(400, 5)
+    negatives = hard_negatives(rows, 40, 100, np.random.default_rng(0))
+    some = np.sort(np.random.default_rng(0).choice(400, 100, replace=False))
+    for row, negative in enumerate(negatives):
+        others = [other for other in some[np.argsort(-rows[some] @ rows[row])] if other != row]
+        assert negative == others[9]
+
+
+def test_recall_by_comparing_decoded_points(vectors):
+    model, _ = spread(vectors, SpreadSettings(**SMALL))
+    lattice, base, queries = SphereLattice(8, 10), vectors[:500], vectors[500:]
+    nearest = np.argmax(queries @ base.T, axis=1)
+    points, asked = lattice.decode(lattice.encode(model.catalyse(base))), model.catalyse(queries)
+    ranks = [int((points @ query > points[true] @ query).sum()) for query, true in zip(asked, nearest, strict=True)]
+    recall = lattice_recall(model, lattice, base, queries, nearest, [1, 40])
+    # Equal scores may come in any order, and codes are shared.
+    assert recall[40] <= np.mean(np.array(ranks) < 40) + 1e-9
+    assert recall[1] <= recall[40]
+    assert recall[40] > 40 / 500
+
+
+def test_the_best_epoch_is_kept_and_the_same_seed_gives_the_same(vectors):
+    model, run = spread(vectors, SpreadSettings(**SMALL))
+    again, other = spread(vectors, SpreadSettings(**SMALL))
+    recalls = [epoch["recall"] for epoch in run.history]
+    assert len(recalls) == 4
+    assert recalls[run.best_epoch - 1] == max(recalls)
+    assert run == other
+    assert run.vectors == 570
+    np.testing.assert_array_equal(model.catalyse(vectors), again.catalyse(vectors))
+
+
+def test_koleo_spreads(vectors):
+    bunched, spread_out = (
+        spread(vectors, SpreadSettings(**SMALL, koleo=koleo))[1].history[-1]["koleo"] for koleo in (0.0, 1.0)
+    )
+    assert spread_out < bunched
+
+
+def test_saved_with_its_record(vectors, tmp_path):
+    model, run = spread(vectors, SpreadSettings(**SMALL))
+    save(model, run, tmp_path)
+    again = SpreadingVectorsModel.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(model.catalyse(vectors), again.eval().catalyse(vectors))
+    assert json.loads((tmp_path / RUN_NAME).read_text())["settings"]["hidden_dim"] == 32
+
+
+def test_too_few_vectors(vectors):
+    with pytest.raises(InputError, match="too few"):
+        spread(vectors[:40], SpreadSettings(output_dim=8, r2=10))
+
+
+def test_vectors_from_files(vectors, tmp_path):
+    np.save(tmp_path / "a.npy", vectors)
+    save_file({"x": vectors}, tmp_path / "a.safetensors")
+    for name in ("a.npy", "a.safetensors"):
+        np.testing.assert_array_equal(read_vectors(path=tmp_path / name), vectors)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros((4, 8), np.uint8)}, "real-valued rows"),
+        ({"x": np.zeros(4, np.float32)}, "real-valued rows"),
+        ({"x": np.array([[0.0], [np.nan]], np.float32)}, "Row 1 of"),
+        ({"x": np.zeros((4, 8), np.float32), "y": np.zeros((4, 8), np.float32)}, "2 arrays, not one: x, y"),
+    ],
+)
+def test_files_that_cannot_be_used(arrays, message, tmp_path):
+    save_file(arrays, tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=message):
+        read_vectors(path=tmp_path / "a.safetensors")
+
+
+def test_files_that_are_not_there_or_nothing_of_the_kind(tmp_path):
+    (tmp_path / "a.npy").write_bytes(b"nothing")
+    for name in ("a.npy", "b.npy", "b.safetensors"):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_vectors(path=tmp_path / name)
