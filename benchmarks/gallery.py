@@ -1,4 +1,4 @@
-"""Building a gallery from picture files: `python benchmarks/gallery.py [--dataset rsicd] [--data-dir DIR] [--json FILE]`.
+"""Building a gallery from files of pictures: `python benchmarks/gallery.py [--data-dir DIR] [--json FILE]`.
 
 In one run, by turns over the same pictures: the bare image network on ready tensors (as timm makes it, and as the
 encoder uses it, with batch norms folded), and `Gallery.build` from files to shards on disk with the pictures in them,

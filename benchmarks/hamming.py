@@ -1,8 +1,7 @@
 """Hamming search beside raw faiss: `python benchmarks/hamming.py [--items 1000000] [--bits 64 128] [--json FILE]`.
 
 Random codes, one query at a time, the ten nearest; calls of both take turns, and medians are compared. Memory is what
-Python's allocator holds for the codes and their index at the peak of a search, over the number of items. Needs
-`faiss-cpu` (requirements-dev.txt).
+Python's allocator holds for the codes and their index at the peak of a search, over the number of items.
 """
 
 from __future__ import annotations
