@@ -509,6 +509,8 @@ class Gallery:
         repo_id_or_path: str | os.PathLike,
         *,
         retriever: Retriever | None = None,
+        index: str | None = None,
+        index_options: Mapping[str, Any] | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> Gallery:
@@ -516,6 +518,7 @@ class Gallery:
 
         Args:
             repo_id_or_path: folder or repo id.
+            index, index_options: as for [`Gallery`], instead of those it was saved with.
             retriever: the checkpoint that it was embedded with; by default the one that it names is loaded.
             revision: branch, tag or commit on the Hub.
             token: access token for private repos.
@@ -536,7 +539,7 @@ class Gallery:
             )
         try:
             dataset, embeds = read_items([shard_path(folder, number) for number in range(config["shards"])])
-            settings = {key: config[key] for key in ("name", "index", "index_options")}
+            name, saved = config["name"], (config["index"], config["index_options"])
         except (OSError, KeyError, ValueError, pa.ArrowException, DatasetGenerationError) as error:
             raise CheckpointError(
                 f"The gallery in {folder} cannot be read: {error!r}. Build or fetch it again."
@@ -545,8 +548,10 @@ class Gallery:
             dataset,
             retriever,
             *(embeds.get(EMBEDS[side]) for side in ("image", "text")),
+            index=saved[0] if index is None else index,
+            index_options=saved[1] if index is None and index_options is None else index_options,
+            name=name,
             real_valued={side: embeds[key] for side, key in REAL_VALUED.items() if key in embeds},
-            **settings,
         )
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:

@@ -147,6 +147,16 @@ def test_options_of_the_index(tmp_path):
         Gallery.from_dataset(feature_dataset(12), feature_retriever(), index="exact", index_options={"lists": 4})
 
 
+def test_a_saved_gallery_opens_with_another_index(tmp_path):
+    options = {"dtype": "float16"}
+    gallery = Gallery.from_dataset(feature_dataset(60), feature_retriever(), index="exact", index_options=options)
+    gallery.save_pretrained(tmp_path)
+    loaded = Gallery.from_pretrained(tmp_path, retriever=feature_retriever(), index="kd_tree")
+    assert loaded.index.name == "kd_tree"
+    assert loaded.index.options == {}
+    assert [h.id for h in loaded.search(item="item-3", k=9)] == [h.id for h in gallery.search(item="item-3", k=9)]
+
+
 def test_auto_says_why():
     gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever())
     assert gallery.index.name == "exact"
