@@ -157,6 +157,19 @@ def test_a_saved_gallery_opens_with_another_index(tmp_path):
     assert [h.id for h in loaded.search(item="item-3", k=9)] == [h.id for h in gallery.search(item="item-3", k=9)]
 
 
+def test_what_an_approximate_index_finds_is_ranked_exactly():
+    dataset, retriever = feature_dataset(60), feature_retriever()
+    options = {"factory": "PQ5x4"}
+    coarse = Gallery.from_dataset(dataset, retriever, index="faiss", index_options=options)
+    exact = Gallery.from_dataset(dataset, retriever)
+    query = {"item": "item-3", "target": "text", "k": 7}
+    estimates = [hit.score for hit in coarse.search(**query)]
+    assert estimates != pytest.approx([hit.score for hit in exact.search(**query)], abs=1e-4)
+    hits = coarse.search(**query, rerank=60)
+    assert [hit.id for hit in hits] == [hit.id for hit in exact.search(**query)]
+    assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in exact.search(**query)])
+
+
 def test_auto_says_why():
     gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever())
     assert gallery.index.name == "exact"

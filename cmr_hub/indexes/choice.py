@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -41,9 +40,6 @@ def choose_index(representation: str, items: int) -> Choice:
         return Choice("exact", f"{items:,} items: comparing all of them is exact, and quick up to {EXACT_UP_TO:,}")
     if find_spec("faiss") is None:
         return Choice("exact", f"{items:,} items would be quicker in an index of faiss, which is not installed")
-    lists = 1 << round(math.log2(4 * math.sqrt(items)))  # faiss' own advice: 4 to 16 times the root
     return Choice(
-        "faiss",
-        f"{items:,} items, more than {EXACT_UP_TO:,}: inverted lists look at a few in a hundred of them",
-        {"factory": f"IVF{lists},Flat", "nprobe": max(1, lists // 64)},
+        "faiss", f"{items:,} items, more than {EXACT_UP_TO:,}: inverted lists look at a few in a hundred of them"
     )
