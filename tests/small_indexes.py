@@ -7,7 +7,10 @@ from cmr_hub.indexes import INDEXES, Index
 # name -> what it is made with in tests; one line for each index
 SETTINGS = {
     "exact": {},
+    "faiss": {"factory": "IVF4,Flat", "nprobe": 4, "refine": 2},
     "hamming": {},
+    "kd_tree": {},
+    "lsh": {"tables": 8, "bits": 5, "probes": 8},
 }
 
 

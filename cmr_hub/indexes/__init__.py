@@ -15,7 +15,10 @@ INDEXES: Mapping[str, type[Index]] = Registry(
     "index",
     {
         "exact": "cmr_hub.indexes.exact:ExactIndex",
+        "faiss": "cmr_hub.indexes.faiss:FaissIndex",
         "hamming": "cmr_hub.indexes.hamming:HammingIndex",
+        "kd_tree": "cmr_hub.indexes.kd_tree:KDTreeIndex",
+        "lsh": "cmr_hub.indexes.lsh:LSHIndex",
     },
 )
 

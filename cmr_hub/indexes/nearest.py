@@ -55,6 +55,22 @@ class Nearest:
         return padded(self._scores, self._rows, self.k)
 
 
+def best(scores: np.ndarray, k: int) -> np.ndarray:
+    """Positions of the `k` best of `(m,)` scores, best first; of equal scores the first is first.
+
+    Example:
+
+    ```python
+    >>> best(np.array([0.5, 0.9, 0.1, 0.9]), 3).tolist()
+    [1, 3, 0]
+    ```
+    """
+    chosen = np.arange(len(scores))
+    if k < len(scores):
+        chosen = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
+    return chosen[np.argsort(-scores[chosen], kind="stable")[:k]]
+
+
 def padded(scores: list[np.ndarray], rows: list[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
     """Finds of up to `k` items a query, each best first, as `(q, k)` arrays; -inf and -1 fill what is missing."""
     all_scores = np.full((len(scores), k), -np.inf, np.float32)
