@@ -49,5 +49,13 @@ class DownloadError(CMRError, OSError):
     """An official source that cannot be reached or that sent something else than expected."""
 
 
+class ServerError(CMRError, ConnectionError):
+    """A server that is down, too slow, or refuses what it is asked."""
+
+
 class NotFittedError(CMRError, RuntimeError):
     """A closed-form model or an encoder that is used before it was fitted."""
+
+
+class OtherProcessError(CMRError, RuntimeError):
+    """What another of several processes failed at, so that this one cannot go on."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from .encoders.base import Encoder
 from .files import atomic_file, cache_folder
 from .images import load_image, turned
+from .processes import Process
 
 logger = logging.getLogger(__name__)
 
@@ -126,9 +127,11 @@ class FeatureStore:
         name = f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}" + (f"-{turn}" if turn else "")
         self.folder = Path(folder or cache_folder("features")) / name
         self._rows: dict[bytes, torch.Tensor] = {}
+        self._shards: set[Path] = set()
         shipped = SHIPPED / f"{self.folder.name}.safetensors"
-        for path in [shipped] * shipped.exists() + sorted(self.folder.glob("*.safetensors")):
-            self._read(path)
+        if shipped.exists():
+            self._read(shipped)
+        self._read_folder()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -147,18 +150,34 @@ class FeatureStore:
         Raises:
             InputError: a picture cannot be used; everything before it is stored already.
         """
-        digests = [content_digest(image) for image in tqdm(images, "Reading pictures", disable=not show_progress)]
-        missing = list({digest: i for i, digest in enumerate(digests) if digest not in self._rows}.values())
-        if missing:
-            logger.info("%d of %d pictures are new to %s", len(missing), len(images), self.encoder.name)
-        with tqdm(
-            total=len(missing), desc=self.encoder.name, unit="img", disable=not show_progress or not missing
-        ) as bar:
-            for start in range(0, len(missing), SHARD_ROWS):
-                shard = missing[start : start + SHARD_ROWS]
-                features = self._encode_new([images[i] for i in shard], bar)
-                self._write([digests[i] for i in shard], features)
+        digests = _digests(images, show_progress)
+        self._encode_missing(dict(zip(digests, images, strict=True)), show_progress)
         return StoredFeatures([self._rows[digest] for digest in digests])
+
+    def extract(self, images: Sequence[Any], process: Process) -> None:
+        """Encode what the store lacks of `n` pictures by several processes, each a share of the distinct ones, with
+        progress.
+
+        Args:
+            images: the same in every process, each of which must call this.
+            process: which of them this is.
+
+        Raises:
+            InputError: a picture cannot be used; everything before it is stored already.
+            OtherProcessError: one of another process's share cannot be used.
+        """
+        pictures = dict(zip(_digests(images, process.is_main), images, strict=True))
+        own = {digest: pictures[digest] for digest in process.share(list(pictures))}
+        process.together(lambda: self._encode_missing(own, process.is_main))
+        self._read_folder()
+        if lacking := len(pictures.keys() - self._rows.keys()):
+            logger.warning(
+                "%d of %d pictures that other processes have encoded are not in %s: let $CMR_HUB_CACHE be a folder "
+                "that all machines reach, or each encodes all of them.",
+                lacking,
+                len(pictures),
+                self.folder,
+            )
 
     def export(self, images: Sequence[Any], path: Path) -> Path:
         """Write the features of these pictures, and of no others, as one file in the store's format."""
@@ -166,6 +185,18 @@ class FeatureStore:
         digests = list(dict.fromkeys(content_digest(image) for image in images))
         _save(path, digests, torch.stack([self._rows[digest] for digest in digests]))
         return path
+
+    def _encode_missing(self, images: Mapping[bytes, Any], show_progress: bool) -> None:
+        """Encode and write what is not stored yet of pictures by their digests."""
+        missing = [digest for digest in images if digest not in self._rows]
+        if missing:
+            logger.info("%d of %d pictures are new to %s", len(missing), len(images), self.encoder.name)
+        with tqdm(
+            total=len(missing), desc=self.encoder.name, unit="img", disable=not show_progress or not missing
+        ) as bar:
+            for start in range(0, len(missing), SHARD_ROWS):
+                shard = missing[start : start + SHARD_ROWS]
+                self._write(shard, self._encode_new([images[digest] for digest in shard], bar))
 
     def _encode_new(self, images: Sequence[Any], bar: tqdm) -> torch.Tensor:
         batches = []
@@ -177,7 +208,13 @@ class FeatureStore:
             bar.update(len(batches[-1]))
         return torch.cat(batches)
 
+    def _read_folder(self) -> None:
+        """Read the shards that this process has not read or written yet."""
+        for path in sorted(set(self.folder.glob("*.safetensors")) - self._shards):
+            self._read(path)
+
     def _read(self, path: Path) -> None:
+        self._shards.add(path)
         shard = load_file(path)
         self._rows.update(zip(_as_digests(shard["digests"]), shard["features"], strict=True))
 
@@ -191,6 +228,10 @@ def _save(path: Path, digests: Sequence[bytes], features: torch.Tensor) -> None:
     rows = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).reshape(-1, DIGEST_BYTES)
     with atomic_file(path) as scratch:
         save_file({"digests": rows, "features": features}, scratch)
+
+
+def _digests(images: Sequence[Any], show_progress: bool) -> list[bytes]:
+    return [content_digest(image) for image in tqdm(images, "Reading pictures", disable=not show_progress)]
 
 
 def _as_digests(rows: torch.Tensor) -> list[bytes]:

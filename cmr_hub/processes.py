@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from accelerate import PartialState
+from .errors import OtherProcessError
 
 Items = TypeVar("Items", bound=Sequence)
+Value = TypeVar("Value")
 
 # How launchers say how many processes they started: torch's own, and those of MPI.
 COUNTS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-PATIENCE = timedelta(days=1)  # with the slowest share of a job: a process that died ends the others anyway
+PATIENCE = timedelta(days=1)  # with the slowest share of a job; the launcher ends what waits for a process that died
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,61 @@ class Process:
 
     def wait(self) -> None:
         """Go on once every process has come here: what any has written before, all can read."""
-        if not self.is_alone:
-            _state().wait_for_everyone()
+        self.together(lambda: None)
+
+    def together(self, work: Callable[[], Value]) -> list[Value]:
+        """Do `work` in every process, and go on once all are done.
+
+        Args:
+            work: what this process does. What it returns is sent to the others, so that it should be small.
+
+        Returns:
+            What it returned in each process, by rank.
+
+        Raises:
+            OtherProcessError: another process failed. What fails here is raised as it is.
+
+        Example:
+
+        ```python
+        >>> Process().together(lambda: "done")
+        ['done']
+        ```
+        """
+        if self.is_alone:
+            return [work()]
+        from torch.distributed import all_gather_object
+
+        value = error = None
+        try:
+            value = work()
+        except Exception as raised:
+            error = raised
+        outcomes = [None] * self.count
+        # As words: not every error can be sent.
+        all_gather_object(outcomes, (value, None if error is None else f"{type(error).__name__}: {error}"))
+        if error is not None:
+            raise error
+        for rank, (_, failure) in enumerate(outcomes):
+            if failure is not None:
+                raise OtherProcessError(f"Process {rank} failed. {failure}")
+        return [value for value, _ in outcomes]
+
+    def by_main(self, work: Callable[[], Value]) -> Value:
+        """What `work` returns, done by the main process alone once all have come here, in all; see [`together`].
+
+        Example:
+
+        ```python
+        >>> Process().by_main(lambda: "measured")
+        'measured'
+        ```
+        """
+        self.wait()
+        return self.together(work if self.is_main else lambda: None)[0]
 
 
+@cache
 def this_process() -> Process:
     """Which process this is.
 
@@ -76,13 +128,9 @@ def this_process() -> Process:
     """
     if all(int(os.environ.get(name, 1)) == 1 for name in COUNTS):
         return Process()
-    state = _state()
-    return Process(state.process_index, state.num_processes)
-
-
-def _state() -> PartialState:
     import torch
     from accelerate import PartialState
 
-    # As the Trainer's arguments are made, which find these connections and keep them.
-    return PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    # On the device that the Trainer's arguments choose, which find these connections and keep them.
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    return Process(state.process_index, state.num_processes)

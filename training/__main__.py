@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from cmr_hub.errors import CMRError, InputError
+from cmr_hub.errors import CMRError, InputError, OtherProcessError
+from cmr_hub.processes import this_process
 
 if TYPE_CHECKING:
     from .train import TrainingRun
+
+SHARED = ("train", "answer", "tune", "ablate")  # what several processes do together
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -337,7 +340,7 @@ def run_ablate(options: argparse.Namespace) -> None:
         command=recorded_command(),
     )
     logging.info("%s", "\n\n".join(table.markdown() for table in tables))
-    if options.json:
+    if options.json and this_process().is_main:
         _write_json(options.json, [table.to_dict() for table in tables])
 
 
@@ -550,11 +553,16 @@ def recorded_command() -> str:
 def main() -> int:
     """Run one command; errors that a user can mend are one line on stderr and exit code 1."""
     options = build_parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    process = this_process()
+    logging.basicConfig(level=logging.INFO if process.is_main else logging.ERROR, format="%(message)s")
     for chatty in ("httpx", "httpx2", "datasets", "gensim"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
+        if not process.is_alone and options.command not in SHARED:
+            raise InputError(f"{options.command!r} is work for one process; several do {', '.join(SHARED)} together.")
         options.run(options)
+    except OtherProcessError:
+        return 1  # the other one says why
     except CMRError as error:
         if getattr(options, "progress", None) == "json":
             print_json("error", 0.0, str(error))

@@ -17,6 +17,7 @@ from datasets import DatasetDict
 
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.processes import this_process
 
 from .recipe import Ablation, Recipe
 from .seeds import Spread, decimals
@@ -158,15 +159,21 @@ def kept_or_trained(
     recipe: Recipe, dataset: DatasetDict, name: str, folder: Path, seed: int, protocol: Protocol, command: str
 ) -> TrainingRun:
     """The run in `folder` where it is complete and of the same settings; else one trained now."""
-    if (folder / RUN_NAME).exists():
-        run = TrainingRun.load(folder)
-        same = run.recipe == json.loads(json.dumps(settings_of(recipe))) and (run.dataset, run.seed) == (name, seed)
-        defined = (protocol.name, protocol.describe())
-        if same and defined in {(entry["protocol"], entry["description"]) for entry in run.results}:
-            return run
-    # What an interrupted run left may be of other settings, and a row is short.
-    shutil.rmtree(folder / TRAINER_FOLDER, ignore_errors=True)
-    return train(recipe, dataset, name, folder, seed=seed, protocols=[protocol], command=command)
+
+    def kept() -> TrainingRun | None:
+        if (folder / RUN_NAME).exists():
+            run = TrainingRun.load(folder)
+            same = run.recipe == json.loads(json.dumps(settings_of(recipe)))
+            defined = {(entry["protocol"], entry["description"]) for entry in run.results}
+            if same and (run.dataset, run.seed) == (name, seed) and (protocol.name, protocol.describe()) in defined:
+                return run
+        # What an interrupted run left may be of other settings, and a row is short.
+        shutil.rmtree(folder / TRAINER_FOLDER, ignore_errors=True)
+        return None
+
+    return this_process().by_main(kept) or train(
+        recipe, dataset, name, folder, seed=seed, protocols=[protocol], command=command
+    )
 
 
 def result_under(protocol: Protocol, run: TrainingRun) -> Mapping[str, float]:

@@ -20,6 +20,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from cmr_hub import CMRModel, Retriever
 from cmr_hub.errors import InputError
 from cmr_hub.files import atomic_file
+from cmr_hub.processes import this_process
 
 from .cells import markdown_row
 from .pairs import FeatureSplits, Pairs, batch_as_is, with_validation
@@ -127,13 +128,17 @@ def answer(
     started = time.perf_counter()
     run.note_epochs(_fit(model, recipe, features, output_dir / TRAINER_FOLDER, seed, resume))
     run.seconds = round(time.perf_counter() - started, 1)
-    Retriever(model, features.processor).save_pretrained(output_dir)
-    shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
-    model = Retriever.from_pretrained(output_dir).model  # measured as stored
-    measured = AnswerRun(run, sizes, *_measure(recipe.title, model, questions, features))
-    logger.info("%d s of training\n%s", run.seconds, measured.table())
-    measured.save(output_dir)
-    return measured
+
+    def finish() -> AnswerRun:
+        Retriever(model, features.processor).save_pretrained(output_dir)
+        shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
+        stored = Retriever.from_pretrained(output_dir).model
+        measured = AnswerRun(run, sizes, *_measure(recipe.title, stored, questions, features))
+        logger.info("%d s of training\n%s", run.seconds, measured.table())
+        measured.save(output_dir)
+        return measured
+
+    return this_process().by_main(finish)
 
 
 def _fit(
@@ -162,7 +167,7 @@ def _fit(
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
     """Of `(n, answers)` logits against one-hot answers."""
     right = prediction.predictions.argmax(axis=1) == prediction.label_ids.argmax(axis=1)
-    return {"accuracy": float(right.mean())}
+    return this_process().by_main(lambda: {"accuracy": float(right.mean())})
 
 
 def _measure(

@@ -17,6 +17,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.evaluation import number_texts
 from cmr_hub.features import FeatureStore, StoredFeatures, StoredViews
 from cmr_hub.labels import label_matrix
+from cmr_hub.processes import Process, this_process
 from cmr_hub.processing_cmr import flattened
 
 Captions = Literal["set", "each"]
@@ -149,6 +150,19 @@ class FeatureSplits:
             self._pairs[split] = make_pairs(self._splits[split], self.processor, self.captions, turns)
         return self._pairs[split]
 
+    def extract(self, process: Process) -> None:
+        """Store the features of all pictures, each process those of its share; all must call this."""
+        encoder = self.processor.image_encoder
+        if not encoder.cacheable:
+            return
+        images = {
+            name: read_column(split, column_of(split, "image", encoder.takes_raw))
+            for name, split in self.dataset.items()
+        }
+        self.processor.store.extract([image for split in images.values() for image in split], process)
+        for turn in self.turns:
+            FeatureStore(encoder, turn=turn).extract(images["train"], process)
+
     @property
     def gallery(self) -> Pairs:
         """The whole training split, what is held out of it included: what some protocols search."""
@@ -197,7 +211,7 @@ def make_pairs(
         InputError: a column that the processor needs is missing, an item cannot be used, or captions are to be each a
             text of its own (or cannot be one text) in a data set or for an encoder where that does not go.
     """
-    image_encoder = processor.image_encoder
+    image_encoder, show_progress = processor.image_encoder, this_process().is_main
     images = read_column(dataset, column_of(dataset, "image", image_encoder.takes_raw))
     tensors = texts_and_labels(dataset, processor, captions)
     if turns:
@@ -206,12 +220,12 @@ def make_pairs(
                 f"The image encoder {image_encoder.name!r} keeps no features, so pictures are not turned."
             )
         stores = [processor.store, *(FeatureStore(image_encoder, turn=turn) for turn in turns)]
-        views = StoredViews([store.stored(images, show_progress=True) for store in stores])
+        views = StoredViews([store.stored(images, show_progress=show_progress) for store in stores])
         tensors[image_encoder.input_name] = views
     elif image_encoder.mapped:
-        tensors[image_encoder.input_name] = processor.store.stored(images, show_progress=True)
+        tensors[image_encoder.input_name] = processor.store.stored(images, show_progress=show_progress)
     else:
-        tensors |= processor(images, cache=True, show_progress=True)
+        tensors |= processor(images, cache=True, show_progress=show_progress)
     return Pairs(**tensors)
 
 

@@ -25,10 +25,12 @@ from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.files import atomic_file
 from cmr_hub.hub import read_json
 from cmr_hub.labels import class_names
+from cmr_hub.processes import this_process
 from cmr_hub.registry import METHODS
 from cmr_hub.retriever import check_inputs
 
 from .evaluate import embed, measure
+from .joint_steps import as_if_alone
 from .pairs import FeatureSplits, Pairs
 from .recipe import Recipe
 from .trainer import CMRTrainer
@@ -113,6 +115,8 @@ def train(
 ) -> TrainingRun:
     """Train one checkpoint and measure it on the test split.
 
+    Of several processes all must call this; the main one alone saves and measures.
+
     Args:
         recipe: method, encoders, hyper-parameters.
         dataset: splits "train" and "test", and "validation" where the source defines one.
@@ -156,22 +160,28 @@ def train(
         )
         run.note_epochs(trainer.state)
     run.seconds = round(time.perf_counter() - started, 1)
-    if model.representation == "binary":
-        for name, codes in embed(model.eval(), pairs).items():
-            warn_if_degenerate(codes, f"training {name.removesuffix('_embeds')}s")
-    Retriever(model.half() if half else model, processor).save_pretrained(output_dir)
-    shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
-    retriever = Retriever.from_pretrained(output_dir)
-    for protocol in protocols:
-        result = measure(retriever, features, protocol)
-        logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
-        run.results.append(result_entry(result, "test", seed if model.uses_chance else None))
-    run.save(output_dir)
-    return run
+
+    def finish() -> TrainingRun:
+        if model.representation == "binary":
+            for name, codes in embed(model.eval(), pairs).items():
+                warn_if_degenerate(codes, f"training {name.removesuffix('_embeds')}s")
+        Retriever(model.half() if half else model, processor).save_pretrained(output_dir)
+        shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
+        retriever = Retriever.from_pretrained(output_dir)
+        for protocol in protocols:
+            result = measure(retriever, features, protocol)
+            logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
+            run.results.append(result_entry(result, "test", seed if model.uses_chance else None))
+        run.save(output_dir)
+        return run
+
+    return this_process().by_main(finish)
 
 
 def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> FeatureSplits:
     """The features that trainings of a recipe on a data set share, whatever their seeds and other settings.
+
+    Several processes encode the pictures together, each a share, and all must call this.
 
     Raises:
         InputError: a split is missing.
@@ -181,7 +191,12 @@ def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> Fe
         raise InputError(f"{dataset_name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.")
     # A closed form has no epoch to choose, and so no need to hold anything out.
     holds_out = not issubclass(METHODS[recipe.method], ClosedFormCMRModel)
-    return FeatureSplits(dataset, recipe.encoders, holds_out=holds_out, captions=recipe.captions, turns=recipe.turns)
+    features = FeatureSplits(
+        dataset, recipe.encoders, holds_out=holds_out, captions=recipe.captions, turns=recipe.turns
+    )
+    if not this_process().is_alone:
+        features.extract(this_process())
+    return features
 
 
 def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
@@ -275,7 +290,7 @@ def last_state(folder: Path, resume: bool) -> str | None:
     Raises:
         InputError: there was one, and `resume` is not set.
     """
-    last = get_last_checkpoint(folder) if folder.exists() else None
+    last = this_process().by_main(lambda: get_last_checkpoint(folder) if folder.exists() else None)
     if last and not resume:
         raise InputError(f"{folder.parent} holds an interrupted run: add --resume to go on, or remove {folder}.")
     return last
@@ -288,7 +303,7 @@ def training_arguments(
 
     `labels` names what of a batch metrics get to see beside the model's output: the Trainer computes none without.
     """
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         seed=seed,
         eval_strategy="epoch",
@@ -305,6 +320,7 @@ def training_arguments(
         use_cpu=not torch.cuda.is_available(),
         **recipe.training,
     )
+    return as_if_alone(arguments)
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from cmr_hub import CMRModel
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.processes import this_process
 
 from .evaluate import evaluate_pairs
+from .joint_steps import JointSteps
 from .pairs import Pairs, batch_as_is
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,8 @@ class CMRTrainer(Trainer):
     """`transformers.Trainer` for a [`CMRModel`] on [`Pairs`].
 
     It measures both directions on the evaluation pairs, logs the terms of the objective, and adds the callbacks that
-    the method brings; it knows no method by name.
+    the method brings; it knows no method by name. Several processes take each step together ([`JointSteps`]), and the
+    main one measures for all.
 
     Args:
         model: the method.
@@ -77,6 +80,7 @@ class CMRTrainer(Trainer):
         # Our losses are means over the batch; the Trainer must not rescale them by tokens.
         self.model_accepts_loss_kwargs = False
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self._joint = JointSteps(model, this_process())
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
         for callback in (EpochLog(), *model.training_callbacks()):
@@ -85,11 +89,17 @@ class CMRTrainer(Trainer):
             self.add_callback(EarlyStoppingCallback(early_stopping_patience))
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
-        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        with self._joint.embedding():
+            loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         if model.training:
             for name, value in (outputs.loss_terms or {}).items():
                 self._terms[name].append(value.detach())
         return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        self._joint.average_gradients()
+        return loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
@@ -103,6 +113,9 @@ class CMRTrainer(Trainer):
         return super().evaluate(eval_dataset, ignored, metric_key_prefix)
 
     def _retrieval_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        return this_process().by_main(lambda: self._measure(prediction))
+
+    def _measure(self, prediction: EvalPrediction) -> dict[str, float]:
         features = [torch.from_numpy(x) for x in prediction.predictions]
         for side, values in zip(("image", "text"), features, strict=True):
             likeness = mean_cosine(F.normalize(values, dim=1))

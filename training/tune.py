@@ -20,6 +20,7 @@ from cmr_hub.columns import column_of, read_column
 from cmr_hub.encoders.own_weights import OwnWeightsEncoder
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import Protocol
+from cmr_hub.processes import this_process
 from cmr_hub.standardizer import FitToFeatures
 
 from .evaluate import evaluate
@@ -120,15 +121,19 @@ def tune(
     else:
         logger.info("No epoch is better on validation data than the start, which is kept: tuning added nothing.")
         retriever = Retriever.from_pretrained(checkpoint)
-    retriever.save_pretrained(output_dir)
-    shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
-    retriever = Retriever.from_pretrained(output_dir)  # measured as stored
-    for protocol in protocols:
-        result = evaluate(retriever, dataset["test"], protocol, dataset["train"])
-        logger.info("Measured on the test split, %d s of tuning\n%s", run.seconds, result.table())
-        run.results.append(result_entry(result, "test", seed))
-    run.save(output_dir)
-    return run
+
+    def finish() -> TrainingRun:
+        retriever.save_pretrained(output_dir)
+        shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
+        stored = Retriever.from_pretrained(output_dir)
+        for protocol in protocols:
+            result = evaluate(stored, dataset["test"], protocol, dataset["train"])
+            logger.info("Measured on the test split, %d s of tuning\n%s", run.seconds, result.table())
+            run.results.append(result_entry(result, "test", seed))
+        run.save(output_dir)
+        return run
+
+    return this_process().by_main(finish)
 
 
 def recipe_of(run: TrainingRun) -> Recipe:
