@@ -9,7 +9,7 @@ number of signs, plus its signs read as a binary number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import factorial, isqrt, prod
 
 import numpy as np
@@ -87,9 +87,7 @@ class SphereLattice:
             InputError: vectors of another width.
         """
         empty = np.empty((0, self.bytes), np.uint8)
-        return self._blockwise(
-            lambda block: self._numbered(*self._nearest_with_atoms(block)), self._checked(vectors), empty
-        )
+        return self._blockwise(self._encoded, self._checked(vectors), empty)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """The points `(n, dim)` int8 that `(n, bytes)` uint8 codes are the numbers of.
@@ -110,12 +108,15 @@ class SphereLattice:
         return vectors
 
     @staticmethod
-    def _blockwise(function, rows: np.ndarray, empty: np.ndarray) -> np.ndarray:
+    def _blockwise(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, empty: np.ndarray) -> np.ndarray:
         blocks = [function(rows[start : start + BLOCK_ROWS]) for start in range(0, len(rows), BLOCK_ROWS)]
         return np.concatenate(blocks) if blocks else empty
 
     def _nearest(self, vectors: np.ndarray) -> np.ndarray:
         return self._nearest_with_atoms(vectors)[0]
+
+    def _encoded(self, vectors: np.ndarray) -> np.ndarray:
+        return self._numbered(*self._nearest_with_atoms(vectors))
 
     def _nearest_with_atoms(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Nearest points, and the rows of their atoms."""

@@ -1,8 +1,32 @@
 """Small indexes of every kind that needs no server, for tests of what all of them do."""
 
-import numpy as np
+import tempfile
 
+import numpy as np
+import torch
+
+from cmr_hub import SpreadingVectorsConfig, SpreadingVectorsModel
 from cmr_hub.indexes import INDEXES, Index
+
+
+def projecting_catalyser() -> str:
+    """Folder of a catalyser that nobody trained: from 32 to 24 dimensions by an orthogonal projection."""
+    width, out = 32, 24
+    model = SpreadingVectorsModel(SpreadingVectorsConfig(input_dim=width, hidden_dim=2 * width, output_dim=out))
+    eye = torch.eye(width)
+    basis = torch.linalg.qr(torch.randn(width, out, generator=torch.Generator().manual_seed(0))).Q.T
+    with torch.no_grad():
+        for layer, weight in (
+            (0, torch.cat([eye, -eye])),
+            (3, torch.eye(2 * width)),
+            (6, torch.cat([basis, -basis], 1)),
+        ):
+            model.layers[layer].weight.copy_(weight)  # x = relu(x) - relu(-x)
+            model.layers[layer].bias.zero_()
+    folder = tempfile.mkdtemp()
+    model.save_pretrained(folder)
+    return folder
+
 
 # name -> what it is made with in tests; one line for each index
 SETTINGS = {
@@ -10,6 +34,7 @@ SETTINGS = {
     "faiss": {"factory": "IVF4,Flat", "nprobe": 4, "refine": 2},
     "hamming": {},
     "kd_tree": {},
+    "lattice": {"catalyser": projecting_catalyser()},
     "lsh": {"tables": 8, "bits": 5, "probes": 8},
 }
 

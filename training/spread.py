@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tqdm.auto import tqdm
@@ -41,6 +42,9 @@ class SpreadSettings:
         epochs, batch_size, learning_rate, momentum: of stochastic gradient descent; the rate falls to 0 by a cosine.
         held_out: share of the vectors that the epoch is chosen with, at most `most_held_out`.
         seed: of the weights, the held-out vectors and every draw.
+
+    Raises:
+        InputError: a number out of its range, or a lattice or a network that cannot be.
     """
 
     output_dim: int = 24
@@ -58,6 +62,38 @@ class SpreadSettings:
     held_out: float = 0.05
     most_held_out: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("positives", 1),
+            ("negative_rank", 1),
+            ("mining_rows", 2),
+            ("epochs", 1),
+            ("batch_size", 2),
+        ):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least}, and is {getattr(self, name)}.")
+        if not 0 < self.held_out < 1:
+            raise InputError(f"held_out is a share of the vectors, between 0 and 1, not {self.held_out}.")
+        self.config(input_dim=1)
+        self.lattice()
+
+    def config(self, input_dim: int) -> SpreadingVectorsConfig:
+        """The network's configuration for vectors of a width."""
+        try:
+            return SpreadingVectorsConfig(
+                input_dim=input_dim,
+                hidden_dim=self.hidden_dim,
+                output_dim=self.output_dim,
+                spheres=self.spheres,
+                koleo=self.koleo,
+            )
+        except StrictDataclassError as error:
+            raise InputError(str(error.__cause__)) from error
+
+    def lattice(self) -> SphereLattice:
+        """The lattice of one sphere."""
+        return SphereLattice(self.output_dim // self.spheres, self.r2)
 
 
 @dataclass
@@ -123,41 +159,54 @@ def _checked(vectors: np.ndarray, where: str) -> np.ndarray:
     return vectors.astype(np.float32)
 
 
-def spread(vectors: np.ndarray, settings: SpreadSettings) -> tuple[SpreadingVectorsModel, SpreadRun]:
-    """Train a catalyser, and choose its epoch on vectors that are held out.
+@dataclass(frozen=True)
+class Neighbourhood:
+    """What is known of the input space before anything is trained; several trainings can share it.
+
+    Attributes:
+        base: `(n, d)` float32 training vectors, of unit length.
+        neighbours: `(n, positives)` int64, the nearest rows of each row.
+        queries: `(q, d)` float32, held out.
+        nearest: `(q,)` int64, the row of the base nearest to each query.
+    """
+
+    base: np.ndarray
+    neighbours: np.ndarray
+    queries: np.ndarray
+    nearest: np.ndarray
+
+
+def find_neighbours(vectors: np.ndarray, settings: SpreadSettings) -> Neighbourhood:
+    """Hold some vectors out, and find the neighbours of all: exact, of every training vector among all of them.
 
     Args:
         vectors: `(n, d)` float32. They are scaled to unit length, as a gallery's are.
 
-    Returns:
-        The model of the best epoch, in evaluation mode, and what is to be kept of the training.
-
     Raises:
-        InputError: too few vectors, or a lattice that the settings do not allow.
+        InputError: too few vectors.
     """
-    lattice = SphereLattice(settings.output_dim // settings.spheres, settings.r2)
     vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    rng = np.random.default_rng(settings.seed)
-    order = rng.permutation(len(vectors))
+    order = np.random.default_rng(settings.seed).permutation(len(vectors))
     held_out = min(settings.most_held_out, round(settings.held_out * len(vectors)))
     queries, base = vectors[order[:held_out]], vectors[np.sort(order[held_out:])]
     least = 1 + max(settings.negative_rank, settings.positives)
     if not held_out or len(base) <= least:
         raise InputError(f"{len(vectors)} vectors are too few to spread: give more than {least}, some held out.")
-
     logger.info("Looking for the neighbours of %d vectors", len(base))
     neighbours = without_itself(nearest_rows(base, base, settings.positives + 1))
-    nearest = nearest_rows(queries, base, 1)[:, 0]
+    return Neighbourhood(base, neighbours, queries, nearest_rows(queries, base, 1)[:, 0])
+
+
+def spread(known: Neighbourhood, settings: SpreadSettings) -> tuple[SpreadingVectorsModel, SpreadRun]:
+    """Train a catalyser, and choose its epoch on the vectors that are held out.
+
+    Returns:
+        The model of the best epoch, in evaluation mode, and what is to be kept of the training.
+
+    """
+    base, rng, lattice = known.base, np.random.default_rng(settings.seed), settings.lattice()
     torch.manual_seed(settings.seed)
-    model = SpreadingVectorsModel(
-        SpreadingVectorsConfig(
-            input_dim=base.shape[1],
-            hidden_dim=settings.hidden_dim,
-            output_dim=settings.output_dim,
-            spheres=settings.spheres,
-            koleo=settings.koleo,
-        )
-    )
+    model = SpreadingVectorsModel(settings.config(base.shape[1]))
     steps = settings.epochs * (len(base) // min(settings.batch_size, len(base)))
     optimiser = torch.optim.SGD(model.parameters(), settings.learning_rate, settings.momentum)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -166,7 +215,7 @@ def spread(vectors: np.ndarray, settings: SpreadSettings) -> tuple[SpreadingVect
         for epoch in range(1, settings.epochs + 1):
             negatives = hard_negatives(model.catalyse(base), settings.negative_rank, settings.mining_rows, rng)
             terms = []
-            for batch in _batches(base, neighbours, negatives, settings.batch_size, rng):
+            for batch in _batches(base, known.neighbours, negatives, settings.batch_size, rng):
                 output = model.train()(*batch)
                 optimiser.zero_grad()
                 output.loss.backward()
@@ -174,7 +223,7 @@ def spread(vectors: np.ndarray, settings: SpreadSettings) -> tuple[SpreadingVect
                 schedule.step()
                 terms.append([output.loss_terms["rank"].item(), output.loss_terms["koleo"].item()])
                 bar.update()
-            recall = lattice_recall(model, lattice, base, queries, nearest, [RECALL_AT])[RECALL_AT]
+            recall = lattice_recall(model, lattice, base, known.queries, known.nearest, [RECALL_AT])[RECALL_AT]
             rank, koleo = np.mean(terms, axis=0).tolist()
             logger.info("Epoch %d: rank %.4f, koleo %.3f, recall@%d %.4f", epoch, rank, koleo, RECALL_AT, recall)
             if not run.history or recall > max(past["recall"] for past in run.history):

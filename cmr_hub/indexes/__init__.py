@@ -18,6 +18,7 @@ INDEXES: Mapping[str, type[Index]] = Registry(
         "faiss": "cmr_hub.indexes.faiss:FaissIndex",
         "hamming": "cmr_hub.indexes.hamming:HammingIndex",
         "kd_tree": "cmr_hub.indexes.kd_tree:KDTreeIndex",
+        "lattice": "cmr_hub.indexes.lattice:LatticeIndex",
         "lsh": "cmr_hub.indexes.lsh:LSHIndex",
     },
 )

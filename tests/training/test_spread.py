@@ -12,6 +12,7 @@ from cmr_hub.lattice import SphereLattice
 from training.spread import (
     RUN_NAME,
     SpreadSettings,
+    find_neighbours,
     hard_negatives,
     lattice_recall,
     nearest_rows,
@@ -30,6 +31,11 @@ def vectors():
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(10, 16))
     return (centres[rng.integers(10, size=600)] + 0.3 * rng.normal(size=(600, 16)) + 2).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def known(vectors):
+    return find_neighbours(vectors, SpreadSettings(**SMALL))
 
 
 def unit(n, d):
@@ -64,8 +70,19 @@ def test_negatives_have_a_rank_in_proportion_among_some():
         assert negative == others[9]
 
 
-def test_recall_by_comparing_decoded_points(vectors):
-    model, _ = spread(vectors, SpreadSettings(**SMALL))
+def test_neighbours_by_sorting_everything(vectors, known):
+    rows = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    everything = np.concatenate([known.base, known.queries])
+    assert sorted(map(tuple, everything.round(4))) == sorted(map(tuple, rows.round(4)))
+    assert len(known.queries) == 30
+    for row in range(0, len(known.base), 50):
+        order = [other for other in np.argsort(-known.base @ known.base[row]) if other != row]
+        assert known.neighbours[row].tolist() == order[:10]
+    assert known.nearest.tolist() == (known.queries @ known.base.T).argmax(axis=1).tolist()
+
+
+def test_recall_by_comparing_decoded_points(vectors, known):
+    model, _ = spread(known, SpreadSettings(**SMALL))
     lattice, base, queries = SphereLattice(8, 10), vectors[:500], vectors[500:]
     nearest = np.argmax(queries @ base.T, axis=1)
     points, asked = lattice.decode(lattice.encode(model.catalyse(base))), model.catalyse(queries)
@@ -77,9 +94,9 @@ def test_recall_by_comparing_decoded_points(vectors):
     assert recall[40] > 40 / 500
 
 
-def test_the_best_epoch_is_kept_and_the_same_seed_gives_the_same(vectors):
-    model, run = spread(vectors, SpreadSettings(**SMALL))
-    again, other = spread(vectors, SpreadSettings(**SMALL))
+def test_the_best_epoch_is_kept_and_the_same_seed_gives_the_same(vectors, known):
+    model, run = spread(known, SpreadSettings(**SMALL))
+    again, other = spread(known, SpreadSettings(**SMALL))
     recalls = [epoch["recall"] for epoch in run.history]
     assert len(recalls) == 4
     assert recalls[run.best_epoch - 1] == max(recalls)
@@ -88,15 +105,15 @@ def test_the_best_epoch_is_kept_and_the_same_seed_gives_the_same(vectors):
     np.testing.assert_array_equal(model.catalyse(vectors), again.catalyse(vectors))
 
 
-def test_koleo_spreads(vectors):
+def test_koleo_spreads(known):
     bunched, spread_out = (
-        spread(vectors, SpreadSettings(**SMALL, koleo=koleo))[1].history[-1]["koleo"] for koleo in (0.0, 1.0)
+        spread(known, SpreadSettings(**SMALL, koleo=koleo))[1].history[-1]["koleo"] for koleo in (0.0, 1.0)
     )
     assert spread_out < bunched
 
 
-def test_saved_with_its_record(vectors, tmp_path):
-    model, run = spread(vectors, SpreadSettings(**SMALL))
+def test_saved_with_its_record(vectors, known, tmp_path):
+    model, run = spread(known, SpreadSettings(**SMALL))
     save(model, run, tmp_path)
     again = SpreadingVectorsModel.from_pretrained(tmp_path)
     np.testing.assert_array_equal(model.catalyse(vectors), again.eval().catalyse(vectors))
@@ -105,7 +122,22 @@ def test_saved_with_its_record(vectors, tmp_path):
 
 def test_too_few_vectors(vectors):
     with pytest.raises(InputError, match="too few"):
-        spread(vectors[:40], SpreadSettings(output_dim=8, r2=10))
+        find_neighbours(vectors[:40], SpreadSettings())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"held_out": 1.0}, "held_out"),
+        ({"spheres": 5}, "24 cannot be cut into 5"),
+        ({"koleo": -1.0}, "koleo"),
+        ({"output_dim": 48}, "more than 64 bits"),
+    ],
+)
+def test_settings_that_cannot_be(settings, message):
+    with pytest.raises(InputError, match=message):
+        SpreadSettings(**settings)
 
 
 def test_vectors_from_files(vectors, tmp_path):
