@@ -74,25 +74,21 @@ class Building:
         """Embed what is missing, and finish the folder."""
         process = this_process()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._check_record()
-        process.wait()
-        if process.is_main:
-            with atomic_file(self.folder / RECORD_NAME) as scratch:
-                scratch.write_text(json.dumps(self._record, indent=2) + "\n")
+        process.together(self._check_record)
+        process.by_main(self._write_record)
         # One after another, not every second: a Parquet file is read from its beginning to its end.
-        own = np.array_split(np.arange(self.shards), process.count)[process.rank]
-        total = sum(len(self._rows(number)) for number in own)
-        silent = not (show_progress and process.is_main)
-        with tqdm(total=total, desc="Building", unit="item", disable=silent) as bar:
-            for number in own.tolist():
+        own = np.array_split(np.arange(self.shards), process.count)[process.rank].tolist()
+        process.together(lambda: self._embed_shards(own, show_progress and process.is_main))
+        process.by_main(self._write_config)
+
+    def _embed_shards(self, numbers: Sequence[int], show_progress: bool) -> None:
+        total = sum(len(self._rows(number)) for number in numbers)
+        with tqdm(total=total, desc="Building", unit="item", disable=not show_progress) as bar:
+            for number in numbers:
                 if shard_path(self.folder, number).exists():
                     bar.update(len(self._rows(number)))
                 else:
                     self._shard(number, bar)
-        process.wait()
-        if process.is_main:
-            self._finish()
-        process.wait()
 
     def _rows(self, number: int) -> range:
         start = number * self.shard_rows
@@ -196,7 +192,11 @@ class Building:
             raise InputError(f"The source has no pictures and no texts: its columns are {', '.join(columns)}.")
         return sides
 
-    def _finish(self) -> None:
+    def _write_record(self) -> None:
+        with atomic_file(self.folder / RECORD_NAME) as scratch:
+            scratch.write_text(json.dumps(self._record, indent=2) + "\n")
+
+    def _write_config(self) -> None:
         config = {
             **self.settings,
             "retriever": self.retriever.name,

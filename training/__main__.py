@@ -21,7 +21,7 @@ from cmr_hub.processes import this_process
 if TYPE_CHECKING:
     from .train import TrainingRun
 
-SHARED = ("train", "answer", "tune", "ablate")  # what several processes do together
+SHARED = ("train", "answer", "tune", "ablate", "gallery")  # what several processes do together
 
 
 def build_parser() -> argparse.ArgumentParser:

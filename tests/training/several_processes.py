@@ -73,6 +73,14 @@ def run_command(folder: Path) -> None:
     assert command_line.main() == 0
 
 
+def run_gallery(folder: Path) -> None:
+    """`python -m training gallery` from the same pictures, in shards of a size that does not fit."""
+    where = {"checkpoint": "cmr/dscmr-emoji", "source": folder / "pictures", "output-dir": folder / "gallery"}
+    words = [str(word) for name, value in where.items() for word in (f"--{name}", value)]
+    sys.argv = ["training", "gallery", *words, "--shard-rows", "13"]
+    assert command_line.main() == 0
+
+
 def failure() -> str | None:
     """What each process is told where the second of them fails."""
 
@@ -88,7 +96,7 @@ def failure() -> str | None:
 
 def main(folder: Path) -> None:
     """All trainings; beside the checkpoints, `seen-<rank>.json` says what this process did."""
-    seen = {"results": {}, "gathered": {}, "encoded": 0, "failure": failure()}
+    seen = {"results": {}, "gathered": {}, "encoded": 0, "embedded": 0, "failure": failure()}
     gather, encode = GatherRows.forward, BackboneEncoder.encode
     gathered = []
 
@@ -109,6 +117,10 @@ def main(folder: Path) -> None:
     if (folder / "interrupted").exists():
         train(toy_recipe("dscmr"), dataset, "toy", folder / "interrupted", resume=True)
     run_command(folder)
+    before = seen["encoded"]
+    run_gallery(folder)
+    seen["embedded"] = seen["encoded"] - before
+    seen["encoded"] = before
     (folder / f"seen-{this_process().rank}.json").write_text(json.dumps(seen))
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from several_processes import EPOCHS, TRAININGS, toy_dataset, toy_recipe, write_pictures
 
+from cmr_hub import Gallery
 from training.train import TRAINER_FOLDER, TrainingRun, train
 from training.trainer import CMRTrainer
 
@@ -129,6 +130,16 @@ def _rows(folder):
     return [
         row for shard in shards for row in zip(map(bytes, shard["digests"].numpy()), shard["features"], strict=True)
     ]
+
+
+def test_two_processes_build_the_gallery_of_one(one, two):
+    first, second = (Gallery.from_pretrained(folder / "gallery") for folder in (one, two[0]))
+    assert second.ids == first.ids
+    for side in ("image", "text"):
+        np.testing.assert_allclose(second.embeds[side], first.embeds[side], atol=1e-5)
+    embedded = [_seen(two[0], rank)["embedded"] for rank in range(2)]
+    assert sum(embedded) == len(first)
+    assert min(embedded) > len(first) // 3
 
 
 def test_what_fails_in_one_is_known_to_all(two):
