@@ -28,8 +28,9 @@ class TooFewError(InputError):
 class FaissIndex(Index):
     """What a factory string of faiss describes, by inner product.
 
-    The vectors stay where they were given, beside what faiss makes of them: `Flat` and `HNSW` copy them, `PQ16` takes
-    16 bytes an item, and each item's id another 8. faiss' own files are neither written nor read.
+    The vectors stay where they were given, which may be an array that is mapped from a file, beside what faiss makes
+    of them: `Flat` and `HNSW` copy them, `PQ16` takes 16 bytes an item, and each item's id another 8. faiss' own files
+    are neither written nor read.
 
     Added items go where the training put the lists; removed ones leave them, or a graph (HNSW) that is built anew.
     Equal scores are ordered by id. A search that is confined looks at no more lists than another, and may find fewer
@@ -176,14 +177,18 @@ class FaissIndex(Index):
             made = faiss.index_factory(self.width, factory, faiss.METRIC_INNER_PRODUCT)
         if made.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise InputError(f"{factory!r} ranks by distances in faiss, and an index here by inner products.")
-        lists = faiss.try_extract_index_ivf(made)
-        if lists is not None and self.nprobe is None:
-            lists.nprobe = max(8, lists.nlist // 64)
+        if isinstance(made, faiss.IndexRefine):
+            raise InputError(f"{factory!r} refines by itself: leave that out, and say refine=10 for it.")
+        core = _core(made)
+        if isinstance(core, faiss.IndexIVF) and self.nprobe is None:
+            core.nprobe = max(8, core.nlist // 64)
+        if hasattr(core, "do_polysemous_training"):
+            core.do_polysemous_training = False  # takes most of the time, for a kind of search that is not done here
         self._set(made, self.nprobe, self.ef_search)
-        return made if lists is not None else faiss.IndexIDMap(made)
+        return made if isinstance(core, faiss.IndexIVF) else faiss.IndexIDMap(made)
 
     def _set(self, made: faiss.Index, nprobe: int | None, ef_search: int | None) -> None:
-        if self.factory is None and faiss.try_extract_index_ivf(made) is None:
+        if self.factory is None and not isinstance(_core(made), faiss.IndexIVF):
             return  # too few items yet for the lists that nprobe is of
         for option, value, parameter in (("nprobe", nprobe, "nprobe"), ("ef_search", ef_search, "efSearch")):
             if value is not None:
@@ -196,8 +201,8 @@ class FaissIndex(Index):
         Raises:
             TooFewError: there are fewer vectors than clusters.
         """
-        lists = faiss.try_extract_index_ivf(made)
-        size = max(LEAST_TRAINING, TRAINING_A_LIST * (0 if lists is None else lists.nlist))
+        core = _core(made)
+        size = max(LEAST_TRAINING, TRAINING_A_LIST * (core.nlist if isinstance(core, faiss.IndexIVF) else 0))
         sample = np.random.default_rng(self.seed).choice(len(vectors), min(size, len(vectors)), replace=False)
         with _refusals(
             f"{len(vectors):,} vectors cannot train {self.factory!r}; {default_factory(len(vectors))!r} fits so many",
@@ -208,16 +213,15 @@ class FaissIndex(Index):
     def _parameters(self, ids: np.ndarray) -> faiss.SearchParameters:
         """Settings as they are, confined to some ids."""
         chosen = faiss.IDSelectorBatch(ids)
-        lists = faiss.try_extract_index_ivf(self._made)
-        made = faiss.downcast_index(self._made.index) if isinstance(self._made, faiss.IndexIDMap) else self._made
-        turned = isinstance(made, faiss.IndexPreTransform)
-        inner = faiss.downcast_index(made.index) if turned else made
-        if lists is not None:
-            found = faiss.SearchParametersIVF(sel=chosen, nprobe=lists.nprobe)
-        elif isinstance(inner, faiss.IndexHNSW):
-            found = faiss.SearchParametersHNSW(sel=chosen, efSearch=inner.hnsw.efSearch)
+        core = _core(self._made)
+        if isinstance(core, faiss.IndexIVF):
+            found = faiss.SearchParametersIVF(sel=chosen, nprobe=core.nprobe)
+        elif isinstance(core, faiss.IndexHNSW):
+            found = faiss.SearchParametersHNSW(sel=chosen, efSearch=core.hnsw.efSearch)
         else:
             found = faiss.SearchParameters(sel=chosen)
+        inner = faiss.downcast_index(self._made.index) if isinstance(self._made, faiss.IndexIDMap) else self._made
+        turned = isinstance(inner, faiss.IndexPreTransform)
         return faiss.SearchParametersPreTransform(index_params=found) if turned else found
 
     def _rescore(self, queries: np.ndarray, scores: np.ndarray, ids: np.ndarray) -> None:
@@ -244,6 +248,12 @@ def default_factory(items: int) -> str:
     """
     lists = 1 << round(math.log2(4 * math.sqrt(max(items, 1))))  # faiss' own advice: 4 to 16 times the root
     return f"IVF{lists},Flat" if items >= LEAST_A_LIST * lists else "Flat"
+
+
+def _core(made: faiss.Index) -> faiss.Index:
+    """What lies behind ids and rotations."""
+    wrapped = isinstance(made, faiss.IndexIDMap | faiss.IndexPreTransform)
+    return _core(faiss.downcast_index(made.index)) if wrapped else made
 
 
 def _check_least(**options: tuple[int | None, int]) -> None:

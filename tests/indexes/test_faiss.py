@@ -215,7 +215,7 @@ def test_vectors_are_not_copied(vectors):
         ({"factory": "IVF16;Flat"}, r"does not know 'IVF16;Flat' for vectors of width 32. faiss says: could not"),
         ({"factory": "IVF16,PQ7"}, "should be a multiple of the number of subquantizers"),
         ({"factory": "HNSW16_PQ8"}, "ranks by distances"),
-        ({"factory": "IVF4,PQ8x4,RFlat"}, "cannot build 'IVF4,PQ8x4,RFlat' with ids"),
+        ({"factory": "IVF4,PQ8x4,RFlat"}, "'IVF4,PQ8x4,RFlat' refines by itself: leave that out"),
         ({"factory": "IVF4000,Flat"}, "3,000 vectors cannot train 'IVF4000,Flat'; 'Flat' fits so many"),
         ({"factory": "HNSW16", "nprobe": 4}, "nprobe does not apply to HNSW16"),
         ({"factory": "IVF16,Flat", "ef_search": 4}, "ef_search does not apply to IVF16,Flat"),
