@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,6 +202,17 @@ def build_parser() -> argparse.ArgumentParser:
     gallery.add_argument("--keep-real-valued", action="store_true", help="of codes keep the values too, to re-rank by")
     gallery.add_argument("--skip-unusable", action="store_true", help="leave out what cannot be used, and say what")
     gallery.set_defaults(run=run_gallery)
+
+    spread = commands.add_parser("spread", help="train a catalyser (spreading vectors) for the index 'lattice'")
+    vectors = spread.add_mutually_exclusive_group(required=True)
+    vectors.add_argument("--gallery", type=Path, help="folder of a gallery, whose embeddings it learns from")
+    vectors.add_argument("--vectors", type=Path, help="or a .npy or .safetensors file of (n, d) vectors")
+    spread.add_argument("--side", choices=("image", "text", "both"), default="image", help="of the gallery")
+    spread.add_argument("--output-dir", type=Path, required=True, help="receives the catalyser")
+    for name, kind in (("output_dim", int), ("koleo", float), ("epochs", int), ("seed", int)):
+        spread.add_argument(f"--{name.replace('_', '-')}", type=kind, help="instead of the paper's")
+    spread.add_argument("--config", nargs="*", default=[], metavar="NAME=VALUE", help="other fields of SpreadSettings")
+    spread.set_defaults(run=run_spread)
 
     prepare = commands.add_parser("prepare", help="download a data set, train on it and build its galleries")
     prepare.add_argument("dataset")
@@ -495,6 +507,23 @@ def run_gallery(options: argparse.Namespace) -> None:
         **shard_rows,
     )
     logging.info("%s: %d items, index %r (%s)", options.output_dir, len(built), built.index.name, built.index.reason)
+
+
+def run_spread(options: argparse.Namespace) -> None:
+    """`spread`: a catalyser, and how well the lattice ranks behind it."""
+    from .spread import SpreadSettings, find_neighbours, read_vectors, save, spread
+
+    shortcuts = ("output_dim", "koleo", "epochs", "seed")
+    given = {name: getattr(options, name) for name in shortcuts if getattr(options, name) is not None}
+    given |= parse_settings(options.config)
+    unknown = given.keys() - {field.name for field in fields(SpreadSettings)}
+    if unknown:
+        raise InputError(f"SpreadSettings has no field {sorted(unknown)[0]!r}.")
+    settings = SpreadSettings(**given)
+    vectors = read_vectors(options.gallery, options.side, options.vectors)
+    model, run = spread(find_neighbours(vectors, settings), settings)
+    save(model, replace(run, command=recorded_command()), options.output_dir)
+    logging.info("%s, epoch %d of %d", options.output_dir, run.best_epoch, len(run.history))
 
 
 def run_prepare(options: argparse.Namespace) -> None:

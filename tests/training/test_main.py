@@ -2,8 +2,10 @@ import json
 import signal
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
+from toys import feature_dataset, feature_retriever
 
 from cmr_hub import Gallery
 from cmr_hub.errors import DatasetError, InputError
@@ -85,6 +87,22 @@ def test_a_figure_of_a_bundled_checkpoint(monkeypatch, tmp_path):
     written = json.loads(coordinates.read_text())
     assert (written["checkpoint"], written["split"], written["perplexity"]) == ("cmr/cca-emoji", "test", 10.0)
     assert len(written["items"]) == 40
+
+
+def test_a_catalyser_for_a_gallery(monkeypatch, tmp_path, capsys):
+    gallery = Gallery.from_dataset(feature_dataset(300), feature_retriever())
+    np.save(tmp_path / "vectors.npy", gallery.embeds["image"])
+    where = ("--vectors", tmp_path / "vectors.npy", "--output-dir", tmp_path / "catalyser")
+    small = ("--output-dim", 8, "--epochs", 2, "--koleo", 0.1, "--config", "hidden_dim=16", "r2=10")
+    assert call(monkeypatch, "spread", *where, *small) == 0
+    run = json.loads((tmp_path / "catalyser" / "spread_run.json").read_text())
+    assert run["command"].startswith("python -m training spread --vectors")
+    assert (run["settings"]["koleo"], len(run["history"])) == (0.1, 2)
+    options = {"catalyser": str(tmp_path / "catalyser"), "r2": 10}
+    gallery = Gallery.from_dataset(feature_dataset(300), feature_retriever(), index="lattice", index_options=options)
+    assert len(gallery.search(item="item-3", k=5, rerank=50)) == 5
+    assert call(monkeypatch, "spread", *where, "--config", "lambda=2") == 1
+    assert "no field 'lambda'" in capsys.readouterr().err
 
 
 def test_a_gallery_of_pictures(monkeypatch, tmp_path):
