@@ -1,12 +1,12 @@
 """What each index costs as galleries grow: `python benchmarks/index_costs.py [--json FILE] [--figure FILE]`.
 
 Time to build, time a query (one at a time, the ten nearest; the median query, each in its best of three rounds) and
-memory, of 10^4 to 10^6 vectors of 128 dimensions (`benchmarks/clusters.py`), of codes of 64 random bits to 10^7; the lattice
-takes vectors of 24 dimensions, as it would from a catalyser. Indexes that can look at more or less look at the least,
-by doubling, that finds .95 of the ten on queries of their own; the recall in the table is of others. Each is built in
-a process of its own; memory is what that holds once it is built, and what of it are embeddings or codes kept as they
-came, which may also be mapped from a file. What would take longer to build than `--patience` allows, by the size
-before, is left out: a dash.
+memory, of 10^4 to 10^6 vectors of 128 dimensions (`benchmarks/clusters.py`), of codes of 64 random bits to 10^7; the
+lattice takes vectors of 24 dimensions, as it would from a catalyser. Indexes that can look at more or less look at the
+least, by doubling, that finds .95 of the ten on queries of their own; the recall in the table is of others. Each is
+built in a process of its own; memory is what that holds once it is built, and what of it are embeddings or codes kept
+as they came, which may also be mapped from a file. What would take longer to build than `--patience` allows, by the
+size before, is left out: a dash.
 
 The law is the slope of log time against log items: over all sizes, and from the last but one size to the last.
 
