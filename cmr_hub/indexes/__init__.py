@@ -20,6 +20,7 @@ INDEXES: Mapping[str, type[Index]] = Registry(
         "kd_tree": "cmr_hub.indexes.kd_tree:KDTreeIndex",
         "lattice": "cmr_hub.indexes.lattice:LatticeIndex",
         "lsh": "cmr_hub.indexes.lsh:LSHIndex",
+        "milvus": "cmr_hub.indexes.milvus:MilvusIndex",
     },
 )
 
