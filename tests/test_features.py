@@ -10,6 +10,7 @@ from cmr_hub import features
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.features import FeatureStore, StoredFeatures, StoredViews, content_digest
+from cmr_hub.processes import Process
 
 
 class Counting:
@@ -59,6 +60,21 @@ def test_an_interrupted_extraction_goes_on(encoder, tmp_path, monkeypatch):
     encoder.seen = 0
     resumed.encode(paths)
     assert encoder.seen == 1
+
+
+def test_several_processes_encode_a_share_each(encoder, tmp_path, monkeypatch, caplog):
+    # One after the other, without waiting; tests/training/test_processes.py has real ones.
+    monkeypatch.setattr(Process, "together", lambda self, work: [work()])
+    paths = picture_files(tmp_path)
+    stores = [FeatureStore(encoder, tmp_path / "store") for rank in range(2)]
+    for rank, seen in ((0, 2), (1, 3)):
+        stores[rank].extract([*paths, paths[0]], Process(rank, 2))
+        assert encoder.seen == seen
+    assert [len(store) for store in stores] == [2, 3]
+    assert caplog.text.count("1 of 3 pictures that other processes have encoded are not in") == 1
+    features = stores[0].encode(paths)  # what the warning said: a store that is not shared makes the rest by itself
+    assert encoder.seen == 4
+    assert torch.equal(features, stores[1].encode(paths))
 
 
 def test_other_encoders_have_other_stores(tmp_path):

@@ -10,6 +10,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from cmr_hub.encoders.backbone import BackboneEncoder, prefetch
+from cmr_hub.processes import this_process
 
 from .pairs import Pairs
 
@@ -29,7 +30,7 @@ def run_frozen(encoder: BackboneEncoder, frozen: nn.Module, images: Sequence[Any
         InputError: a picture cannot be used; its position and the reason are named.
     """
     rows, done = torch.empty(0), 0
-    with tqdm(total=len(images), desc="Pictures", unit="img") as bar:
+    with tqdm(total=len(images), desc="Pictures", unit="img", disable=not this_process().is_main) as bar:
         for pixels in prefetch(encoder.pixels(images)):
             outputs = frozen(pixels.to(encoder.device, memory_format=torch.channels_last)).half().cpu()
             if not done:  # the width is known by now; collecting batches would take the memory twice

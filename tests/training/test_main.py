@@ -10,6 +10,7 @@ from toys import feature_dataset, feature_retriever
 from cmr_hub import Gallery
 from cmr_hub.errors import DatasetError, InputError
 from cmr_hub.hub import bundled_folder
+from cmr_hub.processes import Process
 from training import __main__ as command_line
 from training.train import TrainingRun
 
@@ -48,6 +49,13 @@ def test_errors_are_one_line(monkeypatch, capsys, tmp_path):
     )
     assert command_line.main() == 1
     assert capsys.readouterr().err.startswith("CheckpointNotFoundError: ")
+
+
+def test_what_is_work_for_one_process_is_refused_to_several(monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "this_process", lambda: Process(rank=0, count=2))
+    monkeypatch.setattr(sys, "argv", ["training", "publish", "--checkpoint", "mine", "--repo-id", "me/mine"])
+    assert command_line.main() == 1
+    assert capsys.readouterr().err.startswith("InputError: 'publish' is work for one process; several do train, ")
 
 
 def test_progress_for_programs_ends_with_the_error(monkeypatch, capsys):
