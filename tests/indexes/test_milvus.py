@@ -18,6 +18,9 @@ from filelock import FileLock
 pytest.importorskip("milvus", reason="the package with a Milvus server is not installed")
 pymilvus = pytest.importorskip("pymilvus", reason="the client of Milvus is not installed")
 
+from toys import feature_dataset, feature_retriever  # noqa: E402
+
+from cmr_hub import Gallery  # noqa: E402
 from cmr_hub.errors import CheckpointError, InputError, ServerError  # noqa: E402
 from cmr_hub.indexes import INDEXES, Among, load_index, milvus, milvus_connection  # noqa: E402
 from cmr_hub.indexes.exact import ExactIndex  # noqa: E402
@@ -436,6 +439,30 @@ def test_without_the_server_package_it_says_what_to_install(monkeypatch, private
     monkeypatch.setattr("cmr_hub.indexes.milvus_server.find_spec", lambda name: None)
     with pytest.raises(ServerError, match=r'pip install "cmr-hub\[milvus\]", or pass the address of a cluster'):
         MilvusIndex(random_codes(1), collection="codes")
+
+
+@pytest.mark.parametrize("method", ["dscmr", "sh"])
+def test_a_gallery_on_the_server_finds_what_one_in_memory_finds(address, tmp_path, method):
+    dataset, retriever = feature_dataset(80), feature_retriever(method)
+    options = {"collection": f"gallery_{method}", "address": address}
+    gallery = Gallery.from_dataset(dataset, retriever, index="milvus", index_options=options)
+    in_memory = Gallery.from_dataset(dataset, retriever)
+    for query in (
+        {"item": "item-3", "target": "text"},
+        {"item": "item-3", "source": "text", "target": "text"},
+        {"item": "item-5", "label": dataset.features["label"].names[1]},
+    ):
+        hits, expected = gallery.search(**query, k=9), in_memory.search(**query, k=9)
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=1e-5)
+        nearer = {hit.id for hit in expected if hit.score > expected[-1].score + 1e-5}
+        assert nearer <= {hit.id for hit in hits}
+        assert {hit.labels for hit in hits} == {hit.labels for hit in expected} or "label" not in query
+    stored = gallery.indexes["image"].metadata([7])[0]
+    assert stored == {"id": "item-7", "labels": list(gallery.labels(7)), "text": "", "image": ""}
+    gallery.save_pretrained(tmp_path)
+    again = Gallery.from_pretrained(tmp_path, retriever=retriever)
+    assert again.indexes["text"].collection == f"gallery_{method}_text"
+    assert again.search(item="item-3", k=3) == gallery.search(item="item-3", k=3)
 
 
 def test_each_side_of_a_gallery_has_a_collection():
