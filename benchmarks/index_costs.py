@@ -91,7 +91,7 @@ KINDS = {
     ),
     "faiss IVF-PQ32, refined": Kind(
         "faiss",
-        lambda items: {"factory": f"IVF{lists(items)},PQ32", "refine": 10},
+        lambda items: {"factory": f"IVF{lists(items)},PQ32", "refine": 30},
         lambda index, much: index.widen(nprobe=much),
     ),
     "faiss HNSW32": Kind(
