@@ -63,7 +63,7 @@ def test_an_interrupted_extraction_goes_on(encoder, tmp_path, monkeypatch):
 
 
 def test_several_processes_encode_a_share_each(encoder, tmp_path, monkeypatch, caplog):
-    # One after the other, without waiting; tests/training/test_processes.py has real ones.
+    # One after the other, without waiting; tests/training/test_several_processes.py has real ones.
     monkeypatch.setattr(Process, "together", lambda self, work: [work()])
     paths = picture_files(tmp_path)
     stores = [FeatureStore(encoder, tmp_path / "store") for rank in range(2)]

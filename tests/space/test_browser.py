@@ -170,6 +170,7 @@ def test_missing_gallery_is_prepared_by_one_click_and_every_visitor_sees_it(
     expect(page.locator(".cmr-stage")).to_contain_text("Downloading <pictures>")
     other = browser.new_page()
     other.goto(space.url)
+    expect(other.locator(HIT).first).to_be_visible()  # before that the page may miss a choice
     choose(other)
     other.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
