@@ -6,9 +6,10 @@ a catalyser. R@r is how often the true nearest neighbour of a query is among the
 compare codes with the query as it is, sign codes with the query's code. All that learns, learns from the same sample
 of the base.
 
-The weight of KoLeo is chosen on the validation queries, with a smaller network that is trained for a shorter time
-(`--figure` draws the curve); the table is of the test queries. The cache keeps what was made: vectors, catalysers.
-128 bits are two lattices of 64: an output of 48 dimensions, cut into two spheres. Needs `faiss-cpu`.
+The weight of KoLeo is chosen on the validation queries, for each code length, with a smaller network that is trained
+for a shorter time (`--figure` draws the curves); the table is of the test queries. The cache keeps what was made:
+vectors, catalysers. 128 bits are two lattices of 64: an output of 48 dimensions, cut into two spheres. Needs
+`faiss-cpu`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 RANKS = (1, 10, 100)
 BITS = (64, 128)
-SPHERES = {64: 1, 128: 2}
+SPHERE_BITS = 64  # of a lattice in 24 dimensions with r2 = 79
 KOLEO = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
 # What some minutes of one core allow. The rest is as the paper has it; only the weight of KoLeo is chosen.
 TRAINING = SpreadSettings(hidden_dim=1024, epochs=12)
@@ -134,36 +136,42 @@ def faiss_quantiser(base: np.ndarray, sample: np.ndarray, factory: str) -> Quant
     return Quantiser(lambda queries, k: index.search(queries, k)[1], index.sa_code_size(), seconds)
 
 
-def koleo_curve(regions: Regions, catalysers: Catalysers) -> list[dict[str, float]]:
-    """Recall of the validation queries for each weight of KoLeo, at 64 bits."""
+def with_spheres(settings: SpreadSettings, bits: int) -> SpreadSettings:
+    """The settings for codes of a length."""
+    spheres = bits // SPHERE_BITS
+    return replace(settings, spheres=spheres, output_dim=24 * spheres)
+
+
+def koleo_curve(regions: Regions, catalysers: Catalysers, bits: int) -> list[dict[str, float]]:
+    """Recall of the validation queries for each weight of KoLeo."""
     rows = []
     for koleo in KOLEO:
-        made = catalysers.trained(replace(FOR_THE_CURVE, koleo=koleo))
+        made = catalysers.trained(with_spheres(replace(FOR_THE_CURVE, koleo=koleo), bits))
         search = lattice_quantiser(regions.base, *made).search
-        rows.append({"koleo": koleo, **recalls(search, regions.queries["validation"], regions.nearest["validation"])})
+        found = recalls(search, regions.queries["validation"], regions.nearest["validation"])
+        rows.append({"bits": bits, "koleo": koleo, **found})
         logger.info("%s", rows[-1])
     return rows
 
 
 def quantisers(
-    base: np.ndarray, catalysers: Catalysers, koleo: float
+    base: np.ndarray, catalysers: Catalysers, koleo: Mapping[int, float]
 ) -> Iterator[tuple[str, int, Callable[[], Quantiser]]]:
     """Name, bits, and a function that makes the quantiser."""
     for bits in BITS:
-        spheres = SPHERES[bits]
-        settings = replace(TRAINING, koleo=koleo, spheres=spheres, output_dim=24 * spheres)
+        settings = with_spheres(replace(TRAINING, koleo=koleo[bits]), bits)
         yield "spreading vectors + lattice", bits, partial(_spreading, base, catalysers, settings)
         for name, factories in FAISS.items():
             if bits in factories:
                 yield name, bits, partial(faiss_quantiser, base, catalysers.sample, factories[bits])
-        yield "PCA + lattice", bits, partial(control_quantiser, base, spheres)
+        yield "PCA + lattice", bits, partial(control_quantiser, base, settings.spheres)
 
 
 def _spreading(base: np.ndarray, catalysers: Catalysers, settings: SpreadSettings) -> Quantiser:
     return lattice_quantiser(base, *catalysers.trained(settings))
 
 
-def measure(regions: Regions, catalysers: Catalysers, koleo: float) -> list[dict[str, Any]]:
+def measure(regions: Regions, catalysers: Catalysers, koleo: Mapping[int, float]) -> list[dict[str, Any]]:
     """The table's rows."""
     rows = []
     for name, bits, make in quantisers(regions.base, catalysers, koleo):
@@ -178,20 +186,23 @@ def measure(regions: Regions, catalysers: Catalysers, koleo: float) -> list[dict
     return rows
 
 
-def draw(curve: Sequence[dict[str, float]], chosen: float, path: Path) -> None:
-    """Recall against the weight of KoLeo, with the chosen one marked."""
+def draw(curves: Mapping[int, Sequence[dict[str, float]]], chosen: Mapping[int, float], path: Path) -> None:
+    """Recall against the weight of KoLeo, a panel for each code length, with the chosen weight marked."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
-    axes = figure.subplots()
-    for rank in RANKS:
-        axes.plot([row["koleo"] for row in curve], [row[f"R@{rank}"] for row in curve], marker=".", label=f"R@{rank}")
-    axes.axvline(chosen, color="grey", linestyle=":", label=f"chosen, {chosen:g}")
-    axes.set_xscale("symlog", linthresh=min(row["koleo"] for row in curve if row["koleo"]))
-    axes.set(xlabel="weight of KoLeo", ylabel="recall of the validation queries", ylim=(0, 1))
-    axes.set_title("64 bits, 24 dimensions, r² = 79")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    figure = Figure(figsize=(5 * len(curves), 4), dpi=80, layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, (bits, curve) in zip(panels, curves.items(), strict=True):
+        for rank in RANKS:
+            axes.plot(KOLEO, [row[f"R@{rank}"] for row in curve], marker=".", label=f"R@{rank}")
+        axes.axvline(chosen[bits], color="grey", linestyle=":", label="chosen")
+        axes.set_xscale("symlog", linthresh=KOLEO[1])
+        axes.set_xticks(KOLEO, [f"{weight:g}" for weight in KOLEO])
+        axes.set_xticks([], minor=True)
+        axes.set(xlim=(0, 1.1 * max(KOLEO)), ylim=(0, 1), xlabel="weight of KoLeo", title=f"{bits} bits")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("recall of the validation queries")
+    panels[0].legend(frameon=False)
     plots.save(figure, path)
 
 
@@ -210,12 +221,12 @@ def main() -> None:
     regions = load_regions(options.cache, options.data_dir, options.items, options.queries)
     sample = regions.base[np.sort(np.random.default_rng(1).permutation(len(regions.base))[: options.sample])]
     catalysers = Catalysers(sample, options.cache)
-    curve = koleo_curve(regions, catalysers)
-    chosen = max(curve, key=lambda row: row["R@10"])["koleo"]
+    curves = {bits: koleo_curve(regions, catalysers, bits) for bits in BITS}
+    chosen = {bits: max(curve, key=lambda row: row["R@10"])["koleo"] for bits, curve in curves.items()}
     if options.figure:
-        draw(curve, chosen, options.figure)
-    report(curve)
-    print(f"Chosen: {chosen}\n")
+        draw(curves, chosen, options.figure)
+    report(list(chain.from_iterable(curves.values())))
+    print(f"Weights chosen for R@10: {chosen}\n")
     report(measure(regions, catalysers, chosen), options.json)
 
 
