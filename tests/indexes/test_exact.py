@@ -42,7 +42,8 @@ def test_ties_keep_the_rows_order_across_blocks(monkeypatch):
         np.testing.assert_array_equal(rows, slow_search(vectors, vectors[:9], k))
 
 
-def test_halves_take_half_and_are_nearly_as_exact():
+def test_halves_take_half_and_are_nearly_as_exact(monkeypatch):
+    monkeypatch.setattr(exact, "HALVES_ROWS", 64)
     rng = np.random.default_rng(2)
     vectors = rng.normal(size=(200, 64))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
