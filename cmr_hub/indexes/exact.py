@@ -12,8 +12,8 @@ from ..errors import InputError
 from .base import Among, Index, check_k
 from .nearest import Nearest
 
-# Compared at once. Their scores stay in a core's cache; of halves also what is made whole of them. Not fewer than that:
-# each product waits for its slowest thread, which on a busy machine takes longer than the product.
+# Compared at once. Their scores stay in a core's cache; of halves also what is made whole of them. Not fewer: each
+# product waits for its slowest thread, which on a busy machine takes longer than the product.
 BLOCK_ROWS = 1 << 15
 HALVES_ROWS = 1 << 13
 BLOCK_QUERIES = 256

@@ -1,4 +1,4 @@
-"""What `test_several_processes.py` runs in one process and, by `accelerate launch`, in two: several_processes.py FOLDER"""
+"""What `test_several_processes.py` runs in one process and in two: `several_processes.py FOLDER`."""
 
 from __future__ import annotations
 
