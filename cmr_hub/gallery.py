@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -178,10 +179,12 @@ class Gallery:
         options = index_class.options_for(self.index.options, self.name, side)
         if index_class.wants_metadata:
             options["metadata"] = ItemMetadata(self)
-        try:
-            return index_class(self.embeds[side], **options)
-        except TypeError as error:
-            raise InputError(f"The index {self.index.name!r} cannot be made with {options}: {error}.") from error
+        taken = signature(index_class).parameters
+        unknown = [option for option in options if option not in taken]
+        if unknown:
+            known = ", ".join(name for name in taken if name not in ("vectors", "ids", "metadata")) or "none"
+            raise InputError(f"The index {self.index.name!r} has no option {unknown[0]!r}. It takes: {known}.")
+        return index_class(self.embeds[side], **options)
 
     def __len__(self) -> int:
         return len(self.ids)
