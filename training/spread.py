@@ -6,7 +6,7 @@ import copy
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,6 +64,11 @@ class SpreadSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for setting in fields(self):
+            value, kind = getattr(self, setting.name), type(setting.default)
+            if not (type(value) is kind or (kind is float and type(value) is int)):
+                wanted = "whole number" if kind is int else "number"
+                raise InputError(f"{setting.name} is {value!r}, and takes a {wanted}.")
         for name, least in (
             ("positives", 1),
             ("negative_rank", 1),

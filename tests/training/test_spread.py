@@ -167,3 +167,16 @@ def test_files_that_are_not_there_or_nothing_of_the_kind(tmp_path):
     for name in ("a.npy", "b.npy", "b.safetensors"):
         with pytest.raises(InputError, match="cannot be read"):
             read_vectors(path=tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"batch_size": "many"}, "batch_size is 'many', and takes a whole number"),
+        ({"epochs": 2.5}, "epochs is 2.5, and takes a whole number"),
+    ],
+)
+def test_settings_of_another_type(setting, message):
+    with pytest.raises(InputError, match=message):
+        SpreadSettings(**setting)
+    assert SpreadSettings(koleo=0, learning_rate=1).koleo == 0
