@@ -69,6 +69,7 @@ class SpreadSettings:
             if not (type(value) is kind or (kind is float and type(value) is int)):
                 wanted = "whole number" if kind is int else "number"
                 raise InputError(f"{setting.name} is {value!r}, and takes a {wanted}.")
+            object.__setattr__(self, setting.name, kind(value))  # 0, as YAML reads it, is a weight too
         for name, least in (
             ("positives", 1),
             ("negative_rank", 1),
