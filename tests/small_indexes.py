@@ -1,4 +1,4 @@
-"""Small indexes of every kind that needs no server, for tests of what all of them do."""
+"""Small indexes of every kind that needs no server, and what tests of approximate ones measure by."""
 
 import tempfile
 
@@ -51,3 +51,22 @@ def vectors_for(name: str, n: int) -> np.ndarray:
 def make(name: str, vectors: np.ndarray, ids: np.ndarray | None = None) -> Index:
     """An index of one kind."""
     return INDEXES[name](vectors, ids, **SETTINGS[name])
+
+
+def clustered(n: int, seed: int = 0) -> np.ndarray:
+    """`(n, 32)` unit rows round twenty directions, which are the same for every seed."""
+    centres = np.random.default_rng(99).normal(size=(20, 32))
+    rng = np.random.default_rng(seed)
+    rows = centres[rng.integers(0, 20, n)] + 0.6 * rng.normal(size=(n, 32))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def slow_search(vectors: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
+    """The `k` best rows for each query by sorting everything; of equal scores, as float32, the first row first."""
+    scores = (queries.astype(np.float64) @ vectors.T.astype(np.float64)).astype(np.float32)
+    return np.array([sorted(range(len(vectors)), key=lambda row: (-score[row], row))[:k] for score in scores])
+
+
+def recall(found: np.ndarray, true: np.ndarray) -> float:
+    """The share of the true rows that were found, the mean over queries."""
+    return float(np.mean([np.isin(some, one).mean() for some, one in zip(true, found, strict=True)]))

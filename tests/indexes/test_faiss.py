@@ -5,6 +5,7 @@ import json
 import faiss as raw
 import numpy as np
 import pytest
+from small_indexes import clustered, recall, slow_search
 
 from cmr_hub.errors import InputError
 from cmr_hub.indexes import INDEXES, Among, load_index
@@ -12,23 +13,6 @@ from cmr_hub.indexes import faiss as module
 from cmr_hub.indexes.faiss import FaissIndex, default_factory
 
 WIDTH = 32
-
-
-def clustered(n, seed=0):
-    """Unit rows round twenty directions, the same for every seed."""
-    centres = np.random.default_rng(99).normal(size=(20, WIDTH))
-    rng = np.random.default_rng(seed)
-    rows = centres[rng.integers(0, 20, n)] + 0.6 * rng.normal(size=(n, WIDTH))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def slow_search(vectors, queries, k):
-    scores = queries.astype(np.float64) @ vectors.T.astype(np.float64)
-    return np.array([sorted(range(len(vectors)), key=lambda row: (-score[row], row))[:k] for score in scores])
-
-
-def recall(found, true):
-    return np.mean([np.isin(some, one).mean() for some, one in zip(true, found, strict=True)])
 
 
 @pytest.fixture(scope="module")

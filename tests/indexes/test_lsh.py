@@ -4,29 +4,13 @@ from itertools import product
 
 import numpy as np
 import pytest
+from small_indexes import clustered, recall, slow_search
 
 from cmr_hub.errors import InputError
 from cmr_hub.indexes import Among
 from cmr_hub.indexes.lsh import LSHIndex, hyperplanes, keys_of, margins, probed_keys
 
 WIDTH = 32
-
-
-def clustered(n, seed=0):
-    """Unit rows round twenty directions, the same for every seed."""
-    centres = np.random.default_rng(99).normal(size=(20, WIDTH))
-    rng = np.random.default_rng(seed)
-    rows = centres[rng.integers(0, 20, n)] + 0.6 * rng.normal(size=(n, WIDTH))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def slow_search(vectors, queries, k):
-    scores = queries @ vectors.T
-    return np.array([sorted(range(len(vectors)), key=lambda row: (-score[row], row))[:k] for score in scores])
-
-
-def recall(found, true):
-    return np.mean([np.isin(some, one).mean() for some, one in zip(true, found, strict=True)])
 
 
 @pytest.mark.parametrize("angle", [0.1, 0.5, 1.0, 2.0, 3.0])
