@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from .columns import COLUMNS, Side, column_of, read_column
 from .errors import InputError
 from .files import atomic_file
-from .gallery_files import CONFIG_NAME, EMBEDS, REAL_VALUED, shard_path, write_config, write_items
+from .gallery_files import CONFIG_NAME, EMBEDS, REAL_VALUED, filled, shard_path, write_config, write_items
 from .gallery_sources import Source, open_source
 from .hub import read_json
 from .processes import this_process
@@ -86,9 +86,14 @@ class Building:
         with tqdm(total=total, desc="Building", unit="item", disable=not show_progress) as bar:
             for number in numbers:
                 if shard_path(self.folder, number).exists():
+                    self._left(number).unlink(missing_ok=True)  # of a process that ended between the two
                     bar.update(len(self._rows(number)))
                 else:
                     self._shard(number, bar)
+
+    def _left(self, number: int) -> Path:
+        """What an interrupt leaves of a shard."""
+        return shard_path(self.folder, number).with_suffix(".partial.safetensors")
 
     def _rows(self, number: int) -> range:
         start = number * self.shard_rows
@@ -123,7 +128,7 @@ class Building:
 
     def _shard(self, number: int, bar: tqdm) -> None:
         """Embed one shard, from where it was left."""
-        rows, left = self._rows(number), shard_path(self.folder, number).with_suffix(".partial.safetensors")
+        rows, left = self._rows(number), self._left(number)
         done = [load_file(left)] if left.exists() else []
         start = rows.start + sum(len(chunk["usable"]) for chunk in done)
         bar.update(start - rows.start)
@@ -197,6 +202,10 @@ class Building:
             scratch.write_text(json.dumps(self._record, indent=2) + "\n")
 
     def _write_config(self) -> None:
+        if not filled([shard_path(self.folder, number) for number in range(self.shards)]):
+            raise InputError(
+                f"A gallery needs at least one item, and of {len(self.source)} none could be used; the log says why."
+            )
         config = {
             **self.settings,
             "retriever": self.retriever.name,

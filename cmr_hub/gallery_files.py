@@ -44,7 +44,7 @@ def write_items(
         copy_pictures: copy pictures that lie in files elsewhere into the shard; otherwise their paths.
     """
     table = items.with_format("arrow")[:]
-    if copy_pictures:
+    if copy_pictures and len(table):
         table = embed_table_storage(table)
     features = Features(items.features)
     for column, rows in embeds.items():
@@ -58,10 +58,16 @@ def write_items(
 def read_items(paths: Sequence[Path]) -> tuple[Dataset, dict[str, np.ndarray]]:
     """What [`write_items`] wrote: the items of all shards, pictures left on disk, and the embeddings in memory."""
     names = pq.read_schema(paths[0]).names
+    paths = filled(paths)
     embedded = [name for name in names if name in (*EMBEDS.values(), *REAL_VALUED.values())]
     columns = [name for name in names if name not in embedded]
     embeds = {name: np.concatenate([_rows(path, name) for path in paths]) for name in embedded}
     return Dataset.from_parquet([str(path) for path in paths], columns=columns), embeds
+
+
+def filled(paths: Sequence[Path]) -> list[Path]:
+    """The shards that have items: of one whose items all were unusable nothing can be read."""
+    return [path for path in paths if pq.read_metadata(path).num_rows]
 
 
 def _rows(path: Path, column: str) -> np.ndarray:

@@ -147,9 +147,15 @@ def test_a_bad_picture_is_named_and_what_came_before_is_kept(tmp_path, with_a_ba
     assert len(Gallery.build(with_a_bad_one, raw_retriever(), tmp_path / "gallery", show_progress=False)) == 11
 
 
-def test_bad_pictures_can_be_left_out(tmp_path, with_a_bad_one, caplog):
+@pytest.mark.parametrize("shard_rows", [8, 1])
+def test_bad_pictures_can_be_left_out(tmp_path, with_a_bad_one, caplog, shard_rows):
     gallery = Gallery.build(
-        with_a_bad_one, raw_retriever(), tmp_path / "gallery", shard_rows=8, skip_unusable=True, show_progress=False
+        with_a_bad_one,
+        raw_retriever(),
+        tmp_path / "gallery",
+        shard_rows=shard_rows,  # of one there is a shard without items
+        skip_unusable=True,
+        show_progress=False,
     )
     assert gallery.ids == [f"{i:02}.png" for i in range(11) if i != 6]
     assert gallery.search(item="07.png", source="image", target="image", k=9)
@@ -157,6 +163,23 @@ def test_bad_pictures_can_be_left_out(tmp_path, with_a_bad_one, caplog):
     np.testing.assert_allclose(
         gallery.embeds["image"][6], gallery.retriever.encode_images([with_a_bad_one / "07.png"])[0], atol=1e-5
     )
+
+
+def test_where_nothing_can_be_used_it_says_so(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for i in range(3):
+        (tmp_path / "pictures" / f"{i}.png").write_bytes(b"no picture")
+    where = (tmp_path / "pictures", raw_retriever(), tmp_path / "gallery")
+    with pytest.raises(InputError, match="at least one item"):
+        Gallery.build(*where, shard_rows=2, skip_unusable=True, show_progress=False)
+
+
+def test_what_is_left_beside_a_complete_shard_goes(tmp_path):
+    Gallery.build(feature_dataset(9), feature_retriever(), tmp_path, shard_rows=5, show_progress=False)
+    (tmp_path / "gallery_config.json").unlink()
+    (tmp_path / "items-00001.partial.safetensors").write_bytes(b"left")
+    Gallery.build(feature_dataset(9), feature_retriever(), tmp_path, shard_rows=5, show_progress=False)
+    assert not list(tmp_path.glob("*partial*"))
 
 
 def test_the_folder_is_a_data_set_with_embeddings(tmp_path):
