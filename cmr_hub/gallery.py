@@ -390,7 +390,7 @@ class Gallery:
             return _Query(partial(self._embed_text, text))
         if image is not None:
             return _Query(partial(self.retriever.encode_images, [image]))
-        position, source = self.position(item), source or self._other_side(target)
+        position, source = self.position(item), source or self.other_side(target)
         if source not in self.embeds:
             raise InputError(f"The items of this gallery have no {source}s to search by: take {self._sides()}.")
 
@@ -399,7 +399,7 @@ class Gallery:
 
         return _Query(embeds, position, source)
 
-    def _other_side(self, target: Side) -> Side:
+    def other_side(self, target: Side) -> Side:
         """The side that an item asks with for `target`: the other one where there is one."""
         return next((side for side in self.embeds if side != target), target)
 

@@ -20,6 +20,7 @@ from ..hub import list_checkpoints, read_inputs, read_json, resolve
 from ..prepared import prepared_galleries
 from ..registry import METHODS
 from ..retriever import Retriever
+from .pictures import picture_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Source:
     """One model that searches a gallery.
 
     Attributes:
-        method: the method's name in the registry; users pick the model by it.
+        method: the method's name in the registry.
         checkpoint: repo id or folder of the retriever.
         folder: the saved gallery; None where it is embedded when it is first opened.
         takes_texts: whether a query may be typed; else the checkpoint eats released features.
@@ -40,6 +41,11 @@ class Source:
     takes_texts: bool
     takes_images: bool
 
+    @property
+    def title(self) -> str:
+        """What people call the model."""
+        return METHODS[self.method].title
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -48,10 +54,12 @@ class Entry:
     Attributes:
         info: what the data set is.
         sources: method -> model, the one to start with first; empty where the gallery has to be prepared.
+        is_own: whether it is a visitor's own and no data set of the hub.
     """
 
     info: DatasetInfo
     sources: Mapping[str, Source]
+    is_own: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -61,12 +69,13 @@ class Entry:
     @property
     def can_prepare(self) -> bool:
         """Whether preparing it would bring something: a gallery at all, or one that takes a query of one's own."""
-        return not any(source.takes_texts and source.takes_images for source in self.sources.values())
+        complete = any(source.takes_texts and source.takes_images for source in self.sources.values())
+        return not (self.is_own or complete)
 
     @property
     def title(self) -> str:
         """The title without its subtitle."""
-        return self.info.title.split(":")[0]
+        return self.info.title if self.is_own else self.info.title.split(":")[0]
 
 
 class Catalogue:
@@ -91,6 +100,7 @@ class Catalogue:
         self.names = [name for name in list_datasets() if info(name).source] if names is None else list(names)
         self._kept: dict[Hashable, Gallery | Dataset] = {}
         self._locks: defaultdict[Hashable, threading.Lock] = defaultdict(threading.Lock)
+        self._own: dict[str, Entry] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -119,9 +129,34 @@ class Catalogue:
         Raises:
             UnknownNameError: there is no gallery of this name.
         """
+        if name in self._own:
+            return self._own[name]
         if name not in self._entries:
             raise UnknownNameError("gallery", name, self._entries)
         return self._entries[name]
+
+    def add_own(self, name: str, title: str, galleries: Mapping[str, Gallery]) -> None:
+        """Serve a visitor's own gallery to whoever knows its name; it is in no list.
+
+        Args:
+            name: not to be guessed.
+            title: what the visitor calls it.
+            galleries: the method that embedded it -> the gallery.
+        """
+        facts = DatasetInfo(name, title, license="yours", homepage="", source="", how_to_get="")
+        sources = {
+            method: Source(method, gallery.retriever.name or "", None, takes_texts=True, takes_images=True)
+            for method, gallery in galleries.items()
+        }
+        self._own[name] = Entry(facts, sources, is_own=True)
+        self._kept |= {(name, source): galleries[method] for method, source in sources.items()}
+
+    def remove_own(self, name: str) -> None:
+        """Serve a visitor's own gallery no longer. Removing twice does no harm."""
+        entry = self._own.pop(name, None)
+        for source in entry.sources.values() if entry else ():
+            self._kept.pop((name, source), None)
+        picture_of.cache_clear()  # pictures keep the gallery that they are of
 
     @property
     def default(self) -> str:
@@ -162,7 +197,8 @@ class Catalogue:
             CheckpointError: a saved gallery or checkpoint is damaged.
         """
         source = self.source(name, method)
-        return self._keep(source, partial(self._build, name or self.default, source))
+        name = name or self.default
+        return self._keep((name, source), partial(self._build, name, source))
 
     def _build(self, name: str, source: Source) -> Gallery:
         if source.folder is not None:

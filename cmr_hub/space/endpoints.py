@@ -10,11 +10,12 @@ from typing import Any, Literal, TypedDict
 import gradio as gr
 from PIL.Image import Image
 
+from ..columns import Side
 from ..errors import CMRError
 from ..gallery import Hit
 from .catalogue import Catalogue
-from .queries import Query, ask
-from .search import RUNS_AT_ONCE
+from .place import RUNS_AT_ONCE
+from .queries import Asked, Query, ask
 
 
 class HitRecord(TypedDict):
@@ -42,7 +43,7 @@ def add_endpoints(catalogue: Catalogue) -> None:
     """Give the API to the `gr.Blocks` that is being built."""
 
     def galleries() -> list[GalleryRecord]:
-        """The galleries and the models that search them; the first one with models is the default."""
+        """List the galleries and the models that search them; the first one with models is the default."""
         return [
             {
                 "name": name,
@@ -56,16 +57,44 @@ def add_endpoints(catalogue: Catalogue) -> None:
         ]
 
     def search_text(
-        text: str, gallery: str = "", model: str = "", target: Literal["image", "text"] = "image", k: int = 10
+        text: str,
+        gallery: str = "",
+        model: str = "",
+        target: Literal["image", "text"] = "image",
+        k: int = 10,
+        label: str = "",
     ) -> list[HitRecord]:
-        """Items whose picture (or, with target "text", whose text) is nearest to a text of up to 2,000 characters."""
-        return _records(catalogue, Query("text", text), gallery, model, target, k)
+        """Find the items of a gallery whose picture (or text) means the same as a text.
+
+        Args:
+            text: what to look for, in up to 2,000 characters.
+            gallery: name of the gallery as `galleries` lists it; empty for the default one.
+            model: the model that searches, as `galleries` lists it; empty for the gallery's first.
+            target: whether the items' pictures ("image") or their texts ("text") are compared.
+            k: how many hits.
+            label: a class that hits must have; empty for any.
+        """
+        return _records(catalogue, Query("text", text), gallery, model, target, k, label)
 
     def search_image(
-        image: dict, gallery: str = "", model: str = "", target: Literal["image", "text"] = "text", k: int = 10
+        image: dict,
+        gallery: str = "",
+        model: str = "",
+        target: Literal["image", "text"] = "text",
+        k: int = 10,
+        label: str = "",
     ) -> list[HitRecord]:
-        """Items whose text (or, with target "image", whose picture) is nearest to a picture: `handle_file(path)`."""
-        return _records(catalogue, Query("image", image["path"]), gallery, model, target, int(k))
+        """Find the items of a gallery whose text (or picture) means the same as a picture.
+
+        Args:
+            image: the picture, as a file.
+            gallery: name of the gallery as `galleries` lists it; empty for the default one.
+            model: the model that searches, as `galleries` lists it; empty for the gallery's first.
+            target: whether the items' texts ("text") or their pictures ("image") are compared.
+            k: how many hits.
+            label: a class that hits must have; empty for any.
+        """
+        return _records(catalogue, Query("image", image["path"]), gallery, model, target, int(k), label)
 
     def search_item(
         item: str,
@@ -74,26 +103,39 @@ def add_endpoints(catalogue: Catalogue) -> None:
         target: Literal["image", "text"] = "image",
         source: Literal["", "image", "text"] = "",
         k: int = 10,
+        label: str = "",
     ) -> list[HitRecord]:
-        """Items nearest to one of the gallery, given by its id: `same_class` tells which share a class with it.
+        """Find the items of a gallery that are nearest to one of its items; `same_class` tells which share its class.
 
-        `source` is the side of the item that is the query, by default the one that `target` is not.
+        Args:
+            item: the item's id, as hits give it.
+            gallery: name of the gallery as `galleries` lists it; empty for the default one.
+            model: the model that searches, as `galleries` lists it; empty for the gallery's first.
+            target: whether the items' pictures ("image") or their texts ("text") are compared.
+            source: the side of the item that asks; empty for the one that `target` is not.
+            k: how many hits.
+            label: a class that hits must have; empty for any.
         """
-        return _records(catalogue, Query("item", item, source or None), gallery, model, target, k)
+        return _records(catalogue, Query("item", item, source or None), gallery, model, target, k, label)
 
     def picture(item: str, gallery: str = "") -> Image | None:
-        """The picture of an item of a gallery, given by its id."""
+        """Give the picture of an item of a gallery.
+
+        Args:
+            item: the item's id, as hits give it.
+            gallery: name of the gallery as `galleries` lists it; empty for the default one.
+        """
         with _readable_errors():
             opened = catalogue.open(gallery)
             return opened.picture(opened.position(item))
 
     for endpoint in (galleries, search_text, search_item):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=RUNS_AT_ONCE)
-    name, model, target = (gr.Textbox(value, visible=False) for value in ("", "", "text"))
+    name, model, target, label = (gr.Textbox(value, visible=False) for value in ("", "", "text", ""))
     k = gr.Number(10, precision=0, visible=False)
     upload = gr.Image(type="filepath", visible=False, format="png")
     records, item = gr.JSON(visible=False), gr.Textbox(visible=False)
-    _expose(search_image, [upload, name, model, target, k], records)
+    _expose(search_image, [upload, name, model, target, k, label], records)
     _expose(picture, [item, name], gr.Image(format="png", visible=False))
 
 
@@ -105,9 +147,12 @@ def _expose(endpoint: Callable, inputs: list[Any], output: Any) -> None:
     )
 
 
-def _records(catalogue: Catalogue, query: Query, *where: Any) -> list[HitRecord]:
+def _records(
+    catalogue: Catalogue, query: Query, gallery: str, model: str, target: Side, k: int, label: str
+) -> list[HitRecord]:
     with _readable_errors():
-        return [_record(hit) for hit in ask(catalogue, query, *where).hits]
+        asked = Asked(query, target or query.default_target, k, label or None)
+        return [_record(hit) for hit in ask(catalogue, asked, gallery, model).hits]
 
 
 def _record(hit: Hit) -> HitRecord:

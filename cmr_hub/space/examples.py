@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..codes import unpack
 from ..gallery import Gallery
+from .queries import Asked, Query
 
+FIRST_HITS = 12
+MOST_HITS = 60
 LONGEST = 60  # characters of an example text
 SHORT = 0.3  # the share of a class's texts that count as short
 
@@ -13,8 +17,9 @@ SHORT = 0.3  # the share of a class's texts that count as short
 def typical_items(gallery: Gallery, count: int = 6) -> list[int]:
     """Positions of items that stand for its classes: those whose text lies nearest to the class's mean picture.
 
-    They are chosen among the shorter texts, which make the better examples. Where there are more classes than `count`,
-    they are taken at even distances; without classes, so are the items.
+    They are chosen among the shorter texts, which make the better examples. In a gallery of one side, that side is
+    text and picture. Where there are more classes than `count`, they are taken at even distances; without classes, so
+    are the items.
 
     Returns:
         At most `count` different positions.
@@ -28,12 +33,28 @@ def typical_items(gallery: Gallery, count: int = 6) -> list[int]:
 
 
 def _most_typical(gallery: Gallery, positions: np.ndarray) -> int:
-    mean_picture = gallery.embeds["image"][positions].mean(axis=0)
+    sides = (gallery.embeds.get(side, next(iter(gallery.embeds.values()))) for side in ("image", "text"))
+    pictures, texts = (unpack(rows) if rows.dtype == np.uint8 else rows for rows in sides)
+    mean_picture = pictures[positions].mean(axis=0)
     lengths = np.array([len(example_text(gallery, i) or " " * (LONGEST + 1)) for i in positions])
     short = positions[lengths <= np.quantile(lengths, SHORT)]
-    return int(short[np.argmax(gallery.embeds["text"][short] @ mean_picture)])
+    return int(short[np.argmax(texts[short] @ mean_picture)])
 
 
 def example_text(gallery: Gallery, position: int) -> str | None:
     """The item's first text of several words as an example query; None where it has none that is short enough."""
     return next((text for text in gallery.texts(position) if len(text.split()) > 1 and len(text) <= LONGEST), None)
+
+
+def first_question(gallery: Gallery, k: int = FIRST_HITS) -> Asked:
+    """What a gallery opens on: its first example text where texts can be typed, otherwise an item."""
+    position = typical_items(gallery)[0]
+    text = example_text(gallery, position)
+    takes_texts = gallery.retriever.processor.text_encoder.takes_raw
+    query = Query("text", text) if text and takes_texts else Query("item", gallery.ids[position])
+    return Asked(query, "image" if "image" in gallery.embeds else "text", min(k, most_hits(gallery)))
+
+
+def most_hits(gallery: Gallery) -> int:
+    """As many as an item of the gallery can find besides itself, and no more than a page can show."""
+    return max(1, min(MOST_HITS, len(gallery) - 1))

@@ -8,9 +8,10 @@ from ..columns import Side
 from ..gallery import Gallery, Hit
 from .catalogue import Entry
 from .examples import example_text
+from .links import link_to
 from .pictures import data_uri, picture_of
 from .preparation import Progress
-from .queries import Answer, open_upload
+from .queries import Answer, Asked, Query, open_upload
 
 MAX_CAPTION = 400  # characters of a text on a card; an article would fill the page
 NOUNS: dict[Side, tuple[str, str]] = {"image": ("picture", "pictures"), "text": ("text", "texts")}
@@ -19,18 +20,33 @@ CHECK = (
 )
 
 
-def results(answer: Answer) -> str:
-    """The query, what came of it in one line, and the hits."""
-    cards = "".join(hit_card(answer.gallery, hit, answer.target, rank) for rank, hit in enumerate(answer.hits, 1))
+def results(answer: Answer, entry: Entry, method: str) -> str:
+    """The query, what came of it in one line, and the hits.
+
+    Args:
+        answer: what was found.
+        entry, method: where and by which model, for the link to it.
+    """
+    target = answer.asked.target
+    cards = "".join(hit_card(answer.gallery, hit, target, rank) for rank, hit in enumerate(answer.hits, 1))
     return (
-        f'<section class="cmr-results" aria-label="Results"><div class="cmr-query">{_query(answer)}'
-        f'<p class="cmr-summary">{_summary(answer)}</p></div>'
-        f'<ol class="cmr-hits cmr-{answer.target}s">{cards}</ol></section>'
+        f'<section class="cmr-results" aria-label="Results"><div class="cmr-query">'
+        f"{asked_heading(answer.gallery, answer.asked.query)}"
+        f'<p class="cmr-summary">{_summary(answer)}{_link(answer.asked, entry, method)}</p></div>'
+        f'<ol class="cmr-hits cmr-{target}s">{cards}</ol></section>'
     )
 
 
-def _query(answer: Answer) -> str:
-    query, gallery = answer.query, answer.gallery
+def _link(asked: Asked, entry: Entry, method: str) -> str:
+    """A button that copies the answer's address; a visitor's own gallery has none that outlasts the visit."""
+    if entry.is_own or asked.query.kind == "image":
+        return ""
+    link = escape(link_to(entry.info.name, method, asked))
+    return f' <button type="button" class="cmr-copy" data-link="{link}">Copy link</button>'
+
+
+def asked_heading(gallery: Gallery, query: Query) -> str:
+    """What is asked, as a heading: the words, the uploaded picture, or the item of the gallery."""
     if query.kind == "text":
         return f'<h2 class="cmr-asked">“{escape(_cut(query.value))}”</h2>'
     if query.kind == "image":
@@ -44,15 +60,20 @@ def _query(answer: Answer) -> str:
 
 
 def _summary(answer: Answer) -> str:
-    one, many = NOUNS[answer.target]
-    found = f"{len(answer.hits)} nearest {many}" if len(answer.hits) > 1 else f"The nearest {one}"
+    asked = answer.asked
+    one, many = NOUNS[asked.target]
+    found = f"{len(answer.hits)} nearest {many}" if len(answer.hits) != 1 else f"The nearest {one}"
     parts = [f"{found} of {len(answer.gallery):,}"]
-    if answer.query.kind == "item":
-        side = answer.query.side or ("text" if answer.target == "image" else "image")
-        parts[0] += f" to its {NOUNS[side][0]}"
+    if asked.label:
+        parts[0] = f"{found} of class {escape(asked.label)}"
+    if asked.query.kind == "item":
+        parts[0] += f" to its {NOUNS[asked.source(answer.gallery)][0]}"
         marks = [hit.same_class for hit in answer.hits]
-        if None not in marks:
+        if marks and None not in marks:
             parts.append(f"{CHECK}<b>{sum(marks)} of {len(marks)}</b> share its class")
+    if answer.average_precision is not None:
+        meaning = "average precision of this query over the whole gallery: relevant is what shares its class"
+        parts.append(f'<abbr title="{meaning}">AP</abbr> <b>{answer.average_precision:.3f}</b>')
     milliseconds = 1000 * answer.seconds
     parts.append(f"{milliseconds:.{0 if milliseconds >= 10 else 1}f} ms")
     return " <i>·</i> ".join(f"<span>{part}</span>" for part in parts)
@@ -65,12 +86,22 @@ def hit_card(gallery: Gallery, hit: Hit, target: Side, rank: int) -> str:
     texts = hit.texts[:1] if target == "image" else hit.texts
     words = "".join(f"<span>{escape(_cut(text))}</span>" for text in texts) or f"<span>{escape(name)}</span>"
     same = CHECK if hit.same_class else ""
+    width = round(100 * min(max(hit.score, 0.0), 1.0))
     return (
         f'<li><button type="button" class="cmr-hit" data-item="{escape(hit.id)}" title="Search from this item">'
         f'<span class="cmr-tile">{tile}</span><span class="cmr-words">{words}</span>'
         f'<span class="cmr-meta"><span class="cmr-label">{same}{escape(", ".join(hit.labels))}</span>'
-        f'<span class="cmr-score" title="cosine similarity; rank {rank}">{hit.score:.2f}</span></span></button></li>'
+        f'<span class="cmr-score" title="{_score_meaning(gallery, hit)}; rank {rank}"><span class="cmr-bar">'
+        f'<i style="width:{width}%"></i></span>{hit.score:.2f}</span></span></button></li>'
     )
+
+
+def _score_meaning(gallery: Gallery, hit: Hit) -> str:
+    """What a score is: of codes, the number of bits that differ says more than the cosine of their signs."""
+    if gallery.retriever.model.representation != "binary":
+        return "cosine similarity"
+    bits = gallery.retriever.model.config.embed_dim
+    return f"Hamming distance {round((1 - hit.score) * bits / 2)} of {bits} bits"
 
 
 def name_of(gallery: Gallery, position: int) -> str:
@@ -121,11 +152,14 @@ def about(entry: Entry, gallery: Gallery) -> str:
         )
     )
     classes = f" in {len(gallery.class_names)} classes" if gallery.class_names else ""
+    pairs = "pairs of picture and text" if len(gallery.embeds) > 1 else f"{next(iter(gallery.embeds))}s alone"
+    title, info = escape(entry.info.title), entry.info
+    source = f'<a href="{escape(info.homepage)}" rel="noopener" target="_blank">{title}</a> · {escape(info.license)}'
+    if entry.is_own:
+        source = f"{title} · yours alone, and removed after your visit"
     return (
-        f'<p class="cmr-about">{len(gallery):,} pairs of picture and text{classes}, embedded by '
-        f"<b>{escape(gallery.retriever.name or '')}</b>.{limits}<br>"
-        f'<a href="{escape(entry.info.homepage)}" rel="noopener" target="_blank">{escape(entry.info.title)}</a> · '
-        f"{escape(entry.info.license)}</p>"
+        f'<p class="cmr-about">{len(gallery):,} {pairs}{classes}, embedded by '
+        f"<b>{escape(gallery.retriever.name or '')}</b>.{limits}<br>{source}</p>"
     )
 
 

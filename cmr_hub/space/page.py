@@ -5,21 +5,29 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
+from ..errors import CMRError, UnknownNameError
+from . import markup
 from .catalogue import Catalogue
 from .endpoints import add_endpoints
+from .examples import first_question
+from .links import read_link
+from .place import QUIET, Updates, lay_out_place
 from .preparation import Preparations
 from .preparing import PreparingView
-from .search import QUIET, SearchView
+from .queries import Asked
+from .views import VIEWS
 
 logger = logging.getLogger(__name__)
 
-MAX_UPLOAD = "20mb"
+STYLES = Path(__file__).parent / "styles"
+MAX_UPLOAD = "100mb"
 HOUR = 3600
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -58,15 +66,122 @@ def build_app(
         catalogue.open()
     with gr.Blocks(title="cmr_hub: cross-modal search", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as app:
         gr.HTML(HEADER, apply_default_css=False)
-        search = SearchView(catalogue)
-        preparing = PreparingView(catalogue, preparations, search.gallery)
-        opened = [app.load, search.gallery.input, preparing.arrived.change]
-        gr.on(opened, search.open, [search.gallery, search.k], search.page, **QUIET)
-        gr.on(opened, preparing.open, [search.gallery], preparing.page, **QUIET)
+        Page(catalogue, preparations).connect(app)
         add_endpoints(catalogue)
     preparations.start(*(name for name in prepare if catalogue[name].can_prepare))
     app.warm_up = threading.Thread(target=_warm_up, args=[catalogue], name="warm-up", daemon=True)
     return app
+
+
+class Page:
+    """The place bar, the tabs, and what moves between them; to be made inside `gr.Blocks`.
+
+    Args:
+        catalogue: the galleries.
+        preparations: who prepares those that are not there yet.
+    """
+
+    def __init__(self, catalogue: Catalogue, preparations: Preparations):
+        self.catalogue = catalogue
+        self.place = lay_out_place(catalogue)
+        self.notice = gr.HTML(apply_default_css=False, visible=False)
+        self.preparing = PreparingView(catalogue, preparations, self.place)
+        self.views: dict[str, Any] = {}
+        self.tabs: dict[str, gr.Tab] = {}
+        self.bodies: dict[str, gr.Column] = {}
+        self.place.tabs.render()
+        with self.place.tabs:
+            for view_class in VIEWS:
+                with gr.Tab(view_class.title, id=view_class.name) as tab, gr.Column() as body:
+                    view = view_class(catalogue, self.place)
+                self.views[view.name], self.tabs[view.name], self.bodies[view.name] = view, tab, body
+        self.everything = self._components()
+
+    def _components(self) -> list[Any]:
+        """All that [`open`] may change, each once."""
+        place = self.place
+        components = [place.gallery, place.method, place.asked, place.shown, place.tabs, self.notice]
+        components += [*self.preparing.page, *self.tabs.values(), *self.bodies.values()]
+        components += [component for view in self.views.values() for component in view.page]
+        return list(dict.fromkeys(components))
+
+    def connect(self, app: gr.Blocks) -> None:
+        """Let what happens in the place bar, in the tabs and in the page's address open the view that it asks for."""
+        place = self.place
+        here = [place.gallery, place.method, place.asked, place.shown, place.own]
+        app.load(self.arrive, None, self.everything, **QUIET)
+        place.gallery.input(self.on_gallery, here, self.everything, **QUIET)
+        place.tabs.select(self.on_tab, here, self.everything, **QUIET)
+        moved = [place.method.input, place.moved.change, self.preparing.arrived.change]
+        gr.on(moved, self.open, here, self.everything, **QUIET)
+
+    def arrive(self, request: gr.Request) -> Updates:
+        """A visitor comes, maybe by a link to an answer."""
+        link = read_link(request.query_params)
+        view = link.view if link.view in self.views else "search"
+        name, notice = self.catalogue.default, ""
+        if link.gallery:
+            try:
+                name = self.catalogue[link.gallery].info.name
+            except UnknownNameError as error:
+                notice, link = str(error), replace(link, method=None, asked=None)
+        return {
+            **self.open(name, link.method, link.asked, view, None),
+            **({self.place.tabs: gr.Tabs(selected=view)} if view != "search" else {}),
+            **(self._noticed(notice) if notice else {}),
+        }
+
+    def on_gallery(self, name: str, method: str, asked: Asked | None, shown: str, own: str | None) -> Updates:
+        """Another gallery opens with a question of its own."""
+        return self.open(name, method, None, shown, own)
+
+    def on_tab(
+        self, event: gr.SelectData, name: str, method: str, asked: Asked | None, shown: str, own: str | None
+    ) -> Updates:
+        """Another view of the same question."""
+        shown = next(view.name for view in self.views.values() if view.title == event.value)
+        return self.open(name, method, asked, shown, own)
+
+    def open(self, name: str, method: str | None, asked: Asked | None, shown: str, own: str | None) -> Updates:
+        """A view of a gallery and one of its models.
+
+        Args:
+            name: the gallery.
+            method: the model; where the gallery has no such one, its first.
+            asked: the question; None for the one that the gallery opens on.
+            shown: name of the view.
+            own: name of the session's own gallery.
+        """
+        place, view = self.place, self.views[shown]
+        sources = self.catalogue[name].sources
+        method = method if method in sources else next(iter(sources), None)
+        is_open = method is not None or not getattr(view, "needs_gallery", True)
+        updates = {
+            **place.pickers(self.catalogue, name, method, own),
+            **self.preparing.open(name),
+            **{self.bodies[each]: gr.update(visible=is_open) for each in self.bodies if each == shown},
+            place.shown: shown,
+            place.asked: asked,
+        }
+        try:
+            if method is not None:
+                asked = asked or first_question(self.catalogue.open(name, method))
+                updates[place.asked] = asked
+            updates |= self._tabs_for(name, method)
+            return {**updates, **(view.open(name, method, asked) if is_open else {}), **self._noticed("")}
+        except CMRError as error:
+            return {**updates, self.bodies[shown]: gr.update(visible=False), **self._noticed(str(error))}
+
+    def _tabs_for(self, name: str, method: str | None) -> Updates:
+        """The tabs of views that not every model has."""
+        return {
+            self.tabs[each]: gr.Tab(visible=method is not None and view.is_for(name, method))
+            for each, view in self.views.items()
+            if hasattr(view, "is_for")
+        }
+
+    def _noticed(self, message: str) -> Updates:
+        return {self.notice: gr.HTML(markup.notice(message) if message else "", visible=bool(message))}
 
 
 def launch(app: gr.Blocks, **options: Any) -> Any:
@@ -97,7 +212,7 @@ def launch(app: gr.Blocks, **options: Any) -> Any:
     app.warm_up.start()
     return app.launch(
         theme=theme,
-        css=(Path(__file__).parent / "page.css").read_text(encoding="utf-8"),
+        css="\n".join(path.read_text(encoding="utf-8") for path in sorted(STYLES.glob("*.css"))),
         max_file_size=MAX_UPLOAD,
         footer_links=["api"],
         **options,

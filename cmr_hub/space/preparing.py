@@ -6,8 +6,8 @@ import gradio as gr
 
 from . import markup
 from .catalogue import Catalogue
+from .place import QUIET, Place, Updates
 from .preparation import Preparations
-from .search import QUIET, Updates
 
 TICK = 2.0  # seconds between two looks at what is being prepared
 
@@ -18,11 +18,11 @@ class PreparingView:
     Args:
         catalogue: the galleries.
         preparations: those that are being made, for all browser sessions.
-        gallery: the picker of galleries.
+        place: where one is.
     """
 
-    def __init__(self, catalogue: Catalogue, preparations: Preparations, gallery: gr.Dropdown):
-        self.catalogue, self.preparations, self.gallery = catalogue, preparations, gallery
+    def __init__(self, catalogue: Catalogue, preparations: Preparations, place: Place):
+        self.catalogue, self.preparations = catalogue, preparations
         with gr.Column(visible=False, elem_id="cmr-prepare") as self.panel:
             self.needs = gr.HTML(apply_default_css=False)
             with gr.Row():
@@ -32,9 +32,9 @@ class PreparingView:
         self.arrived = gr.State("")
         self.timer = gr.Timer(TICK, active=False)
         self.page = [self.panel, self.needs, self.prepare, self.stop, self.seen, self.timer]
-        self.prepare.click(self.on_prepare, [gallery], self.page, **QUIET)
-        self.stop.click(self.on_stop, [gallery], self.page, **QUIET)
-        self.timer.tick(self.look, [gallery, self.seen], [*self.page, self.arrived], **QUIET)
+        self.prepare.click(self.on_prepare, [place.gallery], self.page, **QUIET)
+        self.stop.click(self.on_stop, [place.gallery], self.page, **QUIET)
+        self.timer.tick(self.look, [place.gallery, self.seen], [*self.page, self.arrived], **QUIET)
 
     def open(self, name: str) -> Updates:
         """The panel as it stands for a gallery. As long as it shows, it keeps watch: others may press the button."""

@@ -13,6 +13,7 @@ from ..columns import Side
 from ..errors import InputError
 from ..gallery import Gallery, Hit
 from ..images import load_image
+from .average_precision import average_precision_of
 from .catalogue import Catalogue
 
 MAX_TEXT = 2000
@@ -40,58 +41,79 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A whole question: everything but where and by which model it is answered.
+
+    Attributes:
+        query: what somebody is looking for.
+        target: which side of the items is compared.
+        k: how many hits.
+        label: the class that hits must have, if any.
+    """
+
+    query: Query
+    target: Side
+    k: int = 10
+    label: str | None = None
+
+    def source(self, gallery: Gallery) -> Side:
+        """Which side of an item asks in a gallery."""
+        return self.query.side or gallery.other_side(self.target)
+
+
+@dataclass(frozen=True)
 class Answer:
     """What was found.
 
     Attributes:
         gallery: where.
-        query: what was asked.
-        target: which side of the items was compared.
+        asked: the question.
         hits: best first.
         seconds: time from the query to the hits, encoding included.
+        average_precision: of a query whose class is known, over the whole gallery; None of others.
     """
 
     gallery: Gallery
-    query: Query
-    target: Side
+    asked: Asked
     hits: list[Hit]
     seconds: float
+    average_precision: float | None = None
 
 
-def ask(
-    catalogue: Catalogue, query: Query, gallery: str = "", method: str = "", target: str = "", k: int = 10
-) -> Answer:
+def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "") -> Answer:
     """Search.
 
     Args:
         catalogue: the galleries.
-        query: what to look for.
+        asked: the question.
         gallery: name of the gallery; by default the default one.
         method: the model; by default the gallery's first.
-        target: "image" or "text"; by default what suits the query.
-        k: how many hits.
 
     Raises:
         UnknownNameError: there is no such gallery or model.
-        InputError: the query or `k` cannot be used.
+        InputError: the query, `k` or the class cannot be used.
         DatasetError, CheckpointError: the gallery is not there or damaged.
     """
-    opened = catalogue.open(gallery, method)
-    target = target or query.default_target
+    opened, query = catalogue.open(gallery, method), asked.query
     if query.kind == "text" and len(query.value) > MAX_TEXT:
         raise InputError(
             f"The text has {len(query.value):,} characters, more than the {MAX_TEXT:,} allowed. Shorten it."
         )
-    if not isinstance(k, int):
-        raise InputError(f"k must be a whole number, and is {k!r}.")
+    if not isinstance(asked.k, int):
+        raise InputError(f"k must be a whole number, and is {asked.k!r}.")
+    options = {"target": asked.target, "k": asked.k, "label": asked.label}
     started = time.perf_counter()
     if query.kind == "text":
-        hits = opened.search(text=query.value, target=target, k=k)
+        hits = opened.search(text=query.value, **options)
     elif query.kind == "image":
-        hits = opened.search(image=open_upload(query.value), target=target, k=k)
+        hits = opened.search(image=open_upload(query.value), **options)
     else:
-        hits = opened.search(item=query.value, target=target, source=query.side, k=k)
-    return Answer(opened, query, target, hits, time.perf_counter() - started)
+        hits = opened.search(item=query.value, source=query.side, **options)
+    seconds = time.perf_counter() - started
+    precision = None
+    if query.kind == "item":
+        precision = average_precision_of(opened, query.value, asked.source(opened), asked.target)
+    return Answer(opened, asked, hits, seconds, precision)
 
 
 def open_upload(path: str) -> Image:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from datasets import Dataset, Image
@@ -21,6 +23,7 @@ from cmr_hub.space import build_app, launch
 from cmr_hub.space.catalogue import Catalogue, Entry, Source
 from cmr_hub.space.preparation import Preparations
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WORDS = ["a red apple", "a green pear", '<b>bold</b> & "quoted" dog', "an old cat"]
 COLOURS = ["red", "green", "black", "grey"]
 
@@ -65,7 +68,10 @@ class OneGallery:
     def __getitem__(self, name: str) -> Entry:
         return self.entry
 
-    def open(self, name: str, method: str) -> Gallery:
+    def source(self, name: str = "", method: str = "") -> Source:
+        return self.entry.sources["cca"]
+
+    def open(self, name: str = "", method: str = "") -> Gallery:
         return self.gallery
 
 
@@ -138,6 +144,35 @@ def space(tmp_path_factory: pytest.TempPathFactory, stand_in: Callable) -> Itera
         yield Space(app.local_url, preparations, go)
         preparations.close()
         app.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One for all tests, so that the second page finds Gradio's scripts in its cache."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser.new_context()
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, space: Space, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The open page; at the end of each test it has complained of nothing and asked nobody but this machine."""
+    page = browser.new_page()
+    page.set_viewport_size(getattr(request, "param", {"width": 1440, "height": 900}))
+    complaints, hosts = [], set()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda sent: hosts.add(urlsplit(sent.url).hostname))
+    page.goto(space.url)
+    page.locator("#cmr-results .cmr-hit").first.wait_for()
+    yield page
+    page.close()
+    assert complaints == []
+    assert hosts <= {"127.0.0.1", None}  # None: pictures inside the page
 
 
 @pytest.fixture

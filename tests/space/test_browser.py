@@ -3,53 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-
-sync_api = pytest.importorskip("playwright.sync_api")
-from playwright.sync_api import BrowserContext, Page, expect  # noqa: E402
+from browsing import HIT, PHONE, BrowserContext, Page, expect, overflow
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-HIT = "#cmr-results .cmr-hit"
-DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-
-expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserContext]:
-    """One for all tests, so that the second page finds Gradio's scripts in its cache."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser.new_context()
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: BrowserContext, space: Any, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The open page; at the end of each test it has complained of nothing and asked nobody but this machine."""
-    page = browser.new_page()
-    page.set_viewport_size(getattr(request, "param", DESK))
-    complaints, hosts = [], set()
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda sent: hosts.add(urlsplit(sent.url).hostname))
-    page.goto(space.url)
-    expect(page.locator(HIT).first).to_be_visible()
-    yield page
-    page.close()
-    assert complaints == []
-    assert hosts <= {"127.0.0.1", None}  # None: pictures inside the page
 
 
 def find(page: Page, text: str) -> None:
@@ -144,15 +104,12 @@ def test_file_that_is_no_picture_shows_a_notice(page: Page, no_picture: Path):
 
 @pytest.mark.parametrize("page", [PHONE], indirect=True)
 def test_fits_a_phone(page: Page, picture_file: Path):
-    def overflow() -> int:
-        return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-
-    assert overflow() <= 0
+    assert overflow(page) <= 0
     find(page, "smiling cat")
     expect(page.locator("h2.cmr-asked")).to_be_in_viewport()
     page.set_input_files("#cmr-picture input[type=file]", picture_file)
     expect(page.locator(".cmr-texts .cmr-hit").first).to_be_visible()
-    assert overflow() <= 0
+    assert overflow(page) <= 0
 
 
 def test_missing_gallery_is_prepared_by_one_click_and_every_visitor_sees_it(

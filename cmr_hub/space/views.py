@@ -1,0 +1,7 @@
+"""The views, in the order of their tabs. The only lines outside their own modules that know them are here."""
+
+from __future__ import annotations
+
+from .search import SearchView
+
+VIEWS = (SearchView,)
