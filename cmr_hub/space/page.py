@@ -37,6 +37,11 @@ HEADER = """
   <h1>Search pictures with words, and words with a picture</h1>
   <p>Both are embedded into one common space, where what belongs together lies close together.
   Click anything that you find to search on from there.</p>
+  <details><summary>How does it work?</summary>
+  <p>A model has seen many pictures with their texts. It turns each picture, and each text, into a point of one space, so
+  that a picture of a cat and the words “a cat” land near each other. To search is to find the points next to yours:
+  pictures for words, words for a picture. The tabs look at the same question in other ways: by several models side by
+  side, on a map of the space, with the measured scores of every model, and among pictures of your own.</p></details>
 </header>
 """
 
@@ -119,12 +124,10 @@ class Page:
         """A visitor comes, maybe by a link to an answer."""
         link = read_link(request.query_params)
         view = link.view if link.view in self.views else "search"
-        name, notice = self.catalogue.default, ""
-        if link.gallery:
-            try:
-                name = self.catalogue[link.gallery].info.name
-            except UnknownNameError as error:
-                notice, link = str(error), replace(link, method=None, asked=None)
+        name, notice = link.gallery or self.catalogue.default, ""
+        if name not in self.catalogue.names:
+            notice = str(UnknownNameError("gallery", name, self.catalogue.names))
+            name, link = self.catalogue.default, replace(link, method=None, asked=None)
         return {
             **self.open(name, link.method, link.asked, view, None),
             **({self.place.tabs: gr.Tabs(selected=view)} if view != "search" else {}),

@@ -11,36 +11,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from datasets import Dataset, Image
-from PIL import Image as Pictures
-from toys import feature_dataset, feature_retriever, raw_retriever
+from small_space import OneGallery, make_gallery
+from toys import feature_dataset, feature_retriever
 
-from cmr_hub.data import info
-from cmr_hub.data.base import TEXTS, label_features
 from cmr_hub.gallery import Gallery
 from cmr_hub.prepared import prepared_folder
 from cmr_hub.space import build_app, launch
-from cmr_hub.space.catalogue import Catalogue, Entry, Source
+from cmr_hub.space.catalogue import Catalogue
 from cmr_hub.space.preparation import Preparations
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-WORDS = ["a red apple", "a green pear", '<b>bold</b> & "quoted" dog', "an old cat"]
-COLOURS = ["red", "green", "black", "grey"]
-
-
-def make_gallery(folder: Path) -> Gallery:
-    """Four pairs in two classes, searched by colour words and pictures; the third has HTML in its texts and its id."""
-    paths = [str(folder / f"{colour}.png") for colour in COLOURS]
-    for path, colour in zip(paths, COLOURS, strict=True):
-        Pictures.new("RGB", (40, 30), colour).save(path)
-    rows = {
-        "id": ["apple", "pear", 'dog"><i>', "cat"],
-        "image": paths,
-        "texts": [[words, f"{words}, again"] for words in WORDS],
-        "label": ["fruit", "fruit", "animal", "animal"],
-    }
-    features = label_features(["fruit", "animal"], image=Image(), texts=TEXTS)
-    return Gallery.from_dataset(Dataset.from_dict(rows, features=features), raw_retriever(), name="Small", cache=False)
 
 
 @pytest.fixture(scope="session")
@@ -52,27 +32,6 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
 def features_gallery() -> Gallery:
     """Items without pictures and texts, of a checkpoint that eats released features."""
     return Gallery.from_dataset(feature_dataset(6), feature_retriever("cca"), name="Released")
-
-
-class OneGallery:
-    """Stands in for a catalogue: one gallery, whatever it is called."""
-
-    names = ("small",)
-    default = "small"
-
-    def __init__(self, gallery: Gallery):
-        encoders = gallery.retriever.processor
-        takes = (encoders.text_encoder.takes_raw, encoders.image_encoder.takes_raw)
-        self.gallery, self.entry = gallery, Entry(info("wiki"), {"cca": Source("cca", "test/cca", None, *takes)})
-
-    def __getitem__(self, name: str) -> Entry:
-        return self.entry
-
-    def source(self, name: str = "", method: str = "") -> Source:
-        return self.entry.sources["cca"]
-
-    def open(self, name: str = "", method: str = "") -> Gallery:
-        return self.gallery
 
 
 @pytest.fixture

@@ -54,6 +54,11 @@ def test_item_finds_items_and_tells_its_class(client: Client):
     assert [hit["same_class"] for hit in hits] == ["Animals & Nature" in hit["labels"] for hit in hits]
 
 
+def test_class_confines_hits(client: Client):
+    hits = client.predict("cat", label="Food & Drink", k=3, api_name="/search_text")
+    assert [hit["labels"] for hit in hits] == [["Food & Drink"]] * 3
+
+
 def test_picture_behind_a_hit(client: Client):
     with Image.open(client.predict("1F436", "emoji", api_name="/picture")) as picture:
         assert (picture.format, picture.size) == ("PNG", (72, 72))
@@ -67,6 +72,7 @@ def test_picture_behind_a_hit(client: Client):
         ({"text": "qwxyzzy"}, "knows no word"),
         ({"text": "cat", "k": 10**6}, "can give 1 to"),
         ({"text": "cat", "target": "sound"}, "target"),
+        ({"text": "cat", "label": "Sea"}, "no class 'Sea'"),
         ({"text": "cat", "gallery": "emojy"}, "Did you mean 'emoji'"),
         ({"text": "cat", "gallery": "pascal"}, "training prepare pascal"),
         ({"text": "cat", "model": "ccca"}, "Did you mean 'cca'"),
@@ -101,7 +107,7 @@ def test_endpoints_are_typed_and_described(client: Client):
     api = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(api) == {"/galleries", "/search_text", "/search_image", "/search_item", "/picture"}
     assert all(endpoint["description"] for endpoint in api.values())
-    k = api["/search_text"]["parameters"][-1]
+    k = api["/search_text"]["parameters"][-2]
     assert (k["parameter_name"], k["parameter_default"], k["type"]) == ("k", 10, {"type": "integer"})
     hit = api["/search_text"]["returns"][0]["type"]["items"]
     assert hit["properties"]["score"] == {"type": "number"}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import HIT, PHONE, BrowserContext, Page, expect, overflow
+from browsing import DESK, HIT, PHONE, BrowserContext, Page, expect, overflow, serious_findings
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -63,6 +63,56 @@ def test_examples_are_one_click(page: Page):
     expect(page.locator("h2.cmr-asked")).to_have_text(f"“{chip.inner_text()}”")
     page.locator("#cmr-examples .cmr-thumb").nth(1).click()
     expect(page.locator(".cmr-summary")).to_contain_text("share its class")
+
+
+def test_answer_has_an_address_that_leads_back_to_it(page: Page, browser: BrowserContext):
+    assert "?" not in page.url
+    find(page, "fire engine")
+    expect(page.locator("h2.cmr-asked")).to_have_text("“fire engine”")
+    page.get_by_label("Texts", exact=True).check()
+    expect(page.locator(".cmr-texts .cmr-hit")).to_have_count(12)
+    expect(page).to_have_url(re.compile("text=fire\\+engine&target=text"))
+    other = browser.new_page()
+    other.goto(page.url)
+    expect(other.locator("h2.cmr-asked")).to_have_text("“fire engine”")
+    expect(other.locator(".cmr-texts .cmr-hit")).to_have_count(12)
+    expect(other.get_by_label("Texts", exact=True)).to_be_checked()
+    assert other.locator(".cmr-words").all_inner_texts() == page.locator(".cmr-words").all_inner_texts()
+    other.close()
+
+
+def test_class_confines_the_hits(page: Page):
+    find(page, "smiling cat")
+    expect(page.locator("h2.cmr-asked")).to_have_text("“smiling cat”")
+    page.get_by_label("Of class").click()
+    page.get_by_role("option", name="Food & Drink").click()
+    expect(page.locator(".cmr-summary")).to_contain_text("of class Food & Drink")
+    assert set(page.locator(".cmr-label").all_inner_texts()) == {"Food & Drink"}
+
+
+def test_average_precision_of_an_item_is_told(page: Page):
+    page.locator("#cmr-examples .cmr-thumb").first.click()
+    expect(page.locator(".cmr-summary")).to_contain_text(re.compile(r"AP 0\.\d{3}"))
+
+
+@pytest.mark.parametrize("page", [DESK, PHONE], indirect=True)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everyone_can_use_it(page: Page, space: Any, scheme: str):
+    page.goto(f"{space.url}?__theme={scheme}")
+    expect(page.locator(HIT).first).to_be_visible()
+    assert serious_findings(page) == []
+
+
+def test_keyboard_alone_is_enough(page: Page):
+    page.locator("#cmr-text textarea").focus()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("red apple")
+    page.keyboard.press("Enter")
+    expect(page.locator("h2.cmr-asked")).to_have_text("“red apple”")
+    caption = page.locator(HIT).first.locator(".cmr-words").inner_text()
+    page.locator(HIT).first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("h2.cmr-asked")).to_contain_text(caption)
 
 
 def test_other_model_answers_the_same_query(page: Page):

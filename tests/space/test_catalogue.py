@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
+from small_space import make_gallery
 
 from cmr_hub.errors import DatasetError, UnknownNameError
 from cmr_hub.gallery import Gallery
@@ -11,6 +14,7 @@ from cmr_hub.hub import CheckpointInfo
 from cmr_hub.prepared import prepared_folder
 from cmr_hub.space import catalogue as module
 from cmr_hub.space.catalogue import Catalogue
+from cmr_hub.space.pictures import picture_of
 
 
 def checkpoint(method: str, dataset: str, takes_raw: bool = True) -> CheckpointInfo:
@@ -103,3 +107,33 @@ def test_bundled_checkpoint_embeds_all_splits_once(gallery: Gallery, monkeypatch
     assert catalogue.open("emoji", "dscmr").ids == gallery.ids
     assert catalogue.open("emoji", "cca").ids == gallery.ids
     assert loads == ["emoji"]
+
+
+def test_own_gallery_is_served_by_its_name_and_listed_nowhere(gallery: Gallery):
+    catalogue = Catalogue()
+    catalogue.add_own("own-secret", "My: pictures", {"cca": gallery})
+    assert catalogue.open("own-secret", "cca") is gallery
+    assert catalogue["own-secret"].title == "My: pictures"
+    assert not catalogue["own-secret"].can_prepare
+    assert "own-secret" not in catalogue.names
+    catalogue.refresh()
+    assert catalogue.open("own-secret") is gallery
+    with pytest.raises(UnknownNameError) as error:
+        catalogue.open("own-secrets")
+    assert "'own-secret'" not in str(error.value)
+    catalogue.remove_own("own-secret")
+    catalogue.remove_own("own-secret")
+    with pytest.raises(UnknownNameError):
+        catalogue.open("own-secret")
+
+
+def test_own_gallery_that_is_removed_is_let_go(tmp_path: Path):
+    catalogue = Catalogue()
+    own = make_gallery(tmp_path)
+    catalogue.add_own("own-secret", "Mine", {"cca": own})
+    assert picture_of(catalogue.open("own-secret"), 0)
+    kept = weakref.ref(own)
+    del own
+    catalogue.remove_own("own-secret")
+    gc.collect()
+    assert kept() is None

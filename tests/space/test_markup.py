@@ -3,27 +3,35 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html import escape
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from cmr_hub.data import info
-from cmr_hub.gallery import Gallery
+from cmr_hub.gallery import Gallery, Hit
 from cmr_hub.space import markup
 from cmr_hub.space.catalogue import Entry, Source
 from cmr_hub.space.examples import example_text, typical_items
 from cmr_hub.space.pictures import SIDE, data_uri, picture_of
 from cmr_hub.space.preparation import Progress
-from cmr_hub.space.queries import Answer, Query
+from cmr_hub.space.queries import Answer, Asked, Query
 
 EVIL = '<script>alert("1")</script>'
 
 
-def answered(gallery: Gallery, query: Query, target: str, k: int = 3) -> Answer:
+SOURCE = Source("cca", "test/cca", None, takes_texts=True, takes_images=True)
+
+
+def results(gallery: Gallery, query: Query, target: str, k: int = 3, is_own: bool = False) -> str:
+    """The page's part for a query; of a text, with the hits of another one."""
     hits = gallery.search(item=query.value, target=target, k=k) if query.kind == "item" else []
     hits = hits or gallery.search(text="red", target=target, k=k)
-    return Answer(gallery, query, target, hits, 0.0123)
+    precision = 0.4567 if query.kind == "item" else None
+    answer = Answer(gallery, Asked(query, target, k), hits, 0.0123, precision)
+    return markup.results(answer, Entry(info("wiki"), {"cca": SOURCE}, is_own), "cca")
 
 
 def tags(page: str) -> set[str]:
@@ -31,7 +39,7 @@ def tags(page: str) -> set[str]:
 
 
 def test_hits_carry_picture_caption_label_and_score(gallery: Gallery):
-    page = markup.results(answered(gallery, Query("text", "red"), "image", k=4))
+    page = results(gallery, Query("text", "red"), "image", k=4)
     assert page.count('class="cmr-hit"') == page.count('src="data:image/') == 4
     assert "a red apple" in page
     assert "fruit" in page
@@ -42,20 +50,39 @@ def test_hits_carry_picture_caption_label_and_score(gallery: Gallery):
 
 
 def test_text_hits_show_all_their_texts_with_the_picture(gallery: Gallery):
-    page = markup.results(answered(gallery, Query("text", "red"), "text", k=4))
+    page = results(gallery, Query("text", "red"), "text", k=4)
     assert "an old cat, again" in page
     assert page.count("<img ") == 4
 
 
 def test_same_class_is_marked_and_counted(gallery: Gallery):
-    page = markup.results(answered(gallery, Query("item", "apple"), "image", k=4))
+    page = results(gallery, Query("item", "apple"), "image", k=4)
     assert "<b>2 of 4</b> share its class" in page
     assert page.count('aria-label="same class"') == 3  # two hits, and the line that counts them
     assert "to its text" in page
+    assert "<b>0.457</b>" in page  # its average precision
+
+
+def test_answer_has_a_link_that_others_can_follow(gallery: Gallery):
+    page = results(gallery, Query("text", "a red & a green"), "image")
+    assert "?gallery=wiki&amp;model=cca&amp;text=a+red+%26+a+green&amp;target=image&amp;k=3" in page
+    assert "data-link" not in results(gallery, Query("text", "red"), "image", is_own=True)
+
+
+def test_score_of_codes_is_told_as_a_distance(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
+    assert 'title="cosine similarity; rank 1"' in results(gallery, Query("text", "red"), "image")
+    model = SimpleNamespace(representation="binary", config=SimpleNamespace(embed_dim=64))
+    monkeypatch.setattr(gallery.retriever, "model", model)
+    hit = replace(gallery_hit(), score=1 - 2 * 5 / 64)
+    assert "Hamming distance 5 of 64 bits; rank 2" in markup.hit_card(gallery, hit, "image", 2)
+
+
+def gallery_hit() -> Hit:
+    return Hit("apple", 0.5, ("a red apple",), ("fruit",), 0)
 
 
 def test_whatever_comes_from_data_or_people_is_escaped(gallery: Gallery):
-    page = markup.results(answered(gallery, Query("text", EVIL), "image", k=4))
+    page = results(gallery, Query("text", EVIL), "image", k=4)
     assert not tags(page) & {"script", "b"}
     assert "&lt;b&gt;bold&lt;/b&gt; &amp; &quot;quoted&quot; dog" in page
     assert 'data-item="dog&quot;&gt;&lt;i&gt;"' in page
@@ -66,7 +93,7 @@ def test_whatever_comes_from_data_or_people_is_escaped(gallery: Gallery):
 
 
 def test_item_without_picture_and_texts_is_named_by_its_id(features_gallery: Gallery):
-    page = markup.results(answered(features_gallery, Query("item", "item-0"), "image"))
+    page = results(features_gallery, Query("item", "item-0"), "image")
     assert "Item item-0" in page
     assert "no picture" in page
     assert 'class="cmr-label">' in page
