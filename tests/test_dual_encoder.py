@@ -17,9 +17,8 @@ from toys import picture_dataset, picture_files
 import cmr_hub
 from cmr_hub.dual_encoder import DualEncoderConfig
 from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, InputError
-from cmr_hub.evaluation import get_protocol
+from cmr_hub.evaluation import evaluate, get_protocol
 from cmr_hub.hub import push_folder
-from training.evaluate import evaluate
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "green", "blue", "bird", "square", "paint"]
 TEXTS = ["a red bird", "blue", "a green square paint", "red red red red red"]

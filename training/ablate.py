@@ -16,11 +16,10 @@ from typing import Any
 from datasets import DatasetDict
 
 from cmr_hub.errors import CMRError, InputError
-from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.evaluation import Protocol, Spread, decimals, get_protocol
 from cmr_hub.processes import this_process
 
 from .recipe import Ablation, Recipe
-from .seeds import Spread, decimals
 from .train import RUN_NAME, TRAINER_FOLDER, TrainingRun, settings_of, train
 
 logger = logging.getLogger(__name__)

@@ -19,6 +19,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from cmr_hub import CMRModel, Retriever
 from cmr_hub.errors import InputError
+from cmr_hub.evaluation import decimals
 from cmr_hub.files import atomic_file
 from cmr_hub.processes import this_process
 
@@ -26,7 +27,6 @@ from .cells import markdown_row
 from .pairs import FeatureSplits, Pairs, batch_as_is, with_validation
 from .questions import Words, make_questions
 from .recipe import Recipe
-from .seeds import decimals
 from .train import (
     TRAINER_FOLDER,
     TrainingRun,

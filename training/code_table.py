@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from cmr_hub.evaluation import decimals
+
 from .cells import DIRECTIONS, markdown_row, metric_title, seconds_cell, seeds_cell, value_cell
-from .seeds import decimals
 
 if TYPE_CHECKING:
     from .table import Row

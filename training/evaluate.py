@@ -1,19 +1,15 @@
-"""Measure a checkpoint on a split of a data set under a protocol."""
+"""Measure a checkpoint in training, from features and pairs that are at hand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import torch
-from datasets import Dataset
 from torch.nn import functional as F
 
 from cmr_hub import CMRModel, Retriever
-from cmr_hub.columns import column_of
-from cmr_hub.evaluation import EvaluationResult, Protocol, RetrievalEvaluator, evaluate_embeddings, get_protocol
+from cmr_hub.evaluation import EvaluationResult, Protocol, evaluate, evaluate_embeddings, get_protocol
 from cmr_hub.features import StoredFeatures
 from cmr_hub.modeling_cmr import unit_rows
 
@@ -22,44 +18,8 @@ from .pairs import FeatureSplits, Pairs
 ROWS_AT_ONCE = 1024
 
 
-def evaluate(
-    retriever: Retriever,
-    dataset: Dataset,
-    protocol: str | Protocol,
-    gallery: Dataset | None = None,
-    *,
-    curves: bool = False,
-) -> EvaluationResult:
-    """Measure a retriever.
-
-    Args:
-        retriever: the checkpoint.
-        dataset: the queries' split.
-        protocol: name or [`Protocol`].
-        gallery: the training split, for protocols that search it.
-        curves: also compute precision-recall curves.
-
-    Returns:
-        Metrics of both directions; pictures' features are taken from the feature store.
-    """
-    processor, protocol = retriever.processor, get_protocol(protocol)
-    evaluator = RetrievalEvaluator(
-        dataset,
-        protocol,
-        gallery_dataset=gallery if protocol.gallery == "train" else None,
-        image_column=column_of(dataset, "image", processor.image_encoder.takes_raw),
-        text_column=column_of(dataset, "text", processor.text_encoder.takes_raw),
-    )
-    cached = SimpleNamespace(
-        encode_images=partial(retriever.encode_images, cache=True),
-        encode_texts=retriever.encode_texts,
-        encode_pairs=partial(retriever.encode_pairs, cache=True),
-    )
-    return evaluator(cached, curves=curves)
-
-
 def measure(retriever: Retriever, features: FeatureSplits, protocol: str | Protocol) -> EvaluationResult:
-    """As [`evaluate`] on the test split, from features that are at hand."""
+    """As [`cmr_hub.evaluation.evaluate`] on the test split, from features that are at hand."""
     protocol, dataset = get_protocol(protocol), features.dataset
     if "each" in (
         protocol.captions,

@@ -54,7 +54,7 @@ class TrainingRun:
         tuned: of a checkpoint whose image encoder was tuned, what it was tuned from and how; None of any other.
         seconds: wall time of the training alone.
         versions: package -> version.
-        results: one entry a protocol and split, as `training.evaluate` gives them.
+        results: one entry a protocol and split, as [`result_entry`] gives them.
     """
 
     method: str

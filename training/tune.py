@@ -19,11 +19,10 @@ from cmr_hub import ClosedFormCMRModel, CMRModel, Retriever
 from cmr_hub.columns import column_of, read_column
 from cmr_hub.encoders.own_weights import OwnWeightsEncoder
 from cmr_hub.errors import InputError
-from cmr_hub.evaluation import Protocol
+from cmr_hub.evaluation import Protocol, evaluate
 from cmr_hub.processes import this_process
 from cmr_hub.standardizer import FitToFeatures
 
-from .evaluate import evaluate
 from .network_parts import cut_after
 from .pairs import texts_and_labels, with_validation
 from .picture_pairs import NETWORK_INPUTS, PLACES, ROWS_AT_ONCE, PicturePairs, Pictures, run_frozen

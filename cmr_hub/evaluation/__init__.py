@@ -2,12 +2,17 @@
 
 from .captions import number_texts, spread_captions
 from .evaluator import EvaluationResult, RetrievalEvaluator, evaluate_embeddings
+from .over_seeds import Spread, decimals
 from .protocols import Protocol, get_protocol, list_protocols
+from .retrievers import evaluate
 
 __all__ = [
     "EvaluationResult",
     "Protocol",
     "RetrievalEvaluator",
+    "Spread",
+    "decimals",
+    "evaluate",
     "evaluate_embeddings",
     "get_protocol",
     "list_protocols",

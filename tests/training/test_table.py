@@ -3,8 +3,7 @@ import json
 import pytest
 
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
-from cmr_hub.evaluation import get_protocol
-from training.seeds import Spread
+from cmr_hub.evaluation import Spread, get_protocol
 from training.table import find_checkpoints, make_tables
 from training.train import TRAINER_FOLDER, TrainingRun
 

@@ -7,9 +7,8 @@ from toys import feature_dataset
 
 import cmr_hub
 from cmr_hub.errors import InputError
-from cmr_hub.evaluation import get_protocol
+from cmr_hub.evaluation import evaluate, get_protocol
 from training import pairs as pairs_module
-from training.evaluate import evaluate
 from training.recipe import load_recipe
 from training.train import TRAINER_FOLDER, TrainingRun, make_features, train
 from training.trainer import CMRTrainer

@@ -11,9 +11,9 @@ from transformers import TrainerCallback
 
 import cmr_hub
 from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.evaluation import evaluate
 from cmr_hub.standardizer import FitToFeatures
 from training import __main__ as command_line
-from training.evaluate import evaluate
 from training.publish import card_content
 from training.recipe import load_recipe
 from training.table import find_checkpoints, make_tables

@@ -1,0 +1,67 @@
+"""Measuring a checkpoint as it is, on the columns of a data set that it takes."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from datasets import Dataset
+
+from ..columns import column_of
+from .evaluator import EvaluationResult, RetrievalEvaluator
+from .protocols import Protocol, get_protocol
+
+if TYPE_CHECKING:
+    from ..retriever import Retriever
+
+
+def evaluate(
+    retriever: Retriever,
+    dataset: Dataset,
+    protocol: str | Protocol,
+    gallery: Dataset | None = None,
+    *,
+    curves: bool = False,
+) -> EvaluationResult:
+    """Measure a retriever.
+
+    Args:
+        retriever: the checkpoint.
+        dataset: the queries' split.
+        protocol: name or [`Protocol`].
+        gallery: the training split, for protocols that search it.
+        curves: also compute precision-recall curves.
+
+    Returns:
+        Metrics of both directions; pictures' features are taken from the feature store.
+
+    Raises:
+        UnknownNameError: no such protocol.
+        InputError: the data set lacks a column that the checkpoint takes, or its rows cannot be measured so.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub import from_pretrained
+    >>> from cmr_hub.data import load_dataset
+    >>> emoji = load_dataset("emoji")
+    >>> result = evaluate(from_pretrained("cmr/cca-emoji"), emoji["test"], "dscmr")
+    >>> round(result.metrics["map"], 2)
+    0.48
+    ```
+    """
+    processor, protocol = retriever.processor, get_protocol(protocol)
+    evaluator = RetrievalEvaluator(
+        dataset,
+        protocol,
+        gallery_dataset=gallery if protocol.gallery == "train" else None,
+        image_column=column_of(dataset, "image", processor.image_encoder.takes_raw),
+        text_column=column_of(dataset, "text", processor.text_encoder.takes_raw),
+    )
+    cached = SimpleNamespace(
+        encode_images=partial(retriever.encode_images, cache=True),
+        encode_texts=retriever.encode_texts,
+        encode_pairs=partial(retriever.encode_pairs, cache=True),
+    )
+    return evaluator(cached, curves=curves)
