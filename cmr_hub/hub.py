@@ -205,7 +205,7 @@ def _lookup_error(repo_id: str, repo_type: RepoType, revision: str | None, error
 
 
 def _not_here(repo_id: str, repo_type: RepoType) -> str:
-    bundled = [NAMESPACE + folder.name for folder in _bundled_checkpoints()]
+    bundled = bundled_checkpoints()
     if repo_type != "model":
         return f"There is no folder {repo_id!r}."
     if repo_id in bundled:
@@ -274,15 +274,17 @@ def list_checkpoints(pattern: str = "*") -> list[CheckpointInfo]:
     True
     ```
     """
-    return [
-        _read_info(folder)
-        for folder in _bundled_checkpoints()
+    return [_read_info(folder) for folder in bundled_checkpoints(pattern).values()]
+
+
+def bundled_checkpoints(pattern: str = "*") -> dict[str, Path]:
+    """Repo id -> folder of the bundled checkpoints, sorted; the pattern is that of [`list_checkpoints`]."""
+    folders = sorted(path.parent for path in bundled_folder().glob("*/config.json"))
+    return {
+        NAMESPACE + folder.name: folder
+        for folder in folders
         if fnmatchcase(folder.name, pattern) or fnmatchcase(NAMESPACE + folder.name, pattern)
-    ]
-
-
-def _bundled_checkpoints() -> list[Path]:
-    return sorted(path.parent for path in bundled_folder().glob("*/config.json"))
+    }
 
 
 def _read_info(folder: Path) -> CheckpointInfo:

@@ -17,10 +17,11 @@ from datasets import DatasetDict
 
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import Protocol, Spread, decimals, get_protocol
+from cmr_hub.leaderboard import RUN_NAME
 from cmr_hub.processes import this_process
 
 from .recipe import Ablation, Recipe
-from .train import RUN_NAME, TRAINER_FOLDER, TrainingRun, settings_of, train
+from .train import TRAINER_FOLDER, TrainingRun, settings_of, train
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,13 @@ from cmr_hub.columns import COLUMNS, read_column
 from cmr_hub.data import info, load_dataset
 from cmr_hub.features import FeatureStore
 from cmr_hub.hub import CheckpointInfo, list_checkpoints
+from cmr_hub.leaderboard import RUN_NAME
 from cmr_hub.prepared import prepared_folder, prepared_galleries
 from cmr_hub.registry import METHODS
 
 from .pairs import make_encoder
 from .recipe import Recipe, load_recipe
-from .train import RUN_NAME, train
+from .train import train
 
 logger = logging.getLogger(__name__)
 

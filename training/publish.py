@@ -12,6 +12,7 @@ from cmr_hub.card import CardContent, DatasetFacts, ResultRow, write_card
 from cmr_hub.encoders import encoder_class
 from cmr_hub.files import atomic_folder
 from cmr_hub.hub import push_folder, read_json
+from cmr_hub.leaderboard import published_under
 from cmr_hub.registry import METHODS
 
 from .recipe import load_recipe
@@ -78,7 +79,7 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict) -> CardContent
 
 
 def _row(entry: dict, published: Mapping[str, Any]) -> ResultRow:
-    published = published if published.get("protocol", "dscmr") == entry["protocol"] else {}
+    published = published_under(published, entry["protocol"])
     return ResultRow(
         protocol=entry["protocol"],
         description=entry["description"],

@@ -14,13 +14,14 @@ from cmr_hub import list_methods
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import Spread, decimals, get_protocol
 from cmr_hub.hub import read_json
+from cmr_hub.leaderboard import RUN_NAME
 from cmr_hub.registry import METHODS
 
 from .cells import DIRECTIONS, markdown_row, metric_title, seconds_cell, seeds_cell, value_cell
 from .code_table import code_table
 from .recipe import load_recipe
 from .seeds import over_runs
-from .train import RUN_NAME, TRAINER_FOLDER, TrainingRun
+from .train import TRAINER_FOLDER, TrainingRun
 
 logger = logging.getLogger(__name__)
 

@@ -25,6 +25,7 @@ from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.files import atomic_file
 from cmr_hub.hub import read_json
 from cmr_hub.labels import class_names
+from cmr_hub.leaderboard import RUN_NAME
 from cmr_hub.processes import this_process
 from cmr_hub.registry import METHODS
 from cmr_hub.retriever import check_inputs
@@ -37,7 +38,6 @@ from .trainer import CMRTrainer
 
 logger = logging.getLogger(__name__)
 
-RUN_NAME = "training_run.json"
 TRAINER_FOLDER = "trainer"  # resumable states; removed when a run is complete, never published
 
 
