@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from datasets import DatasetDict
 
+from cmr_hub.ablations import AblationRow, AblationTable
 from cmr_hub.errors import CMRError, InputError
-from cmr_hub.evaluation import Protocol, Spread, decimals, get_protocol
+from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.leaderboard import RUN_NAME
 from cmr_hub.processes import this_process
 
@@ -24,74 +23,6 @@ from .recipe import Ablation, Recipe
 from .train import TRAINER_FOLDER, TrainingRun, settings_of, train
 
 logger = logging.getLogger(__name__)
-
-DIRECTIONS = {"image → text": "image_to_text/", "text → image": "text_to_image/", "average": ""}
-UNKNOWN = "–"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One variant.
-
-    Attributes:
-        name: as the recipe has it.
-        values: metric -> its value for each seed; empty where it cannot be measured.
-        published: metric -> published value.
-        reason: why it cannot be measured.
-    """
-
-    name: str
-    values: Mapping[str, Sequence[float]]
-    published: Mapping[str, float]
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class AblationTable:
-    """A measured [`Ablation`].
-
-    Attributes:
-        title: what is varied.
-        method, dataset, seeds, protocol: what was trained on what, and how the figures are defined.
-        rows: the variants, in the recipe's order.
-        published: `source` and `dataset` of the published figures.
-    """
-
-    title: str
-    method: str
-    dataset: str
-    seeds: Sequence[int]
-    protocol: Protocol
-    rows: Sequence[Row]
-    published: Mapping[str, str]
-
-    def markdown(self) -> str:
-        """The table, with its protocol, its sources and what could not be measured beneath it."""
-        primary, has_published = self.protocol.primary_metric, any(row.published for row in self.rows)
-        columns = list(DIRECTIONS) + [f"published {name}" for name in DIRECTIONS if has_published]
-        lines = [f"### {self.title}: {self.method} on {self.dataset}", ""]
-        lines += ["| " + " | ".join(["", *columns]) + " |", "|---" * (1 + len(columns)) + "|"]
-        for row in self.rows:
-            metrics = [prefix + primary for prefix in DIRECTIONS.values()]
-            cells = [str(Spread.of(row.values[name])) if row.values else UNKNOWN for name in metrics]
-            if has_published:
-                cells += [decimals(row.published[name]) if name in row.published else UNKNOWN for name in metrics]
-            lines.append("| " + " | ".join([row.name, *cells]) + " |")
-        lines += ["", f"Test split, seeds {', '.join(map(str, self.seeds))}; {self.protocol.describe()}"]
-        if has_published:
-            elsewhere = self.published.get("dataset", self.dataset)
-            note = "" if elsewhere == self.dataset else f", measured on {elsewhere} and not on {self.dataset}"
-            lines.append(f"Published: {self.published.get('source', 'source not given')}{note}")
-        lines += [f"{row.name} cannot be measured here: {row.reason}" for row in self.rows if row.reason]
-        return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON values; "protocol_description" is the protocol's line."""
-        return {
-            **dataclasses.asdict(self),
-            "protocol": self.protocol.name,
-            "protocol_description": self.protocol.describe(),
-        }
 
 
 def ablate(
@@ -128,7 +59,7 @@ def ablate(
     protocol = get_protocol(protocol)
     variants = [table.variants(recipe) for table in recipe.ablations]
 
-    def measure(table: Ablation, name: str, variant: Recipe) -> Row:
+    def measure(table: Ablation, name: str, variant: Recipe) -> AblationRow:
         folder, published = Path(output_dir) / slug(table.title) / slug(name), with_average(table.rows[name])
         try:
             runs = [
@@ -137,9 +68,9 @@ def ablate(
             ]
         except CMRError as error:
             logger.warning("%s, %s: %s", table.title, name, error)
-            return Row(name, {}, published, str(error))
+            return AblationRow(name, {}, published, str(error))
         results = [result_under(protocol, run) for run in runs]
-        return Row(name, {metric: [result[metric] for result in results] for metric in results[0]}, published)
+        return AblationRow(name, {metric: [result[metric] for result in results] for metric in results[0]}, published)
 
     return [
         AblationTable(
