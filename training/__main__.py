@@ -220,6 +220,15 @@ def build_parser() -> argparse.ArgumentParser:
     prepare.add_argument("--progress", choices=("log", "json"), default="log")
     prepare.set_defaults(run=run_prepare)
 
+    mapping = commands.add_parser("map", help="lay a gallery out in the plane (t-SNE), for the Space's map")
+    what = mapping.add_mutually_exclusive_group(required=True)
+    what.add_argument("--gallery", type=Path, help="folder of a gallery, which receives the map")
+    what.add_argument("--dataset", help="or a data set, as --checkpoint embeds it")
+    mapping.add_argument("--checkpoint", help="folder or repo id, with --dataset")
+    mapping.add_argument("--data-dir", type=Path, help="where the data set's files are; downloaded otherwise")
+    mapping.add_argument("--progress", choices=("log", "json"), default="log")
+    mapping.set_defaults(run=run_map)
+
     ship = commands.add_parser("ship", help="make the features that come with the package (maintainers)")
     ship.add_argument("--dataset", default="emoji")
     ship.add_argument("--image-encoder", default="efficientnet-lite0")
@@ -531,6 +540,20 @@ def run_prepare(options: argparse.Namespace) -> None:
     from .prepare import prepare
 
     prepare(options.dataset, options.data_dir, report=print_json if options.progress == "json" else log_progress)
+
+
+def run_map(options: argparse.Namespace) -> None:
+    """`map`: t-SNE of a gallery, where the Space looks for it."""
+    from .map import map_embedded, map_saved
+
+    if (options.dataset is None) != (options.checkpoint is None):
+        raise InputError("Give --dataset and --checkpoint together, or --gallery alone.")
+    report = print_json if options.progress == "json" else log_progress
+    if options.gallery:
+        path = map_saved(options.gallery, report=report)
+    else:
+        path = map_embedded(options.dataset, options.checkpoint, options.data_dir, report=report)
+    logging.info("%s", path)
 
 
 def run_ship(options: argparse.Namespace) -> None:

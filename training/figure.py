@@ -12,9 +12,9 @@ from datasets import Dataset
 
 from cmr_hub import Retriever
 from cmr_hub.columns import column_of, read_column
-from cmr_hub.data.base import hash_order
 from cmr_hub.errors import InputError
 from cmr_hub.labels import class_names, label_matrix
+from cmr_hub.maps import PERPLEXITY, lay_out, rows_by_id
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ class Projection:
 
 
 def project(
-    retriever: Retriever, dataset: Dataset, *, most: int = 1000, seed: int = 0, perplexity: float = 30
+    retriever: Retriever, dataset: Dataset, *, most: int = 1000, seed: int = 0, perplexity: float = PERPLEXITY
 ) -> Projection:
     """Embed a split and lay it out in the plane.
 
@@ -90,8 +90,7 @@ def subsample(dataset: Dataset, most: int) -> Dataset:
     """At most so many rows, chosen by a hash of their ids: the same for every checkpoint."""
     if most < 2:
         raise InputError(f"A figure needs two pairs at least, not {most}.")
-    order = sorted(range(len(dataset)), key=[hash_order(item) for item in dataset["id"][:]].__getitem__)
-    return dataset.select(sorted(order[:most]))
+    return dataset.select(rows_by_id(dataset["id"][:], most))
 
 
 def first_classes(dataset: Dataset) -> tuple[list[str], np.ndarray | None, bool]:
@@ -103,20 +102,6 @@ def first_classes(dataset: Dataset) -> tuple[list[str], np.ndarray | None, bool]
     if len(without):
         raise InputError(f"Item {dataset['id'][without[0]]!r} has no class; leave it out or label it.")
     return class_names(dataset), labels.argmax(axis=1), bool((labels.sum(axis=1) > 1).any())
-
-
-def lay_out(embeds: np.ndarray, *, seed: int, perplexity: float) -> np.ndarray:
-    """t-SNE by cosine, from `(n, d)` unit rows to `(n, 2)` float32 coordinates; the same for the same seed.
-
-    Raises:
-        InputError: the rows have a single column, and so nothing to lay out.
-    """
-    from sklearn.manifold import TSNE
-
-    if embeds.shape[1] < 2:
-        raise InputError("A common space of one dimension is a line already: there is nothing to lay out in a plane.")
-    tsne = TSNE(metric="cosine", init="pca", perplexity=perplexity, random_state=seed)
-    return tsne.fit_transform(embeds).astype(np.float32)
 
 
 def draw(projection: Projection, title: str) -> Figure:

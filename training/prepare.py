@@ -1,4 +1,4 @@
-"""Everything that a gallery in the Space needs: data, features, checkpoints, measured results, embeddings."""
+"""Everything that a gallery in the Space needs: data, features, checkpoints, measured results, embeddings, a map."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cmr_hub.data import info, load_dataset
 from cmr_hub.features import FeatureStore
 from cmr_hub.hub import CheckpointInfo, list_checkpoints
 from cmr_hub.leaderboard import RUN_NAME
+from cmr_hub.maps import MAP_NAME, NeighbourMap
 from cmr_hub.prepared import prepared_folder, prepared_galleries
 from cmr_hub.registry import METHODS
 
@@ -25,8 +26,9 @@ from .train import train
 logger = logging.getLogger(__name__)
 
 Report = Callable[[str, float, str], None]
-# Shares of the whole at which a stage ends; training and embedding share what is left, method by method.
+# Shares of the whole at which a stage ends; training, embedding and layout share what is left, method by method.
 DOWNLOADED, EXTRACTED = 0.4, 0.7
+TRAINED, EMBEDDED = 0.75, 0.85  # of a method's share
 
 
 def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) -> None:
@@ -63,14 +65,19 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
     step = (1 - EXTRACTED) / len(recipes)
     for number, recipe in enumerate(recipes):
         start = EXTRACTED + number * step
+        folder = prepared_folder(dataset_name, recipe.method) / "gallery"
         if recipe.method not in prepared_galleries(dataset_name):
             report("train", start, f"Training {recipe.title}")
-            epochs = ReportEpochs(report, recipe.title, start, 0.9 * step)
+            epochs = ReportEpochs(report, recipe.title, start, TRAINED * step)
             retriever = _checkpoint(recipe, dataset, dataset_name, epochs)
-            report("gallery", start + 0.9 * step, f"Building the gallery of {recipe.title}")
+            report("gallery", start + TRAINED * step, f"Building the gallery of {recipe.title}")
             everything = concatenate_datasets(list(dataset.values()))
-            gallery = Gallery.from_dataset(everything, retriever, name=title)
-            gallery.save_pretrained(prepared_folder(dataset_name, recipe.method) / "gallery")
+            Gallery.from_dataset(everything, retriever, name=title).save_pretrained(folder)
+            (folder / MAP_NAME).unlink(missing_ok=True)  # of a gallery that was here before
+        if not (folder / MAP_NAME).exists():
+            report("map", start + EMBEDDED * step, f"Laying out the gallery of {recipe.title} by t-SNE")
+            gallery = Gallery.from_pretrained(folder)
+            NeighbourMap.of(gallery).save(folder / MAP_NAME, gallery)
     report("done", 1.0, f"{title} is ready")
 
 

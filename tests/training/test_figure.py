@@ -18,7 +18,6 @@ from training.figure import (
     draw_classes,
     draw_modalities,
     first_classes,
-    lay_out,
     project,
     subsample,
 )
@@ -47,22 +46,6 @@ def test_every_item_has_two_points_and_its_class():
     items = json.loads(json.dumps(found.to_dict()))["items"]
     assert items[3]["text"] == found.points["texts"][3].tolist()
     assert items[3]["class"] == found.classes[found.class_of[3]]
-
-
-def test_the_same_seed_gives_the_same_layout():
-    embeds = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    first, again = (lay_out(embeds, seed=1, perplexity=10) for _ in range(2))
-    np.testing.assert_array_equal(first, again)
-    assert first.std(axis=0).min() > 1
-
-
-def test_what_is_near_by_cosine_lies_together():
-    directions = np.eye(6)[np.repeat(np.arange(3), 20)] + 0.05 * np.random.default_rng(0).normal(size=(60, 6))
-    lengths = np.random.default_rng(1).uniform(0.1, 10, size=(60, 1))  # which a cosine does not see
-    points = lay_out((lengths * directions).astype(np.float32), seed=0, perplexity=10)
-    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
-    np.fill_diagonal(distances, np.inf)
-    assert (distances.argmin(axis=1) // 20 == np.arange(60) // 20).all()
 
 
 def test_a_subsample_depends_on_the_ids_alone():
@@ -181,8 +164,3 @@ def test_what_cannot_be_laid_out(options, message, monkeypatch):
     monkeypatch.setattr(figure_module, "lay_out", lambda *args, **kwargs: pytest.fail("laid out all the same"))
     with pytest.raises(InputError, match=message):
         project(feature_retriever(), feature_dataset(10), **options)
-
-
-def test_a_space_of_one_dimension():
-    with pytest.raises(InputError, match="one dimension"):
-        lay_out(np.ones((9, 1), np.float32), seed=0, perplexity=2)

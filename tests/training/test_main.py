@@ -97,6 +97,12 @@ def test_a_figure_of_a_bundled_checkpoint(monkeypatch, tmp_path):
     assert len(written["items"]) == 40
 
 
+def test_a_map_is_of_a_gallery_or_of_a_data_set_and_a_checkpoint(monkeypatch, capsys):
+    assert call(monkeypatch, "map", "--dataset", "emoji") == 1
+    assert call(monkeypatch, "map", "--gallery", "folder", "--checkpoint", "cmr/dscmr-emoji") == 1
+    assert capsys.readouterr().err.count("--dataset and --checkpoint together, or --gallery alone") == 2
+
+
 def test_a_catalyser_for_a_gallery(monkeypatch, tmp_path, capsys):
     gallery = Gallery.from_dataset(feature_dataset(300), feature_retriever())
     np.save(tmp_path / "vectors.npy", gallery.embeds["image"])

@@ -12,6 +12,7 @@ from toys import COLOURS, serve_pascal
 from cmr_hub import CMRProcessor, ContrastiveConfig, ContrastiveModel, Gallery, Retriever
 from cmr_hub.encoders import create_encoder
 from cmr_hub.hub import CheckpointInfo
+from cmr_hub.maps import MAP_NAME, NeighbourMap
 from cmr_hub.prepared import prepared_galleries
 from training import prepare as prepare_module
 from training.prepare import prepare
@@ -60,9 +61,10 @@ def test_pascal_from_its_page_to_searched_galleries(
     fractions = [fraction for _, fraction, _ in progress.lines]
     assert fractions == sorted(fractions)
     assert progress.lines[-1][:2] == ("done", 1.0)
-    assert {stage for stage, _, _ in progress.lines} == {"download", "features", "train", "gallery", "done"}
+    assert {stage for stage, _, _ in progress.lines} == {"download", "features", "train", "gallery", "map", "done"}
     gallery = Gallery.from_pretrained(prepared_galleries("pascal")["dscmr"])
     assert len(gallery) == 250
+    assert len(NeighbourMap.load(prepared_galleries("pascal")["dscmr"] / MAP_NAME, gallery).rows) == 250
     hits = gallery.search(text="a cow on the grass", k=5)
     assert hits[0].image is not None
     assert len(gallery.search(image=gallery.picture(0), target="text", k=5)[0].texts) == 5
@@ -148,8 +150,11 @@ def test_an_interrupted_preparation_goes_on(wiki_server, quick_recipes, progress
     monkeypatch.setattr(prepare_module, "train", train_once)
     with pytest.raises(KeyboardInterrupt):
         prepare("wiki", report=progress)
-    assert list(prepared_galleries("wiki")) == trained
+    (trained_before,) = prepared_galleries("wiki")
+    assert trained == [trained_before]
     trained.clear()
+    (prepared_galleries("wiki")[trained_before] / MAP_NAME).unlink()  # as of an earlier version
     prepare("wiki", report=progress)
     assert len(trained) == 1
     assert len(prepared_galleries("wiki")) == 2
+    assert all((folder / MAP_NAME).exists() for folder in prepared_galleries("wiki").values())
