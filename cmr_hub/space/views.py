@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .compare import CompareView
 from .search import SearchView
 
-VIEWS = (SearchView,)
+VIEWS = (SearchView, CompareView)
