@@ -1,12 +1,27 @@
 """The Space's entry point: `python space_app.py`, on a machine of one's own or on Hugging Face."""
 
 import os
+import tempfile
+from pathlib import Path
 
-# Read when torch is first imported: threads that wait by spinning take the cores from the next visitor's query.
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be kept in a folder, which is made where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+# Both are read when torch and huggingface_hub are first imported. Threads that wait by spinning take the cores from
+# the next visitor's query; and a host may give no home, or one that is not to be written to.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if not is_writable(Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()):
+    os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="huggingface-")
 
-from cmr_hub.space import build_app, launch
-from cmr_hub.space.preparation import names_to_prepare
+from cmr_hub.space import build_app, launch  # noqa: E402
+from cmr_hub.space.preparation import names_to_prepare  # noqa: E402
 
 PREPARED_WHEN_HOSTED = ("pascal", "wiki")
 

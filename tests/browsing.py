@@ -33,6 +33,8 @@ def overflow(page: Page) -> int:
 
 def serious_findings(page: Page) -> list[str]:
     """What axe-core finds on the page as it stands that keeps people from using it."""
+    # Colours on their way from one theme to another are no finding.
+    page.wait_for_function("document.getAnimations().every(each => each.playState !== 'running')")
     found = Axe().run(page).response["violations"]
     return [
         f"{each['id']} ({each['impact']}): {node['html'][:200]}"

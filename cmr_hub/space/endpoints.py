@@ -87,7 +87,7 @@ def add_endpoints(catalogue: Catalogue) -> None:
         """Find the items of a gallery whose text (or picture) means the same as a picture.
 
         Args:
-            image: the picture, as a file.
+            image: the picture; a file by `gradio_client.handle_file`, a data: URI or a public address by MCP.
             gallery: name of the gallery as `galleries` lists it; empty for the default one.
             model: the model that searches, as `galleries` lists it; empty for the gallery's first.
             target: whether the items' texts ("text") or their pictures ("image") are compared.

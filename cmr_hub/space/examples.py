@@ -52,7 +52,8 @@ def first_question(gallery: Gallery, k: int = FIRST_HITS) -> Asked:
     text = example_text(gallery, position)
     takes_texts = gallery.retriever.processor.text_encoder.takes_raw
     query = Query("text", text) if text and takes_texts else Query("item", gallery.ids[position])
-    return Asked(query, "image" if "image" in gallery.embeds else "text", min(k, most_hits(gallery)))
+    target = "image" if "image" in gallery.embeds else "text"
+    return Asked(query, target, min(k, most_hits(gallery)), is_opening=True)
 
 
 def most_hits(gallery: Gallery) -> int:

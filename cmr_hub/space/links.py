@@ -29,7 +29,8 @@ class Destination:
 
 
 def link_to(gallery: str, method: str, asked: Asked) -> str:
-    """The query string that leads to an answer; of an uploaded picture, which nobody else has, only to its gallery.
+    """The query string that leads to an answer; where a gallery opens on it, or an uploaded picture is asked for that
+    nobody else has, only to the gallery.
 
     Example:
 
@@ -42,7 +43,7 @@ def link_to(gallery: str, method: str, asked: Asked) -> str:
     """
     query = asked.query
     parts = {"gallery": gallery, "model": method}
-    if query.kind != "image":
+    if query.kind != "image" and not asked.is_opening:
         parts |= {query.kind: query.value, "side": query.side, "target": asked.target, "k": asked.k}
         parts["label"] = asked.label
     return "?" + urlencode({name: value for name, value in parts.items() if value is not None})

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ HEADER = """
   <p>Both are embedded into one common space, where what belongs together lies close together.
   Click anything that you find to search on from there.</p>
   <details><summary>How does it work?</summary>
-  <p>A model has seen many pictures with their texts. It turns each picture, and each text, into a point of one space, so
-  that a picture of a cat and the words “a cat” land near each other. To search is to find the points next to yours:
+  <p>A model has seen many pictures with their texts. It turns each picture, and each text, into a point of one space,
+  so that a picture of a cat and the words “a cat” land near each other. To search is to find the points next to yours:
   pictures for words, words for a picture. The tabs look at the same question in other ways: by several models side by
   side, on a map of the space, with the measured scores of every model, and among pictures of your own.</p></details>
 </header>
@@ -218,8 +219,14 @@ def launch(app: gr.Blocks, **options: Any) -> Any:
         css="\n".join(path.read_text(encoding="utf-8") for path in sorted(STYLES.glob("*.css"))),
         max_file_size=MAX_UPLOAD,
         footer_links=["api"],
+        mcp_server=has_mcp(),
         **options,
     )
+
+
+def has_mcp() -> bool:
+    """Whether the API's endpoints are served as tools of the Model Context Protocol: the extra `mcp` is installed."""
+    return find_spec("mcp") is not None
 
 
 def _warm_up(catalogue: Catalogue) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -49,12 +49,14 @@ class Asked:
         target: which side of the items is compared.
         k: how many hits.
         label: the class that hits must have, if any.
+        is_opening: whether nobody has asked it: a gallery opens on it.
     """
 
     query: Query
     target: Side
     k: int = 10
     label: str | None = None
+    is_opening: bool = field(default=False, compare=False)
 
     def source(self, gallery: Gallery) -> Side:
         """Which side of an item asks in a gallery."""

@@ -29,19 +29,16 @@ element.addEventListener('click', (event) => {
 """
 # The address of the page follows what has been asked; on the Hub the Space stands in a frame, whose own page has it.
 PERMALINK = """
-let isFirst = true;
 const follow = () => {
   const link = element.querySelector('[data-link]')?.dataset.link;
   if (!link) return;
-  const isOpening = isFirst && !new URLSearchParams(location.search).has('gallery');
-  isFirst = false;
-  if (isOpening) return;
-  const kept = [...new URLSearchParams(location.search)].filter(([name]) => name.startsWith('__'));
-  const wanted = new URLSearchParams([...new URLSearchParams(link), ...kept]);
+  const now = new URLSearchParams(location.search), wanted = new URLSearchParams(link);
+  if (!now.has('gallery') && !wanted.has('text') && !wanted.has('item')) return;
+  for (const [name, value] of now) if (name.startsWith('__')) wanted.append(name, value);
   history.replaceState(history.state, '', `${location.pathname}?${wanted}`);
   if (window.parent !== window) window.parent.postMessage({queryString: `${wanted}`}, 'https://huggingface.co');
 };
-new MutationObserver(follow).observe(element, {childList: true, subtree: true});
+watch('value', follow);
 follow();
 element.addEventListener('click', async (event) => {
   const button = event.target.closest('.cmr-copy');

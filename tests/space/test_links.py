@@ -31,6 +31,11 @@ def test_picture_of_ones_own_is_no_part_of_a_link():
     assert link == "?gallery=emoji&model=cca"
 
 
+def test_what_a_gallery_opens_on_needs_no_question():
+    asked = Asked(Query("text", "cat"), "image", is_opening=True)
+    assert link_to("emoji", "cca", asked) == "?gallery=emoji&model=cca"
+
+
 @pytest.mark.parametrize(
     ("parameters", "asked"),
     [

@@ -1,0 +1,73 @@
+"""The endpoints as tools of the Model Context Protocol, as its own client uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+mcp = pytest.importorskip("mcp")
+from mcp.client.streamable_http import streamablehttp_client  # noqa: E402
+
+pytestmark = pytest.mark.slow
+Result = TypeVar("Result")
+
+
+def with_session(space: Any, use: Callable[[Any], Awaitable[Result]]) -> Result:
+    async def run() -> Result:
+        async with (
+            streamablehttp_client(f"{space.url}gradio_api/mcp/") as (reading, writing, _),
+            mcp.ClientSession(reading, writing) as session,
+        ):
+            await session.initialize()
+            return await use(session)
+
+    with ThreadPoolExecutor(1) as aside:  # in this thread a browser's loop may be running
+        return aside.submit(asyncio.run, run()).result()
+
+
+def call(space: Any, tool: str, **arguments: Any) -> Any:
+    return with_session(space, lambda session: session.call_tool(tool, arguments))
+
+
+def test_tools_are_typed_and_described(space: Any):
+    tools = {tool.name: tool for tool in with_session(space, lambda session: session.list_tools()).tools}
+    assert set(tools) == {"galleries", "search_text", "search_image", "search_item", "picture"}
+    for tool in tools.values():
+        assert tool.description
+        assert all(parameter["description"] for parameter in tool.inputSchema["properties"].values())
+    assert tools["search_text"].inputSchema["properties"]["target"]["enum"] == ["image", "text"]
+
+
+def test_text_finds_items(space: Any):
+    answer = call(space, "search_text", text="smiling cat", k=5)
+    assert not answer.isError
+    assert "cat" in answer.content[0].text
+
+
+def test_picture_finds_texts(space: Any, picture_file: Path):
+    address = "data:image/png;base64," + base64.b64encode(picture_file.read_bytes()).decode()
+    answer = call(space, "search_image", image=address, target="image", k=1)
+    assert "1F436" in answer.content[0].text
+
+
+def test_picture_behind_a_hit(space: Any):
+    answer = call(space, "picture", item="1F436")
+    assert base64.b64decode(answer.content[0].data).startswith(b"\x89PNG")
+
+
+def test_error_tells_what_to_do(space: Any):
+    answer = call(space, "search_text", text="cat", gallery="emojy")
+    assert answer.isError
+    assert "Did you mean 'emoji'" in answer.content[0].text
+
+
+def test_files_of_the_server_and_of_its_network_are_not_read(space: Any):
+    for address in (str(Path(__file__).resolve()), f"{space.url}gradio_api/info"):
+        answer = call(space, "search_image", image=address)
+        assert answer.isError
