@@ -72,8 +72,8 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
             retriever = _checkpoint(recipe, dataset, dataset_name, epochs)
             report("gallery", start + TRAINED * step, f"Building the gallery of {recipe.title}")
             everything = concatenate_datasets(list(dataset.values()))
-            Gallery.from_dataset(everything, retriever, name=title).save_pretrained(folder)
             (folder / MAP_NAME).unlink(missing_ok=True)  # of a gallery that was here before
+            Gallery.from_dataset(everything, retriever, name=title).save_pretrained(folder)
         if not (folder / MAP_NAME).exists():
             report("map", start + EMBEDDED * step, f"Laying out the gallery of {recipe.title} by t-SNE")
             gallery = Gallery.from_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Preparing galleries in the background: one at a time, by the same command that a person would type."""
+"""Preparing things in the background: one at a time, by the same command that a person would type."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from ..data import info
 from ..errors import CMRError, DatasetError
 
 logger = logging.getLogger(__name__)
 
+What = TypeVar("What", bound=Hashable)
 State = Literal["waiting", "running", "done", "failed", "stopped"]
 GRACE = 10.0  # seconds that a stopped command has before it is killed
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the preparation of one gallery is.
+    """How far one preparation is.
 
     Attributes:
         state: "waiting" for its turn, "running", or how it ended.
@@ -73,12 +74,12 @@ def names_to_prepare(hosted: Iterable[str], environ: Mapping[str, str] = os.envi
     return [info(name).name for name in names]
 
 
-class Preparations:
+class Preparations(Generic[What]):
     """What is being prepared, has been, or waits for its turn. Safe to share between threads and browser sessions.
 
     Args:
-        command: data set name -> the command line that prepares it.
-        on_done: called each time a gallery has become ready.
+        command: what is to be prepared, such as the name of a data set -> the command line that does.
+        on_done: called each time something has become ready.
 
     Attributes:
         version: grows with every change, so that a page can tell whether there is anything new to show.
@@ -86,53 +87,53 @@ class Preparations:
 
     def __init__(
         self,
-        command: Callable[[str], list[str]] = training_command,
+        command: Callable[[What], list[str]] = training_command,
         on_done: Callable[[], None] = lambda: None,
     ):
         self.version = 0
         self._command, self._on_done = command, on_done
-        self._progress: dict[str, Progress] = {}
-        self._waiting: deque[str] = deque()
+        self._progress: dict[What, Progress] = {}
+        self._waiting: deque[What] = deque()
         self._process: subprocess.Popen[str] | None = None
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
         atexit.register(self.close)
 
-    def __getitem__(self, name: str) -> Progress | None:
-        """How far a gallery is; None where nobody has asked for it."""
-        return self._progress.get(name)
+    def __getitem__(self, what: What) -> Progress | None:
+        """How far it is; None where nobody has asked for it."""
+        return self._progress.get(what)
 
-    def start(self, *names: str) -> None:
-        """Prepare galleries, in this order, after those that were asked for before. Asking twice does no harm."""
+    def start(self, *wanted: What) -> None:
+        """Prepare these, in this order, after those that were asked for before. Asking twice does no harm."""
         with self._changed:
-            for name in names:
-                if not (self[name] and self[name].is_active):
-                    self._waiting.append(name)
-                    self._set(name, Progress("waiting", message="Waiting for its turn"))
+            for what in wanted:
+                if not (self[what] and self[what].is_active):
+                    self._waiting.append(what)
+                    self._set(what, Progress("waiting", message="Waiting for its turn"))
             if self._waiting and self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="preparations", daemon=True)
                 self._worker.start()
 
-    def stop(self, name: str) -> None:
-        """Stop preparing a gallery. What is done stays done: a later `start` goes on from there."""
+    def stop(self, what: What) -> None:
+        """Stop preparing one. What is done stays done: a later `start` goes on from there."""
         with self._changed:
-            progress = self[name]
+            progress = self[what]
             if progress is None or not progress.is_active:
                 return
-            self._set(name, replace(progress, state="stopped", message="Stopped. What is done is kept."))
-            if name in self._waiting:
-                self._waiting.remove(name)
+            self._set(what, replace(progress, state="stopped", message="Stopped. What is done is kept."))
+            if what in self._waiting:
+                self._waiting.remove(what)
             elif self._process is not None:
                 self._process.terminate()
                 killer = threading.Timer(GRACE, self._process.kill)
                 killer.daemon = True
                 killer.start()
 
-    def wait(self, name: str, timeout: float | None = None) -> Progress | None:
-        """Block until a gallery's preparation is over, or `timeout` seconds have passed."""
+    def wait(self, what: What, timeout: float | None = None) -> Progress | None:
+        """Block until a preparation is over, or `timeout` seconds have passed."""
         with self._changed:
-            self._changed.wait_for(lambda: self[name] is None or not self[name].is_active, timeout)
-            return self[name]
+            self._changed.wait_for(lambda: self[what] is None or not self[what].is_active, timeout)
+            return self[what]
 
     def close(self) -> None:
         """Stop everything, without waiting."""
@@ -141,9 +142,9 @@ class Preparations:
             if self._process is not None:
                 self._process.terminate()
 
-    def _set(self, name: str, progress: Progress) -> None:
+    def _set(self, what: What, progress: Progress) -> None:
         with self._changed:
-            self._progress[name] = progress
+            self._progress[what] = progress
             self.version += 1
             self._changed.notify_all()
 
@@ -153,22 +154,22 @@ class Preparations:
                 if not self._waiting:
                     self._worker = None
                     return
-                name = self._waiting.popleft()
-                self._set(name, Progress("running", message="Starting"))
+                what = self._waiting.popleft()
+                self._set(what, Progress("running", message="Starting"))
                 try:
-                    self._process = self._open(name)
+                    self._process = self._open(what)
                 except OSError as error:
-                    self._set(name, Progress("failed", message=f"The command cannot be started: {error}."))
+                    self._set(what, Progress("failed", message=f"The command cannot be started: {error}."))
                     continue
-            self._follow(name, self._process)
+            self._follow(what, self._process)
             self._process = None
 
-    def _open(self, name: str) -> subprocess.Popen[str]:
+    def _open(self, what: What) -> subprocess.Popen[str]:
         # The command is found beside this package, wherever the Space was started from.
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         return subprocess.Popen(
-            self._command(name),
+            self._command(what),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -177,7 +178,7 @@ class Preparations:
             env={**os.environ, "PYTHONPATH": path},
         )
 
-    def _follow(self, name: str, process: subprocess.Popen[str]) -> None:
+    def _follow(self, what: What, process: subprocess.Popen[str]) -> None:
         """Read the command's output to its end; the last stage that it names decides how it ended."""
         last, stage = "", ""
         with process.stdout as lines:
@@ -185,25 +186,25 @@ class Preparations:
                 report = parse_report(line)
                 if report is None:
                     last = line.strip() or last
-                    logger.info("%s: %s", name, line.rstrip())
+                    logger.info("%s: %s", what, line.rstrip())
                     continue
                 stage, last = report["stage"], report.get("message", "")
-                fraction = min(max(float(report.get("fraction", self[name].fraction)), 0.0), 1.0)
+                fraction = min(max(float(report.get("fraction", self[what].fraction)), 0.0), 1.0)
                 with self._changed:
-                    if self[name].state == "running":
-                        self._set(name, Progress("running", fraction, last))
+                    if self[what].state == "running":
+                        self._set(what, Progress("running", fraction, last))
         code = process.wait()
         with self._changed:
-            if self[name].state != "running":
+            if self[what].state != "running":
                 return
             try:
                 if code != 0 or stage != "done":
                     raise DatasetError(last or f"The command ended with status {code} and without a word.")
                 self._on_done()
-                self._set(name, Progress("done", 1.0, last))
+                self._set(what, Progress("done", 1.0, last))
             except CMRError as error:
-                self._set(name, replace(self[name], state="failed", message=str(error)))
-                logger.warning("Preparing %s failed: %s", name, error)
+                self._set(what, replace(self[what], state="failed", message=str(error)))
+                logger.warning("Preparing %s failed: %s", what, error)
 
 
 def parse_report(line: str) -> dict | None:
