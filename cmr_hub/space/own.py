@@ -32,8 +32,7 @@ close or reload the page, and after {IDLE / 60:.0f} minutes without a question. 
 as soon as they are read; those that you never build a gallery from, within two hours.</p></details>
 </section>
 """
-GONE = "There is no gallery any more: it was removed."
-# The button that has the file is out of sight: the one that is seen makes the file first.
+# The button that has the file is hidden by the style: the one that is seen makes the file first.
 FETCH = "() => document.querySelector('#cmr-own-file')?.click()"
 
 
@@ -76,7 +75,7 @@ class OwnView:
                 label="Title", placeholder="My pictures", max_length=MAX_TITLE, min_width=200, elem_id="cmr-own-title"
             )
             self.model = gr.Dropdown(
-                list(own_checkpoints(self.catalogue)), label="Model", min_width=200, elem_id="cmr-own-model"
+                list(own_checkpoints(self.catalogue)), label="Embedded by", min_width=200, elem_id="cmr-own-model"
             )
         with gr.Row(elem_id="cmr-own-do"):
             self.build = gr.Button("Build the gallery", variant="primary", elem_id="cmr-own-build")
@@ -86,12 +85,12 @@ class OwnView:
             self.search = gr.Button("Search it", variant="primary", elem_id="cmr-own-search")
             self.download = gr.Button("Download", elem_id="cmr-own-download")
             self.remove = gr.Button("Remove now", elem_id="cmr-own-remove")
-        self.file = gr.DownloadButton("Download", visible="hidden", elem_id="cmr-own-file")
+        self.file = gr.DownloadButton("Download", elem_id="cmr-own-file")
         self.timer = gr.Timer(TICK, active=False)
 
     def _connect(self) -> None:
         place = self.place
-        there = [place.gallery, place.method, place.own]
+        there = [place.gallery, place.method, place.own, place.shown]
         moves = [*self.shown, *there, place.asked, *place.going]
         self.build.click(
             self.on_build,
@@ -126,11 +125,13 @@ class OwnView:
         self.galleries.cancel(_owner(request))
         return self._state(request, "Cancelled. Nothing was kept.")
 
-    def look(self, name: str, method: str, known: str | None, asked: Asked | None, request: gr.Request) -> Updates:
+    def look(
+        self, name: str, method: str, known: str | None, shown: str, asked: Asked | None, request: gr.Request
+    ) -> Updates:
         """A look at what is being built, and a sign of life of the page. What is ready, or gone, is told to all views.
 
         Args:
-            name, method, asked: what the page shows.
+            name, method, shown, asked: what the page shows.
             known: name of the gallery that the page knows as the session's own.
         """
         self.galleries.touch(_owner(request), (name, method, asked))
@@ -138,9 +139,10 @@ class OwnView:
         if own is None:
             if known is None:
                 return self._state(request)
-            return self._gone(request, name, method, known, "Your gallery was removed: nothing was asked for long.")
+            why = "Your gallery was removed: nothing was asked for long."
+            return {**self._state(request, why), **self._gone(name, method, known, shown)}
         if own.progress.state == "done" and own.name != known:
-            return {**self._state(request), **self._arrived(own)}
+            return {**self._state(request), **self._arrived(own, shown)}
         if own.progress.is_active:
             return {self.status: _status(own)}
         return self._state(request) if own.progress.state == "failed" else gr.skip()
@@ -148,12 +150,15 @@ class OwnView:
     def on_search(self, request: gr.Request) -> Updates:
         """To the search view."""
         own = self.galleries[_owner(request)]
-        return {**self._arrived(own), **self.place.go("search")} if own else self._state(request, GONE)
+        if own is None:
+            return self._state(request, "There is no gallery any more: it was removed.")
+        return {**self._arrived(own, self.name), **self.place.go("search")}
 
-    def on_remove(self, name: str, method: str, known: str | None, request: gr.Request) -> Updates:
+    def on_remove(self, name: str, method: str, known: str | None, shown: str, request: gr.Request) -> Updates:
         """Nothing stays."""
         self.galleries.forget(_owner(request))
-        return self._gone(request, name, method, known, "Removed. Nothing of it is left on this server.")
+        why = "Removed. Nothing of it is left on this server."
+        return {**self._state(request, why), **self._gone(name, method, known, shown)}
 
     def on_download(self, request: gr.Request) -> Updates:
         """The zip, made when it is first asked for."""
@@ -180,24 +185,23 @@ class OwnView:
             self.timer: gr.Timer(TICK if is_active else PULSE, active=is_active or is_ready),
         }
 
-    def _arrived(self, own: Own) -> Updates:
+    def _arrived(self, own: Own, shown: str) -> Updates:
         """The page at the session's own gallery."""
         pickers = self.place.pickers(self.catalogue, own.name, own.checkpoint.method, own.name)
-        return {**pickers, **self._moved(own.name)}
+        return {**pickers, self.place.own: own.name, **self._asked_anew(shown)}
 
-    def _gone(self, request: gr.Request, name: str, method: str, known: str | None, why: str) -> Updates:
-        """The page without the session's own gallery; if it showed that, it goes to the default one."""
-        if name != known:
-            pickers = self.place.pickers(self.catalogue, name, method, None)
-            return {**self._state(request, why), **pickers, self.place.own: None}
-        name = self.catalogue.default
-        method = next(iter(self.catalogue[name].sources), None)
-        pickers = self.place.pickers(self.catalogue, name, method, None)
-        return {**self._state(request, why), **pickers, **self._moved(None)}
+    def _gone(self, name: str, method: str, known: str | None, shown: str) -> Updates:
+        """The page without the session's own gallery; if it shows that, it goes to the default one."""
+        asked = {}
+        if name == known:
+            name, asked = self.catalogue.default, self._asked_anew(shown)
+            method = next(iter(self.catalogue[name].sources), None)
+        return {**self.place.pickers(self.catalogue, name, method, None), self.place.own: None, **asked}
 
-    def _moved(self, own: str | None) -> Updates:
-        """Whichever view is shown opens anew, with a question of the gallery."""
-        return {self.place.own: own, self.place.asked: None, self.place.moved: time.monotonic_ns()}
+    def _asked_anew(self, shown: str) -> Updates:
+        """No question, as another gallery has its own; a view that shows answers opens anew."""
+        again = {} if shown == self.name else {self.place.moved: time.monotonic_ns()}
+        return {self.place.asked: None, **again}
 
 
 def _status(own: Own) -> str:
