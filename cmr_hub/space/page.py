@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 STYLES = Path(__file__).parent / "styles"
 MAX_UPLOAD = "100mb"
+SESSIONS = 1000  # of the latest visitors and callers that Gradio keeps, with a copy of the page's settings for each
 HOUR = 3600
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -220,6 +221,7 @@ def launch(app: gr.Blocks, **options: Any) -> Any:
         max_file_size=MAX_UPLOAD,
         footer_links=["api"],
         mcp_server=has_mcp(),
+        state_session_capacity=SESSIONS,
         **options,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -72,14 +73,20 @@ class Answer:
         asked: the question.
         hits: best first.
         seconds: time from the query to the hits, encoding included.
-        average_precision: of a query whose class is known, over the whole gallery; None of others.
     """
 
     gallery: Gallery
     asked: Asked
     hits: list[Hit]
     seconds: float
-    average_precision: float | None = None
+
+    @cached_property
+    def average_precision(self) -> float | None:
+        """Of a query whose class is known, over the whole gallery; None of others."""
+        query = self.asked.query
+        if query.kind != "item":
+            return None
+        return average_precision_of(self.gallery, query.value, self.asked.source(self.gallery), self.asked.target)
 
 
 def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "") -> Answer:
@@ -111,11 +118,7 @@ def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "")
         hits = opened.search(image=open_upload(query.value), **options)
     else:
         hits = opened.search(item=query.value, source=query.side, **options)
-    seconds = time.perf_counter() - started
-    precision = None
-    if query.kind == "item":
-        precision = average_precision_of(opened, query.value, asked.source(opened), asked.target)
-    return Answer(opened, asked, hits, seconds, precision)
+    return Answer(opened, asked, hits, time.perf_counter() - started)
 
 
 def open_upload(path: str) -> Image:
