@@ -1,0 +1,116 @@
+"""The scores in a real browser: what people do with them, at the widths of a desk and of a phone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from browsing import PHONE, Page, expect, open_view, overflow, serious_findings
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+ROWS = ".cmr-board tbody tr"
+CHARTS = "#cmr-curves .js-plotly-plot"
+
+
+@pytest.fixture
+def scores(page: Page) -> Page:
+    """The page with the scores open and the first curves drawn."""
+    open_view(page, "Scores")
+    expect(page.locator(ROWS).first).to_be_visible()
+    expect(page.locator(f"{CHARTS} .legendtext")).to_have_count(4)
+    return page
+
+
+def column(page: Page, title: str) -> list[str]:
+    """The cells below a heading, from the top."""
+    headings = page.locator(".cmr-board thead th").all_inner_texts()
+    number = next(number for number, heading in enumerate(headings, 1) if heading.startswith(title))
+    return page.locator(f"{ROWS} > :nth-child({number})").all_inner_texts()
+
+
+def test_opens_on_the_gallerys_data_set_best_first(scores: Page):
+    expect(scores.get_by_label("Emoji", exact=True)).to_be_checked()
+    assert set(column(scores, "Data set")) == {"Emoji"}
+    means = [float(cell) for cell in column(scores, "Mean")]
+    assert means == sorted(means, reverse=True)
+    assert len(means) > 10
+
+
+def test_a_heading_sorts_and_sorts_back(scores: Page):
+    methods = column(scores, "Method")
+    heading = scores.locator(".cmr-board th", has_text="Method").first
+    heading.get_by_role("button").click()
+    expect(heading).to_have_attribute("aria-sort", "ascending")
+    assert column(scores, "Method") == sorted(methods, key=str.lower)
+    heading.get_by_role("button").press("Enter")
+    expect(heading).to_have_attribute("aria-sort", "descending")
+    assert column(scores, "Method") == sorted(methods, key=str.lower, reverse=True)
+    scores.get_by_role("button", name="Bits").click()
+    bits = column(scores, "Bits")
+    assert bits.index("–") == len([cell for cell in bits if cell != "–"])  # what has no length stands last
+    expect(scores.locator(".cmr-board [aria-sort]")).to_have_count(1)
+
+
+def test_another_protocol_moves_the_figures_and_says_how_far(scores: Page):
+    before = dict(zip(column(scores, "Checkpoint"), column(scores, "Mean"), strict=True))
+    scores.get_by_role("button", name="Learns from").click()
+    scores.get_by_label("dcmh", exact=True).check()
+    expect(scores.locator(".cmr-counts mark")).to_have_text("gallery = the training split")
+    expect(scores.locator(".cmr-moves")).to_contain_text(re.compile(r"to \+\.\d{3} against dscmr"))
+    after = dict(zip(column(scores, "Checkpoint"), column(scores, "Mean"), strict=True))
+    assert before.keys() == after.keys()
+    changes = dict(zip(column(scores, "Checkpoint"), column(scores, "Against dscmr"), strict=True))
+    for checkpoint, change in changes.items():
+        signed = float(change.replace("−", "-").replace("±", ""))
+        assert signed == pytest.approx(float(after[checkpoint]) - float(before[checkpoint]), abs=0.0011)
+    expect(scores.locator(".cmr-board [aria-sort]")).to_contain_text("Mean")
+    expect(scores.locator("#cmr-curve-figures")).to_contain_text("Protocol dcmh")
+
+
+def test_curves_of_the_chosen_checkpoints(scores: Page):
+    scores.locator("#cmr-curved input").click()
+    scores.get_by_role("option", name="CCA", exact=True).click()
+    expect(scores.locator(f"{CHARTS} .legendtext", has_text="CCA")).to_have_count(2)
+    assert scores.locator(f"{CHARTS} .scatterlayer .trace").count() == 6
+    scores.get_by_text("The same as numbers").click()
+    numbers = scores.locator("#cmr-curve-figures tbody tr", has_text="CCA")
+    expect(numbers).to_have_count(2)
+    assert all(0 <= float(cell) <= 1 for cell in numbers.first.locator(".cmr-number").all_inner_texts())
+
+
+def test_data_that_are_not_here_have_scores_and_no_curves(scores: Page):
+    scores.get_by_label("Wikipedia", exact=True).check()
+    expect(scores.locator(".cmr-board caption")).to_contain_text("on Wikipedia")
+    expect(scores.locator(CHARTS).first).to_be_hidden()
+    expect(scores.get_by_text("is not on this machine. Prepare its gallery")).to_be_visible()
+    expect(scores.locator(".cmr-sources li").first).to_contain_text("Rasiwasia")
+    expect(scores.locator("#cmr-ablations table", has_text="correlation")).to_contain_text("±")
+
+
+@pytest.mark.parametrize("page", [PHONE], indirect=True)
+def test_fits_a_phone(scores: Page):
+    assert overflow(scores) <= 0
+    scores.get_by_label("instance", exact=True).check()
+    expect(scores.locator(".cmr-moves")).to_contain_text("another measure")
+    assert overflow(scores) <= 0
+    assert serious_findings(scores) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everyone_can_use_it(scores: Page, scheme: str):
+    scores.emulate_media(color_scheme=scheme)
+    expect(scores.locator("body.dark")).to_have_count(int(scheme == "dark"))
+    scores.get_by_label("dcmh", exact=True).check()
+    expect(scores.locator("#cmr-curve-figures")).to_contain_text("Protocol dcmh")
+    scores.get_by_text("The same as numbers").click()
+    assert serious_findings(scores) == []
+
+
+def test_text_of_charts_follows_the_theme(scores: Page):
+    read = "element => getComputedStyle(element).fill"
+    label = scores.locator(f"{CHARTS} .legendtext").first
+    light = label.evaluate(read)
+    scores.emulate_media(color_scheme="dark")
+    expect(scores.locator("body.dark")).to_have_count(1)
+    assert label.evaluate(read) != light
