@@ -12,8 +12,6 @@ import asyncio
 import io
 import itertools
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -28,7 +26,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import report
-from benchmarks.space_start import APP, PATIENCE, free_port, wait_for
+from benchmarks.space_start import PATIENCE, running_space
 from cmr_hub.data import load_dataset
 
 KINDS = ("text", "text", "item", "text", "item", "image")  # asked in turn: half words, a third items, a sixth pictures
@@ -118,13 +116,8 @@ def main() -> None:
     parser.add_argument("--more", type=int, default=10_000, help="queries between the two looks at the memory")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
-    port = free_port()
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    server = subprocess.Popen([sys.executable, str(APP)], env=environment, stdout=subprocess.DEVNULL)
-    address, rows = f"http://127.0.0.1:{port}", []
-    try:
-        with httpx2.Client(base_url=address, timeout=PATIENCE) as client:
-            wait_for(lambda: client.get("/"), server)
+    rows = []
+    with running_space() as (address, server):
         process, source = psutil.Process(server.pid), questions(seed=0)
         asyncio.run(crowd(address, options.clients, list(itertools.islice(source, options.clients))))  # warm
         for count in (options.queries, options.more):
@@ -153,9 +146,6 @@ def main() -> None:
                 "MB before": before / 1e6,
                 "MB after": after / 1e6,
             }
-    finally:
-        server.terminate()
-        server.wait()
     report(rows, options.json)
 
 

@@ -13,7 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +31,30 @@ PAUSE = 0.05
 
 def measure(app: Path, query: str) -> dict[str, Any]:
     """One start: when the page can be had, and when the query has been answered."""
-    port = free_port()
-    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
     started, spent = time.perf_counter(), children_cpu()
-    process = subprocess.Popen([sys.executable, str(app)], env=environment, stdout=subprocess.DEVNULL)
-    try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
-            page = wait_for(lambda: client.get("/"), process)
-            paged = time.perf_counter() - started
-            call = client.post("/gradio_api/call/search_text", json={"data": [query, "", "", "image", 5]})
-            answer = client.get(f"/gradio_api/call/search_text/{call.raise_for_status().json()['event_id']}").text
-            answered = time.perf_counter() - started
-    finally:
-        process.terminate()
-        process.wait()
-    page.raise_for_status()
+    with running_space(app) as (address, _), httpx2.Client(base_url=address, timeout=PATIENCE) as client:
+        paged = time.perf_counter() - started
+        call = client.post("/gradio_api/call/search_text", json={"data": [query, "", "", "image", 5, ""]})
+        answer = client.get(f"/gradio_api/call/search_text/{call.raise_for_status().json()['event_id']}").text
+        answered = time.perf_counter() - started
     if "event: complete" not in answer:
         raise SystemExit(f"The Space did not answer {query!r}: {answer}")
     return {"page up, s": paged, "first answer, s": answered, "CPU, s": children_cpu() - spent}
+
+
+@contextmanager
+def running_space(app: Path = APP) -> Iterator[tuple[str, subprocess.Popen]]:
+    """A fresh `python space_app.py` whose page can be had: its address and its process."""
+    port = free_port()
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    process = subprocess.Popen([sys.executable, str(app)], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(lambda: httpx2.get(address, timeout=PATIENCE), process).raise_for_status()
+        yield address, process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def children_cpu() -> float:
