@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .compare import CompareView
+from .look import LookView
 from .search import SearchView
 
-VIEWS = (SearchView, CompareView)
+VIEWS = (SearchView, CompareView, LookView)
