@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from datasets import Dataset
+from filelock import FileLock, Timeout
 
 from ..columns import read_column
 from ..errors import CMRError, InputError
@@ -37,6 +39,7 @@ from .uploads import MAX_UNPACKED, MB, Step, Upload, part_of, read_upload
 
 logger = logging.getLogger(__name__)
 
+PREFIX = "cmr-own-"
 BATCH = 16  # pictures embedded between two looks at whether to stop; about half a second
 READING = 0.3  # the share of the whole that unpacking and looking at pictures is taken for
 MOST = 20  # galleries held at once, being built or ready
@@ -170,7 +173,7 @@ class OwnGalleries:
         idle: float = IDLE,
     ):
         self.catalogue, self.most, self.most_bytes, self.grace, self.idle = catalogue, most, most_bytes, grace, idle
-        self.root = Path(tempfile.mkdtemp(prefix="cmr-own-"))  # nobody but this user may look into it
+        self.root, self._in_use = _private_folder()
         self._owns: dict[str, Own] = {}
         self._waiting: queue.SimpleQueue[tuple[Own, list[Mapping[str, Any]]]] = queue.SimpleQueue()
         self._lock = threading.RLock()
@@ -291,6 +294,8 @@ class OwnGalleries:
         for owner in list(self._owns):
             self.forget(owner)
         shutil.rmtree(self.root, ignore_errors=True)
+        self._in_use.release()
+        Path(self._in_use.lock_file).unlink(missing_ok=True)
 
     def _watch(self, own: Own) -> None:
         """Remove a gallery when its time has come; look again then."""
@@ -346,6 +351,21 @@ class OwnGalleries:
             own.gallery, own.used = gallery, time.monotonic()
             self.catalogue.add_own(own.name, own.title, {own.checkpoint.method: gallery})
             own.progress = Progress("done", 1.0, "Ready")
+
+
+def _private_folder() -> tuple[Path, FileLock]:
+    """A new folder that only this user may look into, and the lock beside it that its process holds while it lives.
+
+    What processes left that were killed is removed.
+    """
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.lock"):
+        with suppress(Timeout, OSError), FileLock(path, timeout=0):
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink()
+    folder = tempfile.mkdtemp(prefix=PREFIX)
+    lock = FileLock(f"{folder}.lock")
+    lock.acquire()
+    return Path(folder), lock
 
 
 @lru_cache(maxsize=2)  # visitors mostly take the one that is offered first

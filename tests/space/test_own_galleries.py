@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -160,6 +161,23 @@ def test_everything_is_in_the_private_folder(
     assert [path.name for path in files_in(own.folder)].count("red.png") == 1
     galleries.pack("me", own.folder / "downloads")
     assert files_in(cache) == []
+
+
+def test_folders_of_killed_processes_are_removed_and_those_in_use_are_not(
+    store: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    in_use = store()
+    left = tmp_path / "cmr-own-left"
+    left.mkdir()
+    (left / "picture.png").write_bytes(b"private")
+    (tmp_path / "cmr-own-left.lock").touch()
+    other = store()
+    assert in_use.root.exists()
+    assert not left.exists()
+    for galleries in (in_use, other):
+        galleries.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_forgotten_gallery_is_gone_from_disk_and_catalogue(store: Callable, sent: Callable, catalogue: Catalogue):
