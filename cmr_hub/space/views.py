@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from .compare import CompareView
 from .look import LookView
+from .map import MapView
+from .own import OwnView
+from .scores import ScoresView
 from .search import SearchView
 
-VIEWS = (SearchView, CompareView, LookView)
+VIEWS = (SearchView, CompareView, MapView, LookView, ScoresView, OwnView)
