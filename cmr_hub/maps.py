@@ -76,12 +76,13 @@ class PrincipalMap(GalleryMap):
     Example:
 
     ```python
-    >>> from cmr_hub.maps import PrincipalMap
-    >>> from cmr_hub.space.catalogue import Catalogue
-    >>> gallery = Catalogue().open("emoji")
+    >>> import cmr_hub
+    >>> from cmr_hub.data import load_dataset
+    >>> retriever = cmr_hub.from_pretrained("cmr/dscmr-emoji")
+    >>> gallery = cmr_hub.Gallery.from_dataset(load_dataset("emoji")["test"], retriever)
     >>> layout = PrincipalMap.of(gallery)
-    >>> layout.place(gallery.retriever.encode_texts(["a smiling cat"])).shape
-    (1, 2)
+    >>> layout.points["image"].shape, layout.place(retriever.encode_texts(["a smiling cat"])).shape
+    ((379, 2), (1, 2))
     ```
     """
 

@@ -106,7 +106,7 @@ class MapView:
                     elem_id="cmr-map-sides",
                 )
             with gr.Row(visible=False, elem_id="cmr-map-prepare") as self.preparing:
-                self.progress = gr.HTML(apply_default_css=False)
+                self.progress = gr.HTML(apply_default_css=False, min_width=260)
                 self.prepare = gr.Button("Prepare t-SNE", variant="primary", scale=0, min_width=160)
                 self.stop = gr.Button("Stop", visible=False, scale=0, min_width=160)
             with gr.Row():
@@ -121,7 +121,7 @@ class MapView:
     def _connect(self) -> None:
         place = self.place
         where = [place.gallery, place.method]
-        marks = [place.asked, self.embedded, self.text, self.card, self.question]
+        marks = [self.embedded, self.text, self.card, self.question]
         panel = [self.preparing, self.progress, self.prepare, self.stop, self.timer, self.seen]
         figure = [self.plot, self.legend, self.about, self.drawn, self.layout, self.sides, self.text, self.upload]
         shown = list(dict.fromkeys([*marks, *panel, *figure]))
@@ -134,7 +134,9 @@ class MapView:
             (self.question.select, self.on_hit, []),
         ):
             # An uploaded file is opened by `cmr_hub.images` alone.
-            event(answer, [*inputs, self.layout, place.asked, *where], marks, preprocess=False, **QUIET)
+            event(
+                answer, [*inputs, self.layout, place.asked, *where], [place.asked, *marks], preprocess=False, **QUIET
+            )
         pointed = [self.embedded, place.asked, *where]
         self.card.input(self.on_pointer, pointed, self.card, trigger_mode="always_last", **QUIET)
         self.prepare.click(self.on_prepare, where, panel, **QUIET)
@@ -166,7 +168,7 @@ class MapView:
             self.upload: gr.update(visible=encoders.image_encoder.takes_raw),
             **self._panel(name, method, problem),
             **({} if drawing == drawn else {self.drawn: drawing, **self._figure(gallery, found, drawing[-1])}),
-            **({} if asked is None else self._mark(gallery, found, asked, name, method)),
+            **({} if asked is None else self._mark(gallery, found, _fitting(asked, gallery), name, method)),
         }
 
     def _map(self, gallery: Gallery, name: str, method: str, layout: str) -> tuple[GalleryMap, str]:
@@ -198,22 +200,18 @@ class MapView:
 
     def _mark(self, gallery: Gallery, found: GalleryMap, asked: Asked, name: str, method: str) -> Updates:
         """A question and its nearest on the map; where it is refused, a notice in its place, and no mark."""
-        if asked.target not in gallery.embeds:
-            asked = replace(asked, target=next(iter(gallery.embeds)))
         try:
             answer = ask(self.catalogue, asked, name, method)
             embedded = _embed(gallery, asked)
             star = _position(gallery, found, asked, embedded)
-            rings = found.positions(gallery, [hit.position for hit in answer.hits], asked.target)
-            question = map_markup.question(answer, star, rings)
         except CMRError as error:
             return {self.embedded: None, self.question: markup.notice(str(error)), self.card: map_markup.no_card(None)}
+        rings = found.positions(gallery, [hit.position for hit in answer.hits], asked.target)
         return {
-            self.place.asked: asked,
             self.embedded: embedded,
             self.text: gr.update(value=asked.query.value if asked.query.kind == "text" else ""),
             self.card: self._card_of(gallery, asked, embedded),
-            self.question: question,
+            self.question: map_markup.question(answer, star, rings),
         }
 
     def _card_of(self, gallery: Gallery, asked: Asked, embedded: np.ndarray) -> str:
@@ -247,14 +245,17 @@ class MapView:
             asked = Asked(query, query.default_target, min(FIRST_HITS, most_hits(gallery)))
         # A text looks for pictures and a picture for texts until told otherwise; a click keeps what is shown.
         target = asked.target if query.kind in ("item", asked.query.kind) else query.default_target
-        return self._mark(gallery, found, replace(asked, query=query, target=target), name, method)
+        asked = _fitting(replace(asked, query=query, target=target), gallery)
+        updates = self._mark(gallery, found, asked, name, method)
+        is_answered = updates[self.embedded] is not None
+        return {**updates, **({self.place.asked: asked} if is_answered else {})}
 
     def on_pointer(
         self, event: gr.EventData, embedded: np.ndarray | None, asked: Asked | None, name: str, method: str
     ) -> str:
         """The pointer rests on a point."""
         gallery = self.catalogue.open(name, method)
-        target = asked.target if asked is not None and asked.target in gallery.embeds else event.side
+        target = event.side if asked is None else _fitting(asked, gallery).target
         return map_markup.item_card(gallery, event.row, event.side, target, embedded)
 
     def _panel(self, name: str, method: str, problem: str) -> Updates:
@@ -283,6 +284,11 @@ class MapView:
     def look(self, seen: int, *state: Any) -> Updates:
         """What is new since the last look; a layout that has arrived is shown."""
         return {self.seen: seen} if self.preparations.version == seen else self.show(*state)
+
+
+def _fitting(asked: Asked, gallery: Gallery) -> Asked:
+    """The question for a gallery that may have pictures, or texts, alone."""
+    return asked if asked.target in gallery.embeds else replace(asked, target=next(iter(gallery.embeds)))
 
 
 def _embed(gallery: Gallery, asked: Asked) -> np.ndarray:

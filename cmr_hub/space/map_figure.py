@@ -123,16 +123,21 @@ def _first_class(gallery: Gallery, row: int) -> str:
 
 
 def _layout(layout: GalleryMap) -> dict:
-    axis = {"showticklabels": False, "zeroline": False, "gridcolor": FAINT, "title": {"font": {"size": 13}}}
+    axis = {
+        "showticklabels": False,
+        "zeroline": False,
+        "gridcolor": FAINT,
+        "title": {"font": {"size": 13}, "standoff": 8},
+    }
     titles = [None, None]
     if isinstance(layout, PrincipalMap):
         both = zip(("First", "Second"), layout.shares, strict=True)
-        titles = [f"{which} principal component: {share:.1%} of the variance" for which, share in both]
+        titles = [f"{which} component: {share:.1%} of the variance" for which, share in both]
     return {
         "template": "none",
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,
-        "margin": {"l": 40, "r": 8, "t": 34, "b": 40},
+        "margin": {"l": 40, "r": 8, "t": 34, "b": 44},
         "showlegend": False,
         "hovermode": "closest",
         "dragmode": "pan",

@@ -17,6 +17,8 @@ from .preparation import Progress
 from .queries import Answer
 
 MOST_TEXTS = 5  # of an item on its card
+# What does not fit is scrolled to, by keyboard too.
+CARD = '<section class="cmr-map-card" aria-label="What lies there" tabindex="0">'
 HINT = "Point at the map to see what lies there, and click to search from it."
 SHAPES = "".join(
     f'<span><i aria-hidden="true">{shape}</i> {meaning}</span>'
@@ -41,7 +43,7 @@ def item_card(gallery: Gallery, position: int, side: Side, target: Side, questio
     labels = escape(", ".join(gallery.labels(position)))
     which = f"{markup.NOUNS[side][0].capitalize()}{f' · <b>{labels}</b>' if labels else ''}"
     codes = _codes(gallery, position, target, question)
-    return f'<section class="cmr-map-card">{tile}<p class="cmr-which">{which}</p>{words}{codes}</section>'
+    return f'{CARD}{tile}<p class="cmr-which">{which}</p>{words}{codes}</section>'
 
 
 def no_card(question: np.ndarray | None) -> str:
@@ -49,7 +51,7 @@ def no_card(question: np.ndarray | None) -> str:
     code = ""
     if question is not None and question.dtype == np.uint8:
         code = f'<div class="cmr-codes">{bit_pattern("What was asked", question[0])}</div>'
-    return f'<section class="cmr-map-card"><p class="cmr-hint">{HINT}</p>{code}</section>'
+    return f'{CARD}<p class="cmr-hint">{HINT}</p>{code}</section>'
 
 
 def _codes(gallery: Gallery, position: int, target: Side, question: np.ndarray | None) -> str:
@@ -118,9 +120,12 @@ def about(words: str) -> str:
 
 def preparing(problem: str, progress: Progress | None) -> str:
     """Why there is no t-SNE, and how far it is."""
-    if progress is None or progress.state == "done":
+    if progress is None or progress.state in ("done", "stopped"):
         return f'<p class="cmr-hint">{escape(problem)}</p>'
     if progress.state == "failed":
         return markup.notice(progress.message)
-    bar = f'<progress aria-label="t-SNE" max="1" value="{progress.fraction}"></progress>' if progress.is_active else ""
-    return f'<p class="cmr-hint">{escape(progress.message)}</p>{bar}'
+    percent = round(100 * progress.fraction)
+    return (
+        f'<p class="cmr-hint">{escape(progress.message)}</p><div class="cmr-progress" role="progressbar" '
+        f'aria-label="t-SNE" aria-valuenow="{percent}"><i style="width:{percent}%"></i></div>'
+    )

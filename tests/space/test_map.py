@@ -81,7 +81,7 @@ def test_points_are_those_of_the_map(gallery: Gallery):
 def test_axes_say_what_they_carry(gallery: Gallery):
     layout = PrincipalMap.of(gallery)
     axes = json.loads(draw(gallery, layout, ["image"]).plot.plot)["layout"]
-    assert axes["xaxis"]["title"]["text"] == f"First principal component: {layout.shares[0]:.1%} of the variance"
+    assert axes["xaxis"]["title"]["text"] == f"First component: {layout.shares[0]:.1%} of the variance"
     laid_out = json.loads(draw(gallery, NeighbourMap.of(gallery), ["image"]).plot.plot)["layout"]
     assert laid_out["xaxis"]["title"].get("text") is None
 
@@ -256,7 +256,9 @@ def test_a_preparation_can_be_stopped(private_cache: Path, catalogue: Any):
     assert started[view.stop]["visible"]
     assert not started[view.prepare]["visible"]
     stopped = view.on_stop(*WHERE)
-    assert "Stopped" in stopped[view.progress]
+    assert view.preparations["small", catalogue.source()].state == "stopped"
+    assert "progressbar" in started[view.progress]
+    assert "progressbar" not in stopped[view.progress]
     assert stopped[view.prepare]["visible"]
 
 
@@ -302,5 +304,5 @@ def test_a_gallery_of_pictures_alone(gallery: Gallery):
     view = make_view(OneGallery(Gallery(gallery.dataset, gallery.retriever, gallery.embeds["image"], None)))
     update = view.show(PCA, "text", None, Asked(Query("text", "red"), "text", 2), *WHERE)
     assert not update[view.sides].visible
-    assert update[view.place.asked].target == "image"
+    assert "2 nearest pictures are ringed" in update[view.question]
     assert {trace["meta"]["side"] for trace in traces(update[view.plot])[:-2]} == {"image"}
