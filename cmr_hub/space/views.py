@@ -8,5 +8,6 @@ from .map import MapView
 from .own import OwnView
 from .scores import ScoresView
 from .search import SearchView
+from .use import UseView
 
-VIEWS = (SearchView, CompareView, MapView, LookView, ScoresView, OwnView)
+VIEWS = (SearchView, CompareView, MapView, LookView, ScoresView, OwnView, UseView)
