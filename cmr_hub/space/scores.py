@@ -99,6 +99,7 @@ class ScoresView:
             [self.dataset, self.protocol, self.checkpoints],
             [*self.charts.values(), self.figures],
             trigger_mode="always_last",
+            show_progress_on=[*self.charts.values()],
             **{**QUIET, "show_progress": "minimal", "concurrency_limit": MEASURES_AT_ONCE},
         )
 
@@ -196,7 +197,7 @@ def _name(score: Score, dataset: str) -> str:
 
 
 def _called(dataset: str) -> str:
-    return scores_markup.title_of(dataset) if dataset else "all data sets, each on its own"
+    return scores_markup.title_of(dataset) if dataset else "each one's data set"
 
 
 def _without_data(dataset: str) -> str:

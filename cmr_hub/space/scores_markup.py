@@ -52,7 +52,8 @@ def board(scoreboard: Scoreboard, protocol: str, where: str) -> str:
     headings = "".join(map(_heading, columns))
     rows = "".join(f"<tr>{''.join(_cell(column, score) for column in columns)}</tr>" for score in scores)
     metrics = " and ".join(dict.fromkeys(METRICS[score.metric] for score in scores))
-    caption = f"{metrics} of {len(scores)} checkpoints on {where}, test split, protocol {protocol}"
+    count = f"{len(scores)} checkpoint{'s' if len(scores) > 1 else ''}"
+    caption = f"{metrics} of {count} on the test split of {where}, protocol {protocol}"
     return (
         f"{_what_counts(scoreboard, protocol)}{_scrolling('Scores', caption, headings, rows, 'cmr-board')}"
         f"{_published(sources, scores)}"
@@ -65,29 +66,22 @@ def _columns(scoreboard: Scoreboard, protocol: str, sources: Sequence[str]) -> l
             return UNKNOWN
         return f"{_decimals(score.published.mean)}<sup>{sources.index(score.published_in) + 1}</sup>"
 
-    columns = [
-        Column("Method", lambda score: escape(score.title), lambda score: score.title.lower(), is_number=False),
-        Column("Learns from", lambda score: learns_from(score), lambda score: learns_from(score), is_number=False),
-        Column(
-            "Data set", lambda score: escape(title_of(score.dataset)), lambda score: score.dataset, is_number=False
-        ),
-        Column("Bits", lambda score: str(score.bits or UNKNOWN), lambda score: score.bits),
-    ]
+    columns = [Column("Method", lambda score: escape(score.title), lambda score: score.title.lower(), is_number=False)]
     columns += [_figure(title, direction) for direction, title in DIRECTIONS.items()]
     columns.append(_figure("Mean", "mean"))
     if protocol != scoreboard.usual:
-        columns.append(
-            Column(
-                f"Against {scoreboard.usual}",
-                lambda score: _signed(scoreboard.change(score)),
-                lambda score: scoreboard.change(score),
-            )
-        )
+        against = f"Against {scoreboard.usual}"
+        columns.append(Column(against, lambda score: _signed(scoreboard.change(score)), scoreboard.change))
     if sources:
         columns.append(Column("Published", published, lambda score: score.published and score.published.mean))
     return [
         *columns,
-        Column("Seed", lambda score: _seeds(score.seeds), lambda score: len(score.seeds), is_number=False),
+        Column("Bits", lambda score: str(score.bits or UNKNOWN), lambda score: score.bits),
+        Column("Learns from", learns_from, learns_from, is_number=False),
+        Column(
+            "Data set", lambda score: escape(title_of(score.dataset)), lambda score: score.dataset, is_number=False
+        ),
+        Column("Seed", lambda score: _seeds(score.seeds), lambda score: _seeds(score.seeds), is_number=False),
         Column("Checkpoint", _checkpoint, lambda score: score.checkpoint, is_number=False),
     ]
 
@@ -146,11 +140,14 @@ def _moves(scoreboard: Scoreboard, protocol: str) -> str:
         )
     scores = scoreboard.ranking(protocol)
     changes = [change for change in map(scoreboard.change, scores) if change is not None]
-    moved = f"{scoreboard.moved(protocol)} of {len(scores)} stand at another place than under {usual}."
     if not changes:
-        return f"This is another measure than that of {usual}: its figures do not compare. {moved}"
-    low, high = _signed(min(changes)), _signed(max(changes))
-    return f"The same weights, counted so: {low} to {high} against {usual}. {moved}"
+        said = f"This is another measure than that of {usual}: its figures do not compare."
+    else:
+        span = dict.fromkeys((_signed(min(changes)), _signed(max(changes))))
+        said = f"The same weights, counted so: {' to '.join(span)} against {usual}."
+    if len(scores) > 1:
+        said += f" {scoreboard.moved(protocol)} of {len(scores)} stand at another place than under {usual}."
+    return said
 
 
 def _published(sources: Sequence[str], scores: Sequence[Score]) -> str:

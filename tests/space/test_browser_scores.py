@@ -81,7 +81,7 @@ def test_curves_of_the_chosen_checkpoints(scores: Page):
 
 def test_data_that_are_not_here_have_scores_and_no_curves(scores: Page):
     scores.get_by_label("Wikipedia", exact=True).check()
-    expect(scores.locator(".cmr-board caption")).to_contain_text("on Wikipedia")
+    expect(scores.locator(".cmr-board caption")).to_contain_text("of Wikipedia")
     expect(scores.locator(CHARTS).first).to_be_hidden()
     expect(scores.get_by_text("is not on this machine. Prepare its gallery")).to_be_visible()
     expect(scores.locator(".cmr-sources li").first).to_contain_text("Rasiwasia")

@@ -53,7 +53,7 @@ def test_opens_on_the_data_set_of_the_gallery(view: ScoresView):
     assert [value for _, value in updates[view.dataset].choices] == ["wiki", "rsicd", "emoji", EVERYWHERE]
     assert updates[view.protocol].choices == [(name, name) for name in ("dscmr", "dcmh", "instance")]
     assert updates[view.protocol].value == "dscmr"
-    assert "mAP of 3 checkpoints on Wikipedia" in updates[view.board]
+    assert "mAP of 3 checkpoints on the test split of Wikipedia" in updates[view.board]
 
 
 def test_curves_start_with_the_best_and_the_model_of_the_place_bar(view: ScoresView, catalogue, monkeypatch):
@@ -68,7 +68,7 @@ def test_a_gallery_without_scores_opens_on_all(view: ScoresView, monkeypatch: py
     monkeypatch.setattr(scores_module, "known_scores", lambda: elsewhere)
     updates = view.open("small", None, None)
     assert updates[view.dataset].value == EVERYWHERE
-    assert "on all data sets, each on its own" in updates[view.board]
+    assert "of each one&#x27;s data set, protocol dscmr" in updates[view.board]
 
 
 def test_another_data_set_keeps_the_protocol_where_it_has_it(view: ScoresView):
