@@ -17,6 +17,7 @@ from .queries import Asked
 from .snippets import client_lines, mcp_settings, python_lines
 
 HAS_MCP = find_spec("mcp") is not None  # then `page.launch` serves it
+# No language: the editor's colours for one are too faint on white to be read by everybody.
 CODE = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "buttons": ["copy"], "lines": 1}
 # Only the browser knows for certain by which address the page is reached, whatever stands between it and the server.
 ADDRESS = "(opened) => [opened, new URL('.', location.origin + location.pathname).href]"
@@ -45,15 +46,13 @@ class UseView:
         self.opened.change(self.show, inputs, outputs, js=ADDRESS, **QUIET)
 
     def _lay_out(self) -> None:
-        self.python = gr.Code(language="python", label="This question in Python", elem_id="cmr-python", **CODE)
+        self.python = gr.Code(label="This question in Python", elem_id="cmr-python", **CODE)
         self.client = gr.Code(
-            language="python",
             label="The same, answered by this server (pip install gradio_client)",
             elem_id="cmr-client",
             **CODE,
         )
         self.settings = gr.Code(
-            language="json",
             label="The searches as tools of an agent: settings for a client of the Model Context Protocol",
             visible=HAS_MCP,
             elem_id="cmr-mcp",
