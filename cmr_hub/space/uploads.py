@@ -29,7 +29,7 @@ from ..images import FORMATS, MAX_PIXELS, load_image
 
 MB = 1_000_000
 MAX_PICTURES = 1_000
-MIN_PICTURES = 2  # one picture has nothing to be found by
+MIN_PICTURES = 3  # of fewer there is nothing to choose among
 MAX_UNPACKED = 200 * MB  # of all pictures and the table together
 MAX_PICTURE = 20 * MB
 MAX_TABLE = 4 * MB

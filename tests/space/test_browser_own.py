@@ -167,14 +167,16 @@ def test_pictures_alone_are_searched_by_words(page: Page):
 
 def test_folder_and_a_table_beside_its_pictures(page: Page, tmp_path: Path):
     (tmp_path / "mine" / "deep").mkdir(parents=True)
-    for name, content in list(PICTURES.items())[:3]:
+    for name, content in list(PICTURES.items())[:4]:
         (tmp_path / "mine" / "deep" / name).write_bytes(content)
-    (tmp_path / "mine" / "pairs.csv").write_text("file_name,text\ndeep/red.png,red\ndeep/blue.png,blue\n")
+    (tmp_path / "mine" / "pairs.csv").write_text(
+        "file_name,text\ndeep/red.png,red\ndeep/blue.png,blue\ndeep/green.png,x\n"
+    )
     page.get_by_role("tab", name="Your gallery").click()
     page.set_input_files("#cmr-own-folder input[type=file]", tmp_path / "mine")
-    expect(page.locator("#cmr-own-folder .file")).to_have_count(4)
+    expect(page.locator("#cmr-own-folder .file")).to_have_count(5)
     page.get_by_role("button", name="Build the gallery").click()
-    expect(page.locator(".cmr-own-result")).to_contain_text("2 pictures with their texts")
+    expect(page.locator(".cmr-own-result")).to_contain_text("3 pictures with their texts")
     expect(page.locator(".cmr-own-result")).to_contain_text("1 picture is not in the table")
 
 

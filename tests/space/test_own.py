@@ -105,8 +105,9 @@ def test_refusal_keeps_the_files_for_another_try(view: OwnView, files: Any):
 
 
 def test_failure_is_a_notice(view: OwnView, files: Any):
-    built(view, files[3:])
+    built(view, files[1:])
     update = view.look(*EMOJI, "own", None, ME)
+    assert "2 of 3 pictures can be used, and a gallery needs 3." in update[view.status]
     assert 'role="alert"' in update[view.status]
     assert not update[view.timer].active
     assert update[view.build].interactive

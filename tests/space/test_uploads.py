@@ -38,6 +38,11 @@ def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> 
 TWO = {"a.png": picture("red"), "b.png": picture("blue")}
 
 
+@pytest.fixture(autouse=True)
+def two_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MIN_PICTURES", len(TWO))
+
+
 @pytest.fixture
 def send(tmp_path: Path) -> Callable[..., Upload]:
     """Uploads files by their names; what is unpacked lies in `tmp_path / "unpacked"`."""
