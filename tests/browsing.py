@@ -17,13 +17,8 @@ expect.set_options(timeout=20_000)
 
 
 def open_view(page: Page, title: str) -> None:
-    """Open a tab by its title; on a phone it may be in the menu behind the tabs that fit."""
-    tab = page.get_by_role("tab", name=title, exact=True)
-    if not tab.first.is_visible():
-        page.locator("#cmr-views .overflow-menu > button").click()
-        page.locator("#cmr-views .overflow-dropdown button", has_text=title).click()
-    else:
-        tab.first.click()
+    """Open a tab by its title."""
+    page.get_by_role("tab", name=title, exact=True).click()
 
 
 def overflow(page: Page) -> int:

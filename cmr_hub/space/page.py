@@ -93,23 +93,22 @@ class Page:
         self.place = lay_out_place(catalogue)
         self.notice = gr.HTML(apply_default_css=False, visible=False)
         self.preparing = PreparingView(catalogue, preparations, self.place)
+        # Gradio passes over what a tab that is not open is told of its visibility, so that style hides what there is
+        # nothing to show in.
+        self.style = gr.HTML(apply_default_css=False)
         self.views: dict[str, Any] = {}
-        self.tabs: dict[str, gr.Tab] = {}
-        self.bodies: dict[str, gr.Column] = {}
         self.place.tabs.render()
         with self.place.tabs:
-            for view_class in VIEWS:
-                with gr.Tab(view_class.title, id=view_class.name) as tab, gr.Column() as body:
-                    view = view_class(catalogue, self.place)
-                self.views[view.name], self.tabs[view.name], self.bodies[view.name] = view, tab, body
+            for view in VIEWS:
+                with gr.Tab(view.title, id=view.name, elem_id=f"cmr-tab-{view.name}"):
+                    self.views[view.name] = view(catalogue, self.place)
         self.everything = self._components()
 
     def _components(self) -> list[Any]:
         """All that [`open`] may change, each once."""
         place = self.place
-        components = [place.gallery, place.method, place.asked, place.shown, place.tabs, self.notice]
-        components += [*self.preparing.page, *self.tabs.values(), *self.bodies.values()]
-        components += [component for view in self.views.values() for component in view.page]
+        components = [place.gallery, place.method, place.asked, place.shown, place.tabs, self.notice, self.style]
+        components += [*self.preparing.page, *(component for view in self.views.values() for component in view.page)]
         return list(dict.fromkeys(components))
 
     def connect(self, app: gr.Blocks) -> None:
@@ -131,8 +130,8 @@ class Page:
             notice = str(UnknownNameError("gallery", name, self.catalogue.names))
             name, link = self.catalogue.default, replace(link, method=None, asked=None)
         return {
+            self.place.tabs: gr.Tabs(selected=view),
             **self.open(name, link.method, link.asked, view, None),
-            **({self.place.tabs: gr.Tabs(selected=view)} if view != "search" else {}),
             **(self._noticed(notice) if notice else {}),
         }
 
@@ -164,26 +163,31 @@ class Page:
         updates = {
             **place.pickers(self.catalogue, name, method, own),
             **self.preparing.open(name),
-            **{self.bodies[each]: gr.update(visible=is_open) for each in self.bodies if each == shown},
             place.shown: shown,
             place.asked: asked,
         }
+        without = [
+            each
+            for each, other in self.views.items()
+            if hasattr(other, "is_for") and not (method is not None and other.is_for(name, method))
+        ]
+        if shown in without:
+            shown, view = "search", self.views["search"]
+            updates |= {place.shown: shown, place.tabs: gr.Tabs(selected=shown)}
         try:
             if method is not None:
                 asked = asked or first_question(self.catalogue.open(name, method))
-                updates[place.asked] = asked
-            updates |= self._tabs_for(name, method)
-            return {**updates, **(view.open(name, method, asked) if is_open else {}), **self._noticed("")}
+            opened = view.open(name, method, asked) if is_open else {}
+            hidden = self._hiding(without, None if is_open else shown)
+            return {**updates, place.asked: asked, **opened, self.style: hidden, **self._noticed("")}
         except CMRError as error:
-            return {**updates, self.bodies[shown]: gr.update(visible=False), **self._noticed(str(error))}
+            return {**updates, self.style: self._hiding(without, shown), **self._noticed(str(error))}
 
-    def _tabs_for(self, name: str, method: str | None) -> Updates:
-        """The tabs of views that not every model has."""
-        return {
-            self.tabs[each]: gr.Tab(visible=method is not None and view.is_for(name, method))
-            for each, view in self.views.items()
-            if hasattr(view, "is_for")
-        }
+    @staticmethod
+    def _hiding(without: list[str], closed: str | None) -> str:
+        """Style that hides the tabs of some views, and the inside of one that cannot be opened."""
+        selectors = [f"#cmr-tab-{name}-button" for name in without] + ([f"#cmr-tab-{closed}"] if closed else [])
+        return f"<style>{', '.join(selectors)} {{ display: none !important; }}</style>" if selectors else ""
 
     def _noticed(self, message: str) -> Updates:
         return {self.notice: gr.HTML(markup.notice(message) if message else "", visible=bool(message))}

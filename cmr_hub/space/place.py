@@ -78,7 +78,7 @@ def lay_out_place(catalogue: Catalogue) -> Place:
         method,
         asked=gr.State(),
         own=gr.State(),
-        tabs=gr.Tabs(elem_id="cmr-views", render=False),
+        tabs=gr.Tabs(elem_id="cmr-views", overflow_behavior="wrap", render=False),
         shown=gr.State("search"),
         moved=gr.State(0),
     )

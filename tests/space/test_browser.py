@@ -81,6 +81,18 @@ def test_answer_has_an_address_that_leads_back_to_it(page: Page, browser: Browse
     other.close()
 
 
+@pytest.mark.parametrize("view", ["Compare", "Map", "Scores", "Your gallery", "Use it"])
+def test_link_opens_a_view(browser: BrowserContext, space: Any, view: str):
+    names = {"Your gallery": "own", "Use it": "use"}
+    other = browser.new_page()
+    other.goto(f"{space.url}?view={names.get(view, view.lower())}")
+    expect(other.get_by_role("tab", name=view, exact=True)).to_have_attribute("aria-selected", "true")
+    shown = {"Compare": ".cmr-pick", "Map": "#cmr-map .point", "Scores": "table tbody tr"}
+    expect(other.locator(shown.get(view, "[role=tabpanel]:visible button")).first).to_be_visible()
+    expect(other.get_by_role("tab", name="Look", exact=True)).to_be_hidden()
+    other.close()
+
+
 def test_class_confines_the_hits(page: Page):
     find(page, "smiling cat")
     expect(page.locator("h2.cmr-asked")).to_have_text("“smiling cat”")

@@ -50,8 +50,16 @@ def test_link_to_no_gallery_says_so_and_opens_the_default_one(page: Page):
 
 
 def test_view_of_a_link_is_opened(page: Page):
-    assert page.place.tabs not in arrive(page, view="nowhere")
-    assert set(page.views) >= {"search"}
+    assert arrive(page, view="map")[page.place.shown] == "map"
+    assert arrive(page, view="map")[page.place.tabs].selected == "map"
+    assert arrive(page, view="nowhere")[page.place.shown] == "search"
+
+
+def test_tab_that_the_model_has_nothing_for_is_hidden(page: Page):
+    assert "#cmr-tab-look-button" in arrive(page)[page.style]
+    updates = page.open("small", "cca", None, "look", None)
+    assert updates[page.place.shown] == "search"
+    assert updates[page.place.tabs].selected == "search"
 
 
 def test_another_gallery_asks_its_own_question(page: Page):
@@ -72,4 +80,4 @@ def test_damaged_gallery_is_a_notice(page: Page, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(page.catalogue, "open", damaged)
     updates = page.open("small", "cca", None, "search", None)
     assert "truncated &lt;b&gt;" in updates[page.notice].value
-    assert updates[page.bodies["search"]]["visible"] is False
+    assert "#cmr-tab-search {" in updates[page.style]
