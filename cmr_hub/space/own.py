@@ -32,6 +32,8 @@ close or reload the page, and after {IDLE / 60:.0f} minutes without a question. 
 as soon as they are read; those that you never build a gallery from, within two hours.</p></details>
 </section>
 """
+CANCELLED = "Cancelled. Nothing was kept."
+REMOVED = "Your gallery was removed. Nothing of it is left on this server."
 # The button that has the file is hidden by the style: the one that is seen makes the file first.
 FETCH = "() => document.querySelector('#cmr-own-file')?.click()"
 
@@ -94,8 +96,8 @@ class OwnView:
         moves = [*self.shown, *there, place.asked, *place.going]
         self.build.click(
             self.on_build,
-            [self.files, self.folder, self.called, self.model],
-            [*self.shown, self.files, self.folder],
+            [self.files, self.folder, self.called, self.model, *there],
+            [*moves, self.files, self.folder],
             preprocess=False,
             **QUIET,
         )
@@ -111,19 +113,29 @@ class OwnView:
         return {self.model: gr.Dropdown(list(own_checkpoints(self.catalogue)))}
 
     def on_build(
-        self, files: list[dict] | None, folder: list[dict] | None, title: str, model: str, request: gr.Request
+        self,
+        files: list[dict] | None,
+        folder: list[dict] | None,
+        title: str | None,
+        model: str,
+        name: str,
+        method: str,
+        known: str | None,
+        shown: str,
+        request: gr.Request,
     ) -> Updates:
-        """The one click. The files are gone with it."""
+        """The one click. The files are gone with it, and a gallery that was there before."""
         try:
             self.galleries.build(_owner(request), [*(files or ()), *(folder or ())], title or "", model)
         except CMRError as error:
             return {self.status: markup.notice(str(error))}
-        return {**self._state(request), self.files: None, self.folder: None}
+        gone = self._gone(name, method, known, shown) if known else {}
+        return {**self._state(request), **gone, self.files: None, self.folder: None}
 
     def on_cancel(self, request: gr.Request) -> Updates:
         """A second thought."""
         self.galleries.cancel(_owner(request))
-        return self._state(request, "Cancelled. Nothing was kept.")
+        return self._state(request, CANCELLED)
 
     def look(
         self, name: str, method: str, known: str | None, shown: str, asked: Asked | None, request: gr.Request
@@ -136,11 +148,9 @@ class OwnView:
         """
         self.galleries.touch(_owner(request), (name, method, asked))
         own = self.galleries[_owner(request)]
-        if own is None:
-            if known is None:
-                return self._state(request)
-            why = "Your gallery was removed: nothing was asked for long."
-            return {**self._state(request, why), **self._gone(name, method, known, shown)}
+        if own is None:  # maybe a moment ago, and the page is told so already: this tells it nothing else
+            gone = self._gone(name, method, known, shown) if known else {}
+            return {**self._state(request, REMOVED if known else CANCELLED), **gone}
         if own.progress.state == "done" and own.name != known:
             return {**self._state(request), **self._arrived(own, shown)}
         if own.progress.is_active:
@@ -151,14 +161,13 @@ class OwnView:
         """To the search view."""
         own = self.galleries[_owner(request)]
         if own is None:
-            return self._state(request, "There is no gallery any more: it was removed.")
+            return self._state(request, REMOVED)
         return {**self._arrived(own, self.name), **self.place.go("search")}
 
     def on_remove(self, name: str, method: str, known: str | None, shown: str, request: gr.Request) -> Updates:
         """Nothing stays."""
         self.galleries.forget(_owner(request))
-        why = "Removed. Nothing of it is left on this server."
-        return {**self._state(request, why), **self._gone(name, method, known, shown)}
+        return {**self._state(request, REMOVED), **self._gone(name, method, known, shown)}
 
     def on_download(self, request: gr.Request) -> Updates:
         """The zip, made when it is first asked for."""

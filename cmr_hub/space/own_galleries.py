@@ -203,13 +203,14 @@ class OwnGalleries:
         if model not in checkpoints:
             raise InputError(f"There is no model {model[:60]!r} any more. Choose one from the list.")
         with self._lock:
-            self.forget(owner)
-            held = [other.size for other in self._owns.values() if other.progress.state != "failed"]
+            others = [own for own in self._owns.values() if own.owner != owner]
+            held = [own.size for own in others if own.progress.state != "failed"]
             if len(held) >= self.most or sum(held) + MAX_UNPACKED > self.most_bytes:
                 raise InputError(
                     f"This server holds as many galleries of visitors as it can ({len(held)}). Try again in some "
                     "minutes, or run the Space on a machine of your own."
                 )
+            self.forget(owner)
             title = " ".join(title.encode("utf-8", "replace").decode().split())[:MAX_TITLE] or "My pictures"
             own = Own(owner, title, checkpoints[model], Path(tempfile.mkdtemp(dir=self.root)))
             self._owns[owner] = own

@@ -54,7 +54,7 @@ def files(tmp_path: Path) -> list[dict[str, str]]:
 
 
 def built(view: OwnView, files: list[dict[str, str]], request: Any = ME) -> Any:
-    view.on_build(files, None, f"Mine {HTML}", "DSCMR, trained on emoji", request)
+    view.on_build(files, None, f"Mine {HTML}", "DSCMR, trained on emoji", *EMOJI, "own", request)
     deadline = time.monotonic() + LONG
     while view.galleries[request.session_hash].progress.is_active:
         assert time.monotonic() < deadline
@@ -95,11 +95,11 @@ def test_another_session_is_told_nothing(view: OwnView, files: Any):
 
 
 def test_refusal_keeps_the_files_for_another_try(view: OwnView, files: Any):
-    update = view.on_build(files, None, "", "no model of ours", ME)
+    update = view.on_build(files, None, "", "no model of ours", *EMOJI, "own", ME)
     assert 'role="alert"' in update[view.status]
     assert view.files not in update
     assert Path(files[0]["path"]).exists()
-    accepted = view.on_build(files[:2], files[2:], None, "DSCMR, trained on emoji", ME)
+    accepted = view.on_build(files[:2], files[2:], None, "DSCMR, trained on emoji", *EMOJI, "own", ME)
     assert accepted[view.files] is None
     assert accepted[view.folder] is None
 
@@ -127,6 +127,25 @@ def test_removing_while_another_gallery_is_shown_keeps_the_question(view: OwnVie
     assert view.place.asked not in update
 
 
+def test_another_gallery_takes_the_first_one_from_the_pickers(view: OwnView, files: Any):
+    first = built(view, files[:3])
+    for file, colour in zip(files, COLOURS.values(), strict=False):  # what was uploaded is deleted by now
+        Image.new("RGB", (20, 20), colour).save(file["path"])
+    model = "DSCMR, trained on emoji"
+    update = view.on_build(files[:3], None, None, model, first.name, "dscmr", first.name, "own", ME)
+    assert update[view.place.own] is None
+    assert update[view.place.gallery].choices == [("Emoji", "emoji")]
+
+
+def test_look_that_comes_late_says_what_the_button_said(view: OwnView, files: Any):
+    own = built(view, files)
+    view.galleries.forget("me")
+    late = view.look("emoji", "dscmr", None, "own", None, ME)
+    assert late[view.status] == view.on_cancel(ME)[view.status]
+    removed = view.on_remove("emoji", "dscmr", own.name, "own", ME)
+    assert view.look("emoji", "dscmr", own.name, "own", None, ME)[view.status] == removed[view.status]
+
+
 def test_gallery_that_has_expired_moves_the_page_on(view: OwnView, files: Any):
     own = built(view, files)
     view.galleries.forget("me")
@@ -146,7 +165,7 @@ def test_page_that_is_left_starts_to_be_forgotten(view: OwnView, files: Any):
 
 def test_callers_without_a_session_are_refused(view: OwnView, files: Any):
     with pytest.raises(gr.Error, match="in a browser"):
-        view.on_build(files, None, "", "DSCMR, trained on emoji", SimpleNamespace(session_hash=None))
+        view.on_build(files, None, "", "DSCMR, trained on emoji", *EMOJI, "own", SimpleNamespace(session_hash=None))
 
 
 def test_progress_is_told_as_it_is(view: OwnView):

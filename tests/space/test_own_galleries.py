@@ -253,7 +253,11 @@ def test_server_that_holds_enough_refuses_and_takes_again(store: Callable, sent:
     finished(galleries)
     galleries.forget("me")
     galleries.build("you", sent())
-    assert finished(galleries, "you").progress.state == "done"
+    yours = finished(galleries, "you")
+    galleries.most = 0
+    with pytest.raises(InputError, match="as many galleries"):
+        galleries.build("you", sent())
+    assert galleries["you"] is yours  # who is refused keeps what they have
 
 
 def test_bytes_are_counted_as_they_are_once_they_are_known(store: Callable, sent: Callable):
