@@ -15,6 +15,7 @@ from .configuration_cmr import CMRConfig
 from .configuration_hashing import HashingConfig
 from .dual_encoder import DualEncoderModel
 from .hub import list_checkpoints
+from .leaderboard import list_scores
 from .modeling_cmr import ClosedFormCMRModel, CMRModel, CMROutput
 from .processing_cmr import CMRProcessor
 from .registry import METHODS, list_methods
@@ -39,6 +40,7 @@ __all__ = [
     "from_pretrained",
     "list_checkpoints",
     "list_methods",
+    "list_scores",
 ]
 
 for _model_class in (*METHODS.values(), DualEncoderModel, SpreadingVectorsModel):

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -274,7 +275,8 @@ def list_checkpoints(pattern: str = "*") -> list[CheckpointInfo]:
     True
     ```
     """
-    return [_read_info(folder) for folder in bundled_checkpoints(pattern).values()]
+    folders = bundled_checkpoints(pattern).values()
+    return [_read_info(folder, (folder / "README.md").stat().st_mtime_ns) for folder in folders]
 
 
 def bundled_checkpoints(pattern: str = "*") -> dict[str, Path]:
@@ -287,7 +289,8 @@ def bundled_checkpoints(pattern: str = "*") -> dict[str, Path]:
     }
 
 
-def _read_info(folder: Path) -> CheckpointInfo:
+@lru_cache  # a card's YAML takes long to parse, and every opening of the Space's views asks for all of them
+def _read_info(folder: Path, changed: int) -> CheckpointInfo:
     card = read_card(folder / "README.md", ModelCard).data
     metrics = tuple(card.eval_results or ())
     image_input, text_input = read_inputs(folder)

@@ -369,8 +369,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     """`evaluate`: one table a protocol."""
     from cmr_hub import Retriever
     from cmr_hub.data import load_dataset
+    from cmr_hub.evaluation import evaluate
 
-    from .evaluate import evaluate
     from .train import TrainingRun, result_entry
 
     retriever = Retriever.from_pretrained(options.checkpoint)
@@ -430,9 +430,9 @@ def run_curves(options: argparse.Namespace) -> None:
     """`curves`: precision and recall of the ranking, and of hash lookup."""
     from cmr_hub import Retriever
     from cmr_hub.data import load_dataset
+    from cmr_hub.evaluation import evaluate
 
     from .curves import draw, points
-    from .evaluate import evaluate
     from .plots import check_suffix, save
 
     check_suffix(options.output)

@@ -21,10 +21,8 @@ ROWS_AT_ONCE = 1024
 def measure(retriever: Retriever, features: FeatureSplits, protocol: str | Protocol) -> EvaluationResult:
     """As [`cmr_hub.evaluation.evaluate`] on the test split, from features that are at hand."""
     protocol, dataset = get_protocol(protocol), features.dataset
-    if "each" in (
-        protocol.captions,
-        features.captions,
-    ):  # what is at hand is not what is measured, or both sides differ
+    # What is at hand is not what is measured, or both sides differ.
+    if "each" in (protocol.captions, features.captions):
         return evaluate(retriever, dataset["test"], protocol, dataset["train"])
     model, test = retriever.model, features["test"]
     with_gallery = protocol.gallery == "train"
