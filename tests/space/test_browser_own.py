@@ -222,6 +222,7 @@ def test_whole_uploads_that_are_refused_say_why_and_the_next_one_is_built(page: 
     build_to_the_end(page, {"set.zip": PAIRS})
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_single_files_that_cannot_be_used_are_left_out_and_named(page: Page, space: Any, tmp_path: Path):
     huge = io.BytesIO()
     Image.new("1", (10_000, 10_000)).save(huge, "PNG")
