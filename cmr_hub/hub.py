@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, constants, snapshot_download
+from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, ModelCardData, constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -275,8 +275,7 @@ def list_checkpoints(pattern: str = "*") -> list[CheckpointInfo]:
     True
     ```
     """
-    folders = bundled_checkpoints(pattern).values()
-    return [_read_info(folder, (folder / "README.md").stat().st_mtime_ns) for folder in folders]
+    return [_read_info(folder) for folder in bundled_checkpoints(pattern).values()]
 
 
 def bundled_checkpoints(pattern: str = "*") -> dict[str, Path]:
@@ -289,9 +288,9 @@ def bundled_checkpoints(pattern: str = "*") -> dict[str, Path]:
     }
 
 
-@lru_cache  # a card's YAML takes long to parse, and every opening of the Space's views asks for all of them
-def _read_info(folder: Path, changed: int) -> CheckpointInfo:
-    card = read_card(folder / "README.md", ModelCard).data
+def _read_info(folder: Path) -> CheckpointInfo:
+    path = folder / "README.md"
+    card = _card_data(path, path.stat().st_mtime_ns if path.exists() else 0)
     metrics = tuple(card.eval_results or ())
     image_input, text_input = read_inputs(folder)
     return CheckpointInfo(
@@ -303,6 +302,11 @@ def _read_info(folder: Path, changed: int) -> CheckpointInfo:
         text_input=text_input,
         metrics=metrics,
     )
+
+
+@lru_cache  # a card's YAML takes long to parse, and the Space's views ask for all of them each time they open
+def _card_data(path: Path, changed: int) -> ModelCardData:
+    return read_card(path, ModelCard).data
 
 
 def read_inputs(folder: Path) -> tuple[str | None, str | None]:

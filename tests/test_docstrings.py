@@ -15,9 +15,7 @@ import cmr_hub
 
 FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
 MODULES = [
-    name
-    for _, name, _ in pkgutil.walk_packages(cmr_hub.__path__, "cmr_hub.")
-    if not name.startswith(("cmr_hub.space", "cmr_hub._"))  # importing the Space imports Gradio; its tests run it
+    name for _, name, _ in pkgutil.walk_packages(cmr_hub.__path__, "cmr_hub.") if not name.startswith("cmr_hub._")
 ]
 
 

@@ -91,8 +91,8 @@ class Catalogue:
     >>> catalogue = Catalogue()
     >>> catalogue.default
     'emoji'
-    >>> catalogue.open("emoji").search(text="a smiling cat", k=1)[0].labels
-    ('Smileys & Emotion',)
+    >>> catalogue.open("emoji").search(text="flag of japan", k=1)[0].labels
+    ('Flags',)
     ```
     """
 
@@ -156,6 +156,7 @@ class Catalogue:
         entry = self._own.pop(name, None)
         for source in entry.sources.values() if entry else ():
             self._kept.pop((name, source), None)
+            self._locks.pop((name, source), None)
         picture_of.cache_clear()  # pictures keep the gallery that they are of
 
     @property
@@ -201,6 +202,8 @@ class Catalogue:
         return self._keep((name, source), partial(self._build, name, source))
 
     def _build(self, name: str, source: Source) -> Gallery:
+        if name not in self._entries:  # a visitor's own, removed in this very moment
+            raise UnknownNameError("gallery", name, self._entries)
         if source.folder is not None:
             return Gallery.from_pretrained(source.folder)
         items = self._keep(name, partial(_all_items, name))

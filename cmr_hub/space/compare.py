@@ -179,7 +179,7 @@ class CompareView:
             self.surprise: gr.Button(visible=bool(gallery.class_names) and len(models) > 1),
             self.others: gr.update(choices=choices, value=models[1:], visible=bool(choices)),
             self.target: gr.Radio(targets, value=asked.target, visible=len(targets) > 1),
-            self.k: gr.Slider(maximum=most, value=here.k),
+            self.k: gr.Slider(maximum=max(most, 2), value=here.k, visible=most > 1),
             self.columns: side_by_side(here.query, gallery, dict(zip(models, answers.items(), strict=True)))
             if is_answered
             else markup.notice(str(next(iter(answers.values())))),
@@ -273,13 +273,13 @@ def _kind(source: Source, answer: Answer | CMRError) -> str:
 
 
 def _figures(answer: Answer) -> str:
-    parts, milliseconds = [], 1000 * answer.seconds
+    parts = []
     if answer.average_precision is not None:
         parts.append(f"AP <b>{answer.average_precision:.3f}</b>")
     marks = [hit.same_class for hit in answer.hits]
     if marks and None not in marks:
         parts.append(f"<b>{sum(marks)} of {len(marks)}</b> right")
-    parts.append(f"{milliseconds:.{0 if milliseconds >= 10 else 1}f} ms")
+    parts.append(markup.duration(answer.seconds))
     return " <i>·</i> ".join(f"<span>{part}</span>" for part in parts)
 
 
@@ -292,5 +292,6 @@ def _hit(gallery: Gallery, hit: Hit, rank: int) -> str:
         f'<li><button type="button" class="cmr-pick" data-item="{escape(hit.id)}" title="Ask from this item">'
         f'<span class="cmr-tile">{tile}</span><span class="cmr-words"><span>{escape(name)}</span></span>'
         f'<span class="cmr-meta">{mark}<span class="cmr-label">{escape(", ".join(hit.labels))}</span>'
-        f'<span class="cmr-score" title="cosine similarity; rank {rank}">{hit.score:.2f}</span></span></button></li>'
+        f'<span class="cmr-score" title="{markup.score_meaning(gallery, hit)}; rank {rank}">{hit.score:.2f}</span>'
+        "</span></button></li>"
     )

@@ -74,9 +74,14 @@ def _summary(answer: Answer) -> str:
     if answer.average_precision is not None:
         meaning = "average precision of this query over the whole gallery: relevant is what shares its class"
         parts.append(f'<abbr title="{meaning}">AP</abbr> <b>{answer.average_precision:.3f}</b>')
-    milliseconds = 1000 * answer.seconds
-    parts.append(f"{milliseconds:.{0 if milliseconds >= 10 else 1}f} ms")
+    parts.append(duration(answer.seconds))
     return " <i>·</i> ".join(f"<span>{part}</span>" for part in parts)
+
+
+def duration(seconds: float) -> str:
+    """How long a search took, in milliseconds."""
+    milliseconds = 1000 * seconds
+    return f"{milliseconds:.{0 if milliseconds >= 10 else 1}f} ms"
 
 
 def hit_card(gallery: Gallery, hit: Hit, target: Side, rank: int) -> str:
@@ -91,12 +96,12 @@ def hit_card(gallery: Gallery, hit: Hit, target: Side, rank: int) -> str:
         f'<li><button type="button" class="cmr-hit" data-item="{escape(hit.id)}" title="Search from this item">'
         f'<span class="cmr-tile">{tile}</span><span class="cmr-words">{words}</span>'
         f'<span class="cmr-meta"><span class="cmr-label">{same}{escape(", ".join(hit.labels))}</span>'
-        f'<span class="cmr-score" title="{_score_meaning(gallery, hit)}; rank {rank}"><span class="cmr-bar">'
+        f'<span class="cmr-score" title="{score_meaning(gallery, hit)}; rank {rank}"><span class="cmr-bar">'
         f'<i style="width:{width}%"></i></span>{hit.score:.2f}</span></span></button></li>'
     )
 
 
-def _score_meaning(gallery: Gallery, hit: Hit) -> str:
+def score_meaning(gallery: Gallery, hit: Hit) -> str:
     """What a score is: of codes, the number of bits that differ says more than the cosine of their signs."""
     if gallery.retriever.model.representation != "binary":
         return "cosine similarity"

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from .place import QUIET, Updates, lay_out_place
 from .preparation import Preparations
 from .preparing import PreparingView
 from .queries import Asked
+from .use import HAS_MCP
 from .views import VIEWS
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class Page:
         self.preparing = PreparingView(catalogue, preparations, self.place)
         # Gradio passes over what a tab that is not open is told of its visibility, so that style hides what there is
         # nothing to show in.
-        self.style = gr.HTML(apply_default_css=False)
+        self.style = gr.HTML(apply_default_css=False, elem_id="cmr-style")
         self.views: dict[str, Any] = {}
         self.place.tabs.render()
         with self.place.tabs:
@@ -116,10 +116,12 @@ class Page:
         place = self.place
         here = [place.gallery, place.method, place.asked, place.shown, place.own]
         app.load(self.arrive, None, self.everything, **QUIET)
-        place.gallery.input(self.on_gallery, here, self.everything, **QUIET)
-        place.tabs.select(self.on_tab, here, self.everything, **QUIET)
+        # Of clicks that follow one another quickly, the last one counts.
+        moving = {"trigger_mode": "always_last", **QUIET}
+        place.gallery.input(self.on_gallery, here, self.everything, **moving)
+        place.tabs.select(self.on_tab, here, self.everything, **moving)
         moved = [place.method.input, place.moved.change, self.preparing.arrived.change]
-        gr.on(moved, self.open, here, self.everything, **QUIET)
+        gr.on(moved, self.open, here, self.everything, **moving)
 
     def arrive(self, request: gr.Request) -> Updates:
         """A visitor comes, maybe by a link to an answer."""
@@ -224,15 +226,10 @@ def launch(app: gr.Blocks, **options: Any) -> Any:
         css="\n".join(path.read_text(encoding="utf-8") for path in sorted(STYLES.glob("*.css"))),
         max_file_size=MAX_UPLOAD,
         footer_links=["api"],
-        mcp_server=has_mcp(),
+        mcp_server=HAS_MCP,
         state_session_capacity=SESSIONS,
         **options,
     )
-
-
-def has_mcp() -> bool:
-    """Whether the API's endpoints are served as tools of the Model Context Protocol: the extra `mcp` is installed."""
-    return find_spec("mcp") is not None
 
 
 def _warm_up(catalogue: Catalogue) -> None:

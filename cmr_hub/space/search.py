@@ -148,9 +148,11 @@ class SearchView:
         """What can be asked of a gallery by the model that it is open with."""
         processor = gallery.retriever.processor
         takes_texts, takes_images = processor.text_encoder.takes_raw, processor.image_encoder.takes_raw
+        most = most_hits(gallery)
         labels = [("Any class", ANY_CLASS), *((label, label) for label in gallery.class_names)]
         return {
-            self.k: gr.Slider(maximum=most_hits(gallery), value=min(asked.k, most_hits(gallery)), visible=True),
+            # A slider needs two ends, even where there is nothing to choose.
+            self.k: gr.Slider(maximum=max(most, 2), value=min(asked.k, most), visible=most > 1),
             self.label: gr.Dropdown(labels, value=asked.label or ANY_CLASS, visible=len(labels) > 2),
             self.examples: markup.examples(gallery, typical_items(gallery), takes_texts),
             self.about: markup.about(self.catalogue[name], gallery),

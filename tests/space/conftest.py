@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from reverse_proxy import free_port
 from small_space import OneGallery, make_gallery
 from toys import feature_dataset, feature_retriever
 
@@ -99,7 +100,8 @@ def space(tmp_path_factory: pytest.TempPathFactory, stand_in: Callable) -> Itera
         catalogue = Catalogue()
         preparations = Preparations(stand_in(go), on_done=catalogue.refresh)
         app = build_app(catalogue, preparations)
-        launch(app, prevent_thread_lock=True, quiet=True)
+        # Gradio would look for a free port in order, and meet another worker's Space that does the same.
+        launch(app, prevent_thread_lock=True, quiet=True, server_port=free_port())
         yield Space(app.local_url, preparations, go)
         preparations.close()
         app.close()

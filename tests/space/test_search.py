@@ -6,7 +6,9 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from small_space import OneGallery
 
+from cmr_hub.gallery import Gallery
 from cmr_hub.space.examples import first_question
 from cmr_hub.space.place import lay_out_place
 from cmr_hub.space.queries import Asked, Query
@@ -72,6 +74,17 @@ def test_picture_that_is_taken_away_asks_nothing(view: SearchView):
 def test_number_of_hits_follows_the_gallery(view: SearchView):
     update = view.open("small", "cca", Asked(Query("text", "red"), "image", 3))
     assert (update[view.k].maximum, update[view.k].value) == (3, 3)
+
+
+def test_gallery_of_two_can_be_opened(gallery: Any):
+    rows = [0, 1]
+    embeds = (gallery.embeds[side][rows] for side in ("image", "text"))
+    catalogue = OneGallery(Gallery(gallery.dataset.select(rows), gallery.retriever, *embeds))
+    with gr.Blocks(analytics_enabled=False):
+        view = SearchView(catalogue, lay_out_place(catalogue))
+    update = view.open("small", "cca", first_question(catalogue.gallery))
+    assert not update[view.k].visible
+    assert "The nearest picture of 2" in update[view.results]
 
 
 def test_class_confines_the_hits(view: SearchView):
