@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from attending import captioned, red_seeker, spotted
 from browsing import DESK, PHONE, Page, expect, open_view, overflow, serious_findings
+from reverse_proxy import free_port
 
 from cmr_hub.gallery import Gallery
 from cmr_hub.space import build_app, launch
@@ -31,7 +32,7 @@ def space() -> Iterator[Any]:
     catalogue.add_own("red", "Red spots", {"dan": Gallery.from_dataset(items, red_seeker(), cache=False)})
     catalogue.names.insert(0, "red")
     app = build_app(catalogue)
-    launch(app, prevent_thread_lock=True, quiet=True)
+    launch(app, prevent_thread_lock=True, quiet=True, server_port=free_port())
     yield SimpleNamespace(url=app.local_url)
     app.close()
 

@@ -16,6 +16,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
+from reverse_proxy import free_port
 
 pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
@@ -56,7 +57,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setattr("cmr_hub.space.page.VIEWS", [HastyView if view is OwnView else view for view in VIEWS])
         patch.setattr("cmr_hub.space.own.PULSE", 0.5)
         app = build_app(catalogue)
-        launch(app, prevent_thread_lock=True, quiet=True)
+        launch(app, prevent_thread_lock=True, quiet=True, server_port=free_port())
         yield SimpleNamespace(url=app.local_url, galleries=galleries, gradio=gradio)
         app.close()
         galleries.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from browsing import DESK, HIT, PHONE, Page, expect, open_view, overflow, serious_findings
-from reverse_proxy import reverse_proxy
+from reverse_proxy import free_port, reverse_proxy
 
 from cmr_hub.space import build_app, launch
 from cmr_hub.space.catalogue import Catalogue
@@ -78,7 +78,7 @@ def test_the_card_is_read_as_a_page(page: Page):
 def test_addresses_are_those_by_which_the_page_is_reached(browser: Any):
     """Behind a proxy, and under a path."""
     app = build_app(Catalogue(["emoji"]))
-    launch(app, prevent_thread_lock=True, quiet=True, root_path=PATH)
+    launch(app, prevent_thread_lock=True, quiet=True, server_port=free_port(), root_path=PATH)
     with reverse_proxy(app.local_url.removesuffix("/").removesuffix(PATH), PATH) as address:
         page = browser.new_page()
         page.goto(f"{address}?view=use")
