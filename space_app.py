@@ -14,9 +14,12 @@ def is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-# Both are read when torch and huggingface_hub are first imported. Threads that wait by spinning take the cores from
-# the next visitor's query; and a host may give no home, or one that is not to be written to.
+# All are read when the libraries are first imported or used. Threads that wait by spinning take the cores from the
+# next visitor's query; Gradio sums up, for its dashboard, all that was ever asked, and does so after each question;
+# and a host may give no home, or one that is not to be written to.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
 if not is_writable(Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()):
     os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="huggingface-")
 
