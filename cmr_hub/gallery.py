@@ -28,6 +28,7 @@ from .gallery_files import (
     CONFIG_NAME,
     EMBEDS,
     REAL_VALUED,
+    RETRIEVER,
     SHARD_ROWS,
     read_items,
     shard_path,
@@ -522,7 +523,8 @@ class Gallery:
         Args:
             repo_id_or_path: folder or repo id.
             index, index_options: as for [`Gallery`], instead of those it was saved with.
-            retriever: the checkpoint that it was embedded with; by default the one that it names is loaded.
+            retriever: the checkpoint that it was embedded with; by default the one that lies in its folder
+                `retriever`, or that it names, is loaded.
             revision: branch, tag or commit on the Hub.
             token: access token for private repos.
 
@@ -531,6 +533,8 @@ class Gallery:
         """
         folder = resolve(repo_id_or_path, revision=revision, token=token, repo_type="dataset")
         config = read_json(folder / CONFIG_NAME)
+        if retriever is None and (folder / RETRIEVER).is_dir():
+            retriever = Retriever.from_pretrained(folder / RETRIEVER)
         if retriever is None:
             if not config.get("retriever"):
                 raise CheckpointError(f"{folder} does not name its retriever: pass the one it was made with.")

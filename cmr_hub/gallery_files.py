@@ -20,6 +20,7 @@ from datasets.table import embed_table_storage
 from .columns import COLUMNS
 
 CONFIG_NAME = "gallery_config.json"
+RETRIEVER = "retriever"  # the folder of the checkpoint, where a gallery brings its own
 SHARD_ROWS = 1024  # items a file
 # Side -> column of what is searched, and of the real-valued rows behind codes.
 EMBEDS = {side: f"{side}_embeds" for side in COLUMNS}

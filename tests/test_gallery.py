@@ -89,6 +89,15 @@ def test_another_retriever_is_refused(tmp_path):
         Gallery.from_pretrained(tmp_path, retriever=feature_retriever(seed=1))
 
 
+def test_it_loads_the_retriever_that_it_brings(tmp_path):
+    raw_retriever().save_pretrained(tmp_path / "elsewhere")
+    retriever = cmr_hub.from_pretrained(tmp_path / "elsewhere")
+    gallery = Gallery.from_dataset(picture_dataset(tmp_path), retriever, cache=False)
+    gallery.save_pretrained(tmp_path / "gallery")
+    (tmp_path / "elsewhere").rename(tmp_path / "gallery" / "retriever")
+    assert Gallery.from_pretrained(tmp_path / "gallery").ids == gallery.ids
+
+
 def test_it_loads_the_retriever_that_it_names(tmp_path):
     feature_retriever().save_pretrained(tmp_path / "checkpoint")
     retriever = cmr_hub.from_pretrained(tmp_path / "checkpoint")

@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 from ..columns import read_column
 from ..errors import CMRError, InputError
 from ..gallery import CONFIG_NAME, Gallery
+from ..gallery_files import RETRIEVER
 from ..hub import list_checkpoints
 from ..registry import METHODS
 from ..retriever import Retriever
@@ -412,13 +413,10 @@ README = """# {title}
 ```python
 import cmr_hub
 
-{opening}
+gallery = cmr_hub.Gallery.from_pretrained("<this folder>")
 gallery.search(text="…", k=10)
 ```
 """
-BUNDLED = 'gallery = cmr_hub.Gallery.from_pretrained("<this folder>")'
-PREPARED = """retriever = cmr_hub.from_pretrained("<this folder>/retriever")
-gallery = cmr_hub.Gallery.from_pretrained("<this folder>", retriever=retriever)"""
 
 
 def _write_zip(own: Own, gallery: Gallery, path: Path) -> None:
@@ -426,14 +424,12 @@ def _write_zip(own: Own, gallery: Gallery, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=own.folder) as scratch:
         folder = Path(scratch) / path.stem
         gallery.save_pretrained(folder)
-        is_local = Path(own.checkpoint.location).is_dir()
-        if is_local:
-            gallery.retriever.save_pretrained(folder / "retriever")
+        if Path(own.checkpoint.location).is_dir():
+            gallery.retriever.save_pretrained(folder / RETRIEVER)
             config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
             # Where the checkpoint is on this server means nothing elsewhere.
             (folder / CONFIG_NAME).write_text(json.dumps({**config, "retriever": None}, indent=2), encoding="utf-8")
-        opening = PREPARED if is_local else BUNDLED
-        readme = README.format(title=own.title, count=len(gallery), model=own.checkpoint.title, opening=opening)
+        readme = README.format(title=own.title, count=len(gallery), model=own.checkpoint.title)
         (folder / "README.md").write_text(readme, encoding="utf-8")
         with ZipFile(path, "w", ZIP_STORED) as archive:  # pictures do not get any smaller
             for file in sorted(file for file in folder.rglob("*") if file.is_file()):

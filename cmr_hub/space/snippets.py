@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from ..gallery import Gallery
 from .catalogue import Entry
@@ -91,11 +90,12 @@ def _opening(entry: Entry, method: str) -> list[str]:
     """Lines that give the gallery on any machine: as it was prepared, downloaded, or from its checkpoint and data."""
     name, source = entry.info.name, entry.sources[method]
     if entry.is_own:
-        lines = ["import cmr_hub", "", '# The folder that "Your gallery" gives to download, unpacked.']
-        if not Path(source.checkpoint).is_dir():
-            return [*lines, 'gallery = cmr_hub.Gallery.from_pretrained("my-gallery")']
-        retriever = 'retriever = cmr_hub.from_pretrained("my-gallery/retriever")'
-        return [*lines, retriever, 'gallery = cmr_hub.Gallery.from_pretrained("my-gallery", retriever=retriever)']
+        return [
+            "import cmr_hub",
+            "",
+            '# The folder that "Your gallery" gives to download, unpacked.',
+            'gallery = cmr_hub.Gallery.from_pretrained("my-gallery")',
+        ]
     if source.folder is not None:
         folder = f"prepared_folder({_quoted(name)}, {_quoted(source.method)})"
         return [

@@ -356,8 +356,7 @@ import sys
 from pathlib import Path
 import cmr_hub
 folder = Path(sys.argv[1])
-own = {"retriever": cmr_hub.from_pretrained(folder / "retriever")} if (folder / "retriever").is_dir() else {}
-gallery = cmr_hub.Gallery.from_pretrained(folder, **own)
+gallery = cmr_hub.Gallery.from_pretrained(folder)
 print(len(gallery), gallery.picture(0).size, gallery.search(text="red", k=1)[0].texts, gallery.name)
 """
 

@@ -81,21 +81,15 @@ def test_a_prepared_gallery_is_opened_where_it_was_prepared(gallery: Gallery, pr
     assert "`python -m training prepare wiki`" in python_lines(entry, "cca", gallery, CAT)
 
 
-@pytest.mark.parametrize("comes_with_its_checkpoint", [False, True])
-def test_an_own_gallery_is_opened_from_its_download(
-    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes_with_its_checkpoint: bool
-):
+def test_an_own_gallery_is_opened_from_its_download(gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "my-gallery" / "retriever"
     gallery.retriever.save_pretrained(folder)
     kept = Gallery.from_dataset(gallery.dataset, type(gallery.retriever).from_pretrained(folder), cache=False)
     kept.save_pretrained("my-gallery")
-    if not comes_with_its_checkpoint:
-        kept.retriever.name = "cmr/some"
     catalogue = Catalogue(["emoji"])
     catalogue.add_own("own-secret", "Mine", {"cca": kept})
     code = python_lines(catalogue["own-secret"], "cca", kept, Asked(Query("text", "red"), "image", 2))
-    assert ("my-gallery/retriever" in code) == comes_with_its_checkpoint
     assert "own-secret" not in code
     names, _ = run(code)
     assert [hit.id for hit in names["hits"]] == [hit.id for hit in kept.search(text="red", k=2)]
