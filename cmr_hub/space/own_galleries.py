@@ -329,7 +329,6 @@ class OwnGalleries:
                     logger.exception("A visitor's gallery could not be built")
                     own.progress = Progress("failed", message="Something went wrong on the server. Try it again.")
             finally:
-                _delete(files)
                 if own.progress.state != "done":
                     own.size = 0
                     _remove(own)
@@ -340,11 +339,14 @@ class OwnGalleries:
                 raise _Stopped
             own.progress = Progress("running", fraction, message)
 
-        step(0, "Starting")
         unpacked = own.folder / "upload"
-        unpacked.mkdir()
-        own.upload = read_upload(files, unpacked, part_of(step, 0, READING))
-        _delete(files)
+        try:
+            step(0, "Starting")
+            unpacked.mkdir()
+            own.upload = read_upload(files, unpacked, part_of(step, 0, READING))
+        finally:
+            for file in files:
+                Path(file["path"]).unlink(missing_ok=True)
         own.size = sum(path.stat().st_size for path in unpacked.rglob("*") if path.is_file())
         retriever = _retriever(own.checkpoint.location)
         gallery = _embedded(own.upload.items, retriever, own.title, part_of(step, READING, 1 - READING))
@@ -353,12 +355,6 @@ class OwnGalleries:
             own.gallery, own.used = gallery, time.monotonic()
             self.catalogue.add_own(own.name, own.title, {own.checkpoint.method: gallery})
             own.progress = Progress("done", 1.0, "Ready")
-
-
-def _delete(files: Sequence[Mapping[str, Any]]) -> None:
-    """Remove what was uploaded."""
-    for file in files:
-        Path(file["path"]).unlink(missing_ok=True)
 
 
 def _private_folder() -> tuple[Path, FileLock]:
