@@ -318,20 +318,22 @@ class OwnGalleries:
     def _work(self) -> None:
         while True:
             own, files = self._waiting.get()
+            failure = ""
             try:
                 self._build(own, files)
             except _Stopped:
                 pass
             except CMRError as error:
-                own.progress = Progress("failed", message=str(error))
+                failure = str(error)
             except Exception:
                 if not own.stopped.is_set():  # whose files were removed under it fails as it may
                     logger.exception("A visitor's gallery could not be built")
-                    own.progress = Progress("failed", message="Something went wrong on the server. Try it again.")
-            finally:
-                if own.progress.state != "done":
-                    own.size = 0
-                    _remove(own)
+                    failure = "Something went wrong on the server. Try it again."
+            if own.progress.state != "done":
+                own.size = 0
+                _remove(own)
+            if failure:  # told when there is nothing left of it
+                own.progress = Progress("failed", message=failure)
 
     def _build(self, own: Own, files: Sequence[Mapping[str, Any]]) -> None:
         def step(fraction: float, message: str) -> None:

@@ -311,7 +311,7 @@ def test_page_that_is_left_may_come_back_in_time(store: Callable, sent: Callable
     assert galleries["me"] is own
     galleries.leave("me")
     wait_for(lambda: galleries["me"] is None)
-    assert list(galleries.root.iterdir()) == []
+    wait_for(lambda: not list(galleries.root.iterdir()))
     galleries.leave("me")
     galleries.touch("me")
 
