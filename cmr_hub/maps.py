@@ -82,7 +82,7 @@ class PrincipalMap(GalleryMap):
     >>> gallery = cmr_hub.Gallery.from_dataset(load_dataset("emoji")["test"], retriever)
     >>> layout = PrincipalMap.of(gallery)
     >>> layout.points["image"].shape, layout.place(retriever.encode_texts(["a smiling cat"])).shape
-    ((379, 2), (1, 2))
+    ((392, 2), (1, 2))
     ```
     """
 
@@ -223,8 +223,8 @@ def as_vectors(embeds: np.ndarray) -> np.ndarray:
     Example:
 
     ```python
-    >>> as_vectors(np.array([[0b11110000]], np.uint8)).round(2).tolist()
-    [[0.35, 0.35, 0.35, 0.35, -0.35, -0.35, -0.35, -0.35]]
+    >>> (8**0.5 * as_vectors(np.array([[0b11110000]], np.uint8))).round().astype(int).tolist()
+    [[1, 1, 1, 1, -1, -1, -1, -1]]
     ```
     """
     return unpack(embeds) / np.sqrt(np.float32(8 * embeds.shape[1])) if embeds.dtype == np.uint8 else embeds

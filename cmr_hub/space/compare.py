@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from typing import Any
@@ -28,6 +29,7 @@ MOST_MODELS = 4
 FIRST_MODELS = 3
 MOST_HITS = 20
 FIRST_HITS = 6
+Opened = tuple[str, str, int]  # a gallery, a model, and when the view was opened there
 LEARNS_FROM = {"supervised": "classes", "unsupervised": "pairs"}
 
 # A click on a hit asks from it, one on a model's button takes the model along to the search.
@@ -94,9 +96,13 @@ class CompareView:
 
     def _connect(self) -> None:
         place = self.place
-        shown = [place.asked, self.text, self.surprise, self.others, self.target, self.k, self.columns]
+        drawn = [self.text, self.surprise, self.others, self.target, self.k, self.columns]
+        shown = [place.asked, *drawn]
         where = [self.others, self.target, self.k, place.gallery, place.method]
-        self.opened.change(self.show, [self.opened, self.others, self.k], shown, **QUIET)
+        # Models may have to be loaded first. What is asked meanwhile counts, not what the view was opened with.
+        self.opened.change(self.load, [self.opened, self.others], None, **QUIET).then(
+            self.show, [place.asked, self.opened, self.others, self.k], drawn, **QUIET
+        )
         self.text.submit(self.on_text, [self.text, place.asked, *where], shown, **QUIET)
         self.surprise.click(self.on_surprise, [place.asked, *where], shown, **QUIET)
         self.columns.select(self.on_click, [place.asked, *where], [*shown, place.method, *place.going], **QUIET)
@@ -112,14 +118,25 @@ class CompareView:
     def open(self, name: str, method: str, asked: Asked) -> Updates:
         """Have the question put here, too. Models that are still to be loaded do not hold up the page."""
         text = asked.query.value if asked.query.kind == "text" else ""
-        return {self.opened: (asked, name, method, time.monotonic_ns()), self.text: text}
+        return {self.opened: (name, method, time.monotonic_ns()), self.text: text}
 
-    def show(self, opened: tuple[Asked, str, str, int] | None, others: list[str], k: int) -> Updates:
-        """What was asked in another view, put to all models here."""
+    def load(self, opened: Opened | None, others: list[str]) -> None:
+        """Have the models at hand. One that cannot be loaded says so where its answer would stand."""
         if opened is None:  # a page that loads reports the first value of a state as a change
+            return
+        name, method, _ = opened
+        for model in self._models(name, method, others):
+            with suppress(CMRError):
+                self.catalogue.open(name, model)
+
+    def show(self, asked: Asked | None, opened: Opened | None, others: list[str], k: int) -> Updates:
+        """What was asked in another view, put to all models here."""
+        if opened is None or asked is None:
             return gr.skip()
-        asked, name, method, _ = opened
-        return self._answer(asked, others, k, name, method)
+        name, method, _ = opened
+        updates = self._answer(asked, others, k, name, method)
+        del updates[self.place.asked]  # it is asked already
+        return updates
 
     def on_text(self, text: str, asked: Asked | None, others: list[str], target: Side, *where: Any) -> Updates:
         """Enter or "Find": the text is the question."""
