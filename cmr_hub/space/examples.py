@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from ..codes import unpack
@@ -10,11 +12,15 @@ from .queries import Asked, Query
 
 FIRST_HITS = 12
 MOST_HITS = 60
+TYPICAL = 6  # items to start from
 LONGEST = 60  # characters of an example text
 SHORT = 0.3  # the share of a class's texts that count as short
 
 
-def typical_items(gallery: Gallery, count: int = 6) -> list[int]:
+_typical_kept: WeakKeyDictionary[Gallery, dict[int, list[int]]] = WeakKeyDictionary()  # every opening needs them
+
+
+def typical_items(gallery: Gallery, count: int = TYPICAL) -> list[int]:
     """Positions of items that stand for its classes: those whose text lies nearest to the class's mean picture.
 
     They are chosen among the shorter texts, which make the better examples. In a gallery of one side, that side is
@@ -24,6 +30,13 @@ def typical_items(gallery: Gallery, count: int = 6) -> list[int]:
     Returns:
         At most `count` different positions.
     """
+    kept = _typical_kept.setdefault(gallery, {})
+    if count not in kept:
+        kept[count] = _typical_items(gallery, count)
+    return kept[count]
+
+
+def _typical_items(gallery: Gallery, count: int) -> list[int]:
     members: dict[tuple[str, ...], list[int]] = {}
     for position in range(len(gallery)):
         members.setdefault(gallery.labels(position), []).append(position)
