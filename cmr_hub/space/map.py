@@ -126,7 +126,8 @@ class MapView:
         figure = [self.plot, self.legend, self.about, self.drawn, self.layout, self.sides, self.text, self.upload]
         shown = list(dict.fromkeys([*marks, *panel, *figure]))
         state = [self.layout, self.sides, self.drawn, place.asked, *where]
-        gr.on([self.opened.change, self.layout.input, self.sides.input], self.show, state, shown, **QUIET)
+        self.opened.change(self.on_open, [self.opened, *state], shown, **QUIET)
+        gr.on([self.layout.input, self.sides.input], self.show, state, shown, **QUIET)
         for event, answer, inputs in (
             (self.text.submit, self.on_text, [self.text]),
             (self.upload.upload, self.on_picture, [self.upload]),
@@ -146,6 +147,10 @@ class MapView:
     def open(self, name: str, method: str, asked: Asked) -> Updates:
         """Have the map drawn. What is chosen in the view stays as it is."""
         return {self.opened: time.monotonic_ns()}
+
+    def on_open(self, opened: int, *state: Any) -> Updates:
+        """The tab was opened. A page that loads reports the first value of a state as a change; that draws nothing."""
+        return self.show(*state) if opened else gr.skip()
 
     def show(
         self, layout: str, sides: str, drawn: tuple | None, asked: Asked | None, name: str, method: str

@@ -127,6 +127,8 @@ def open_upload(path: str) -> Image:
     Raises:
         InputError: it is none, or is refused; the message names the file, and not where the server keeps it.
     """
+    if not Path(path).is_file():  # uploads are removed after a while
+        raise InputError(f"{Path(path).name} is no longer on the server. Choose it again.")
     try:
         return load_image(path, min_side=MIN_SIDE)
     except InputError as error:

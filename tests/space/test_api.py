@@ -69,6 +69,7 @@ def test_picture_behind_a_hit(client: Client):
     [
         ({"text": " "}, "empty"),
         ({"text": "x" * 2001}, "2,001 characters"),
+        ({"text": "x" * 2**20}, "1,048,576 characters"),
         ({"text": "qwxyzzy"}, "knows no word"),
         ({"text": "cat", "k": 10**6}, "can give 1 to"),
         ({"text": "cat", "target": "sound"}, "target"),

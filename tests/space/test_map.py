@@ -306,3 +306,8 @@ def test_a_gallery_of_pictures_alone(gallery: Gallery):
     assert not update[view.sides].visible
     assert "2 nearest pictures are ringed" in update[view.question]
     assert {trace["meta"]["side"] for trace in traces(update[view.plot])[:-2]} == {"image"}
+
+
+def test_page_that_loads_draws_no_map(view: MapView):
+    assert view.on_open(0, PCA, BOTH, None, RED, *WHERE) == gr.skip()
+    assert view.plot in view.on_open(1, PCA, BOTH, None, RED, *WHERE)

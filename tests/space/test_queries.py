@@ -70,6 +70,8 @@ def test_impossible_k(catalogue: Any, k: object):
 def test_refused_upload_is_named_without_the_servers_folder(no_picture: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"^broken\.png is not a picture"):
         open_upload(str(no_picture))
+    with pytest.raises(InputError, match=r"^gone\.png is no longer on the server"):
+        open_upload(str(tmp_path / "gone.png"))
     Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
     with pytest.raises(InputError, match=r"^huge\.png has 10000 x 10000 pixels"):
         open_upload(str(tmp_path / "huge.png"))
