@@ -104,7 +104,7 @@ def test_a_picture_that_is_dropped_is_looked_at_with_the_text_that_is_there(view
         (Query("item", "0"), "  ", "no text to read"),
         (Query("item", "0"), "x" * (MAX_TEXT + 1), "2,001 characters"),
         (Query("item", "nobody"), "a", "no item &#x27;nobody&#x27;"),
-        (Query("image", "/tmp/gone.png"), "a", "no file at"),
+        (Query("image", "/tmp/gone.png"), "a", "no longer on the server"),
     ],
 )
 def test_what_cannot_be_looked_at(view: LookView, query: Query, text: str, message: str):
