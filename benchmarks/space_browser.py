@@ -82,7 +82,10 @@ def take_screenshots(browser: Browser, address: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for width, height in WIDTHS.items():
         page = browser.new_page(viewport={"width": width, "height": height})
-        for view in VIEWS:
+        page.goto(address)
+        page.wait_for_selector(HIT, timeout=PATIENCE)
+        titles = [tab.inner_text().strip() for tab in page.get_by_role("tab").all() if tab.is_visible()]
+        for view in (view for view in VIEWS if view.title in titles):
             page.goto(f"{address}?view={view.name}")
             page.wait_for_selector(f"[role=tab][aria-selected=true]:has-text('{view.title}')", timeout=PATIENCE)
             page.wait_for_timeout(SETTLING)
