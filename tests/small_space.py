@@ -46,6 +46,9 @@ class OneGallery:
     def __getitem__(self, name: str) -> Entry:
         return self.entry
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
     def source(self, name: str = "", method: str = "") -> Source:
         return self.entry.sources["cca"]
 

@@ -135,6 +135,10 @@ class Catalogue:
             raise UnknownNameError("gallery", name, self._entries)
         return self._entries[name]
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a gallery of this name; a visitor's own may be gone by now."""
+        return name in self._own or name in self._entries
+
     def add_own(self, name: str, title: str, galleries: Mapping[str, Gallery]) -> None:
         """Serve a visitor's own gallery to whoever knows its name; it is in no list.
 

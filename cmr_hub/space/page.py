@@ -158,6 +158,9 @@ class Page:
             shown: name of the view.
             own: name of the session's own gallery.
         """
+        if name not in self.catalogue:
+            gone = "This gallery is no longer on this server: visitors' own are removed after a while."
+            return {**self.open(self.catalogue.default, None, None, shown, None), **self._noticed(gone)}
         place, view = self.place, self.views[shown]
         sources = self.catalogue[name].sources
         method = method if method in sources else next(iter(sources), None)

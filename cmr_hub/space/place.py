@@ -57,7 +57,8 @@ class Place:
 
 def gallery_choices(catalogue: Catalogue, own: str | None = None) -> list[tuple[str, str]]:
     """The galleries as the picker lists them: title and name, a session's own one last."""
-    entries = [(name, catalogue[name]) for name in [*catalogue.names, *([own] if own else [])]]
+    names = [*catalogue.names, *([own] if own and own in catalogue else [])]
+    entries = [(name, catalogue[name]) for name in names]
     return [(entry.title if entry.is_ready else f"{entry.title} – to prepare", name) for name, entry in entries]
 
 

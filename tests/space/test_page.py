@@ -68,6 +68,13 @@ def test_another_gallery_asks_its_own_question(page: Page):
     assert updates[page.place.asked].query == Query("text", "a red apple")
 
 
+def test_own_gallery_that_is_gone_gives_way_to_the_default_one(page: Page):
+    updates = page.open("own-gone", "cca", None, "search", "own-gone")
+    assert "no longer on this server" in updates[page.notice].value
+    assert updates[page.place.gallery].value == "small"
+    assert [name for _, name in updates[page.place.gallery].choices] == ["small"]
+
+
 def test_another_model_answers_the_same_question(page: Page):
     asked = Asked(Query("text", "green"), "image", 2)
     assert page.open("small", "cca", asked, "search", None)[page.place.asked] == asked
