@@ -34,6 +34,7 @@ def test_the_question_of_the_search_is_put_to_models_of_several_kinds(page: Page
 
 def test_words_asked_here_are_answered_by_the_search_too(page: Page):
     open_view(page, "Compare")
+    expect(page.locator(COLUMN)).to_have_count(3)  # before that the question of the page may still arrive in the box
     page.fill("#cmr-compare-text textarea", "fire engine")
     page.locator("#cmr-compare-text button").click()
     expect(page.locator("#cmr-columns h2.cmr-asked")).to_have_text("“fire engine”")
