@@ -1,8 +1,8 @@
 """The Space under many visitors: `python benchmarks/space_load.py [--clients 50] [--queries 2000] [--more 10000]`.
 
 So many clients ask at once, each its next question when the last is answered: words, items of the gallery and
-pictures, none twice, so that no cache helps. Then the server's memory is compared before and after many more
-questions. The server is a fresh `python space_app.py` on this machine, whose cores the clients share.
+pictures, drawn at random; no answer is kept on the way. Then the server's memory is compared before and after many
+more questions. The server is a fresh `python space_app.py` on this machine, whose cores the clients share.
 """
 
 from __future__ import annotations

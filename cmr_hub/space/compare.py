@@ -30,7 +30,6 @@ FIRST_MODELS = 3
 MOST_HITS = 20
 FIRST_HITS = 6
 Opened = tuple[str, str, int]  # a gallery, a model, and when the view was opened there
-LEARNS_FROM = {"supervised": "classes", "unsupervised": "pairs"}
 
 # A click on a hit asks from it, one on a model's button takes the model along to the search.
 CLICKS = """
@@ -284,7 +283,7 @@ def _column(model: str, source: Source, answer: Answer | CMRError) -> str:
 
 
 def _kind(source: Source, answer: Answer | CMRError) -> str:
-    learns = f"learns from {LEARNS_FROM[METHODS[source.method].supervision]}"
+    learns = f"learns from {markup.LEARNS_FROM[METHODS[source.method].supervision]}"
     gives = "" if isinstance(answer, CMRError) else f", {kind_of(next(iter(answer.gallery.embeds.values())))}"
     return f'<p class="cmr-kind">{learns}{gives}</p>'
 

@@ -24,12 +24,11 @@ from .search import CLICKS
 
 PICTURES = 6  # to choose from
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
-# The figure is that of README.md, "What a model looks at".
 MEANING = (
     "Amber is a step's largest weight; blue regions and white words have none. Weights tell what is weighed, not why: "
-    "on RSICD, taking away the region that DAN looks at most costs a pair more of its score than taking away another "
-    "one in 53.6 % of pairs, where chance would have it in 50 %. The look at a picture does not depend on the text: "
-    "each side is embedded by itself, or a gallery could not be searched."
+    "how much a score really hangs on what is looked at, <code>python -m training faithfulness</code> measures. "
+    "The look at a picture does not depend on the text: each side is embedded by itself, or a gallery could not be "
+    "searched."
 )
 
 

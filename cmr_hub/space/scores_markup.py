@@ -13,9 +13,9 @@ from ..data import DATASETS, info
 from ..evaluation import EvaluationResult, Spread, decimals
 from ..leaderboard import Figures, Score
 from ..registry import METHODS
+from .markup import LEARNS_FROM
 from .scoreboard import Scoreboard
 
-LEARNS_FROM = {"supervised": "classes", "unsupervised": "pairs"}
 METRICS = {"map": "mAP", "mean_recall": "mR"}
 DIRECTIONS = {"image_to_text": "Picture → text", "text_to_image": "Text → picture"}
 UNKNOWN = "–"

@@ -43,7 +43,9 @@ follow();
 element.addEventListener('click', async (event) => {
   const button = event.target.closest('.cmr-copy');
   if (!button) return;
-  await navigator.clipboard.writeText(new URL(button.dataset.link, location.href).href);
+  const address = new URL(button.dataset.link, location.href).href;
+  if (!navigator.clipboard) { window.prompt('The link', address); return; }  // a page without https has none
+  await navigator.clipboard.writeText(address);
   button.textContent = 'Copied';
 });
 """

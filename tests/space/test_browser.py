@@ -81,6 +81,15 @@ def test_answer_has_an_address_that_leads_back_to_it(page: Page, browser: Browse
     other.close()
 
 
+def test_link_is_copied(page: Page, browser: BrowserContext):
+    browser.grant_permissions(["clipboard-read", "clipboard-write"])
+    find(page, "fire engine")
+    expect(page.locator("h2.cmr-asked")).to_have_text("“fire engine”")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+
+
 @pytest.mark.parametrize("view", ["Compare", "Map", "Scores", "Your gallery", "Use it"])
 def test_link_opens_a_view(browser: BrowserContext, space: Any, view: str):
     names = {"Your gallery": "own", "Use it": "use"}
