@@ -22,8 +22,8 @@ from cmr_hub.errors import InputError
 from cmr_hub.evaluation import decimals
 from cmr_hub.files import atomic_file
 from cmr_hub.processes import this_process
+from cmr_hub.results.cells import markdown_row
 
-from .cells import markdown_row
 from .pairs import FeatureSplits, Pairs, batch_as_is, with_validation
 from .questions import Words, make_questions
 from .recipe import Recipe

@@ -18,8 +18,7 @@ from cmr_hub.columns import column_of, read_column
 from cmr_hub.errors import InputError
 from cmr_hub.explanation import attend, check_attends, matching_scores
 from cmr_hub.images import load_image
-
-from .cells import markdown_row
+from cmr_hub.results.cells import markdown_row
 
 PICTURES_AT_ONCE = 32
 RESAMPLES = 2000

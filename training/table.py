@@ -1,8 +1,7 @@
-"""What training runs measured as Markdown, data set by data set: a row a method, mean and deviation over its seeds."""
+"""From training runs to tables, data set by data set: those that differ in the seed alone are one row."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +11,12 @@ from typing import Any
 
 from cmr_hub import list_methods
 from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.evaluation import Spread, decimals, get_protocol
+from cmr_hub.evaluation import Spread, get_protocol
 from cmr_hub.hub import read_json
 from cmr_hub.leaderboard import RUN_NAME
 from cmr_hub.registry import METHODS
+from cmr_hub.results import Row, Table
 
-from .cells import DIRECTIONS, markdown_row, metric_title, seconds_cell, seeds_cell, value_cell
-from .code_table import code_table
 from .recipe import load_recipe
 from .seeds import over_runs
 from .train import TRAINER_FOLDER, TrainingRun
@@ -26,13 +24,6 @@ from .train import TRAINER_FOLDER, TrainingRun
 logger = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
-
-AVERAGES = {"map": " average", "mean_recall": ""}  # means of both directions that have a column, and its heading
-
-LEGEND = (
-    "Mean ± sample deviation over the seeds; the best mean of each column is bold. Seconds are those of training "
-    "alone, on the machine that each run had."
-)
 
 
 @dataclass(frozen=True)
@@ -65,129 +56,6 @@ class Checkpoint:
         """What was measured under a protocol on a split."""
         found = (entry for entry in self.run.results if (entry["protocol"], entry["split"]) == (protocol, split))
         return next(found, None)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method with one choice of settings on one data set.
-
-    Attributes:
-        method: its name in the registry.
-        title: for people; where the method has several rows, with the settings in which they differ.
-        supervision: what it learns from.
-        bits: code length of a hashing method.
-        seeds: seeds of the runs; none of a closed form, which chance has no part in.
-        runs: how many runs there are.
-        seconds: mean of their training times.
-        metrics: protocol -> metric -> mean and deviation.
-        measured: protocol -> how many of the runs were measured under it.
-        published: what a publication gives: `source`, `metrics` and, where it is not "dscmr", `protocol`.
-        folders: the checkpoints.
-    """
-
-    method: str
-    title: str
-    supervision: str
-    bits: int | None
-    seeds: list[int]
-    runs: int
-    seconds: float
-    metrics: dict[str, dict[str, Spread]]
-    measured: dict[str, int]
-    published: dict[str, Any]
-    folders: list[str]
-
-
-@dataclass(frozen=True)
-class Table:
-    """All runs on one data set.
-
-    Attributes:
-        dataset: its name.
-        split: what was measured on.
-        protocols: name -> the line that describes it; the rows are sorted by the first.
-        columns: protocol -> names of its metrics.
-        rows: best first.
-        versions: package -> versions, of packages that the runs had in different versions.
-    """
-
-    dataset: str
-    split: str
-    protocols: dict[str, str]
-    columns: dict[str, list[str]]
-    rows: list[Row]
-    versions: dict[str, list[str]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as JSON values; metrics that the Markdown leaves out included."""
-        return dataclasses.asdict(self)
-
-    def markdown(self) -> str:
-        """The tables with their heading, the protocols above them and notes beneath them.
-
-        Hashing methods stand apart, in one table a protocol with a column a code length.
-        """
-        protocols = "\n".join(f"- {description}" for description in self.protocols.values())
-        parts = [f"## {self.dataset}, {self.split} split", protocols]
-        real_valued = dataclasses.replace(self, rows=[row for row in self.rows if row.bits is None])
-        codes = [row for row in self.rows if row.bits is not None]
-        if real_valued.rows:
-            parts.append(real_valued._one_table())
-        for protocol in self.protocols:
-            measured = [row for row in codes if protocol in row.metrics]
-            if measured:
-                parts.append(code_table(measured, protocol))
-        parts.append(LEGEND)
-        if self.versions:
-            listed = "; ".join(f"{package} {', '.join(found)}" for package, found in self.versions.items())
-            parts.append(f"The runs had different versions of libraries: {listed}.")
-        return "\n\n".join(parts) + "\n"
-
-    def _one_table(self) -> str:
-        columns = self._columns()
-        best = {column: self._best(*column) for column in columns}
-        with_published = any(self._published(row) for row in self.rows)
-        head = ["method", "supervision", *columns.values(), "seeds", "seconds"]
-        lines = [head + ["published"] * with_published, ["---"] * (len(head) + with_published)]
-        for row in self.rows:
-            cells = [row.title, row.supervision]
-            cells += [value_cell(row, *column, best[column]) for column in columns]
-            cells += [seeds_cell(row), seconds_cell(row.seconds)]
-            lines.append(cells + [self._published(row) or "–"] * with_published)
-        return "\n".join(map(markdown_row, lines))
-
-    def _columns(self) -> dict[tuple[str, str], str]:
-        """(protocol, metric) -> heading. Ranks are left out; mAP has its average beside both directions, mR alone."""
-        measured = {protocol for row in self.rows for protocol in row.metrics}
-        shown = {protocol: metrics for protocol, metrics in self.columns.items() if protocol in measured}
-        names = [name for metrics in shown.values() for name in metrics]
-        columns = {}
-        for protocol, metrics in shown.items():
-            for name in metrics:
-                direction = next((way for way in DIRECTIONS if name.startswith(way)), "")
-                plain = name.removeprefix(direction)
-                if plain.endswith("_rank") or (plain == "mean_recall" if direction else plain not in AVERAGES):
-                    continue
-                owner = f"{protocol} " if names.count(name) > 1 else ""
-                of = f" {DIRECTIONS[direction]}" if direction else AVERAGES[plain]
-                columns[protocol, name] = f"{owner}{metric_title(plain)}{of}"
-        return columns
-
-    def _best(self, protocol: str, name: str) -> str | None:
-        """The best mean of a column as it is printed; none where there is nothing to compare."""
-        means = [row.metrics[protocol][name].mean for row in self.rows if protocol in row.metrics]
-        return decimals(max(means)) if len(means) > 1 else None
-
-    def _published(self, row: Row) -> str:
-        if not row.published or row.published.get("protocol", "dscmr") not in self.protocols:
-            return ""
-        given = row.published["metrics"]
-        figures = []
-        for metric in dict.fromkeys(name.split("/")[-1] for name in given):
-            names = [way + metric for way in DIRECTIONS if way + metric in given] or [metric]
-            values = [decimals(given[name]) for name in names]
-            figures.append(f"{metric_title(metric)} {' / '.join(values)}")
-        return f"{row.published['source']}: {', '.join(figures)}"
 
 
 def find_checkpoints(folders: Sequence[Path]) -> list[Checkpoint]:
@@ -261,28 +129,19 @@ def make_tables(
 
     def make_table(dataset: str) -> Table:
         names = list(dict.fromkeys(protocols or (e["protocol"] for c, e in entries if c.run.dataset == dataset)))
-        of_dataset = [checkpoint for checkpoint in checkpoints if checkpoint.run.dataset == dataset]
-        return Table(
+        table = Table(
             dataset=dataset,
             split=split,
             protocols={name: descriptions[name] for name in names},
             columns={name: columns[name] for name in names},
-            rows=_sorted_rows(of_dataset, names, split, columns[names[0]]),
-            versions=_different_versions([checkpoint.run for checkpoint in of_dataset]),
+            rows=_rows([checkpoint for checkpoint in checkpoints if checkpoint.run.dataset == dataset], names, split),
         )
+        return table.in_order()
 
     return [make_table(dataset) for dataset in sorted({checkpoint.run.dataset for checkpoint, _ in entries})]
 
 
-def _sorted_rows(
-    checkpoints: Sequence[Checkpoint], protocols: Sequence[str], split: str, metrics: Sequence[str]
-) -> list[Row]:
-    average = next(name for name in metrics if "/" not in name)  # the mean of both directions comes first of these
-
-    def order(row: Row) -> tuple[float, str]:
-        measured = row.metrics.get(protocols[0])
-        return (-measured[average].mean if measured else 0.0, row.title)
-
+def _rows(checkpoints: Sequence[Checkpoint], protocols: Sequence[str], split: str) -> list[Row]:
     rows = []
     for method in {checkpoint.run.method for checkpoint in checkpoints}:
         groups = _group([checkpoint for checkpoint in checkpoints if checkpoint.run.method == method])
@@ -291,7 +150,7 @@ def _sorted_rows(
             _row(group, _differences(own, settings), protocols, split)
             for group, own in zip(groups, settings, strict=True)
         ]
-    return sorted(rows, key=order)
+    return rows
 
 
 def _without_length(checkpoint: Checkpoint) -> Settings:
@@ -347,14 +206,14 @@ def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str]
         metrics=metrics,
         measured={name: len(entries) for name, entries in found.items()},
         published=dict(run.recipe["published"]),
+        versions=_versions([checkpoint.run for checkpoint in group]),
         folders=[str(checkpoint.folder) for checkpoint in group],
     )
 
 
-def _different_versions(runs: Sequence[TrainingRun]) -> dict[str, list[str]]:
+def _versions(runs: Sequence[TrainingRun]) -> dict[str, list[str]]:
     packages = dict.fromkeys(package for run in runs for package in run.versions)
-    found = {package: sorted({run.versions.get(package, "none") for run in runs}) for package in packages}
-    return {package: versions for package, versions in found.items() if len(versions) > 1}
+    return {package: sorted({run.versions.get(package, "none") for run in runs}) for package in packages}
 
 
 def _is_hidden(path: Path) -> bool:

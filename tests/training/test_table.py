@@ -77,15 +77,27 @@ def test_each_data_set_has_the_columns_that_were_measured_on_it(tmp_path):
 def test_protocols_stand_side_by_side(tmp_path):
     recalls = (0.01, 0.05, 0.1, 0.02, 0.06, 0.11)
     finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4), measured("instance", *recalls)])
-    finished(tmp_path / "b", [measured("dscmr", 0.3, 0.2)], method="cca", config={}, epochs=None)
+    entries = [measured("dscmr", 0.3, 0.2), measured("instance", 0.02, *recalls[1:])]
+    finished(tmp_path / "b", entries, method="cca", config={}, epochs=None)
     (table,) = make_tables(find_checkpoints([tmp_path]))
     head, dscmr, cca = rows(table)
     assert head[5:12] == ["R@1 I→T", "R@5 I→T", "R@10 I→T", "R@1 T→I", "R@5 T→I", "R@10 T→I", "mR"]
-    assert dscmr[5:12] == [".010", ".050", ".100", ".020", ".060", ".110", ".058"]  # nothing to compare: none is bold
-    assert cca[5:12] == ["–"] * 7
+    assert dscmr[5:7] == [".010", "**.050**"]
+    assert cca[5:7] == ["**.020**", "**.050**"]
     assert [line[:9] for line in table.markdown().splitlines() if line.startswith("- ")] == ["- dscmr: ", "- instanc"]
     assert table.to_dict()["rows"][0]["metrics"]["instance"]["image_to_text/median_rank"]["mean"] == 7.0
     json.dumps(table.to_dict())
+
+
+def test_a_protocol_that_only_some_were_measured_under_has_a_table_of_its_own(tmp_path):
+    recalls = (0.01, 0.05, 0.1, 0.02, 0.06, 0.11)
+    finished(tmp_path / "a", [measured("dscmr", 0.5, 0.4), measured("instance", *recalls)])
+    finished(tmp_path / "b", [measured("dscmr", 0.3, 0.2)], method="cca", config={}, epochs=None)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    shared, own = table.markdown().split("### Under instance")
+    assert "| R@1" not in shared
+    assert "| DSCMR | supervised | .010 | .050 |" in own  # nothing to compare: none is bold
+    assert "CCA" not in own
 
 
 def test_rows_are_in_the_order_of_the_mean_recall_and_published_ones_stand_beside(tmp_path):

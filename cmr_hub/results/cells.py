@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cmr_hub.evaluation import decimals
+from ..evaluation import decimals
 
 if TYPE_CHECKING:
     from .table import Row
@@ -46,3 +46,13 @@ def metric_title(name: str) -> str:
     """ "recall@5" as "R@5"."""
     kind, at, k = name.partition("@")
     return TITLES.get(kind, kind) + at + k
+
+
+def primary_metric(row: Row, protocol: str) -> str:
+    """The first metric of the protocol that has a mean of both directions: mAP, or the mean recall."""
+    return next(name for name in row.metrics[protocol] if "/" not in name)
+
+
+def best_mean(rows: Sequence[Row], protocol: str, name: str) -> str | None:
+    """The best mean as it is printed; none where there is nothing to compare."""
+    return decimals(max(row.metrics[protocol][name].mean for row in rows)) if len(rows) > 1 else None

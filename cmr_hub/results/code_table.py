@@ -6,9 +6,18 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from cmr_hub.evaluation import decimals
-
-from .cells import DIRECTIONS, markdown_row, metric_title, seconds_cell, seeds_cell, value_cell
+from ..evaluation import decimals
+from ..leaderboard import published_under
+from .cells import (
+    DIRECTIONS,
+    best_mean,
+    markdown_row,
+    metric_title,
+    primary_metric,
+    seconds_cell,
+    seeds_cell,
+    value_cell,
+)
 
 if TYPE_CHECKING:
     from .table import Row
@@ -26,7 +35,7 @@ def code_table(rows: Sequence[Row], protocol: str) -> str:
     Returns:
         Markdown: heading, table and, where publications give figures, where these come from.
     """
-    metric = primary_metric(rows, protocol)
+    metric = primary_metric(rows[0], protocol)
     lengths = sorted({row.bits for row in rows})
     methods: dict[str, dict[int, Row]] = {}
     for row in rows:
@@ -63,17 +72,7 @@ def code_table(rows: Sequence[Row], protocol: str) -> str:
     )
 
 
-def best_mean(rows: Sequence[Row], protocol: str, name: str) -> str | None:
-    """The best mean as it is printed; none where there is nothing to compare."""
-    return decimals(max(row.metrics[protocol][name].mean for row in rows)) if len(rows) > 1 else None
-
-
-def primary_metric(rows: Sequence[Row], protocol: str) -> str:
-    """The first metric of the protocol that has a mean of both directions: mAP, or the mean recall."""
-    return next(name for name in rows[0].metrics[protocol] if "/" not in name)
-
-
 def published_cell(row: Row, protocol: str, name: str) -> str:
     """ " (.251)", or nothing where no publication gives this figure."""
-    given = row.published if row.published.get("protocol", "dscmr") == protocol else {}
-    return f" ({decimals(given['metrics'][name])})" if name in given.get("metrics", {}) else ""
+    given = published_under(row.published, protocol).get("metrics", {})
+    return f" ({decimals(given[name])})" if name in given else ""
