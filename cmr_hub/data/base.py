@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
+
+logger = logging.getLogger(__name__)
 
 ProgressCallback = Callable[[float, str], None]
 
@@ -87,6 +90,40 @@ def split_by_hash(item_id: str) -> str:
 def hash_order(item_id: str) -> bytes:
     """A sort key that shuffles items in an order fixed by their ids alone."""
     return hashlib.sha256(item_id.encode()).digest()
+
+
+def describe_sizes(info: DatasetInfo, sizes: Mapping[str, int]) -> str:
+    """What to say wherever figures of a part of a data set stand; "" where it is whole, or no sizes are official.
+
+    Args:
+        info: the data set.
+        sizes: pairs in each split, as they were loaded.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.data import info
+    >>> describe_sizes(info("wiki"), {"train": 100, "test": 20})
+    '120 pairs (train 100, test 20); the complete data set has 2,866 (train 2,173, test 693)'
+    >>> describe_sizes(info("wiki"), {"train": 2173, "test": 693})
+    ''
+    ```
+    """
+    if not info.sizes or dict(sizes) == dict(info.sizes):
+        return ""
+    (here, by_split), (complete, official) = _counted(sizes), _counted(info.sizes)
+    return f"{here} pairs ({by_split}); the complete data set has {complete} ({official})"
+
+
+def _counted(sizes: Mapping[str, int]) -> tuple[str, str]:
+    by_split = ", ".join(f"{split} {sizes[split]:,}" for split in SPLITS if split in sizes)
+    return f"{sum(sizes.values()):,}", by_split
+
+
+def warn_of_sizes(info: DatasetInfo, dataset: Mapping[str, Sized], note: str = "") -> None:
+    """Warn where what was loaded is not the complete data set in its official splits; `note` says more about it."""
+    if difference := describe_sizes(info, {split: len(rows) for split, rows in dataset.items()}):
+        logger.warning("%s: %s.%s", info.name, difference, note and f" {note}")
 
 
 def build(

@@ -46,6 +46,15 @@ def source_of(info: DatasetInfo) -> str:
     return os.environ.get(f"CMR_HUB_MIRROR_{info.name.upper()}", info.source)
 
 
+def address_of(info: DatasetInfo, url: str) -> str:
+    """Where a file of an official address is fetched from: the file of its name at `$CMR_HUB_MIRROR_<NAME>`, or there.
+
+    For data sets whose files lie in several places, so that one base address does not say it.
+    """
+    mirror = os.environ.get(f"CMR_HUB_MIRROR_{info.name.upper()}")
+    return f"{mirror.rstrip('/')}/{url.rpartition('/')[2]}" if mirror else url
+
+
 def fetch_once(
     info: DatasetInfo, fill: Callable[[Path, ProgressCallback | None], None], progress: ProgressCallback | None = None
 ) -> Path:
@@ -128,6 +137,30 @@ def download_file(
                 raise DownloadError(f"{url} cannot be read: {error or type(error).__name__}.") from error
         logger.info("Download of %s broke off; attempt %d of %d follows.", url, attempt + 2, ATTEMPTS)
         time.sleep(PAUSE * 2**attempt)
+
+
+def fetch_zip(
+    client: httpx2.Client, url: str, folder: Path, max_bytes: int, progress: ProgressCallback | None = None
+) -> None:
+    """Download a ZIP archive, extract it into `folder` and remove it; one that was extracted before is left alone.
+
+    Of several archives an interruption thus costs none that is done: what remains of each is an empty file
+    `<archive>.unpacked`.
+
+    Args:
+        max_bytes: more than this is refused, of the archive and of what it unpacks to.
+
+    Raises:
+        DownloadError: see [`download_file`] and [`extract_zip`].
+    """
+    archive = folder / url.rpartition("/")[2]
+    done = archive.with_name(f"{archive.name}.unpacked")
+    if not done.is_file():
+        with stepwise(f"Downloading {archive.name}", "B", progress) as at:
+            download_file(client, url, archive, max_bytes, at)
+        extract_zip(archive, folder, max_bytes, progress=progress)
+        done.touch()
+    archive.unlink(missing_ok=True)
 
 
 def _fetch_rest(

@@ -21,7 +21,7 @@ import datasets
 import httpx2
 
 from ..errors import DatasetError, DownloadError
-from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, hash_order, label_features
+from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, hash_order, label_features, warn_of_sizes
 from .download import cached, download_file, fetch_once, open_client, source_of, stepwise
 from .paths import name_some
 
@@ -81,8 +81,11 @@ class Pascal(Loader):
         folder = folder or cached(self.info)
         return all((folder / side).is_dir() for side in ("images", "texts"))
 
-    def load(self, folder: Path | None, *, progress: ProgressCallback | None = None) -> datasets.DatasetDict:
-        return read_folder(self.info, folder or fetch_once(self.info, self._download, progress))
+    def load(
+        self, folder: Path | None, *, progress: ProgressCallback | None = None, complete_classes: bool = False
+    ) -> datasets.DatasetDict:
+        """Beyond [`Loader.load`]: `complete_classes` leaves out the classes that lack pictures, and their names."""
+        return read_folder(self.info, folder or fetch_once(self.info, self._download, progress), complete_classes)
 
     def _download(self, folder: Path, progress: ProgressCallback | None) -> None:
         base = source_of(self.info).rstrip("/")
@@ -116,35 +119,53 @@ def _fetch_picture(client: httpx2.Client, url: str, path: Path) -> None:
         raise DownloadError(f"{url} did not send a JPEG picture.")
 
 
-def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
+def read_folder(info: DatasetInfo, folder: Path, complete_classes: bool = False) -> datasets.DatasetDict:
     """Read `images/` and `texts/`; a text without its picture, or the other way round, is left out with a warning.
 
+    Args:
+        complete_classes: keep only the classes whose pairs are all here; the others are no class of the result.
+
     Raises:
-        DatasetError: another layout, an unknown class, a text file that is empty or not UTF-8, or not one whole pair.
+        DatasetError: another layout, an unknown class, a text file that is empty or not UTF-8, not one whole pair, or
+            not one complete class where they are asked for.
     """
     texts = _find(info, folder, "texts", ".txt")
     images = _find(info, folder, "images", ".jpg")
     whole = sorted(texts.keys() & images.keys())
     if not whole:
         raise DatasetError(f"{folder}: no picture in images/ has the class and name of a text in texts/.")
-    if len(whole) < max(len(texts), len(images)) or len(whole) < sum(info.sizes.values()):
-        counts = Counter(item_id.partition("/")[0] for item_id in whole)
-        logger.warning(
-            "%s: only %d of the %d pairs of the complete data set are here with picture and text: %s.",
-            folder,
-            len(whole),
-            sum(info.sizes.values()),
-            ", ".join(f"{name} {counts[name]}" for name in info.classes if name in counts),
-        )
+    counts = Counter(class_of(item_id) for item_id in whole)
+    of_class = sum(info.sizes.values()) // len(info.classes)
+    lacking = [f"{name} {counts[name]}" for name in info.classes if counts[name] < of_class]
+    classes = [name for name in info.classes if counts[name] >= of_class] if complete_classes else info.classes
+    if not classes:
+        raise DatasetError(f"{folder}: not one class has its {of_class} pairs: {', '.join(lacking)}.")
+    whole = [item_id for item_id in whole if class_of(item_id) in classes]
     splits = split_by_class(texts)
     columns = {
         "id": whole,
         "image": [str(images[item_id]) for item_id in whole],
         "texts": [_read_sentences(texts[item_id]) for item_id in whole],
-        "label": [item_id.partition("/")[0] for item_id in whole],
+        "label": [class_of(item_id) for item_id in whole],
     }
-    features = label_features(info.classes, image=datasets.Image(), texts=TEXTS)
-    return build(info, columns, [splits[item_id] for item_id in whole], features)
+    features = label_features(classes, image=datasets.Image(), texts=TEXTS)
+    result = build(info, columns, [splits[item_id] for item_id in whole], features)
+    treated = "Left out for want of pictures" if complete_classes else "Classes that lack pictures"
+    warn_of_sizes(info, result, f"{treated}: {', '.join(lacking)}." if lacking else "")
+    return result
+
+
+def class_of(item_id: str) -> str:
+    """The class of an item: what stands before the slash of its id.
+
+    Example:
+
+    ```python
+    >>> class_of("cat/2008_000116")
+    'cat'
+    ```
+    """
+    return item_id.partition("/")[0]
 
 
 def split_by_class(item_ids: dict[str, Path] | list[str]) -> dict[str, str]:
@@ -160,7 +181,7 @@ def split_by_class(item_ids: dict[str, Path] | list[str]) -> dict[str, str]:
     """
     of_class: dict[str, list[str]] = {}
     for item_id in sorted(item_ids, key=hash_order):
-        of_class.setdefault(item_id.partition("/")[0], []).append(item_id)
+        of_class.setdefault(class_of(item_id), []).append(item_id)
     splits = {}
     for members in of_class.values():
         tenth = len(members) // 10
@@ -197,7 +218,7 @@ def _read_sentences(path: Path) -> list[str]:
 def _read_index(path: Path, info: DatasetInfo) -> dict[str, list[str]]:
     """Item id -> sentences, from the official page as it was saved."""
     pairs = parse_index(path.read_text(encoding="utf-8", errors="replace"))
-    pairs = {item_id: sentences for item_id, sentences in pairs.items() if item_id.partition("/")[0] in info.classes}
+    pairs = {item_id: sentences for item_id, sentences in pairs.items() if class_of(item_id) in info.classes}
     without = [item_id for item_id, sentences in pairs.items() if not sentences]
     if not pairs or without:
         path.unlink()

@@ -19,7 +19,7 @@ import datasets
 import httpx2
 
 from ..errors import DatasetError
-from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, split_by_hash
+from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, split_by_hash, warn_of_sizes
 from .download import cached, unreachable
 from .table import SPLIT_NAMES, read_pairs, to_dataset
 
@@ -94,7 +94,9 @@ class RSICD(Loader):
         if not self.is_available(folder):
             raise DatasetError(f"{folder} does not have the layout of RSICD. {self.info.how_to_get}")
         pairs, columns = read_pairs(folder / TABLE, folder / "images")
-        return to_dataset(self.info, pairs, columns.label, self.info.classes, split_by_hash)
+        result = to_dataset(self.info, pairs, columns.label, self.info.classes, split_by_hash)
+        warn_of_sizes(self.info, result)
+        return result
 
 
 def _download(info: DatasetInfo, progress: ProgressCallback | None) -> datasets.DatasetDict:

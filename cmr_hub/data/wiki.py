@@ -13,7 +13,6 @@ The features are always offered; `image` and `texts` where `images/` and `texts/
 
 from __future__ import annotations
 
-import logging
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,9 @@ import datasets
 import numpy as np
 
 from ..errors import DatasetError
-from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features
+from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, warn_of_sizes
 from .download import cached, download_file, extract_zip, fetch_once, open_client, source_of, stepwise
 from .paths import name_some, unsafe_reason
-
-logger = logging.getLogger(__name__)
 
 ARCHIVE = "wikipedia_dataset.zip"
 MAX_ARCHIVE_BYTES = 4 << 30
@@ -74,9 +71,7 @@ class Wiki(Loader):
 
     def load(self, folder: Path | None, *, progress: ProgressCallback | None = None) -> datasets.DatasetDict:
         result = read_folder(self.info, folder or fetch_once(self.info, self._download, progress))
-        sizes = {split: len(rows) for split, rows in result.items()}
-        if sizes != dict(self.info.sizes):
-            logger.warning("wiki: %s pairs; the official archive has %s.", sizes, self.info.sizes)
+        warn_of_sizes(self.info, result)
         return result
 
     def _download(self, folder: Path, progress: ProgressCallback | None) -> None:

@@ -35,8 +35,8 @@ def mirror(server, cache, monkeypatch, real_data):
 def test_the_real_subset(real_data, caplog):
     rows = load_dataset("pascal", real_data / "pascal_sentence")
     assert {split: len(part) for split, part in rows.items()} == {"train": 226, "validation": 30, "test": 26}
-    assert "only 282 of the 1000 pairs" in caplog.text
-    assert "bottle 4, car 4, cat 50" in caplog.text
+    assert "282 pairs (train 226, validation 30, test 26); the complete data set has 1,000" in caplog.text
+    assert "lack pictures: aeroplane 0, bicycle 0, bird 0, boat 0, bottle 4, bus 0, car 4, chair" in caplog.text
     label = rows["train"].features["label"]
     for name in ("cat", "cow", "dog", "horse", "sheep"):  # the classes with all their pictures
         counts = [list(part["label"]).count(label.str2int(name)) for part in rows.values()]
@@ -45,6 +45,22 @@ def test_the_real_subset(real_data, caplog):
     assert first["id"].partition("/")[0] == label.int2str(first["label"])
     assert len(first["texts"]) == 5
     assert first["image"].mode == "RGB"
+
+
+def test_the_complete_classes_of_the_real_subset(real_data, caplog):
+    rows = load_dataset("pascal", real_data / "pascal_sentence", complete_classes=True)
+    assert {split: len(part) for split, part in rows.items()} == {"train": 200, "validation": 25, "test": 25}
+    assert rows["test"].features["label"].names == ["cat", "cow", "dog", "horse", "sheep"]
+    assert set(rows["test"]["label"]) == {0, 1, 2, 3, 4}
+    assert "250 pairs (train 200" in caplog.text
+    assert "Left out for want of pictures: aeroplane 0" in caplog.text
+    everything = load_dataset("pascal", real_data / "pascal_sentence")
+    assert set(rows["test"]["id"]) < set(everything["test"]["id"])
+
+
+def test_no_complete_class(made):
+    with pytest.raises(DatasetError, match=r"not one class has its 50 pairs: .*cat 2.*dog 1"):
+        load_dataset("pascal", made, complete_classes=True)
 
 
 def test_the_split_of_the_complete_data_set(real_data):
@@ -60,7 +76,7 @@ def test_pairs_and_what_is_left_out(made, caplog):
     rows = load_dataset("pascal", made)["train"]
     assert rows["id"][:] == ["cat/2008_1", "dog/2008_3"]
     assert rows["texts"][0] == ["One cat/2008_1.", "Two."]
-    assert "only 2 of the 1000 pairs" in caplog.text
+    assert "2 pairs (train 2); the complete data set has 1,000" in caplog.text
 
 
 @pytest.mark.parametrize(

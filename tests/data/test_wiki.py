@@ -90,7 +90,7 @@ def test_raw_columns_where_the_archive_has_them(official, caplog):
     assert first["texts"] == ["Article textte1-3 on salt & pepper and café."]
     assert first["image"].size == (8, 8)
     assert rows["test"].features["label"].int2str(first["label"]) == "biology"
-    assert "the official archive has" in caplog.text
+    assert "17 pairs (train 12, test 5); the complete data set has 2,866" in caplog.text
 
 
 def test_the_folder_above_is_taken_too(official):
