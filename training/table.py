@@ -206,6 +206,7 @@ def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str]
         metrics=metrics,
         measured={name: len(entries) for name, entries in found.items()},
         published=dict(run.recipe["published"]),
+        settings=group[0].settings,
         versions=_versions([checkpoint.run for checkpoint in group]),
         folders=[str(checkpoint.folder) for checkpoint in group],
     )

@@ -45,6 +45,7 @@ class Row:
         measured: protocol -> how many of the runs were measured under it.
         published: what a publication gives: `source`, `metrics`, where it is not "dscmr" `protocol`, and where the
             figures here are others the reason, `differs`.
+        settings: what the runs have in common, by short names; a checkpoint with the same is of the same recipe.
         versions: package -> its versions in the runs.
         folders: the checkpoints.
     """
@@ -59,6 +60,7 @@ class Row:
     metrics: Mapping[str, Mapping[str, Spread]]
     measured: Mapping[str, int]
     published: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, list[str]] = field(default_factory=dict)
     folders: list[str] = field(default_factory=list)
 

@@ -172,6 +172,7 @@ def test_other_settings_are_never_averaged(tmp_path, changes, titles):
     (table,) = make_tables(find_checkpoints([tmp_path]))
     assert {row.title for row in table.rows} == titles
     assert [row.seeds for row in table.rows] == [[0, 1], [1]]
+    assert table.rows[0].settings == find_checkpoints([tmp_path / "a/seed-1"])[0].settings != table.rows[1].settings
     assert table.rows[0].metrics["dscmr"]["image_to_text/map"] == Spread(pytest.approx(0.6), pytest.approx(0.02**0.5))
     assert table.rows[1].metrics["dscmr"]["image_to_text/map"] == Spread(0.2, None)
 
