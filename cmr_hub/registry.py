@@ -59,6 +59,9 @@ class Registry(Mapping[str, Any]):
         return sorted(name for name in self._places if fnmatchcase(name, pattern))
 
 
+# What people call a method's supervision.
+LEARNS_FROM = {"supervised": "classes", "unsupervised": "pairs"}
+
 # In the order in which the Space offers them: the one to start with first, baselines last; then those that give codes.
 METHODS: Mapping[str, type[CMRModel]] = Registry(
     "method",

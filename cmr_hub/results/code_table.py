@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..evaluation import decimals
 from ..leaderboard import published_under
+from ..registry import LEARNS_FROM
 from .cells import (
     DIRECTIONS,
     best_mean,
@@ -18,11 +19,10 @@ from .cells import (
     seeds_cell,
     value_cell,
 )
+from .ranking import by_code_length
 
 if TYPE_CHECKING:
     from .table import Row
-
-LEARNS_FROM = {"supervised": "classes", "unsupervised": "pairs"}
 
 
 def code_table(rows: Sequence[Row], protocol: str) -> str:
@@ -37,14 +37,7 @@ def code_table(rows: Sequence[Row], protocol: str) -> str:
     """
     metric = primary_metric(rows[0], protocol)
     lengths = sorted({row.bits for row in rows})
-    methods: dict[str, dict[int, Row]] = {}
-    for row in rows:
-        methods.setdefault(row.title, {})[row.bits] = row
-
-    def average(title: str) -> float:
-        return mean(row.metrics[protocol][metric].mean for row in methods[title].values())
-
-    ranked = sorted(methods, key=lambda title: (-average(title), title))
+    methods = by_code_length(rows, protocol)
     lines = [["task", "method", "learns from", *(f"{bits} bits" for bits in lengths), "seeds", "seconds"]]
     lines.append(["---"] * len(lines[0]))
     for direction, task in DIRECTIONS.items():
@@ -52,8 +45,7 @@ def code_table(rows: Sequence[Row], protocol: str) -> str:
         best = {
             bits: best_mean([own[bits] for own in methods.values() if bits in own], protocol, name) for bits in lengths
         }
-        for title in ranked:
-            own = methods[title]
+        for title, own in methods.items():
             values = [
                 value_cell(own[bits], protocol, name, best[bits]) + published_cell(own[bits], protocol, name)
                 if bits in own

@@ -14,12 +14,12 @@ from .cells import (
     best_mean,
     markdown_row,
     metric_title,
-    primary_metric,
     seconds_cell,
     seeds_cell,
     value_cell,
 )
 from .code_table import code_table
+from .ranking import best_first
 
 AVERAGES = {"map": " average", "mean_recall": ""}  # means of both directions that have a column, and its heading
 
@@ -109,9 +109,8 @@ class Table:
     def in_order(self) -> Table:
         """With the rows best first by the first protocol; those that were not measured under it last."""
         first = next(iter(self.protocols))
-        measured = [row for row in self.rows if first in row.metrics]
         others = [row for row in self.rows if first not in row.metrics]
-        ranked = sorted(measured, key=lambda row: _order(row, first)) + sorted(others, key=lambda row: row.title)
+        ranked = best_first(self.rows, first) + sorted(others, key=lambda row: row.title)
         return dataclasses.replace(self, rows=ranked)
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,7 +159,7 @@ class Table:
         with_published = any(published.values())
         head = ["method", "supervision", *columns.values(), "seeds", "seconds"]
         lines = [head + ["published"] * with_published, ["---"] * (len(head) + with_published)]
-        for row in sorted(rows, key=lambda row: _order(row, protocols[0])):
+        for row in best_first(rows, protocols[0]):
             cells = [row.title, row.supervision]
             cells += [value_cell(row, *column, best[column]) for column in columns]
             cells += [seeds_cell(row), seconds_cell(row.seconds)]
@@ -191,10 +190,6 @@ class Table:
         }
         lines = [f"- {title}: {reason}" for title, reason in said.items()]
         return ["\n".join(["Why figures are not those published:", "", *lines])] if said else []
-
-
-def _order(row: Row, protocol: str) -> tuple[float, str]:
-    return (-row.metrics[protocol][primary_metric(row, protocol)].mean, row.title)
 
 
 def _published(row: Row, protocols: Sequence[str]) -> str:

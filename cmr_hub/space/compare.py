@@ -15,7 +15,7 @@ from ..codes import kind_of
 from ..columns import Side
 from ..errors import CMRError
 from ..gallery import Gallery, Hit
-from ..registry import METHODS
+from ..registry import LEARNS_FROM, METHODS
 from . import markup
 from .catalogue import Catalogue, Source
 from .disagreement import most_disputed
@@ -283,7 +283,7 @@ def _column(model: str, source: Source, answer: Answer | CMRError) -> str:
 
 
 def _kind(source: Source, answer: Answer | CMRError) -> str:
-    learns = f"learns from {markup.LEARNS_FROM[METHODS[source.method].supervision]}"
+    learns = f"learns from {LEARNS_FROM[METHODS[source.method].supervision]}"
     gives = "" if isinstance(answer, CMRError) else f", {kind_of(next(iter(answer.gallery.embeds.values())))}"
     return f'<p class="cmr-kind">{learns}{gives}</p>'
 

@@ -14,7 +14,6 @@ from .preparation import Progress
 from .queries import Answer, Asked, Query, open_upload
 
 MAX_CAPTION = 400  # characters of a text on a card; an article would fill the page
-LEARNS_FROM = {"supervised": "classes", "unsupervised": "pairs"}
 NOUNS: dict[Side, tuple[str, str]] = {"image": ("picture", "pictures"), "text": ("text", "texts")}
 CHECK = (
     '<svg class="cmr-check" viewBox="0 0 16 16" role="img" aria-label="same class"><path d="M3.5 8.5l3 3 6-7"/></svg>'

@@ -12,8 +12,7 @@ from ..ablations import AblationTable
 from ..data import DATASETS, info
 from ..evaluation import EvaluationResult, Spread, decimals
 from ..leaderboard import Figures, Score
-from ..registry import METHODS
-from .markup import LEARNS_FROM
+from ..registry import LEARNS_FROM, METHODS
 from .scoreboard import Scoreboard
 
 METRICS = {"map": "mAP", "mean_recall": "mR"}
