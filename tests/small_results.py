@@ -50,7 +50,7 @@ def small_row(
 
 
 def small_results(dataset: str = "wiki", rows: list[Row] | None = None, **changes: Any) -> Reproduction:
-    """Two real-valued methods, one also as its paper chooses the epoch, and two hashing methods of two code lengths."""
+    """Two real-valued methods, one also as its paper chooses the epoch, and two hashing methods of two lengths."""
     if rows is None:
         differs = {**SOURCE, "differs": "other <features>"}
         rows = [

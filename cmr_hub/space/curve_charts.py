@@ -1,4 +1,4 @@
-"""Precision-recall curves as charts without colours of their own but the lines': the page's style gives the others."""
+"""Precision-recall curves as charts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from ..evaluation import EvaluationResult
+from .charts import AXIS, lay_out
 
 MOST_CURVES = 4
 # Each stands out on a light and on a dark page; the strokes tell them apart without colour.
@@ -33,20 +34,12 @@ def draw(results: Mapping[str, EvaluationResult], direction: str, title: str) ->
             line={"color": colour, "dash": dash},
             hovertemplate="%{y:.3f}",
         )
-    axis = {"range": [-0.02, 1.02], "fixedrange": True, "zeroline": False}
-    figure.update_layout(
-        template="none",
-        title={"text": title, "font": {"size": 15}, "x": 0.02},
+    axis = {**AXIS, "range": [-0.02, 1.02]}
+    return lay_out(
+        figure,
+        title,
+        HEIGHT,
         xaxis={**axis, "title": "recall"},
         yaxis={**axis, "title": "precision"},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "y": -0.25},
-        showlegend=True,
         hovermode="x unified",
-        hoverlabel={"bgcolor": "#ffffff", "font": {"color": "#1c1917"}},
-        dragmode=False,
-        height=HEIGHT,
-        margin={"l": 55, "r": 15, "t": 45, "b": 40},
     )
-    return figure

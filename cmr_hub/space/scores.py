@@ -19,33 +19,15 @@ from .curve_charts import MOST_CURVES, draw
 from .place import QUIET, Place, Updates
 from .queries import Asked
 from .scoreboard import Scoreboard, known_scores
+from .tables import SORTING
 
 EVERYWHERE = ""
 FIRST_CURVES = 2
 MEASURES_AT_ONCE = 2  # to measure is work, for a second or more
-
-# A heading sorts the rows by its column, the greatest number or the first word first, and then the other way round.
-SORTING = """
-element.addEventListener('click', (event) => {
-  const heading = event.target.closest('.cmr-board th[scope=col]');
-  if (!heading || !event.target.closest('button')) return;
-  const isNumber = heading.classList.contains('cmr-number');
-  const first = isNumber ? 'descending' : 'ascending';
-  const other = isNumber ? 'ascending' : 'descending';
-  const order = heading.getAttribute('aria-sort') === first ? other : first;
-  for (const each of heading.parentElement.children) each.removeAttribute('aria-sort');
-  heading.setAttribute('aria-sort', order);
-  const body = heading.closest('table').tBodies[0];
-  const key = (row) => row.cells[heading.cellIndex].dataset.key;
-  const rows = [...body.rows].sort((one, two) => {
-    const [a, b] = [key(one), key(two)];
-    if (a === '' || b === '') return (a === '') - (b === '');
-    const compared = isNumber ? a - b : a.localeCompare(b);
-    return order === 'ascending' ? compared : -compared;
-  });
-  body.append(...rows);
-});
-"""
+WHAT = (
+    '<p class="cmr-counts">What the checkpoints score that come with this hub: the very weights that the other tabs '
+    "search with. How methods compare that were all trained anew, with several seeds, stands under Results.</p>"
+)
 
 
 class ScoresView:
@@ -68,6 +50,7 @@ class ScoresView:
         self._connect()
 
     def _lay_out(self) -> None:
+        gr.HTML(WHAT, apply_default_css=False)
         with gr.Row(elem_id="cmr-scored"):
             self.dataset = gr.Radio([], label="Data set", min_width=260, elem_id="cmr-scored-dataset")
             self.protocol = gr.Radio([], label="Counted by protocol", min_width=260, elem_id="cmr-scored-protocol")
@@ -81,7 +64,7 @@ class ScoresView:
             label=f"Checkpoints, at most {MOST_CURVES}",
             elem_id="cmr-curved",
         )
-        with gr.Row(elem_id="cmr-curves") as self.curves:
+        with gr.Row(elem_id="cmr-curves", elem_classes="cmr-charts") as self.curves:
             self.charts = {
                 direction: gr.Plot(show_label=False, min_width=300, container=False)
                 for direction in scores_markup.DIRECTIONS

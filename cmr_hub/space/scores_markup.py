@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -14,27 +13,11 @@ from ..evaluation import EvaluationResult, Spread, decimals
 from ..leaderboard import Figures, Score
 from ..registry import LEARNS_FROM, METHODS
 from .scoreboard import Scoreboard
+from .tables import Column, scrolling, sortable
 
 METRICS = {"map": "mAP", "mean_recall": "mR"}
 DIRECTIONS = {"image_to_text": "Picture → text", "text_to_image": "Text → picture"}
 UNKNOWN = "–"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the board.
-
-    Attributes:
-        title: its heading.
-        cell: HTML of a row's cell.
-        key: what rows are sorted by; None where a row has nothing to be sorted by, which stands last.
-        is_number: whether the greatest comes first, and the digits stand below one another.
-    """
-
-    title: str
-    cell: Callable[[Score], str]
-    key: Callable[[Score], str | float | None]
-    is_number: bool = True
 
 
 def board(scoreboard: Scoreboard, protocol: str, where: str) -> str:
@@ -48,13 +31,11 @@ def board(scoreboard: Scoreboard, protocol: str, where: str) -> str:
     scores = scoreboard.ranking(protocol)
     sources = list(dict.fromkeys(score.published_in for score in scores if score.published))
     columns = _columns(scoreboard, protocol, sources)
-    headings = "".join(map(_heading, columns))
-    rows = "".join(f"<tr>{''.join(_cell(column, score) for column in columns)}</tr>" for score in scores)
     metrics = " and ".join(dict.fromkeys(METRICS[score.metric] for score in scores))
     count = f"{len(scores)} checkpoint{'s' if len(scores) > 1 else ''}"
     caption = f"{metrics} of {count} on the test split of {where}, protocol {protocol}"
     return (
-        f"{_what_counts(scoreboard, protocol)}{_scrolling('Scores', caption, headings, rows, 'cmr-board')}"
+        f"{_what_counts(scoreboard, protocol)}{sortable('Scores', caption, columns, scores, 'Mean')}"
         f"{_published(sources, scores)}"
     )
 
@@ -90,21 +71,6 @@ def _figure(title: str, name: str) -> Column:
         return getattr(score.measured, name)
 
     return Column(title, lambda score: _decimals(value(score)), value)
-
-
-def _heading(column: Column) -> str:
-    sort = ' aria-sort="descending"' if column.title == "Mean" else ""
-    number = ' class="cmr-number"' if column.is_number else ""
-    return f'<th scope="col"{sort}{number}><button type="button">{escape(column.title)}</button></th>'
-
-
-def _cell(column: Column, score: Score) -> str:
-    key = column.key(score)
-    tag = 'th scope="row"' if column.title == "Method" else "td"
-    number = ' class="cmr-number"' if column.is_number else ""
-    return (
-        f'<{tag}{number} data-key="{"" if key is None else escape(str(key))}">{column.cell(score)}</{tag.split()[0]}>'
-    )
 
 
 def _checkpoint(score: Score) -> str:
@@ -185,7 +151,7 @@ def curve_figures(results: Mapping[str, EvaluationResult]) -> str:
         for name, result in results.items()
         for direction, title in DIRECTIONS.items()
     )
-    table = _scrolling("Curves as numbers", "Precision at each level of recall", headings, rows, "cmr-figures")
+    table = scrolling("Curves as numbers", "Precision at each level of recall", headings, rows, "cmr-figures")
     return (
         f'<p class="cmr-counts">Over all queries of the test split, at each level of recall the mean of the best '
         f"precision at that recall or more, ties by gallery order. Protocol {escape(first.protocol.describe())}.</p>"
@@ -220,7 +186,7 @@ def _ablation(table: AblationTable) -> str:
         cells += [_decimals(row.published.get(metric))] if cites else []
         numbers = "".join(f'<td class="cmr-number">{cell}</td>' for cell in cells)
         rows += f'<tr><th scope="row">{escape(row.name)}</th>{numbers}</tr>'
-    return _scrolling(table.title, table.title, headings, rows, "cmr-figures")
+    return scrolling(table.title, table.title, headings, rows, "cmr-figures")
 
 
 def _notes(table: AblationTable) -> list[str]:
@@ -237,15 +203,6 @@ def _notes(table: AblationTable) -> list[str]:
 def _over_seeds(seeds: Sequence[int]) -> str:
     listed = ", ".join(map(str, seeds))
     return f"mean ± deviation of seeds {listed}" if len(seeds) > 1 else f"seed {listed}"
-
-
-def _scrolling(label: str, caption: str, headings: str, rows: str, kind: str) -> str:
-    """A table that scrolls within itself where the window is narrow, by touch and by keyboard."""
-    return (
-        f'<div class="cmr-scroll" role="region" tabindex="0" aria-label="{escape(label)}">'
-        f'<table class="cmr-table {kind}"><caption><span>{escape(caption)}</span></caption>'
-        f"<thead><tr>{headings}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
 
 
 def learns_from(score: Score) -> str:

@@ -1,0 +1,34 @@
+"""What charts have in common. Only what they show has colours of its own: the page's style gives the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+CLEAR = "rgba(0,0,0,0)"
+AXIS = {"fixedrange": True, "zeroline": False}
+
+
+def lay_out(figure: go.Figure, title: str, height: int, **layout: Any) -> go.Figure:
+    """A figure as the page shows it: it neither zooms nor moves, and stands on the page's own background.
+
+    Args:
+        figure: with its traces.
+        title: above it.
+        height: in pixels.
+        **layout: as `update_layout` takes it; before what all charts have.
+    """
+    given = {
+        "template": "none",
+        "title": {"text": title, "font": {"size": 15}, "x": 0.02},
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "showlegend": True,
+        "legend": {"orientation": "h", "y": -0.25},
+        "hoverlabel": {"bgcolor": "#ffffff", "font": {"color": "#1c1917"}},
+        "dragmode": False,
+        "height": height,
+        "margin": {"l": 55, "r": 15, "t": 45, "b": 40},
+    }
+    return figure.update_layout(**{**given, **layout})
