@@ -24,7 +24,10 @@ DATASETS: Mapping[str, type[Loader]] = Registry(
     "data set",
     {
         "emoji": "cmr_hub.data.emoji:Emoji",
+        "flickr30k": "cmr_hub.data.flickr30k:Flickr30k",
+        "flickr8k": "cmr_hub.data.flickr8k:Flickr8k",
         "folder": "cmr_hub.data.folder:Folder",
+        "mscoco": "cmr_hub.data.mscoco:MSCOCO",
         "pascal": "cmr_hub.data.pascal:Pascal",
         "rsicd": "cmr_hub.data.rsicd:RSICD",
         "wiki": "cmr_hub.data.wiki:Wiki",
@@ -39,8 +42,8 @@ def list_datasets(pattern: str = "*") -> list[str]:
 
     ```python
     >>> from cmr_hub.data import list_datasets
-    >>> list_datasets("*i*")
-    ['emoji', 'rsicd', 'wiki']
+    >>> list_datasets("flickr*")
+    ['flickr30k', 'flickr8k']
     ```
     """
     return DATASETS.list(pattern)

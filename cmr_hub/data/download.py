@@ -140,7 +140,12 @@ def download_file(
 
 
 def fetch_zip(
-    client: httpx2.Client, url: str, folder: Path, max_bytes: int, progress: ProgressCallback | None = None
+    client: httpx2.Client,
+    url: str,
+    folder: Path,
+    max_bytes: int,
+    wanted: Callable[[str], bool] = lambda name: True,
+    progress: ProgressCallback | None = None,
 ) -> None:
     """Download a ZIP archive, extract it into `folder` and remove it; one that was extracted before is left alone.
 
@@ -149,6 +154,7 @@ def fetch_zip(
 
     Args:
         max_bytes: more than this is refused, of the archive and of what it unpacks to.
+        wanted: of an entry's path, whether it is extracted.
 
     Raises:
         DownloadError: see [`download_file`] and [`extract_zip`].
@@ -158,7 +164,7 @@ def fetch_zip(
     if not done.is_file():
         with stepwise(f"Downloading {archive.name}", "B", progress) as at:
             download_file(client, url, archive, max_bytes, at)
-        extract_zip(archive, folder, max_bytes, progress=progress)
+        extract_zip(archive, folder, max_bytes, wanted=wanted, progress=progress)
         done.touch()
     archive.unlink(missing_ok=True)
 
@@ -215,13 +221,18 @@ def stepwise(
 
 
 def extract_zip(
-    archive: Path, folder: Path, max_bytes: int, max_files: int = 100_000, progress: ProgressCallback | None = None
+    archive: Path,
+    folder: Path,
+    max_bytes: int,
+    max_files: int = 100_000,
+    wanted: Callable[[str], bool] = lambda name: True,
+    progress: ProgressCallback | None = None,
 ) -> None:
     """Extract a ZIP archive that came from outside; every byte is checked against the archive's CRC sums.
 
     Nothing is written before all entries are found harmless: relative paths without "..", plain files and folders,
     not encrypted, at most `max_files` entries of at most `max_bytes` together (what an entry unpacks to beyond its
-    declared size is never read).
+    declared size is never read). Of them those are written whose path is `wanted`.
 
     Raises:
         DownloadError: the archive is damaged or not harmless. It is deleted, so that the next attempt fetches it anew.
@@ -230,6 +241,7 @@ def extract_zip(
         with zipfile.ZipFile(archive) as opened, stepwise(f"Extracting {archive.name}", " files", progress) as at:
             entries = opened.infolist()
             _refuse_harmful(entries, max_bytes, max_files)
+            entries = [entry for entry in entries if wanted(entry.filename)]
             for done, entry in enumerate(entries, start=1):
                 _extract_entry(opened, entry, folder / entry.filename)
                 at(done, len(entries))

@@ -30,6 +30,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+Row = tuple[str, dict[str, Any]]  # where it stands, as in "table, line 3", and column -> value
 
 
 @dataclass
@@ -70,7 +71,7 @@ def read_pairs(table: Path, pictures: Path, label_separator: str = ";") -> tuple
     """Read a table; rows of the same picture become one pair with several texts.
 
     Args:
-        table: a `.csv` file with a header or a `.jsonl` file with one object a line, in UTF-8.
+        table: a file with a header and comma-separated cells or, called `.jsonl`, with one object a line, in UTF-8.
         pictures: the folder that the table's picture names start from. No name may lead out of it.
         label_separator: between the class names in a CSV cell of the column `labels`.
 
@@ -78,7 +79,14 @@ def read_pairs(table: Path, pictures: Path, label_separator: str = ";") -> tuple
         DatasetError: the table cannot be read, lacks a column, names files that are not there or lie outside of
             `pictures`, has rows without text, or rows of one picture that contradict each other.
     """
-    rows = list(_read_rows(table))
+    return to_pairs(table, read_rows(table), pictures, label_separator)
+
+
+def to_pairs(
+    table: Path, rows: Iterable[Row], pictures: Path, label_separator: str = ";"
+) -> tuple[list[Pair], Columns]:
+    """The same of rows that another reader found in `table`."""
+    rows = list(rows)
     if not rows:
         raise DatasetError(f"{table} lists no pictures: there is no row in it.")
     columns = _find_columns(table, dict.fromkeys(name for _, row in rows for name in row))
@@ -128,21 +136,30 @@ def to_dataset(
     return build(info, columns, [pair.split or split_of(pair.id) for pair in pairs], features)
 
 
-def _read_rows(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("table, line n", column -> value) for each row that is not blank."""
+def read_rows(table: Path) -> Iterator[Row]:
+    """The rows that are not blank, of CSV or JSON lines."""
+    content = read_text(table)
+    return _json_rows(table, content) if table.suffix == ".jsonl" else _csv_rows(table, content)
+
+
+def read_text(table: Path) -> str:
+    """A table's text.
+
+    Raises:
+        DatasetError: it is too large, or not UTF-8.
+    """
     size = table.stat().st_size
     if size > MAX_TABLE_BYTES:
         raise DatasetError(f"{table} has {size:,} bytes; a metadata table may have {MAX_TABLE_BYTES:,}. Split it.")
     try:
-        content = table.read_text(encoding="utf-8-sig")
+        return table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{table} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}. Save it as UTF-8."
         ) from error
-    return _csv_rows(table, content) if table.suffix == ".csv" else _json_rows(table, content)
 
 
-def _csv_rows(table: Path, content: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _csv_rows(table: Path, content: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -162,7 +179,7 @@ def _csv_rows(table: Path, content: str) -> Iterator[tuple[str, dict[str, Any]]]
         raise DatasetError(f"{table}, line {reader.line_num}: not valid CSV ({error}).") from error
 
 
-def _json_rows(table: Path, content: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _json_rows(table: Path, content: str) -> Iterator[Row]:
     for number, line in enumerate(content.split("\n"), start=1):
         where = f"{table}, line {number}"
         if not line.strip():
@@ -266,7 +283,7 @@ def _name(pair: Pair) -> str:
 
 
 def _place(pair: Pair) -> str:
-    return f"{pair.name} (line {pair.where.rpartition(' ')[2]})"
+    return f"{pair.name} ({pair.where.rpartition(', ')[2]})"
 
 
 def _refuse(

@@ -1,0 +1,71 @@
+"""Karpathy and Fei-Fei's `dataset_<name>.json` (CVPR 2015): captions and splits of Flickr8k, Flickr30k and MS-COCO.
+
+`caption_datasets.zip` holds the three files. Papers on retrieval by captions count by these splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import httpx2
+import msgspec
+
+from .base import DatasetInfo, ProgressCallback
+from .download import address_of, fetch_zip
+from .json_files import read_json
+from .table import Row
+
+URL = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
+MAX_BYTES = 1 << 30
+SPLITS = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
+CAPTIONS = 5  # of pictures that have more, papers take the first five
+
+
+class Sentence(msgspec.Struct):
+    """One caption."""
+
+    raw: str
+
+
+class Picture(msgspec.Struct):
+    """One picture; `filepath` is the folder that it lies in, of MS-COCO."""
+
+    filename: str
+    split: Literal["train", "restval", "val", "test"]
+    sentences: list[Sentence]
+    filepath: str = ""
+
+
+class Listing(msgspec.Struct):
+    """The file as a whole."""
+
+    images: list[Picture]
+
+
+def read_listing(path: Path) -> Iterator[Row]:
+    """One row a picture: where it lies, its file name as its id, its first five captions, its split.
+
+    Raises:
+        DatasetError: the file is no JSON, or of another layout.
+    """
+    for number, picture in enumerate(read_json(path, Listing).images, start=1):
+        row = {
+            "image": str(PurePosixPath(picture.filepath, picture.filename)),
+            "id": picture.filename,
+            "captions": [sentence.raw for sentence in picture.sentences[:CAPTIONS]],
+            "split": SPLITS[picture.split],
+        }
+        yield f"{path}, picture {number}", row
+
+
+def fetch_listing(
+    client: httpx2.Client, info: DatasetInfo, folder: Path, name: str, progress: ProgressCallback | None = None
+) -> None:
+    """Download the file `name` of the three into `folder`.
+
+    Raises:
+        DownloadError: see [`fetch_zip`].
+    """
+    fetch_zip(client, address_of(info, URL), folder, MAX_BYTES, lambda entry: entry == name, progress)

@@ -1,0 +1,311 @@
+"""MS-COCO 2014 (Lin et al.): 123,287 photos, five captions each, in which objects of 80 categories are marked.
+
+    train2014/COCO_train2014_<id>.jpg  and  val2014/COCO_val2014_<id>.jpg    82,783 and 40,504 photos
+    dataset_coco.json                  Karpathy's: captions and the split that papers on captions count by, 113,287 /
+                                       5,000 / 5,000 photos (see `cmr_hub.data.karpathy`)
+    annotations/instances_<part>.json  the objects, for `labels`
+    annotations/captions_<part>.json   the official captions, read where Karpathy's file is absent: then train2014
+                                       trains and val2014 tests
+
+Papers that give "5K" search all of Karpathy's 5,000 test photos; "1K" is the mean over its five thousands. Of photos
+with more captions they count the first five, and so do we.
+
+A category counts for a photo as soon as one object of it is marked. In about a thousand photos none is: they have no
+`labels` and are of one class with no other, so papers on hashing by categories leave them out, as does
+`load_dataset("mscoco", labelled_only=True)`.
+
+A part whose folder is absent is left out, so that Karpathy's test split can be measured with val2014 alone. Tested
+against a generated archive in this layout, not against the archives themselves.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import datasets
+import msgspec
+
+from ..errors import DatasetError
+from .base import DatasetInfo, Loader, ProgressCallback, split_by_hash, warn_of_sizes
+from .captions import find_below
+from .download import address_of, cached, fetch_once, fetch_zip, open_client
+from .json_files import read_json
+from .karpathy import CAPTIONS, fetch_listing, read_listing
+from .table import Row, to_dataset, to_pairs
+
+PARTS = {"train2014": "train", "val2014": "test"}  # and the split of each without Karpathy's file
+LISTING = "dataset_coco.json"
+PHOTOS_URL = "http://images.cocodataset.org/zips/{part}.zip"
+ANNOTATIONS_URL = "http://images.cocodataset.org/annotations/annotations_trainval2014.zip"
+MAX_BYTES = 32 << 30
+
+
+class Photo(msgspec.Struct):
+    """A picture of an annotation file."""
+
+    id: int
+    file_name: str
+
+
+class Caption(msgspec.Struct):
+    """One caption of a picture."""
+
+    image_id: int
+    caption: str
+
+
+class CaptionFile(msgspec.Struct):
+    """`captions_<part>.json`."""
+
+    images: list[Photo]
+    annotations: list[Caption]
+
+
+class Instance(msgspec.Struct):
+    """One object in a picture."""
+
+    image_id: int
+    category_id: int
+
+
+class Category(msgspec.Struct):
+    """What an object may be."""
+
+    id: int
+    name: str
+
+
+class InstanceFile(msgspec.Struct):
+    """`instances_<part>.json`."""
+
+    images: list[Photo]
+    annotations: list[Instance]
+    categories: list[Category]
+
+
+class MSCOCO(Loader):
+    """`load_dataset("mscoco")`: `id` is the photo's file name. Captions that repeat within a photo count once."""
+
+    info = DatasetInfo(
+        name="mscoco",
+        title="MS-COCO 2014",
+        license="annotations CC BY 4.0; the photos are Flickr's, under their owners' terms",
+        homepage="https://cocodataset.org",
+        source="http://images.cocodataset.org",
+        how_to_get=(
+            "Unpack train2014.zip and val2014.zip of http://images.cocodataset.org/zips/, "
+            f"annotations_trainval2014.zip of http://images.cocodataset.org/annotations/, and {LISTING} of "
+            "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip into one folder; 21 GB."
+        ),
+        citation=(
+            "T.-Y. Lin, M. Maire, S. Belongie, J. Hays, P. Perona, D. Ramanan, P. Dollár, C. L. Zitnick. Microsoft "
+            "COCO: Common Objects in Context. ECCV 2014. Split: A. Karpathy, L. Fei-Fei. Deep Visual-Semantic "
+            "Alignments for Generating Image Descriptions. CVPR 2015."
+        ),
+        classes=(
+            "person",
+            "bicycle",
+            "car",
+            "motorcycle",
+            "airplane",
+            "bus",
+            "train",
+            "truck",
+            "boat",
+            "traffic light",
+            "fire hydrant",
+            "stop sign",
+            "parking meter",
+            "bench",
+            "bird",
+            "cat",
+            "dog",
+            "horse",
+            "sheep",
+            "cow",
+            "elephant",
+            "bear",
+            "zebra",
+            "giraffe",
+            "backpack",
+            "umbrella",
+            "handbag",
+            "tie",
+            "suitcase",
+            "frisbee",
+            "skis",
+            "snowboard",
+            "sports ball",
+            "kite",
+            "baseball bat",
+            "baseball glove",
+            "skateboard",
+            "surfboard",
+            "tennis racket",
+            "bottle",
+            "wine glass",
+            "cup",
+            "fork",
+            "knife",
+            "spoon",
+            "bowl",
+            "banana",
+            "apple",
+            "sandwich",
+            "orange",
+            "broccoli",
+            "carrot",
+            "hot dog",
+            "pizza",
+            "donut",
+            "cake",
+            "chair",
+            "couch",
+            "potted plant",
+            "bed",
+            "dining table",
+            "toilet",
+            "tv",
+            "laptop",
+            "mouse",
+            "remote",
+            "keyboard",
+            "cell phone",
+            "microwave",
+            "oven",
+            "toaster",
+            "sink",
+            "refrigerator",
+            "book",
+            "clock",
+            "vase",
+            "scissors",
+            "teddy bear",
+            "hair drier",
+            "toothbrush",
+        ),
+        columns=("id", "image", "texts", "labels"),
+        sizes={"train": 113287, "validation": 5000, "test": 5000},
+    )
+
+    def is_available(self, folder: Path | None) -> bool:
+        folder = folder or cached(self.info)
+        parts = find_parts(folder)
+        return bool(parts and (find_below(folder, [LISTING]) or find_annotations(folder, "captions", parts)))
+
+    def load(
+        self, folder: Path | None, *, progress: ProgressCallback | None = None, labelled_only: bool = False
+    ) -> datasets.DatasetDict:
+        """Beyond [`Loader.load`]: `labelled_only` leaves out the pictures in which no object is marked."""
+        return read_folder(self.info, folder or fetch_once(self.info, self._download, progress), labelled_only)
+
+    def _download(self, folder: Path, progress: ProgressCallback | None) -> None:
+        with open_client() as client:
+            fetch_listing(client, self.info, folder, LISTING, progress)
+            annotations = address_of(self.info, ANNOTATIONS_URL)
+            fetch_zip(client, annotations, folder, MAX_BYTES, lambda entry: "instances_" in entry, progress)
+            for part in PARTS:
+                url = address_of(self.info, PHOTOS_URL.format(part=part))
+                fetch_zip(client, url, folder, MAX_BYTES, progress=progress)
+        read_folder(self.info, folder)  # what lacks the layout must not become the cached folder
+
+
+def read_folder(info: DatasetInfo, folder: Path, labelled_only: bool = False) -> datasets.DatasetDict:
+    """Read the parts that are there; `labels` where the objects of all of them are.
+
+    Args:
+        labelled_only: leave out the pictures in which no object is marked.
+
+    Raises:
+        DatasetError: another layout; unusable annotations; pictures that are missing from a part's folder; no objects
+            where only labelled pictures are asked for.
+    """
+    parts, listing = find_parts(folder), find_below(folder, [LISTING])
+    captions = find_annotations(folder, "captions", parts)
+    instances = find_annotations(folder, "instances", parts)
+    if not parts or not (listing or captions):
+        raise DatasetError(
+            f"{folder} does not have the layout of MS-COCO: a folder {' or '.join(PARTS)}, and captions in {LISTING} "
+            f"or in captions_<part>.json of each. {info.how_to_get}"
+        )
+    if labelled_only and not instances:
+        needed = " and ".join(f"instances_{part}.json" for part in parts)
+        raise DatasetError(f"{folder} lacks {needed}, which say what objects the pictures show. {info.how_to_get}")
+    root = next(iter(parts.values())).parent
+    if listing:
+        rows = (row for row in read_listing(listing) if row[1]["image"].partition("/")[0] in parts)
+        pairs, _ = to_pairs(listing, rows, root)
+    else:
+        pairs = [
+            pair for part, path in captions.items() for pair in to_pairs(path, read_captions(path, part), root)[0]
+        ]
+    for part, path in instances.items():
+        labels = read_labels(path)
+        for pair in pairs:
+            if pair.name.startswith(f"{part}/"):
+                pair.labels = labels.get(pair.id, ())
+    kept = [pair for pair in pairs if pair.labels or not labelled_only]
+    result = to_dataset(info, kept, "labels" if instances else None, info.classes, split_by_hash)
+    notes = [f"There is no folder {part}." for part in PARTS if part not in parts]
+    if listing is None:
+        notes.append(f"Without {LISTING} train2014 trains and val2014 tests.")
+    if labelled_only:
+        notes.append(f"Pictures without an object are left out: {len(pairs) - len(kept):,}.")
+    warn_of_sizes(info, result, " ".join(notes))
+    return result
+
+
+def find_parts(folder: Path) -> dict[str, Path]:
+    """Part -> its folder of pictures, of those that are there side by side."""
+    for part in PARTS:
+        if found := find_below(folder, [part], Path.is_dir):
+            return {each: found.parent / each for each in PARTS if (found.parent / each).is_dir()}
+    return {}
+
+
+def find_annotations(folder: Path, kind: str, parts: Iterable[str]) -> dict[str, Path]:
+    """Part -> its file of annotations; empty unless every part has one."""
+    found = {part: find_below(folder, [f"{kind}_{part}.json"]) for part in parts}
+    return {} if None in found.values() else found
+
+
+def read_captions(path: Path, part: str) -> Iterator[Row]:
+    """One row a picture of `captions_<part>.json`, with its first five captions.
+
+    Raises:
+        DatasetError: the file is no JSON, or of another layout.
+    """
+    content = read_json(path, CaptionFile)
+    of_picture = defaultdict(list)
+    for annotation in content.annotations:
+        of_picture[annotation.image_id].append(annotation.caption)
+    for number, picture in enumerate(content.images, start=1):
+        row = {
+            "image": f"{part}/{picture.file_name}",
+            "id": picture.file_name,
+            "captions": of_picture[picture.id][:CAPTIONS],
+            "split": PARTS[part],
+        }
+        yield f"{path}, picture {number}", row
+
+
+def read_labels(path: Path) -> dict[str, tuple[str, ...]]:
+    """File name -> categories of the objects in it, of `instances_<part>.json`; pictures without an object are absent.
+
+    Raises:
+        DatasetError: the file is no JSON, of another layout, or has an object of no picture or category of it.
+    """
+    content = read_json(path, InstanceFile)
+    pictures = {picture.id: picture.file_name for picture in content.images}
+    names = {category.id: category.name for category in content.categories}
+    shown: dict[str, set[int]] = defaultdict(set)
+    for number, instance in enumerate(content.annotations, start=1):
+        if instance.image_id not in pictures or instance.category_id not in names:
+            raise DatasetError(
+                f"{path}, object {number}: there is no picture {instance.image_id} or no category "
+                f"{instance.category_id} in the file. Fetch it anew."
+            )
+        shown[pictures[instance.image_id]].add(instance.category_id)
+    return {name: tuple(names[category] for category in sorted(of_it)) for name, of_it in shown.items()}
