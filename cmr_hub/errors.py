@@ -59,3 +59,7 @@ class NotFittedError(CMRError, RuntimeError):
 
 class OtherProcessError(CMRError, RuntimeError):
     """What another of several processes failed at, so that this one cannot go on."""
+
+
+class TrainingError(CMRError):
+    """Trainings failed, or came to other figures than those that they were held against."""

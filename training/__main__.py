@@ -41,13 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--protocol", nargs="+", default=["dscmr"], help="of the results; the first also defines the epoch's choice"
     )
-    for side in ("image", "text"):
-        train.add_argument(
-            f"--{side}-encoder",
-            type=parse_encoder,
-            metavar="ENCODER",
-            help="instead of the recipe's: a name, or YAML with options such as '{name: word2vec, window: 3}'",
-        )
+    _add_encoders(train)
     train.add_argument("--captions", choices=("set", "each"), help="an item's captions as one text, or each by itself")
     train.add_argument("--epochs", type=int, dest="num_train_epochs")
     train.add_argument("--batch-size", type=int, dest="per_device_train_batch_size")
@@ -73,6 +67,21 @@ def build_parser() -> argparse.ArgumentParser:
     answer.add_argument("--training", nargs="*", default=[], metavar="NAME=VALUE", help="other TrainingArguments")
     answer.add_argument("--resume", action="store_true", help="go on with an interrupted run in the output folder")
     answer.set_defaults(run=run_answer)
+
+    reproduce = commands.add_parser(
+        "reproduce", help="train all methods on a data set, and tabulate them beside the published figures"
+    )
+    _add_dataset(reproduce)
+    reproduce.add_argument("--methods", nargs="+", default=["all"], help="by default all")
+    reproduce.add_argument("--seeds", type=int, default=3, help="how many, from 0")
+    reproduce.add_argument("--bits", type=int, nargs="+", default=[16, 32, 64, 128], help="of hashing methods")
+    _add_encoders(reproduce)
+    reproduce.add_argument("--output-dir", type=Path, help="receives checkpoints; outputs/reproduce/<dataset>")
+    reproduce.add_argument("--jobs", type=int, help="trainings at a time, a thread each; by default one a core")
+    reproduce.add_argument(
+        "--check", action="store_true", help="compare with the results in the repository instead of writing them"
+    )
+    reproduce.set_defaults(run=run_reproduce)
 
     ablate = commands.add_parser("ablate", help="train and tabulate the variants that a recipe compares")
     ablate.add_argument("--method", required=True)
@@ -241,6 +250,21 @@ def _add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, help="where its files are; downloaded otherwise")
 
 
+def _add_encoders(parser: argparse.ArgumentParser) -> None:
+    for side in ("image", "text"):
+        parser.add_argument(
+            f"--{side}-encoder",
+            type=parse_encoder,
+            metavar="ENCODER",
+            help="instead of the recipe's: a name, or YAML with options such as '{name: word2vec, window: 3}'",
+        )
+
+
+def _encoders(options: argparse.Namespace) -> dict[str, Any]:
+    given = {"image": options.image_encoder, "text": options.text_encoder}
+    return {side: encoder for side, encoder in given.items() if encoder}
+
+
 def _check_split(options: argparse.Namespace, dataset: Mapping[str, Any]) -> None:
     if options.split not in dataset:
         raise InputError(f"{options.dataset!r} has no split {options.split!r}, only {', '.join(dataset)}.")
@@ -264,9 +288,8 @@ def run_train(options: argparse.Namespace) -> None:
 
     shortcuts = ("num_train_epochs", "per_device_train_batch_size", "learning_rate")
     given = {name: getattr(options, name) for name in shortcuts if getattr(options, name) is not None}
-    encoders = {"image": options.image_encoder, "text": options.text_encoder}
     recipe = load_recipe(options.method, options.dataset).changed(
-        encoders={side: encoder for side, encoder in encoders.items() if encoder},
+        encoders=_encoders(options),
         config=parse_settings(options.config),
         training={**given, **parse_settings(options.training)},
     )
@@ -342,6 +365,39 @@ def run_tune(options: argparse.Namespace) -> None:
         resume=options.resume,
         command=recorded_command(),
     )
+
+
+def run_reproduce(options: argparse.Namespace) -> None:
+    """`reproduce`: checkpoints, and the results of all data sets anew."""
+    from cmr_hub.errors import TrainingError
+    from cmr_hub.registry import METHODS
+
+    from .record import compare, record, stored_results, write_results
+    from .reproduce import Plan, reproduce
+    from .workers import usable_cores
+
+    plan = Plan(
+        dataset=options.dataset,
+        data_dir=options.data_dir,
+        output_dir=options.output_dir or Path("outputs", "reproduce", options.dataset),
+        methods=list(METHODS) if options.methods == ["all"] else options.methods,
+        seeds=range(options.seeds),
+        bits=options.bits,
+        encoders=_encoders(options),
+    )
+    stored = stored_results(options.dataset)
+    results, outcomes = reproduce(plan, jobs=options.jobs or usable_cores(), earlier=stored)
+    write_results(results, plan.output_dir / "results.json")
+    logging.info("%s", results.markdown())
+    if options.check:
+        logging.info("%s", compare(results, stored))
+    else:
+        record(results)
+    if failed := [outcome for outcome in outcomes if outcome.failed]:
+        listed = "\n".join(f"- {outcome.task.title}: {outcome.reason}" for outcome in failed)
+        raise TrainingError(
+            f"{len(failed)} of {len(outcomes)} trainings failed; the same command tries them again:\n{listed}"
+        )
 
 
 def run_ablate(options: argparse.Namespace) -> None:

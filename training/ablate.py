@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -16,11 +14,11 @@ from datasets import DatasetDict
 from cmr_hub.ablations import AblationRow, AblationTable
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
-from cmr_hub.leaderboard import RUN_NAME
 from cmr_hub.processes import this_process
 
+from .kept import clear_way, kept_run
 from .recipe import Ablation, Recipe
-from .train import TRAINER_FOLDER, TrainingRun, settings_of, train
+from .train import TrainingRun, train
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +40,7 @@ def ablate(
         dataset: splits "train" and "test", and "validation" where the source defines one.
         dataset_name: as `cmr_hub.data` knows it.
         output_dir: receives one checkpoint a row and seed, `<table>/<row>/seed-<n>`. A complete one with the same
-            settings is kept and not trained again.
+            settings is kept and not trained again; one that was interrupted goes on.
         seeds: each row is trained once with each.
         protocol: defines the figures and the choice of the epoch.
         command: for the record.
@@ -92,18 +90,13 @@ def kept_or_trained(
     """The run in `folder` where it is complete and of the same settings; else one trained now."""
 
     def kept() -> TrainingRun | None:
-        if (folder / RUN_NAME).exists():
-            run = TrainingRun.load(folder)
-            same = run.recipe == json.loads(json.dumps(settings_of(recipe)))
-            defined = {(entry["protocol"], entry["description"]) for entry in run.results}
-            if same and (run.dataset, run.seed) == (name, seed) and (protocol.name, protocol.describe()) in defined:
-                return run
-        # What an interrupted run left may be of other settings, and a row is short.
-        shutil.rmtree(folder / TRAINER_FOLDER, ignore_errors=True)
-        return None
+        run = kept_run(folder, recipe, name, seed, [protocol])
+        if run is None:
+            clear_way(folder, recipe)
+        return run
 
     return this_process().by_main(kept) or train(
-        recipe, dataset, name, folder, seed=seed, protocols=[protocol], command=command
+        recipe, dataset, name, folder, seed=seed, protocols=[protocol], resume=True, command=command
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 
 from cmr_hub import HashingConfig
 from cmr_hub.card import Paper
+from cmr_hub.columns import COLUMNS
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.registry import METHODS, list_methods
 
@@ -69,8 +70,10 @@ class Recipe:
         answering: what it changes to make a model that answers questions ("config", "training"); empty where the
             method makes none.
         prepare: whether `python -m training prepare` trains it for a gallery.
+        protocols: under which the paper measures it, and we beside it; where those that `python -m training reproduce`
+            measures every method under are not enough.
         published: figures that a publication gives on this data set: `source`, `metrics` (or, for codes, `bits`: code
-            length -> metrics) and, where it is not "dscmr", `protocol`.
+            length -> metrics), where it is not "dscmr" `protocol`, and where ours are others `differs`, why.
         ablations: the tables of variants that `python -m training ablate` measures.
     """
 
@@ -85,6 +88,7 @@ class Recipe:
     early_stopping_patience: int | None = None
     answering: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     prepare: bool = False
+    protocols: Sequence[str] = ()
     published: Mapping[str, Any] = field(default_factory=dict)
     ablations: Sequence[Ablation] = ()
 
@@ -118,6 +122,16 @@ class Recipe:
         except StrictDataclassError as error:
             raise InputError(str(error.__cause__)) from error
         return self.changed(config={"embed_dim": bits})
+
+    def for_columns(self, columns: Collection[str]) -> Recipe:
+        """The recipe with released features for each side of which a data set has nothing else."""
+        released = {side for side, (raw, features) in COLUMNS.items() if raw not in columns and features in columns}
+        given = {side for side in released if encoder_name(self.encoders[side]) == "precomputed"}
+        if released == given:
+            return self
+        changed = self.changed(encoders=dict.fromkeys(released - given, "precomputed"))
+        captions = "set" if "text" in released else self.captions
+        return replace(changed, captions=captions, turns=() if "image" in released else self.turns)
 
     def for_answering(self) -> Recipe:
         """The recipe of a model that answers questions.
@@ -153,6 +167,11 @@ class Recipe:
             training={**self.training, **(training or {})},
             **others,
         )
+
+
+def encoder_name(spec: str | Mapping[str, Any]) -> str:
+    """The name in a recipe's description of an encoder."""
+    return spec if isinstance(spec, str) else spec["name"]
 
 
 def check_names(kind: str, given: Iterable[str], known: Iterable[str]) -> None:

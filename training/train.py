@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from .joint_steps import as_if_alone
 from .pairs import FeatureSplits, Pairs
 from .recipe import Recipe
 from .trainer import CMRTrainer
+from .watched_epochs import WatchedEpochs
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,8 @@ def train(
         output_dir: receives model, processor and `training_run.json`.
         seed: of everything that chance decides.
         protocols: each gives a result on the test split; the first also defines the validation metric that chooses the
-            epoch.
+            epoch. Of one that chooses it on the test split instead, the best epoch's figure is a result beside those
+            of the epoch that is kept, and says so ("epoch").
         half: store the weights in half precision; the result is measured as stored.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`.
         command: for the record.
@@ -133,8 +135,8 @@ def train(
             [`make_features`].
 
     Raises:
-        InputError: the method needs what the data set lacks, a split is missing, the protocols choose the epoch on
-            different splits, or `output_dir` holds an interrupted run and `resume` is not set.
+        InputError: the method needs what the data set lacks, a split is missing, the protocols do not go together, or
+            `output_dir` holds an interrupted run and `resume` is not set.
     """
     output_dir, protocols = Path(output_dir), check_protocols(protocols, METHODS[recipe.method])
     features = features or make_features(recipe, dataset, dataset_name)
@@ -155,10 +157,26 @@ def train(
         model.fit(*(whole.get(name) for name in (model.image_input, model.text_input, "labels")))
     else:
         selection = features[protocols[0].selection_split]
+        watched = [
+            WatchedEpochs(protocol, features, processor)
+            for protocol in protocols
+            if protocol.selection_split != protocols[0].selection_split
+        ]
         trainer = _fit_by_gradient(
-            model, recipe, pairs, selection, protocols[0], output_dir / TRAINER_FOLDER, seed, resume, callbacks
+            model,
+            recipe,
+            pairs,
+            selection,
+            protocols[0],
+            output_dir / TRAINER_FOLDER,
+            seed,
+            resume,
+            [*callbacks, *watched],
         )
         run.note_epochs(trainer.state)
+        for callback in watched:
+            epoch, metrics = callback.best(trainer.state)
+            run.results.append({**_entry(callback.protocol, "test", metrics, seed), "epoch": epoch})
     run.seconds = round(time.perf_counter() - started, 1)
 
     def finish() -> TrainingRun:
@@ -168,10 +186,12 @@ def train(
         Retriever(model.half() if half else model, processor).save_pretrained(output_dir)
         shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
         retriever = Retriever.from_pretrained(output_dir)
+        watched = {entry["protocol"] for entry in run.results}
         for protocol in protocols:
-            result = measure(retriever, features, protocol)
-            logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
-            run.results.append(result_entry(result, "test", seed if model.uses_chance else None))
+            if protocol.name not in watched:
+                result = measure(retriever, features, protocol)
+                logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
+                run.results.append(result_entry(result, "test", seed if model.uses_chance else None))
         run.save(output_dir)
         return run
 
@@ -201,11 +221,15 @@ def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> Fe
 
 def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
     """What a training run keeps of an evaluation."""
+    return _entry(result.protocol, split, result.metrics, seed)
+
+
+def _entry(protocol: Protocol, split: str, metrics: Mapping[str, float], seed: int | None) -> dict[str, Any]:
     return {
-        "protocol": result.protocol.name,
-        "description": result.protocol.describe(),
+        "protocol": protocol.name,
+        "description": protocol.describe(),
         "split": split,
-        "metrics": {name: round(value, 4) for name, value in result.metrics.items()},
+        "metrics": {name: round(value, 4) for name, value in metrics.items()},
         "seeds": [] if seed is None else [seed],
     }
 
@@ -214,12 +238,16 @@ def check_protocols(given: Sequence[str | Protocol], model_class: type[CMRModel]
     """The protocols of one training's results, by name or as they are.
 
     Raises:
-        InputError: they choose the epoch on different splits, or ask for what the method does not have.
+        InputError: the first chooses the epoch on the test split and others do not, or they ask for what the method
+            does not have.
     """
     protocols = [get_protocol(protocol) for protocol in given]
-    if len({protocol.selection_split for protocol in protocols}) > 1:
+    if protocols[0].selection_split == "test" and any(one.selection_split != "test" for one in protocols):
         names = ", ".join(f"{protocol.name} on {protocol.selection_split}" for protocol in protocols)
-        raise InputError(f"One training chooses its epoch on one split; these protocols differ: {names}.")
+        raise InputError(
+            f"The first protocol chooses the epoch, on the test split, where others do not look: {names}. Name one "
+            "that chooses it on the validation split first."
+        )
     for protocol in protocols:
         _check_defined(protocol, model_class)
     return protocols

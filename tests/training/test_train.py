@@ -12,6 +12,7 @@ from training import pairs as pairs_module
 from training.recipe import load_recipe
 from training.train import TRAINER_FOLDER, TrainingRun, make_features, train
 from training.trainer import CMRTrainer
+from training.watched_epochs import WatchedEpochs
 
 
 @pytest.fixture
@@ -113,8 +114,49 @@ def test_the_first_protocol_chooses_the_epoch_and_all_are_measured(dataset, tmp_
     assert "image_to_text/recall@1" in run.results[1]["metrics"]
 
 
-def test_protocols_that_choose_the_epoch_elsewhere_do_not_go_together(dataset, tmp_path):
-    with pytest.raises(InputError, match="differ: dscmr-test-selected on test, instance on validation"):
+def test_the_best_epoch_on_the_test_split_is_told_beside_the_one_that_is_kept(dataset, tmp_path):
+    protocols = ["dscmr", "dscmr-test-selected"]
+    watched = train(quick(num_train_epochs=4), dataset, "toy", tmp_path / "both", protocols=protocols)
+    alone = train(quick(num_train_epochs=4), dataset, "toy", tmp_path / "alone", protocols=["dscmr-test-selected"])
+    plain = train(quick(num_train_epochs=4), dataset, "toy", tmp_path / "plain")
+    entries = {entry["protocol"]: entry for entry in watched.results}
+    assert entries["dscmr"] == plain.results[0]
+    best = entries["dscmr-test-selected"]
+    assert (best["metrics"], best["epoch"]) == (alone.results[0]["metrics"], alone.best_epoch)
+    assert best["metrics"]["map"] >= entries["dscmr"]["metrics"]["map"]
+    assert "epoch chosen on the test split" in best["description"]
+
+
+def test_what_was_watched_before_an_interruption_counts(dataset, tmp_path, monkeypatch):
+    protocols = ["dscmr", "dscmr-test-selected"]
+    whole = train(quick(), dataset, "toy", tmp_path / "whole", protocols=protocols)
+    real, calls = WatchedEpochs.on_evaluate, []
+
+    def interrupted(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(WatchedEpochs, "on_evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(quick(), dataset, "toy", tmp_path / "resumed", protocols=protocols)
+    monkeypatch.setattr(WatchedEpochs, "on_evaluate", real)
+    resumed = train(quick(), dataset, "toy", tmp_path / "resumed", protocols=protocols, resume=True)
+    assert resumed.results == whole.results
+
+
+def test_a_closed_form_has_no_epoch_to_choose(dataset, tmp_path):
+    recipe = load_recipe("cca").changed(
+        encoders={"image": "precomputed", "text": "precomputed"}, config={"embed_dim": 2}
+    )
+    run = train(recipe, dataset, "toy", tmp_path, protocols=["dscmr", "dscmr-test-selected"])
+    honest, chosen = run.results
+    assert honest["metrics"] == chosen["metrics"]
+
+
+def test_an_epoch_that_is_chosen_on_test_is_not_called_one_chosen_on_validation(dataset, tmp_path):
+    with pytest.raises(InputError, match="others do not look: dscmr-test-selected on test, instance on validation"):
         train(quick(), dataset, "toy", tmp_path, protocols=["dscmr-test-selected", "instance"])
 
 
