@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .table import Row
 
 DIRECTIONS = {"image_to_text/": "I→T", "text_to_image/": "T→I"}
+AVERAGES = {"map": " average", "mean_recall": ""}  # means of both directions that have a column, and its heading
 TITLES = {"map": "mAP", "recall": "R", "precision": "P", "ndcg": "nDCG", "mean_recall": "mR"}
 
 
@@ -46,6 +47,12 @@ def metric_title(name: str) -> str:
     """ "recall@5" as "R@5"."""
     kind, at, k = name.partition("@")
     return TITLES.get(kind, kind) + at + k
+
+
+def has_column(name: str) -> bool:
+    """Whether a metric stands in tables. Ranks do not; mAP has its mean beside both directions, mR has it alone."""
+    direction, _, plain = name.rpartition("/")
+    return plain in AVERAGES if not direction else not (plain.endswith("_rank") or plain == "mean_recall")
 
 
 def primary_metric(row: Row, protocol: str) -> str:

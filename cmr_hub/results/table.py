@@ -10,8 +10,10 @@ from typing import Any
 from ..evaluation import Spread, decimals
 from ..leaderboard import published_under
 from .cells import (
+    AVERAGES,
     DIRECTIONS,
     best_mean,
+    has_column,
     markdown_row,
     metric_title,
     seconds_cell,
@@ -20,8 +22,6 @@ from .cells import (
 )
 from .code_table import code_table
 from .ranking import best_first
-
-AVERAGES = {"map": " average", "mean_recall": ""}  # means of both directions that have a column, and its heading
 
 LEGEND = (
     "Mean ± sample deviation over the seeds; the best mean of each column is bold. Seconds are those of training "
@@ -167,15 +167,15 @@ class Table:
         return "\n".join(map(markdown_row, lines))
 
     def _columns(self, protocols: Sequence[str]) -> dict[tuple[str, str], str]:
-        """(protocol, metric) -> heading. Ranks are left out; mAP has its average beside both directions, mR alone."""
+        """(protocol, metric) -> heading."""
         names = [name for protocol in protocols for name in self.columns[protocol]]
         columns = {}
         for protocol in protocols:
             for name in self.columns[protocol]:
+                if not has_column(name):
+                    continue
                 direction = next((way for way in DIRECTIONS if name.startswith(way)), "")
                 plain = name.removeprefix(direction)
-                if plain.endswith("_rank") or (plain == "mean_recall" if direction else plain not in AVERAGES):
-                    continue
                 owner = f"{protocol} " if names.count(name) > 1 else ""
                 of = f" {DIRECTIONS[direction]}" if direction else AVERAGES[plain]
                 columns[protocol, name] = f"{owner}{metric_title(plain)}{of}"
