@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 
@@ -174,9 +175,12 @@ class FeatureSplits:
 
 
 def make_processor(encoders: Mapping[str, str | Mapping[str, Any]], train: Dataset) -> CMRProcessor:
-    """A processor with the recipe's encoders, those that learn a vocabulary fitted on the training split.
+    """A processor with the recipe's encoders, those that learn from texts fitted on the training split.
 
     Released features need no width in the recipe: it is read off the data set.
+
+    Raises:
+        InputError: a column that an encoder needs is missing, or one learns from classes and the data set has none.
     """
     return CMRProcessor(*(make_encoder(side, encoders[side], train) for side in COLUMNS))
 
@@ -191,8 +195,20 @@ def make_encoder(side: Side, spec: str | Mapping[str, Any], train: Dataset) -> E
         options.setdefault("description", f"released {column} of {train.info.description}")
     encoder = create_encoder(side, name, **options)
     if side == "text" and encoder.takes_raw:
-        encoder.fit([text for texts in train[column_of(train, side, takes_raw=True)][:] for text in texts])
+        texts, lengths = flattened(train[column_of(train, side, takes_raw=True)][:])
+        if encoder.learns_labels:
+            encoder.fit(texts, _labels_of_texts(encoder, train, lengths))
+        else:
+            encoder.fit(texts)
     return encoder
+
+
+def _labels_of_texts(encoder: Encoder, train: Dataset, lengths: Sequence[int]) -> np.ndarray:
+    """The classes of each item for every text that it has, `(texts, classes)`."""
+    try:
+        return label_matrix(train).repeat(lengths, axis=0)
+    except InputError as error:
+        raise InputError(f"The text encoder {encoder.name!r} learns from classes. {error}") from error
 
 
 def make_pairs(

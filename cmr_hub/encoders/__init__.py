@@ -35,6 +35,7 @@ ENCODERS = {
             "tokens": "cmr_hub.encoders.tokens:TokensEncoder",
             "glove": "cmr_hub.encoders.glove:GloveEncoder",
             "word2vec": "cmr_hub.encoders.word2vec:Word2VecEncoder",
+            "sentence_cnn": "cmr_hub.encoders.sentence_cnn:SentenceCNNEncoder",
             "transformers/": "cmr_hub.encoders.transformers_models:TransformersTextEncoder",
             "precomputed": "cmr_hub.encoders.precomputed:PrecomputedEncoder",
         },
@@ -92,7 +93,7 @@ def list_encoders(modality: str) -> list[str]:
     ```python
     >>> from cmr_hub.encoders import list_encoders
     >>> list_encoders("text")
-    ['bow', 'glove', 'precomputed', 'tfidf', 'tokens', 'transformers/', 'word2vec']
+    ['bow', 'glove', 'precomputed', 'sentence_cnn', 'tfidf', 'tokens', 'transformers/', 'word2vec']
     ```
     """
     return _registry(modality).list()

@@ -159,9 +159,14 @@ class ImageEncoder(Encoder):
 
 
 class TextEncoder(Encoder):
-    """Texts to vectors. A text without any known word has the zero vector (and `knows` says so)."""
+    """Texts to vectors. A text without any known word has the zero vector (and `knows` says so).
+
+    Attributes:
+        learns_labels: whether `fit` takes the texts' classes too, `fit(texts, labels)`: `(n, classes)` zeros and ones.
+    """
 
     modality = "text"
+    learns_labels: ClassVar[bool] = False
 
     def fit(self, texts: Sequence[str]) -> TextEncoder:
         """Learn a vocabulary from training texts; encoders that need none return themselves unchanged."""

@@ -105,18 +105,18 @@ class VocabularyEncoder(TextEncoder):
         return (word.encode() + b"\n" for word in self.vocabulary)
 
 
-def write_vocabulary(words: Sequence[str], folder: Path) -> None:
+def write_vocabulary(words: Sequence[str], folder: Path, name: str = VOCABULARY_FILE) -> None:
     """Write the words, in order, as a JSON list."""
-    (Path(folder) / VOCABULARY_FILE).write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
+    (Path(folder) / name).write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
 
 
-def read_vocabulary(folder: Path | None, encoder: str) -> list[str]:
+def read_vocabulary(folder: Path | None, encoder: str, name: str = VOCABULARY_FILE) -> list[str]:
     """The words that `write_vocabulary` wrote.
 
     Raises:
         CheckpointError: the file is missing or is not a list of different words.
     """
-    path = checkpoint_file(folder, VOCABULARY_FILE, encoder)
+    path = checkpoint_file(folder, name, encoder)
     try:
         words = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -3,6 +3,7 @@ import torch
 from datasets import DatasetDict
 from toys import feature_dataset, picture_dataset
 
+from cmr_hub.encoders.sentence_cnn import SentenceCNNEncoder
 from cmr_hub.errors import InputError
 from cmr_hub.features import StoredFeatures, StoredViews
 from training.pairs import FeatureSplits, Pairs, make_pairs, make_processor, with_validation
@@ -52,6 +53,25 @@ def test_vocabularies_are_fitted_on_the_training_texts(tmp_path, private_cache):
     text = make_pairs(dataset, processor).texts["text_features"]
     # Two texts an item, "a red square" and "red paint": the mean of their counts.
     assert sorted(text[0].tolist()) == [0, 0, 0.5, 0.5, 0.5, 1]
+
+
+def test_an_encoder_that_learns_from_classes_is_given_those_of_each_text(tmp_path, private_cache, monkeypatch):
+    given = []
+    fit = SentenceCNNEncoder.fit
+    monkeypatch.setattr(
+        SentenceCNNEncoder,
+        "fit",
+        lambda self, texts, labels: given.append((texts, labels)) or fit(self, texts, labels),
+    )
+    dataset = picture_dataset(tmp_path)
+    encoders = {"image": "efficientnet-lite0", "text": {"name": "sentence_cnn", "epochs": 1}}
+    processor = make_processor(encoders, dataset)
+    ((texts, labels),) = given
+    assert texts[1:3] == ["red paint", "a green square"]
+    assert labels.tolist() == [[1, 0], [1, 0], [0, 1], [0, 1], [0, 1], [0, 1]]
+    assert make_pairs(dataset, processor).texts["text_features"].shape == (3, 300)
+    with pytest.raises(InputError, match=r"'sentence_cnn' learns from classes\. The data set has no classes"):
+        make_processor(encoders, dataset.remove_columns("label"))
 
 
 def test_batches_say_their_rows():
