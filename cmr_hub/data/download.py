@@ -6,16 +6,19 @@ survives an interruption and is renamed at the end.
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 import shutil
 import stat
+import tarfile
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import datasets
 import httpx2
@@ -33,6 +36,7 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 4  # each goes on where the one before broke off
 PAUSE = 0.5  # seconds before the second attempt, doubled for each further one
 CHUNK = 1 << 18
+MAX_FILES = 100_000  # of one archive
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -43,7 +47,7 @@ def cached(info: DatasetInfo) -> Path:
 
 def source_of(info: DatasetInfo) -> str:
     """The base address that a data set is fetched from: `$CMR_HUB_MIRROR_<NAME>`, or its official source."""
-    return os.environ.get(f"CMR_HUB_MIRROR_{info.name.upper()}", info.source)
+    return _mirror_of(info) or info.source
 
 
 def address_of(info: DatasetInfo, url: str) -> str:
@@ -51,8 +55,12 @@ def address_of(info: DatasetInfo, url: str) -> str:
 
     For data sets whose files lie in several places, so that one base address does not say it.
     """
-    mirror = os.environ.get(f"CMR_HUB_MIRROR_{info.name.upper()}")
+    mirror = _mirror_of(info)
     return f"{mirror.rstrip('/')}/{url.rpartition('/')[2]}" if mirror else url
+
+
+def _mirror_of(info: DatasetInfo) -> str | None:
+    return os.environ.get(f"CMR_HUB_MIRROR_{info.name.upper().replace('-', '_')}")
 
 
 def fetch_once(
@@ -74,16 +82,37 @@ def fetch_once(
         return folder
     if huggingface_hub.is_offline_mode() or datasets.config.HF_DATASETS_OFFLINE:
         raise unreachable(info, "offline mode is on (HF_HUB_OFFLINE or HF_DATASETS_OFFLINE).")
+    try:
+        return make_once(folder, lambda partial: fill(partial, progress))
+    except DownloadError as error:
+        raise unreachable(info, str(error)) from error
+
+
+def make_once(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """`folder`, filled first where it is not there yet; it appears only when it is whole.
+
+    Args:
+        fill: fills the folder that it is given, keeping what is already complete in it.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{info.name}.lock")):  # two processes may ask at the same time
+    with FileLock(folder.with_name(f"{folder.name}.lock")):  # two processes may ask at the same time
         if not folder.is_dir():
-            partial = folder.with_name(f"{info.name}.partial")
+            partial = folder.with_name(f"{folder.name}.partial")
             partial.mkdir(exist_ok=True)
-            try:
-                fill(partial, progress)
-            except DownloadError as error:
-                raise unreachable(info, str(error)) from error
+            fill(partial)
             os.replace(partial, folder)
+    return folder
+
+
+def at_hand(info: DatasetInfo, folder: Path | None) -> Path:
+    """The folder that was given, or else the one in the cache, of a data set that has no address to be fetched from.
+
+    Raises:
+        DownloadError: none was given, and none was put into the cache.
+    """
+    folder = folder or cached(info)
+    if not folder.is_dir():
+        raise unreachable(info, "it has to be fetched by hand.")
     return folder
 
 
@@ -146,6 +175,7 @@ def fetch_zip(
     max_bytes: int,
     wanted: Callable[[str], bool] = lambda name: True,
     progress: ProgressCallback | None = None,
+    max_files: int = MAX_FILES,
 ) -> None:
     """Download a ZIP archive, extract it into `folder` and remove it; one that was extracted before is left alone.
 
@@ -155,16 +185,43 @@ def fetch_zip(
     Args:
         max_bytes: more than this is refused, of the archive and of what it unpacks to.
         wanted: of an entry's path, whether it is extracted.
+        max_files: an archive of more is refused.
 
     Raises:
         DownloadError: see [`download_file`] and [`extract_zip`].
     """
+    _fetch_archive(extract_zip, client, url, folder, max_bytes, max_files, wanted, progress)
+
+
+def fetch_tar(
+    client: httpx2.Client,
+    url: str,
+    folder: Path,
+    max_bytes: int,
+    wanted: Callable[[str], bool] = lambda name: True,
+    progress: ProgressCallback | None = None,
+    max_files: int = MAX_FILES,
+) -> None:
+    """The same as [`fetch_zip`], of a TAR archive compressed by gzip."""
+    _fetch_archive(extract_tar, client, url, folder, max_bytes, max_files, wanted, progress)
+
+
+def _fetch_archive(
+    extract: Callable[..., None],
+    client: httpx2.Client,
+    url: str,
+    folder: Path,
+    max_bytes: int,
+    max_files: int,
+    wanted: Callable[[str], bool],
+    progress: ProgressCallback | None,
+) -> None:
     archive = folder / url.rpartition("/")[2]
     done = archive.with_name(f"{archive.name}.unpacked")
     if not done.is_file():
         with stepwise(f"Downloading {archive.name}", "B", progress) as at:
             download_file(client, url, archive, max_bytes, at)
-        extract_zip(archive, folder, max_bytes, wanted=wanted, progress=progress)
+        extract(archive, folder, max_bytes, max_files, wanted, progress)
         done.touch()
     archive.unlink(missing_ok=True)
 
@@ -224,7 +281,7 @@ def extract_zip(
     archive: Path,
     folder: Path,
     max_bytes: int,
-    max_files: int = 100_000,
+    max_files: int = MAX_FILES,
     wanted: Callable[[str], bool] = lambda name: True,
     progress: ProgressCallback | None = None,
 ) -> None:
@@ -243,20 +300,74 @@ def extract_zip(
             _refuse_harmful(entries, max_bytes, max_files)
             entries = [entry for entry in entries if wanted(entry.filename)]
             for done, entry in enumerate(entries, start=1):
-                _extract_entry(opened, entry, folder / entry.filename)
+                if entry.is_dir():
+                    (folder / entry.filename).mkdir(parents=True, exist_ok=True)
+                else:
+                    with opened.open(entry) as source:
+                        _write(source, folder / entry.filename)
                 at(done, len(entries))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        archive.unlink()
-        raise DownloadError(f"{archive.name} is damaged or not safe: {error}. It was deleted.") from error
+        raise _refused(archive, error) from error
 
 
-def _extract_entry(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
-    if entry.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-        return
+def extract_tar(
+    archive: Path,
+    folder: Path,
+    max_bytes: int,
+    max_files: int = MAX_FILES,
+    wanted: Callable[[str], bool] = lambda name: True,
+    progress: ProgressCallback | None = None,
+) -> None:
+    """Extract a TAR archive, compressed by gzip, that came from outside; see [`extract_zip`].
+
+    It is read twice, since a TAR archive has no table of what is in it: once to find all entries harmless and its sum
+    right, once to write.
+
+    Raises:
+        DownloadError: the archive is damaged or not harmless. It is deleted, so that the next attempt fetches it anew.
+    """
+    try:
+        with tarfile.open(archive, "r:gz") as opened, stepwise(f"Extracting {archive.name}", " files", progress) as at:
+            entries = [entry for entry in _harmless(opened, max_bytes, max_files) if wanted(entry.name)]
+            for done, entry in enumerate(entries, start=1):
+                if entry.isdir():
+                    (folder / entry.name).mkdir(parents=True, exist_ok=True)
+                else:
+                    _write(opened.extractfile(entry), folder / entry.name)
+                at(done, len(entries))
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise _refused(archive, error) from error
+
+
+def _harmless(opened: tarfile.TarFile, max_bytes: int, max_files: int) -> list[tarfile.TarInfo]:
+    """All entries; the archive has been read to its end, and so against its sum, when they are returned."""
+    entries, size = [], 0
+    for entry in opened:  # each is judged before what follows it is unpacked
+        entries.append(entry)
+        size += entry.size
+        if len(entries) > max_files:
+            raise tarfile.TarError(f"it has more than the {max_files:,} entries that are expected at most")
+        if size > max_bytes:
+            raise tarfile.TarError(f"it would unpack to more than the {max_bytes:,} bytes that are expected at most")
+        if reason := unsafe_reason(entry.name):
+            raise tarfile.TarError(f"in its entry {entry.name!r}, the path is not safe: {reason}")
+        if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or entry.sparse:
+            raise tarfile.TarError(f"in its entry {entry.name!r}, there is a link, a device or a file with holes")
+    padding = opened.fileobj.read(CHUNK)  # to its end, where the sum is
+    if len(padding) == CHUNK or any(padding):  # a damaged header ends an archive as well
+        raise tarfile.TarError("it goes on behind its end")
+    return entries
+
+
+def _write(source: IO[bytes], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with opened.open(entry) as source, target.open("wb") as file:
+    with target.open("wb") as file:
         shutil.copyfileobj(source, file)
+
+
+def _refused(archive: Path, error: Exception) -> DownloadError:
+    archive.unlink()
+    return DownloadError(f"{archive.name} is damaged or not safe: {error}. It was deleted.")
 
 
 def _refuse_harmful(entries: list[zipfile.ZipInfo], max_bytes: int, max_files: int) -> None:
