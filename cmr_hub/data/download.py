@@ -26,7 +26,7 @@ import huggingface_hub
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from ..errors import DownloadError
+from ..errors import DatasetError, DownloadError
 from ..files import cache_folder
 from .base import DatasetInfo, ProgressCallback
 from .paths import unsafe_reason
@@ -76,6 +76,7 @@ def fetch_once(
     Raises:
         DownloadError: the source cannot be reached or sent something else than expected. What has arrived is kept,
             and the next call goes on from there.
+        DatasetError: what arrived is not laid out as it should be.
     """
     folder = cached(info)
     if folder.is_dir():
@@ -86,6 +87,9 @@ def fetch_once(
         return make_once(folder, lambda partial: fill(partial, progress))
     except DownloadError as error:
         raise unreachable(info, str(error)) from error
+    except DatasetError as error:
+        partial = folder.with_name(f"{folder.name}.partial")
+        raise DatasetError(f"{error} What arrived is kept; delete {partial} to fetch it anew.") from error
 
 
 def make_once(folder: Path, fill: Callable[[Path], None]) -> Path:
