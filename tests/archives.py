@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -26,6 +27,34 @@ def zip_of(entries: Entries) -> bytes:
         for name, content in entries.items():
             archive.writestr(name, content)
     return buffer.getvalue()
+
+
+def tar_of(entries: Entries) -> bytes:
+    """A TAR archive, compressed by gzip."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
+        for name, content in entries.items():
+            content = content.encode() if isinstance(content, str) else content
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def entries_of(folder: Path, pattern: str = "**/*") -> Entries:
+    """What files in a folder would be in an archive."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.glob(pattern))
+        if path.is_file()
+    }
+
+
+def write_lines(path: Path, lines: Iterable[object], encoding: str = "utf-8") -> Path:
+    """A text file, with the folders that it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding=encoding)
+    return path
 
 
 def lay_out(folder: Path, entries: Entries) -> Path:

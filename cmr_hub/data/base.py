@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -92,6 +92,26 @@ def hash_order(item_id: str) -> bytes:
     return hashlib.sha256(item_id.encode()).digest()
 
 
+def query_split(info: DatasetInfo, item_ids: Iterable[str]) -> dict[str, str]:
+    """Item id -> "test" for the queries, "train" for the database that they search, in the order of a hash of the ids.
+
+    For data sets whose papers draw their queries at random and publish no list: this draw is fixed. Of an incomplete
+    data set the queries have the same share.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.data import info
+    >>> splits = query_split(info("mirflickr"), [str(number) for number in range(1, 20_016)])
+    >>> list(splits.values()).count("test"), list(splits.values())[1999:2001]
+    (2000, ['test', 'train'])
+    ```
+    """
+    ordered = sorted(item_ids, key=hash_order)
+    queries = len(ordered) * info.sizes["test"] // sum(info.sizes.values())
+    return {item_id: "test" if rank < queries else "train" for rank, item_id in enumerate(ordered)}
+
+
 def describe_sizes(info: DatasetInfo, sizes: Mapping[str, int]) -> str:
     """What to say wherever figures of a part of a data set stand; "" where it is whole, or no sizes are official.
 
@@ -158,6 +178,11 @@ def label_features(classes: Sequence[str], several: bool = False, **columns: Any
     label = datasets.ClassLabel(names=list(classes))
     labelled = {"labels": datasets.List(label)} if several else {"label": label}
     return datasets.Features({"id": datasets.Value("string"), **columns, **labelled})
+
+
+def vectors(length: int) -> datasets.List:
+    """The type of a column of features: float32 vectors of one length."""
+    return datasets.List(datasets.Value("float32"), length=length)
 
 
 TEXTS = datasets.List(datasets.Value("string"))

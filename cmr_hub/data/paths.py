@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from ..errors import DatasetError
 
 
 def unsafe_reason(name: str) -> str | None:
@@ -51,3 +53,17 @@ def name_some(names: Iterable[str], shown: int = 3) -> str:
     names = list(names)
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
+
+
+def refuse_missing(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse files that a list in `folder` names and that are not there.
+
+    Raises:
+        DatasetError: some are missing; it names the first few.
+    """
+    missing = [path.relative_to(folder).as_posix() for path in paths if not path.is_file()]
+    if missing:
+        raise DatasetError(
+            f"{folder}: {len(missing)} of the {len(paths)} listed files are missing: {name_some(missing)}. Unpack the "
+            f"whole archive."
+        )
