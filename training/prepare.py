@@ -59,7 +59,12 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         if known.takes_raw_images and _is_for(known, dataset_name, dataset)
     ]
     recipes = [load_recipe(method, dataset_name) for method in METHODS]
-    recipes = [for_data(recipe, dataset) for recipe in recipes if recipe.prepare or recipe.method in published]
+    recipes = [
+        for_data(recipe, dataset)
+        for recipe in recipes
+        if (recipe.prepare or recipe.method in published)
+        and (has_classes(dataset) or METHODS[recipe.method].supervision == "unsupervised")
+    ]
     report("features", DOWNLOADED, f"Encoding {sum(map(len, dataset.values()))} pairs")
     _extract_features(recipes, dataset, report)
     step = (1 - EXTRACTED) / len(recipes)
@@ -90,6 +95,11 @@ class ReportEpochs(TrainerCallback):
     def on_epoch_end(self, args, state, control, **kwargs):
         done = self.start + self.share * state.epoch / args.num_train_epochs
         self.report("train", done, f"Training {self.title}: epoch {round(state.epoch)}")
+
+
+def has_classes(dataset: DatasetDict) -> bool:
+    """Whether the items are of classes, that a method may learn from and a number may count by."""
+    return not {"label", "labels"}.isdisjoint(dataset["train"].column_names)
 
 
 def for_data(recipe: Recipe, dataset: DatasetDict) -> Recipe:
@@ -127,5 +137,15 @@ def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str, epochs:
     folder = prepared_folder(dataset_name, recipe.method)
     if not (folder / RUN_NAME).exists():
         command = f"python -m training prepare {dataset_name}"
-        train(recipe, dataset, dataset_name, folder, resume=True, command=command, callbacks=[epochs])
+        protocols = ["dscmr" if has_classes(dataset) else "instance"]
+        train(
+            recipe,
+            dataset,
+            dataset_name,
+            folder,
+            protocols=protocols,
+            resume=True,
+            command=command,
+            callbacks=[epochs],
+        )
     return Retriever.from_pretrained(folder)

@@ -22,6 +22,8 @@ from ..registry import METHODS
 from ..retriever import Retriever
 from .pictures import picture_of
 
+MOST_PAIRS = 20_000  # of a gallery to prepare by a click: the largest take hours, and tens of gigabytes
+
 
 @dataclass(frozen=True)
 class Source:
@@ -82,7 +84,8 @@ class Catalogue:
     """The galleries by name. Each is built or read when it is first opened, and kept.
 
     Args:
-        names: data sets; by default all that have a source of their own.
+        names: data sets; by default all that have a source of their own and are small enough to be prepared by a
+            click, and those that have been prepared by the command.
 
     Example:
 
@@ -97,7 +100,7 @@ class Catalogue:
     """
 
     def __init__(self, names: Iterable[str] | None = None):
-        self.names = [name for name in list_datasets() if info(name).source] if names is None else list(names)
+        self.names = [name for name in list_datasets() if _is_offered(name)] if names is None else list(names)
         self._kept: dict[Hashable, Gallery | Dataset] = {}
         self._locks: defaultdict[Hashable, threading.Lock] = defaultdict(threading.Lock)
         self._own: dict[str, Entry] = {}
@@ -221,6 +224,11 @@ class Catalogue:
             if key not in self._kept:
                 self._kept[key] = make()
             return self._kept[key]
+
+
+def _is_offered(name: str) -> bool:
+    is_small = sum(info(name).sizes.values()) <= MOST_PAIRS
+    return bool(info(name).source) and (is_small or bool(prepared_galleries(name)))
 
 
 def _prepared_source(method: str, folder: Path) -> Source:

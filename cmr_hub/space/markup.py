@@ -171,7 +171,8 @@ def about(entry: Entry, gallery: Gallery) -> str:
 def needs(entry: Entry, progress: Progress | None) -> str:
     """What a gallery that is not on this machine needs, and how far its preparation is."""
     pairs = sum(entry.info.sizes.values())
-    size = f"{pairs:,} pairs of picture and text in {len(entry.info.classes)} classes. " if pairs else ""
+    classes = f" in {len(entry.info.classes)} classes" if entry.info.classes else ""
+    size = f"{pairs:,} pairs of picture and text{classes}. " if pairs else ""
     if entry.is_ready:
         lead = "With the original pictures and texts this gallery can also be searched by your own words and pictures."
     else:

@@ -41,7 +41,13 @@ def prepared(gallery: Gallery, tmp_path: Path) -> Gallery:
 
 def test_offers_every_data_set_that_has_a_source_and_not_the_users_own_folder():
     assert "folder" not in Catalogue().names
-    assert {"emoji", "pascal", "wiki"} <= set(Catalogue().names)
+    assert {"emoji", "flickr8k", "pascal", "wiki"} <= set(Catalogue().names)
+
+
+def test_the_largest_are_offered_once_they_are_prepared(prepared: Gallery):
+    assert "mscoco" not in Catalogue().names
+    shutil.copytree(prepared_folder("pascal"), prepared_folder("mscoco"))
+    assert list(Catalogue()["mscoco"].sources) == ["cca"]
 
 
 def test_default_needs_nothing_and_starts_with_the_trained_model():

@@ -112,7 +112,8 @@ def test_released_features_are_explained(features_gallery: Gallery):
 def test_what_a_missing_gallery_needs():
     entry = Entry(info("pascal"), {})
     page = markup.needs(entry, None)
-    assert "not on this machine" in page
+    assert "1,000 pairs of picture and text in 20 classes. This gallery is not on this machine" in page
+    assert "8,000 pairs of picture and text. This" in markup.needs(Entry(info("flickr8k"), {}), None)
     assert info("pascal").source in page
     assert escape(info("pascal").license) in page
     assert 'aria-valuenow="40"' in markup.needs(entry, Progress("running", 0.4, "Training"))

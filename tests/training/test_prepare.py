@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import scipy.io
+from archives import jpeg, lay_out
 from PIL import Image
 from toys import COLOURS, serve_pascal
 
@@ -13,10 +14,11 @@ from cmr_hub import CMRProcessor, ContrastiveConfig, ContrastiveModel, Gallery, 
 from cmr_hub.encoders import create_encoder
 from cmr_hub.hub import CheckpointInfo
 from cmr_hub.maps import MAP_NAME, NeighbourMap
-from cmr_hub.prepared import prepared_galleries
+from cmr_hub.prepared import prepared_folder, prepared_galleries
 from training import prepare as prepare_module
 from training.prepare import prepare
 from training.recipe import Recipe, load_recipe
+from training.train import TrainingRun
 
 
 @pytest.fixture
@@ -135,6 +137,20 @@ def test_wikipedia_with_features_alone_searches_by_item(wiki_server, quick_recip
     gallery = Gallery.from_pretrained(prepared_galleries("wiki")["cca"])
     hits = gallery.search(item=gallery.ids[0], target="text", k=5)
     assert sum(hit.same_class for hit in hits) >= 3
+
+
+def test_captions_without_classes_get_the_methods_that_need_none(private_cache, tmp_path, progress):
+    names = [f"{number}.jpg" for number in range(90)]
+    captions = "".join(f"{name},A {colour} wall .\n" for name, colour in zip(names, list(COLOURS) * 30, strict=True))
+    photos = {f"images/{name}": jpeg(2 * number, size=32) for number, name in enumerate(names)}
+    folder = lay_out(tmp_path / "photos", photos | {"captions.csv": f"image,caption\n{captions}"})
+    prepare("flickr8k", folder, report=progress)
+    assert set(prepared_galleries("flickr8k")) == {"cca"}
+    gallery = Gallery.from_pretrained(prepared_galleries("flickr8k")["cca"])
+    assert len(gallery) == 90
+    assert gallery.class_names == []
+    assert gallery.search(text="a red wall", k=3)[0].image is not None
+    assert "mean_recall" in TrainingRun.load(prepared_folder("flickr8k", "cca")).results[0]["metrics"]
 
 
 def test_an_interrupted_preparation_goes_on(wiki_server, quick_recipes, progress, monkeypatch):
