@@ -8,7 +8,10 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import h5py
+import numpy as np
 from PIL import Image
+from scipy.io import savemat
 
 Entries = Mapping[str, bytes | str]
 
@@ -64,3 +67,14 @@ def lay_out(folder: Path, entries: Entries) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     return folder
+
+
+def save_mat(path: Path, arrays: Mapping[str, np.ndarray], version: str) -> Path:
+    """A file of one of MATLAB's versions; "7.3" is HDF5 behind 512 bytes of MATLAB's own, with the axes reversed."""
+    if version == "5":
+        savemat(path, arrays, do_compression=True)
+    else:
+        with h5py.File(path, "w", userblock_size=512) as file:
+            for name, array in arrays.items():
+                file[name] = array.T
+    return path
