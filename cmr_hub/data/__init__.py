@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DatasetError
+from ..errors import DatasetError, InputError
 from ..registry import Registry
 
 if TYPE_CHECKING:
@@ -107,13 +108,15 @@ def load_dataset(
             downloaded into it from the official source the first time.
         progress: called with a fraction in [0, 1] and a line of text while a step that takes time is under way;
             the fraction is that of the step that the line names. A terminal shows a progress bar in any case.
-        **options: what the data set's own loader takes beyond this (`label_separator` of "folder").
+        **options: what the data set's own loader takes beyond this: `label_separator` of "folder", `complete_classes`
+            of "pascal", `labelled_only` of "mscoco" and so on.
 
     Returns:
         `datasets.DatasetDict` with the splits of the data set. Pictures are references to files, not copies.
 
     Raises:
         UnknownNameError: there is no data set of this name.
+        InputError: the data set takes no such option.
         DatasetError: the folder is missing, has another layout, or holds unusable rows.
         DownloadError: the official source cannot be reached (or must not be: offline mode), or sent damaged data.
 
@@ -127,6 +130,11 @@ def load_dataset(
     ```
     """
     loader = DATASETS[name]()
+    taken = sorted(signature(loader.load).parameters.keys() - {"folder", "progress"})
+    if unknown := sorted(options.keys() - set(taken)):
+        raise InputError(
+            f"Data set {name!r} takes no option {', '.join(unknown)}; its options: {', '.join(taken) or 'none'}."
+        )
     folder = _folder(data_dir)
     if folder is not None and not folder.is_dir():
         raise DatasetError(f"Data set {name!r}: there is no folder {folder}. Give an existing folder as data_dir.")

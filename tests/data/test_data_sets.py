@@ -48,6 +48,13 @@ def test_an_unknown_name_suggests_near_ones():
             ask("pascl")
 
 
+def test_an_option_that_a_data_set_does_not_take():
+    with pytest.raises(InputError, match=r"'pascal' takes no option colour; its options: complete_classes"):
+        data.load_dataset("pascal", colour="red")
+    with pytest.raises(InputError, match=r"'wiki' takes no option colour; its options: none"):
+        data.load_dataset("wiki", colour="red")
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(DatasetError, match=r"there is no folder .*nowhere"):
         data.load_dataset("wiki", tmp_path / "nowhere")
