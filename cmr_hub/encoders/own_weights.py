@@ -88,10 +88,19 @@ class OwnWeightsEncoder(BackboneEncoder):
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """A state dict of tensors alone; a file with anything else in it is refused."""
+    """A state dict of tensors alone; a file with anything else in it is refused.
+
+    Raises:
+        CheckpointError: the file has code, or anything but named tensors, in it, or is no such file.
+    """
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} is not a file of weights alone ({error}). Save it as safetensors.") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointError(
+            f"{path} holds other things than a network's weights by name. Save its state dict alone."
+        )
+    return weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from PIL import Image
@@ -20,9 +20,9 @@ from .torchvision_regions import fit_regions, region_network
 class TorchvisionEncoder(OwnWeightsEncoder):
     """What a torchvision network's last linear layer would be given; or a grid of regions.
 
-    The vector is fc7 after its ReLU (4096 wide) for "vgg16", "vgg19" and "alexnet", as cross-modal papers use them,
-    and the pooled features for most others ("torchvision/resnet50": 2048). Pictures go through the transforms that
-    torchvision publishes with the weights.
+    The vector is fc7 after its ReLU (4096 wide) for "vgg16", "vgg19" and "alexnet", as cross-modal papers use them
+    (with `layer="fc6"` the one before it), and the pooled features for most others ("torchvision/resnet50": 2048).
+    Pictures go through the transforms that torchvision publishes with the weights.
 
     A grid's features are the map before the network's last average pool ("vgg19": 512 channels) of the whole picture,
     squeezed to a square of 32 pixels a region. Networks whose map would then be of another size (AlexNet, SqueezeNet,
@@ -37,12 +37,13 @@ class TorchvisionEncoder(OwnWeightsEncoder):
         grid: None for one vector; otherwise how many regions each row and column of a picture has.
         transforms: the published weights whose transforms pictures go through, where the weights are not published
             ones themselves.
+        layer: of the networks that end in fc6, fc7 and fc8 (VGG, AlexNet), "fc6" for the one before the usual.
 
     Raises:
         UnknownNameError: torchvision has no such classification network.
-        InputError: no such weights or transforms; or `grid` is no whole number from 1 to 32. When the encoder is first
-            used: the network does not end in a linear layer; with a grid, it has no average pool, or no picture gives
-            that grid.
+        InputError: no such weights or transforms; or `grid` is no whole number from 1 to 32, or the network has no
+            such layer. When the encoder is first used: the network does not end in a linear layer; with a grid, it
+            has no average pool, or no picture gives that grid.
 
     Example:
 
@@ -62,6 +63,7 @@ class TorchvisionEncoder(OwnWeightsEncoder):
         seed: int = 0,
         grid: int | None = None,
         transforms: str = "DEFAULT",
+        layer: Literal["fc6"] | None = None,
     ):
         from torchvision import models
 
@@ -72,6 +74,7 @@ class TorchvisionEncoder(OwnWeightsEncoder):
         self.name = f"torchvision/{model}"
         self.min_side = 2 * self._published("DEFAULT").transforms().resize_size[0]
         self._use_grid(grid)
+        self._use_layer(layer)
         published = models.get_model_weights(model)
         self.weights = published.DEFAULT.name if weights == "default" else os.fspath(weights)
         names = ", ".join(published.__members__)
@@ -86,6 +89,21 @@ class TorchvisionEncoder(OwnWeightsEncoder):
             raise InputError(f"{model} has no published weights {transforms!r} to take transforms of. Known: {names}.")
         self._transforms_of = self.weights if self.weights in published.__members__ else transforms
 
+    def _use_layer(self, layer: str | None) -> None:
+        """Have the features of this layer from now on; None for those before the last one.
+
+        Raises:
+            InputError: the network has no such layer, or a grid is asked for, which ends before it.
+        """
+        self.layer = layer
+        if layer is None:
+            return
+        if layer != "fc6" or self.grid is not None or len(linears(self._without_weights())) != 3:
+            raise InputError(
+                f"{self.model} gives no layer {layer!r}{' in a grid' if self.grid else ''}. Networks that end in fc6, "
+                "fc7 and fc8 (vgg16, vgg19, alexnet) give 'fc6' on request, and fc7 otherwise."
+            )
+
     @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Self:
         return cls(name.removeprefix("torchvision/"), **options)
@@ -95,7 +113,14 @@ class TorchvisionEncoder(OwnWeightsEncoder):
         if self.grid is not None:
             return self._side_and_dim[1]
         network = self._without_weights()
-        return network.get_submodule(last_linear(network)).in_features
+        return network.get_submodule(self._first_unused(network)).in_features
+
+    def _first_unused(self, network: nn.Module) -> str:
+        """The name of the linear layer that would take the features."""
+        found = linears(network)
+        if not found:
+            raise InputError(f"{self.model} does not end in a linear layer. Choose another network.")
+        return found[-1 if self.layer is None else -2]
 
     @cached_property
     def _side_and_dim(self) -> tuple[int, int]:
@@ -139,7 +164,7 @@ class TorchvisionEncoder(OwnWeightsEncoder):
                 network = models.get_model(self.model)
         whole = network.state_dict().keys()
         if self.grid is None:
-            network.set_submodule(last_linear(network), nn.Identity())
+            cut_off(network, self._first_unused(network))
         else:
             network = region_network(network)
         if self.weights_file is not None:
@@ -164,18 +189,34 @@ class TorchvisionEncoder(OwnWeightsEncoder):
         # Published weights say for themselves whose transforms they want, and what is usual goes without saying.
         is_usual = self._published(self._transforms_of) is self._published("DEFAULT")
         transforms = {} if is_usual or weights == self._transforms_of else {"transforms": self._transforms_of}
-        return described | transforms | self._grid_to_dict()
+        layer = {} if self.layer is None else {"layer": self.layer}
+        return described | transforms | layer | self._grid_to_dict()
 
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        options = {name: config[name] for name in ("grid", "transforms") if name in config}
+        options = {name: config[name] for name in ("grid", "transforms", "layer") if name in config}
         weights = cls._described_weights(config, folder)
         return cls.from_name(config["name"], "image", weights=weights, seed=config["seed"], **options)
 
 
-def last_linear(network: nn.Module) -> str:
-    """The name of a classifier's last layer."""
-    names = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    if not names:
-        raise InputError(f"{type(network).__name__} does not end in a linear layer. Choose another network.")
-    return names[-1]
+def linears(network: nn.Module) -> list[str]:
+    """The names of a network's linear layers, in order."""
+    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+
+
+def cut_off(network: nn.Module, layer: str) -> None:
+    """Let a network end before this layer: the layer passes on what it is given, and so do those behind it.
+
+    Example:
+
+    ```python
+    >>> network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))
+    >>> cut_off(network, "2")
+    >>> network(torch.ones(1, 2)).shape
+    torch.Size([1, 3])
+    ```
+    """
+    parent, _, name = layer.rpartition(".")
+    behind = [child for child, _ in network.get_submodule(parent).named_children()]
+    for child in behind[behind.index(name) :]:
+        network.get_submodule(parent).set_submodule(child, nn.Identity())

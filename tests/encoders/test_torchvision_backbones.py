@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from cmr_hub.encoders import create_encoder, load_encoder
 from cmr_hub.errors import CheckpointError, DownloadError, InputError
@@ -48,14 +49,42 @@ def test_fc7_is_taken_after_its_relu():
     assert features.min() == 0
 
 
-def test_vgg19_ends_in_fc7():
+@pytest.mark.parametrize(
+    ("name", "layer", "node"),
+    [("vgg19", None, "classifier.4"), ("vgg19", "fc6", "classifier.1"), ("alexnet", "fc6", "classifier.2")],
+)
+def test_fc6_and_fc7_are_the_nodes_of_torchvisions_graph(monkeypatch, name, layer, node):
+    encoder = create_encoder("image", name, weights="random", layer=layer)
     with torch.device("meta"):
-        expected = models.vgg19().classifier[:-1]
-    encoder = create_encoder("image", "vgg19", weights="random")
-    with torch.device("meta"):
-        network = encoder._build_network()
-    assert [str(layer) for layer in network.classifier[:-1]] == [str(layer) for layer in expected]
-    assert isinstance(network.classifier[-1], torch.nn.Identity)
+        whole = models.get_model(name).eval()
+    whole.load_state_dict(encoder.network.state_dict(), strict=False, assign=True)
+    features = encoder.encode(PICTURES[:1])
+    with torch.no_grad():
+        expected = create_feature_extractor(whole, {node: "wanted"})(encoder._preprocess(PICTURES[:1]))["wanted"]
+    torch.testing.assert_close(features, expected)
+    assert features.shape == (1, encoder.dim) == (1, 4096)
+    assert features.min() == 0
+    assert features.unique().numel() > 100
+
+
+def test_the_layer_is_part_of_the_description():
+    encoder = create_encoder("image", "alexnet", weights="random", layer="fc6")
+    usual = create_encoder("image", "alexnet", weights="random")
+    assert encoder.to_dict() == usual.to_dict() | {"layer": "fc6"}
+    assert load_encoder(encoder.to_dict()).layer == "fc6"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("alexnet", {"layer": "fc9"}),
+        ("torchvision/resnet18", {"layer": "fc6"}),
+        ("vgg19", {"layer": "fc6", "grid": 7}),
+    ],
+)
+def test_layers_that_there_are_not(name, options):
+    with pytest.raises(InputError, match=f"gives no layer '{options['layer']}'"):
+        create_encoder("image", name, weights="random", **options)
 
 
 def test_random_weights_are_those_of_the_seed():
@@ -122,6 +151,14 @@ def test_weights_of_another_network_are_refused(tmp_path):
 class Trap:
     def __reduce__(self):
         return print, ("a pickle ran",)
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(2)], {"state_dict": {"conv1.weight": torch.zeros(2)}}, 3])
+def test_a_file_of_other_things_than_named_weights_is_refused(tmp_path, content):
+    path = tmp_path / "weights.pth"
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="other things than a network's weights"):
+        create_encoder("image", "torchvision/resnet18", weights=path).encode(PICTURES)
 
 
 def test_a_file_with_code_in_it_is_refused(tmp_path, capsys):
