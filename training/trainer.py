@@ -33,14 +33,15 @@ class CMRTrainer(Trainer):
     the method brings; it knows no method by name. Several processes take each step together ([`JointSteps`]), and the
     main one measures for all.
 
+    A hyper-parameter search gives `model_init` (and None for `model`): each trial then trains a model of its own, with
+    callbacks of its own.
+
     Args:
         model: the method.
         args: optimiser, schedule, logging and saving, as everywhere in transformers.
         train_dataset: pairs to learn from.
         eval_dataset: pairs to measure on, under `protocol`.
-        protocol: how the mAPs (or recalls) of the log are defined. One that searches the training split searches the
-            evaluation pairs here (what was learned from is no judge of an epoch), codes are not re-ranked, and every
-            text counts once and for its own item.
+        protocol: how the mAPs (or recalls) of the log are defined, as [`among_pairs`] has it.
         early_stopping_patience: evaluations without a better primary metric before training stops.
 
     Raises:
@@ -49,7 +50,7 @@ class CMRTrainer(Trainer):
 
     def __init__(
         self,
-        model: CMRModel,
+        model: CMRModel | None,
         args: TrainingArguments,
         train_dataset: Pairs,
         eval_dataset: Pairs,
@@ -57,17 +58,9 @@ class CMRTrainer(Trainer):
         early_stopping_patience: int | None = None,
         **kwargs: Any,
     ):
-        model.check_labels(train_dataset.labels)
         if protocol.relevance == "class" and eval_dataset.labels is None:
             raise InputError(f"Protocol {protocol.name!r} measures by class, and this data set has no label column.")
-        self.protocol = get_protocol(
-            protocol,
-            gallery="test",
-            gallery_view="target",
-            rerank=None,
-            captions_an_item=None,
-            shared_caption="own",
-        )
+        self.protocol = among_pairs(protocol)
         super().__init__(
             model=model,
             args=args,
@@ -80,13 +73,30 @@ class CMRTrainer(Trainer):
         # Our losses are means over the batch; the Trainer must not rescale them by tokens.
         self.model_accepts_loss_kwargs = False
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
-        self._joint = JointSteps(model, this_process())
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
-        for callback in (EpochLog(), *model.training_callbacks()):
+        self._patience = early_stopping_patience
+        self._callbacks_of_model: list[TrainerCallback] = []
+        self._adopt(self.model)
+
+    def _adopt(self, model: CMRModel) -> None:
+        """Train this model from now on, with the callbacks that it brings in place of an earlier one's."""
+        model.check_labels(self.train_dataset.labels)
+        self._terms.clear()
+        self._joint = JointSteps(model, this_process())
+        for callback in self._callbacks_of_model:
+            self.remove_callback(callback)
+        self._callbacks_of_model = [EpochLog(), *model.training_callbacks()]
+        if self._patience is not None:
+            self._callbacks_of_model.append(EarlyStoppingCallback(self._patience))
+        for callback in self._callbacks_of_model:
             self.add_callback(callback)
-        if early_stopping_patience is not None:
-            self.add_callback(EarlyStoppingCallback(early_stopping_patience))
+
+    def call_model_init(self, trial=None):
+        model = super().call_model_init(trial)
+        if trial is not None:
+            self._adopt(model)
+        return model
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
         with self._joint.embedding():
@@ -132,6 +142,22 @@ class CMRTrainer(Trainer):
         if self.model.groups_texts:
             return ItemSampler(self.train_dataset.owner)
         return super()._get_train_sampler(train_dataset)
+
+
+def among_pairs(protocol: Protocol) -> Protocol:
+    """The protocol as it measures the pairs that an epoch, or a setting, is chosen on.
+
+    One that searches the training split searches these pairs (what was learned from is no judge), codes are not
+    re-ranked, and every text counts once and for its own item.
+    """
+    return get_protocol(
+        protocol,
+        gallery="test",
+        gallery_view="target",
+        rerank=None,
+        captions_an_item=None,
+        shared_caption="own",
+    )
 
 
 class ItemSampler(torch.utils.data.Sampler):
