@@ -6,8 +6,9 @@ from .compare import CompareView
 from .look import LookView
 from .map import MapView
 from .own import OwnView
+from .results import ResultsView
 from .scores import ScoresView
 from .search import SearchView
 from .use import UseView
 
-VIEWS = (SearchView, CompareView, MapView, LookView, ScoresView, OwnView, UseView)
+VIEWS = (SearchView, CompareView, MapView, LookView, ScoresView, ResultsView, OwnView, UseView)

@@ -1,6 +1,7 @@
 import re
 from html import unescape
 
+from html_tables import rows
 from scored import score
 
 from cmr_hub.ablations import AblationRow, AblationTable
@@ -19,15 +20,6 @@ SCORES = [
 
 def board(protocol: str) -> str:
     return scores_markup.board(Scoreboard(SCORES), protocol, "Wikipedia")
-
-
-def rows(table: str) -> list[list[str]]:
-    """The text of each cell of the body."""
-    body = table.partition("<tbody>")[2]
-    return [
-        [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
-        for row in re.findall("<tr>(.*?)</tr>", body)
-    ]
 
 
 def test_rows_are_best_first_with_all_that_a_number_needs():

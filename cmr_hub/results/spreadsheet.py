@@ -1,0 +1,31 @@
+"""A table under one protocol as comma-separated values, for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from .ranking import best_first
+from .table import Table
+
+
+def to_csv(table: Table, protocol: str) -> str:
+    """A line a row, best first, with all that was measured under the protocol; what there is none of is left empty.
+
+    Args:
+        table: the rows.
+        protocol: name of one of its protocols.
+    """
+    names = table.columns[protocol]
+    file = io.StringIO()
+    lines = csv.writer(file, lineterminator="\n")
+    figures = [f"{name} {part}" for name in names for part in ("mean", "deviation")]
+    lines.writerow(["dataset", "protocol", "method", "title", "supervision", "bits", "seeds", "seconds", *figures])
+    for row in best_first(table.rows, protocol):
+        spreads = [row.metrics[protocol][name] for name in names]
+        lines.writerow(
+            [table.dataset, protocol, row.method, row.title, row.supervision, row.bits]
+            + [" ".join(map(str, row.seeds)), row.seconds]
+            + [value for spread in spreads for value in (spread.mean, spread.deviation)]
+        )
+    return file.getvalue()
