@@ -90,9 +90,10 @@ class Reproduction:
         part = "the whole data set" if self.complete else "**a part of the data set**: figures compare with no other's"
         facts = [f"Pairs: {pairs} ({part}). Made by `{self.command}` in {duration(self.seconds)} on {self.machine}."]
         if self.not_measured:
-            facts += ["Not measured:", *(f"- {one.title}: {one.reason}" for one in self.not_measured)]
+            missing = [f"- {one.title}: {one.reason}" for one in self.not_measured]
+            facts += ["Not measured:", "\n".join(missing)]
         heading, rest = self.table.markdown().split("\n\n", 1)
-        return "\n\n".join([heading, facts[0], *(["\n".join([facts[1], "", *facts[2:]])] if facts[1:] else []), rest])
+        return "\n\n".join([heading, *facts, "Protocols:", rest])  # without a word between them, two lists are one
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as JSON values, but for the folders of this machine."""
