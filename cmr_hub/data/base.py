@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
+import numpy as np
+import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +155,8 @@ def build(
 
     Args:
         info: goes into the data set's own description.
-        columns: column name -> `n` values. `image` holds paths, so that pictures stay in their files.
+        columns: column name -> `n` values. `image` holds paths, so that pictures stay in their files; features may be
+            an `(n, d)` array.
         splits: the split of each of the `n` rows.
         features: the type of each column.
     """
@@ -168,9 +171,16 @@ def build(
     for split in SPLITS:
         rows = [i for i, of_row in enumerate(splits) if of_row == split]
         if rows:
-            part = {name: [columns[name][i] for i in rows] for name in features}
+            part = {name: _choose(columns[name], rows) for name in features}
             result[split] = datasets.Dataset.from_dict(part, info=described.copy(), split=datasets.NamedSplit(split))
     return result
+
+
+def _choose(column: Sequence[Any], rows: list[int]) -> Sequence[Any]:
+    if not isinstance(column, np.ndarray):
+        return [column[i] for i in rows]
+    # Past the conversion row by row: NUS-WIDE's 200 million values took a minute and 13 GB in it.
+    return pa.FixedSizeListArray.from_arrays(pa.array(column[rows].reshape(-1)), column.shape[1])
 
 
 def label_features(classes: Sequence[str], several: bool = False, **columns: Any) -> datasets.Features:
