@@ -16,8 +16,11 @@ from huggingface_hub.constants import EVAL_RESULTS_FOLDER
 from huggingface_hub.utils import yaml_dump
 
 from .errors import InputError
+from .evaluation import Spread
 from .files import atomic_folder
 from .hub import NAMESPACE, read_inputs, read_json
+from .results import Row
+from .results.cells import has_column
 
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md.jinja"
 _TASK = "cross-modal-retrieval"
@@ -102,6 +105,31 @@ class ResultRow:
 
 
 @dataclass(frozen=True)
+class Reproduced:
+    """What a checkpoint's recipe gives when it is trained again, with several seeds where chance has a part in it.
+
+    Attributes:
+        row: mean and deviation under each protocol.
+        protocols: name -> the line that describes it.
+        command: what trained and measured it.
+    """
+
+    row: Row
+    protocols: Mapping[str, str]
+    command: str
+
+    @property
+    def lines(self) -> list[tuple[str, str, Spread, int]]:
+        """Protocol, metric, mean and deviation, and over how many runs, as a table has them."""
+        return [
+            (protocol, name, spread, self.row.measured[protocol])
+            for protocol, spreads in self.row.metrics.items()
+            for name, spread in spreads.items()
+            if has_column(name)
+        ]
+
+
+@dataclass(frozen=True)
 class CardContent:
     """All that a card says and that the checkpoint's own files do not.
 
@@ -120,6 +148,7 @@ class CardContent:
         hashing: whether the embeddings are binary codes.
         attends: whether the model can show where it looked.
         image_features, text_features: for checkpoints that eat arrays, what one row is ("SIFT bag of words").
+        reproduced: what its recipe gives over seeds; None where nobody measured that.
 
     Raises:
         InputError: a protocol is given twice for the same split.
@@ -140,6 +169,7 @@ class CardContent:
     attends: bool = False
     image_features: str = ""
     text_features: str = ""
+    reproduced: Reproduced | None = None
 
     def __post_init__(self) -> None:
         measured = [(row.protocol, row.split) for row in self.results]
@@ -171,6 +201,7 @@ def write_card(folder: str | os.PathLike, content: CardContent) -> Path:
     folder = Path(folder)
     config = read_json(folder / "config.json")
     image_input, text_input = read_inputs(folder)
+    protocols = {row.protocol: row.description for row in content.results}
     card = ModelCard.from_template(
         _card_data(content, config["model_type"]),
         template_path=str(_TEMPLATE),
@@ -179,7 +210,9 @@ def write_card(folder: str | os.PathLike, content: CardContent) -> Path:
         text_input=text_input,
         image_dim=config.get("image_dim", "d"),
         text_dim=config.get("text_dim", "d"),
-        protocols={row.protocol: row.description for row in content.results},
+        dtype=config.get("dtype"),
+        protocols=protocols,
+        other_protocols=_other_protocols(content.reproduced, protocols),
         prose=_prose,
         cell=_cell,
         fenced=_fenced,
@@ -192,6 +225,14 @@ def write_card(folder: str | os.PathLike, content: CardContent) -> Path:
             path = scratch / EVAL_RESULTS_FOLDER / f"{content.dataset.name}.yaml"
             path.write_text(yaml_dump(entries, sort_keys=False), encoding="utf-8")
     return folder / "README.md"
+
+
+def _other_protocols(reproduced: Reproduced | None, described: Mapping[str, str]) -> dict[str, str]:
+    """Those of figures over seeds that the card has not described yet, or otherwise."""
+    if reproduced is None:
+        return {}
+    measured = {name: reproduced.protocols[name] for name in reproduced.row.metrics}
+    return {name: line for name, line in measured.items() if described.get(name) != line}
 
 
 def _card_data(content: CardContent, method: str) -> ModelCardData:

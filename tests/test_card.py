@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
+from small_results import CLEAN, PAPER, small_results, small_row
 
-from cmr_hub.card import CardContent, DatasetFacts, Paper, ResultRow, write_card
+from cmr_hub.card import CardContent, DatasetFacts, Paper, Reproduced, ResultRow, write_card
 from cmr_hub.errors import CheckpointError, InputError
 
 CONTENT = CardContent(
@@ -198,3 +199,44 @@ class TestBadInput:
         with pytest.raises(CheckpointError, match=r"it has no config\.json"):
             write_card(tmp_path, CONTENT)
         assert list(tmp_path.iterdir()) == []
+
+
+class TestTrainedAgain:
+    """What the recipe gives over seeds, where that was measured."""
+
+    def reproduced(self, **row) -> Reproduced:
+        results = small_results(rows=[small_row("dscmr", 0.5, 0.02, protocols=(CLEAN, PAPER), **row)])
+        return Reproduced(results.table.rows[0], results.table.protocols, results.command)
+
+    def test_mean_and_deviation_stand_with_their_protocol_and_the_command(self, folder: Path):
+        card = written(folder, reproduced=self.reproduced())
+        section = card.text.split("## Trained again")[1].split("## Training")[0]
+        for said in (
+            "The same recipe with seeds 0, 1, 2: mean ± sample deviation over the runs.",
+            "| dscmr | map | .500 ± .020 | 3 |",
+            "| dscmr-test-selected | image_to_text/map | .600 ± .020 | 3 |",
+            "- Protocol **dscmr-test-selected**: mAP@all",
+            "epoch chosen on the test split",
+            "```bash\npython -m training reproduce --dataset wiki\n```",
+        ):
+            assert said in section
+        assert card.data == written(folder).data  # what machines read is of these weights alone
+        assert "Trained again" not in written(folder).text
+
+    def test_a_protocol_that_is_described_already_is_not_again(self, folder: Path):
+        reproduced = self.reproduced()
+        described = dataclasses.replace(CONTENT.results[0], description=reproduced.protocols["dscmr"])
+        text = written(folder, results=(described,), reproduced=reproduced).text
+        assert text.count("Protocol **dscmr**: ") == 1
+        assert text.count("Protocol **dscmr-test-selected**: ") == 1
+
+    def test_a_closed_form_has_no_seeds(self, folder: Path):
+        text = written(folder, reproduced=self.reproduced(seeds=())).text
+        assert "The same recipe; chance has no part in this method." in text
+
+    def test_another_precision_is_said(self, folder: Path):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
+        for dtype, said in (("float32", True), ("float16", False)):
+            text = written(folder, reproduced=self.reproduced(settings={"dtype": dtype})).text
+            assert ("(in float32; these weights are stored in float16)." in text) is said

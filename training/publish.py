@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from cmr_hub import data
-from cmr_hub.card import CardContent, DatasetFacts, ResultRow, write_card
+from cmr_hub.card import CardContent, DatasetFacts, Reproduced, ResultRow, write_card
 from cmr_hub.encoders import encoder_class
 from cmr_hub.files import atomic_folder
-from cmr_hub.hub import push_folder, read_json
+from cmr_hub.hub import bundled_checkpoints, push_folder, read_json
 from cmr_hub.leaderboard import published_under
 from cmr_hub.registry import METHODS
 
 from .recipe import load_recipe
+from .record import stored_results
+from .table import Checkpoint, same_recipe
 from .train import TrainingRun
 
 LICENSE = "apache-2.0"
@@ -47,11 +49,42 @@ def publish(checkpoint: Path, repo_id: str, *, output_dir: Path | None = None, p
     """
     run = TrainingRun.load(checkpoint)
     folder = checkpoint if output_dir is None else _copy(checkpoint, output_dir)
-    write_card(folder, card_content(run, repo_id, read_json(folder / "processor_config.json")))
+    _write(folder, repo_id, run)
     return str(folder) if output_dir is not None else push_folder(folder, repo_id, private=private)
 
 
-def card_content(run: TrainingRun, repo_id: str, processor: dict) -> CardContent:
+def refresh_cards(dataset: str) -> list[Path]:
+    """Write the cards of the bundled checkpoints of a data set anew; their weights and records stay as they are.
+
+    Returns:
+        The cards.
+
+    Raises:
+        CheckpointError: a bundled folder is damaged; names the file.
+    """
+    runs = {repo_id: (folder, TrainingRun.load(folder)) for repo_id, folder in bundled_checkpoints().items()}
+    return [_write(folder, repo_id, run) for repo_id, (folder, run) in runs.items() if run.dataset == dataset]
+
+
+def _write(folder: Path, repo_id: str, run: TrainingRun) -> Path:
+    processor = read_json(folder / "processor_config.json")
+    return write_card(folder, card_content(run, repo_id, processor, reproduced(Checkpoint(folder, run))))
+
+
+def reproduced(checkpoint: Checkpoint) -> Reproduced | None:
+    """What the repository's results have of the recipe that a checkpoint was trained by; None where they have nothing.
+
+    They count where they were measured on the whole data set, as the checkpoint was trained on it, and with the same
+    settings in everything but the seed and the precision that weights are stored in.
+    """
+    results = stored_results(checkpoint.run.dataset)
+    if results is None or not results.complete:
+        return None
+    row = next((row for row in results.table.rows if same_recipe(row, checkpoint)), None)
+    return row and Reproduced(row, results.table.protocols, results.command)
+
+
+def card_content(run: TrainingRun, repo_id: str, processor: dict, reproduced: Reproduced | None = None) -> CardContent:
     """What the card says, from the run's record, the recipe and the data set's own description."""
     recipe, facts = load_recipe(run.method, run.dataset), data.info(run.dataset)
     settings = {**run.recipe["config"], **run.recipe["training"], "seed": run.seed}
@@ -75,6 +108,7 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict) -> CardContent
         attends=METHODS[run.method].attends,
         image_features=processor["image_encoder"].get("description", ""),
         text_features=processor["text_encoder"].get("description", ""),
+        reproduced=reproduced,
     )
 
 

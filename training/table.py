@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -141,11 +141,18 @@ def make_tables(
     return [make_table(dataset) for dataset in sorted({checkpoint.run.dataset for checkpoint, _ in entries})]
 
 
+def same_recipe(row: Row, checkpoint: Checkpoint) -> bool:
+    """Whether a row is of the settings that a checkpoint was trained with, in whatever precision it is stored."""
+    own = {**_without_length(row.settings, row.bits), "dtype": None}
+    given = {**_without_length(checkpoint.settings, checkpoint.bits), "dtype": None}
+    return (row.method, row.bits, own) == (checkpoint.run.method, checkpoint.bits, given)
+
+
 def _rows(checkpoints: Sequence[Checkpoint], protocols: Sequence[str], split: str) -> list[Row]:
     rows = []
     for method in {checkpoint.run.method for checkpoint in checkpoints}:
         groups = _group([checkpoint for checkpoint in checkpoints if checkpoint.run.method == method])
-        settings = [_without_length(group[0]) for group in groups]
+        settings = [_without_length(group[0].settings, group[0].bits) for group in groups]
         rows += [
             _row(group, _differences(own, settings), protocols, split)
             for group, own in zip(groups, settings, strict=True)
@@ -153,11 +160,9 @@ def _rows(checkpoints: Sequence[Checkpoint], protocols: Sequence[str], split: st
     return rows
 
 
-def _without_length(checkpoint: Checkpoint) -> Settings:
+def _without_length(settings: Mapping[str, Any], bits: int | None) -> Settings:
     """The settings but for a code's length, which has a column of its own."""
-    return {
-        name: value for name, value in checkpoint.settings.items() if checkpoint.bits is None or name != "embed_dim"
-    }
+    return {name: value for name, value in settings.items() if bits is None or name != "embed_dim"}
 
 
 def _group(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:

@@ -6,12 +6,15 @@ import pytest
 from datasets import DatasetDict
 from hub_server import TOKEN
 from huggingface_hub import ModelCard
+from small_results import small_results, small_row
 from toys import feature_dataset
 
 import cmr_hub
 from cmr_hub.errors import CheckpointError
-from training.publish import publish
+from training import publish as publish_module
+from training.publish import publish, refresh_cards, reproduced
 from training.recipe import load_recipe
+from training.table import Checkpoint
 from training.train import TrainingRun, train
 
 
@@ -51,6 +54,61 @@ def test_to_the_hub_and_back(checkpoint, hub_server, tmp_path, monkeypatch):
     loaded = cmr_hub.from_pretrained("me/cca-wiki")
     assert loaded.fingerprint == cmr_hub.from_pretrained(checkpoint).fingerprint
     assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in hub_server.files("me/cca-wiki"))
+
+
+def measured_again(monkeypatch, checkpoint, method="cca", **changes):
+    """Let the repository have results of the recipe of a checkpoint, with other settings where they are given."""
+    settings = {**Checkpoint(checkpoint, TrainingRun.load(checkpoint)).settings, **changes.pop("settings", {})}
+    row = small_row(method, 0.4, seeds=(), settings=settings, **changes.pop("row", {}))
+    monkeypatch.setattr(publish_module, "stored_results", lambda dataset: small_results(dataset, [row], **changes))
+
+
+def test_the_card_has_what_its_recipe_gives_over_seeds(checkpoint, tmp_path, monkeypatch):
+    measured_again(monkeypatch, checkpoint, settings={"dtype": "float16"})  # the same recipe, stored otherwise
+    publish(checkpoint, "cmr/cca-wiki", output_dir=tmp_path / "repo")
+    text = (tmp_path / "repo" / "README.md").read_text()
+    assert "## Trained again" in text
+    assert "| dscmr | map | .400 | 1 |" in text
+    assert "python -m training reproduce --dataset wiki" in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": {"embed_dim": 4}},
+        {"settings": {"another": 1}},
+        {"settings": {"image": "vgg19"}},
+        {"method": "gma"},
+        {"row": {"bits": 16}},
+        {"complete": False},
+    ],
+)
+def test_figures_of_another_recipe_or_of_other_data_are_not_its_own(checkpoint, monkeypatch, changes):
+    trained = Checkpoint(checkpoint, TrainingRun.load(checkpoint))
+    measured_again(monkeypatch, checkpoint)
+    assert reproduced(trained).row.method == "cca"
+    measured_again(monkeypatch, checkpoint, **changes)
+    assert reproduced(trained) is None
+    monkeypatch.setattr(publish_module, "stored_results", lambda dataset: None)
+    assert reproduced(trained) is None
+
+
+def test_cards_are_refreshed_and_nothing_else(checkpoint, tmp_path, monkeypatch):
+    folder = tmp_path / "cards" / "cca-wiki"
+    publish(checkpoint, "cmr/cca-wiki", output_dir=folder)
+    elsewhere = tmp_path / "cards" / "cca-emoji"
+    publish(checkpoint, "cmr/cca-emoji", output_dir=elsewhere)
+    record = json.loads((elsewhere / "training_run.json").read_text())
+    (elsewhere / "training_run.json").write_text(json.dumps({**record, "dataset": "emoji"}))
+    before = {path: path.read_bytes() for path in (tmp_path / "cards").rglob("*") if path.is_file()}
+    measured_again(monkeypatch, checkpoint)
+    known = {"cmr/cca-emoji": elsewhere, "cmr/cca-wiki": folder}
+    monkeypatch.setattr(publish_module, "bundled_checkpoints", lambda: known)
+    assert refresh_cards("wiki") == [folder / "README.md"]
+    after = {path: path.read_bytes() for path in (tmp_path / "cards").rglob("*") if path.is_file()}
+    assert [path for path in after if after[path] != before.get(path)] == [folder / "README.md"]
+    assert refresh_cards("wiki") == [folder / "README.md"]
+    assert {path: path.read_bytes() for path in after} == after
 
 
 def test_other_folders_are_refused(tmp_path):

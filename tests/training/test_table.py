@@ -4,7 +4,7 @@ import pytest
 
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 from cmr_hub.evaluation import Spread, get_protocol
-from training.table import find_checkpoints, make_tables
+from training.table import find_checkpoints, make_tables, same_recipe
 from training.train import TRAINER_FOLDER, TrainingRun
 
 DEFAULT = {"loss_eta": 0.1}
@@ -303,3 +303,13 @@ def test_codes_and_real_valued_methods_stand_apart(tmp_path):
     assert "SH" not in real_valued.split("| method")[1]
     assert "| mAP I→T | mAP T→I |" in real_valued
     assert "DSCMR" not in codes
+
+
+def test_a_length_is_the_same_whether_the_recipe_or_the_method_gave_it(tmp_path):
+    given = find_checkpoints([hashed(tmp_path / "given", 64, 0.2, 0.3)])
+    (row,) = make_tables(given)[0].rows
+    by_method = finished(tmp_path / "own", [], method="sh", config={"regularization": 1.0}, epochs=None)
+    for bits, same in ((64, True), (32, False)):
+        (by_method / "config.json").write_text(json.dumps({"dtype": "float16", "embed_dim": bits}))
+        (checkpoint,) = find_checkpoints([by_method])
+        assert same_recipe(row, checkpoint) is same
