@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..evaluation import decimals
@@ -53,6 +53,15 @@ def has_column(name: str) -> bool:
     """Whether a metric stands in tables. Ranks do not; mAP has its mean beside both directions, mR has it alone."""
     direction, _, plain = name.rpartition("/")
     return plain in AVERAGES if not direction else not (plain.endswith("_rank") or plain == "mean_recall")
+
+
+def cited_figures(given: Mapping[str, float]) -> dict[str, list[float]]:
+    """Metric -> what a publication gives of it: of the directions, as far as it gives them, or of both together."""
+    figures = {}
+    for metric in dict.fromkeys(name.split("/")[-1] for name in given):
+        names = [way + metric for way in DIRECTIONS if way + metric in given] or [metric]
+        figures[metric] = [given[name] for name in names]
+    return figures
 
 
 def primary_metric(row: Row, protocol: str) -> str:

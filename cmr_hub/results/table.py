@@ -13,6 +13,7 @@ from .cells import (
     AVERAGES,
     DIRECTIONS,
     best_mean,
+    cited_figures,
     has_column,
     markdown_row,
     metric_title,
@@ -196,8 +197,6 @@ def _published(row: Row, protocols: Sequence[str]) -> str:
     found = next((given for name in protocols if (given := published_under(row.published, name))), None)
     if not found:
         return ""
-    given, figures = found["metrics"], []
-    for metric in dict.fromkeys(name.split("/")[-1] for name in given):
-        names = [way + metric for way in DIRECTIONS if way + metric in given] or [metric]
-        figures.append(f"{metric_title(metric)} {' / '.join(decimals(given[name]) for name in names)}")
-    return f"{found['source']}: {', '.join(figures)}"
+    cited = cited_figures(found["metrics"]).items()
+    figures = ", ".join(f"{metric_title(metric)} {' / '.join(map(decimals, values))}" for metric, values in cited)
+    return f"{found['source']}: {figures}"

@@ -37,7 +37,7 @@ def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
             y=[escape(row.title) for row in own],
             orientation="h",
             name=f"learns from {LEARNS_FROM[supervision]}",
-            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "#ffffff", "size": 5, "solidity": 0.2}},
+            marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "#ffffff"}},
             error_x={"array": [spread.deviation for spread in spreads], "color": GREY, "thickness": 1.5},
             customdata=[str(spread) for spread in spreads],
             hovertemplate="%{y}: %{customdata}<extra></extra>",
@@ -45,7 +45,7 @@ def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
     names = [escape(row.title) for row in reversed(rows)]
     return lay_out(
         figure,
-        f"{metric_title(metric)}, mean of both directions, ± deviation",
+        _title(metric),
         AROUND + A_METHOD * len(rows),
         xaxis={**AXIS, "rangemode": "tozero"},
         yaxis={**AXIS, "automargin": True, "categoryorder": "array", "categoryarray": names},
@@ -79,7 +79,7 @@ def draw_codes(methods: Mapping[str, Mapping[int, Row]], protocol: str) -> go.Fi
     lengths = [str(bits) for bits in sorted({row.bits for row in each})]
     return lay_out(
         figure,
-        f"{metric_title(metric)} of codes, mean of both directions, ± deviation",
+        _title(metric),
         CODES,
         xaxis={
             **AXIS,
@@ -88,6 +88,10 @@ def draw_codes(methods: Mapping[str, Mapping[int, Row]], protocol: str) -> go.Fi
             "categoryorder": "array",
             "categoryarray": lengths,
         },
-        yaxis={**AXIS, "rangemode": "tozero"},
+        yaxis=AXIS,
         hovermode="closest",
     )
+
+
+def _title(metric: str) -> str:
+    return f"{metric_title(metric)}, mean of both directions, ± deviation"

@@ -11,7 +11,15 @@ from ..evaluation import decimals, get_protocol
 from ..leaderboard import published_under
 from ..registry import LEARNS_FROM
 from ..results import Reproduction, Row
-from ..results.cells import best_mean, has_column, metric_title, primary_metric, seconds_cell, seeds_cell
+from ..results.cells import (
+    best_mean,
+    cited_figures,
+    has_column,
+    metric_title,
+    primary_metric,
+    seconds_cell,
+    seeds_cell,
+)
 from ..results.ranking import by_code_length, real_valued
 from ..results.reproduction import duration
 from ..results.spreadsheet import to_csv
@@ -110,18 +118,20 @@ def _figure(title: str, protocol: str, name: str, best: str | None, cites: bool 
 
 
 def _cited(protocol: str, primary: str) -> Column:
-    """What a publication gives under the same protocol: of both directions, or their mean alone."""
+    """What a publication gives under the same protocol: of both directions, or of them together."""
 
-    def figures(row: Row) -> list[float]:
-        given = _given(row, protocol)
-        both = [given[f"{way}/{primary}"] for way in DIRECTIONS if f"{way}/{primary}" in given]
-        return both or [given[primary]] * (primary in given)
+    def cell(row: Row) -> str:
+        figures = [
+            ("" if metric == primary else f"{metric_title(metric)} ") + " / ".join(map(decimals, values))
+            for metric, values in cited_figures(_given(row, protocol)).items()
+        ]
+        return escape(", ".join(figures)) or UNKNOWN
 
-    return Column(
-        "Published",
-        lambda row: " / ".join(map(decimals, figures(row))) or UNKNOWN,
-        lambda row: mean(figures(row)) if figures(row) else None,
-    )
+    def key(row: Row) -> float | None:
+        values = cited_figures(_given(row, protocol)).get(primary)
+        return mean(values) if values else None
+
+    return Column("Published", cell, key)
 
 
 def _given(row: Row, protocol: str) -> Mapping[str, float]:

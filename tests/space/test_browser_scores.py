@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from browsing import PHONE, Page, expect, open_view, overflow, serious_findings
+from browsing import DESK, PHONE, Page, expect, open_view, overflow, serious_findings
+from small_results import CLEAN, CODES, PAPER, small_results
+
+from cmr_hub.space import results as results_module
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -114,3 +117,25 @@ def test_text_of_charts_follows_the_theme(scores: Page):
     scores.emulate_media(color_scheme="dark")
     expect(scores.locator("body.dark")).to_have_count(1)
     assert label.evaluate(read) != light
+
+
+def test_results_over_seeds_by_link_at_both_widths_and_in_both_schemes(page: Page, space, monkeypatch):
+    monkeypatch.setattr(results_module, "list_results", lambda: [small_results("emoji"), small_results("wiki")])
+    page.goto(f"{space.url}?view=results&gallery=wiki")
+    expect(page.get_by_role("tab", name="Results", exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_label("Wikipedia", exact=True)).to_be_checked()
+    for protocol, size, scheme, chart in ((CODES, DESK, "light", "codes"), (PAPER, PHONE, "dark", "floats")):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size(size)
+        page.get_by_label(protocol, exact=True).check()
+        expect(page.locator("#cmr-measured-tables caption").first).to_contain_text(f"protocol {protocol}")
+        expect(page.locator(f"#cmr-{chart} .errorbar path").first).to_be_attached()
+        expect(page.locator(".cmr-flatters")).to_have_count(int(protocol == PAPER))
+        assert overflow(page) <= 0
+        assert serious_findings(page) == []
+    page.get_by_label("Emoji", exact=True).check()
+    page.get_by_label(CLEAN, exact=True).check()
+    expect(page.locator("#cmr-measured-tables caption")).to_contain_text("of Emoji, protocol dscmr")
+    with page.expect_download() as taken:
+        page.get_by_text("All metrics under this protocol, as CSV").click()
+    assert taken.value.suggested_filename == "emoji-dscmr.csv"

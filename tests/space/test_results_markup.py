@@ -34,6 +34,12 @@ def test_real_valued_methods_stand_beside_what_was_published():
     assert "<b>.400</b>" in shown  # the best of its column, and no cell of the other row's
 
 
+def test_what_no_publication_gives_is_left_open():
+    rest = {"published": {"source": "Someone", "metrics": {"image_to_text/map": 0.25, "text_to_image/p@5": 0.5}}}
+    shown = tables(CLEAN, rows=[small_row("cca", 0.3, **rest), small_row("dscmr", 0.5)])
+    assert [row[5] for row in rows(shown)] == ["–", ".250, p@5 .500"]
+
+
 def test_reasons_and_sources_are_said_where_a_figure_is_cited():
     assert "DSCMR: Someone &lt;2019&gt;" in tables(CLEAN)
     assert "Why these are others:" in tables(CLEAN)
