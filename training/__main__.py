@@ -20,8 +20,11 @@ from cmr_hub.errors import CMRError, InputError, OtherProcessError
 from cmr_hub.processes import this_process
 
 if TYPE_CHECKING:
+    from datasets import DatasetDict
+
     from .train import TrainingRun
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = ("train", "answer", "tune", "ablate", "gallery")  # what several processes do together
 
 
@@ -92,6 +95,29 @@ def build_parser() -> argparse.ArgumentParser:
     ablate.add_argument("--json", type=Path, help="also write the results here")
     ablate.set_defaults(run=run_ablate)
 
+    sweep = commands.add_parser(
+        "sweep", help="search a recipe's settings on the validation split; goes on if interrupted"
+    )
+    sweep.add_argument("--method", required=True)
+    _add_dataset(sweep)
+    sweep.add_argument("--output-dir", type=Path, required=True, help="receives sweep.db and sweep.json")
+    sweep.add_argument(
+        "--search",
+        nargs="+",
+        required=True,
+        metavar="NAME=KIND:VALUES",
+        help="training arguments, or config.FIELD: =log:1e-5:1e-2, =float:0:1, =int:2:8 or =choice:256,512",
+    )
+    sweep.add_argument("--trials", type=int, default=20, help="in the end, earlier ones of the folder included")
+    sweep.add_argument("--seed", type=int, default=0)
+    sweep.add_argument("--protocol", default="dscmr")
+    sweep.add_argument("--prune-after", type=int, metavar="EPOCHS", help="then give up trials below the median")
+    sweep.add_argument("--epochs", type=int, dest="num_train_epochs")
+    sweep.add_argument("--patience", type=int, help="epochs without a better validation metric before stopping")
+    sweep.add_argument("--config", nargs="*", default=[], metavar="NAME=VALUE", help="fields of the method's config")
+    sweep.add_argument("--training", nargs="*", default=[], metavar="NAME=VALUE", help="other TrainingArguments")
+    sweep.set_defaults(run=run_sweep)
+
     tune = commands.add_parser("tune", help="train a checkpoint on, its image encoder along with it")
     tune.add_argument("--checkpoint", required=True, help="folder or repo id of what `train` made")
     _add_dataset(tune)
@@ -139,6 +165,10 @@ def build_parser() -> argparse.ArgumentParser:
     table.add_argument("--output", type=Path, help="also write the Markdown here")
     table.add_argument("--json", type=Path, help="also write the figures here")
     table.set_defaults(run=run_table)
+
+    results = commands.add_parser("results", help="write the page of results and its plots from the JSON")
+    results.add_argument("--folder", type=Path, default=Path(), help="receives RESULTS.md and docs/results/; here")
+    results.set_defaults(run=run_results)
 
     figure = commands.add_parser("figure", help="draw a checkpoint's common space (t-SNE)")
     figure.add_argument("--checkpoint", required=True, help="folder or repo id")
@@ -248,6 +278,19 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--data-dir", type=Path, help="where its files are; downloaded otherwise")
+    parser.add_argument(
+        "--dataset-option",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what its loader takes beyond this, such as complete_classes=true of pascal",
+    )
+
+
+def _load_dataset(options: argparse.Namespace) -> DatasetDict:
+    from cmr_hub.data import load_dataset
+
+    return load_dataset(options.dataset, options.data_dir, **parse_settings(options.dataset_option))
 
 
 def _add_encoders(parser: argparse.ArgumentParser) -> None:
@@ -279,8 +322,6 @@ def _write_json(path: Path, content: Any) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     """`train`: a checkpoint for each code length and seed, in folders of their own where there are several."""
-    from cmr_hub.data import load_dataset
-
     from .recipe import load_recipe
     from .seeds import summarise
     from .table import find_checkpoints, make_tables
@@ -296,7 +337,7 @@ def run_train(options: argparse.Namespace) -> None:
     others = {"early_stopping_patience": options.patience, "captions": options.captions}
     recipe = recipe.changed(**{name: value for name, value in others.items() if value is not None})
     recipes = {f"{bits}-bits": recipe.with_bits(bits) for bits in options.bits} or {"": recipe}
-    dataset = load_dataset(options.dataset, options.data_dir)
+    dataset = _load_dataset(options)
     features = make_features(recipe, dataset, options.dataset)
     runs: dict[Path, TrainingRun] = {}
     for (length, of_length), seed in product(recipes.items(), options.seed):
@@ -322,8 +363,6 @@ def run_train(options: argparse.Namespace) -> None:
 
 def run_answer(options: argparse.Namespace) -> None:
     """`answer`: one checkpoint, and a table of its accuracy."""
-    from cmr_hub.data import load_dataset
-
     from .answer import answer
     from .questions import default_questions, read_questions
     from .recipe import load_recipe
@@ -333,7 +372,7 @@ def run_answer(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.method, options.dataset).for_answering()
     answer(
         recipe.changed(config=parse_settings(options.config), training={**epochs, **parse_settings(options.training)}),
-        load_dataset(options.dataset, options.data_dir),
+        _load_dataset(options),
         options.dataset,
         words,
         options.output_dir,
@@ -346,8 +385,6 @@ def run_answer(options: argparse.Namespace) -> None:
 
 def run_tune(options: argparse.Namespace) -> None:
     """`tune`: one checkpoint from another."""
-    from cmr_hub.data import load_dataset
-
     from .tune import Tuning, tune
 
     training = {"num_train_epochs": options.epochs, "learning_rate": options.head_learning_rate}
@@ -355,7 +392,7 @@ def run_tune(options: argparse.Namespace) -> None:
         training["per_device_train_batch_size"] = options.batch_size
     tune(
         options.checkpoint,
-        load_dataset(options.dataset, options.data_dir),
+        _load_dataset(options),
         options.dataset,
         options.output_dir,
         Tuning(options.learning_rate, options.freeze, options.together),
@@ -372,8 +409,10 @@ def run_reproduce(options: argparse.Namespace) -> None:
     from cmr_hub.errors import TrainingError
     from cmr_hub.registry import METHODS
 
+    from .publish import refresh_cards
     from .record import compare, record, stored_results, write_results
     from .reproduce import Plan, reproduce
+    from .results_page import write_results_page
     from .workers import usable_cores
 
     plan = Plan(
@@ -384,6 +423,7 @@ def run_reproduce(options: argparse.Namespace) -> None:
         seeds=range(options.seeds),
         bits=options.bits,
         encoders=_encoders(options),
+        options=parse_settings(options.dataset_option),
     )
     stored = stored_results(options.dataset)
     results, outcomes = reproduce(plan, jobs=options.jobs or usable_cores(), earlier=stored)
@@ -393,6 +433,8 @@ def run_reproduce(options: argparse.Namespace) -> None:
         logging.info("%s", compare(results, stored))
     else:
         record(results)
+        refresh_cards(options.dataset)
+        write_results_page(REPOSITORY)
     if failed := [outcome for outcome in outcomes if outcome.failed]:
         listed = "\n".join(f"- {outcome.task.title}: {outcome.reason}" for outcome in failed)
         raise TrainingError(
@@ -402,14 +444,12 @@ def run_reproduce(options: argparse.Namespace) -> None:
 
 def run_ablate(options: argparse.Namespace) -> None:
     """`ablate`: one table for each that the recipe lists."""
-    from cmr_hub.data import load_dataset
-
     from .ablate import ablate
     from .recipe import load_recipe
 
     tables = ablate(
         load_recipe(options.method, options.dataset),
-        load_dataset(options.dataset, options.data_dir),
+        _load_dataset(options),
         options.dataset,
         options.output_dir,
         seeds=options.seed,
@@ -421,16 +461,42 @@ def run_ablate(options: argparse.Namespace) -> None:
         _write_json(options.json, [table.to_dict() for table in tables])
 
 
+def run_sweep(options: argparse.Namespace) -> None:
+    """`sweep`: a table of trials, and the lines of a recipe that the best one stands for."""
+    from .recipe import load_recipe
+    from .sweep import Dimension, sweep
+
+    space = [Dimension.parse(text) for text in options.search]
+    epochs = {} if options.num_train_epochs is None else {"num_train_epochs": options.num_train_epochs}
+    recipe = load_recipe(options.method, options.dataset).changed(
+        config=parse_settings(options.config), training={**epochs, **parse_settings(options.training)}
+    )
+    if options.patience is not None:
+        recipe = recipe.changed(early_stopping_patience=options.patience)
+    found = sweep(
+        recipe,
+        _load_dataset(options),
+        options.dataset,
+        options.output_dir,
+        space,
+        trials=options.trials,
+        seed=options.seed,
+        protocol=options.protocol,
+        prune_after=options.prune_after,
+        command=recorded_command(),
+    )
+    logging.info("%s\n\n%s", found.table(), found.recipe_section())
+
+
 def run_evaluate(options: argparse.Namespace) -> None:
     """`evaluate`: one table a protocol."""
     from cmr_hub import Retriever
-    from cmr_hub.data import load_dataset
     from cmr_hub.evaluation import evaluate
 
     from .train import TrainingRun, result_entry
 
     retriever = Retriever.from_pretrained(options.checkpoint)
-    dataset = load_dataset(options.dataset, options.data_dir)
+    dataset = _load_dataset(options)
     _check_split(options, dataset)
     run = TrainingRun.load(Path(options.checkpoint)) if options.record else None
     entries = []
@@ -460,17 +526,23 @@ def run_table(options: argparse.Namespace) -> None:
         _write_json(options.json, [table.to_dict() for table in tables])
 
 
+def run_results(options: argparse.Namespace) -> None:
+    """`results`: the page and its plots, of all that `reproduce` and `ablate` measured."""
+    from .results_page import write_results_page
+
+    logging.info("%s", write_results_page(options.folder))
+
+
 def run_figure(options: argparse.Namespace) -> None:
     """`figure`: t-SNE of one split."""
     from cmr_hub import Retriever
-    from cmr_hub.data import load_dataset
 
     from .figure import draw, project
     from .plots import check_suffix, save
 
     check_suffix(options.output)
     retriever = Retriever.from_pretrained(options.checkpoint)
-    dataset = load_dataset(options.dataset, options.data_dir)
+    dataset = _load_dataset(options)
     _check_split(options, dataset)
     layout = {"seed": options.seed, "perplexity": options.perplexity}
     projection = project(retriever, dataset[options.split], most=options.most, **layout)
@@ -485,14 +557,13 @@ def run_figure(options: argparse.Namespace) -> None:
 def run_curves(options: argparse.Namespace) -> None:
     """`curves`: precision and recall of the ranking, and of hash lookup."""
     from cmr_hub import Retriever
-    from cmr_hub.data import load_dataset
     from cmr_hub.evaluation import evaluate
 
     from .curves import draw, points
     from .plots import check_suffix, save
 
     check_suffix(options.output)
-    dataset = load_dataset(options.dataset, options.data_dir)
+    dataset = _load_dataset(options)
     _check_split(options, dataset)
     results = {}
     for checkpoint in options.checkpoint:
@@ -511,12 +582,11 @@ def run_curves(options: argparse.Namespace) -> None:
 def run_faithfulness(options: argparse.Namespace) -> None:
     """`faithfulness`: one table."""
     from cmr_hub import Retriever
-    from cmr_hub.data import load_dataset
 
     from .faithfulness import measure_faithfulness
 
     retriever = Retriever.from_pretrained(options.checkpoint)
-    dataset = load_dataset(options.dataset, options.data_dir)
+    dataset = _load_dataset(options)
     _check_split(options, dataset)
     measured = measure_faithfulness(
         retriever, dataset[options.split], by=options.by, seed=options.seed, show_progress=True
@@ -529,15 +599,13 @@ def run_faithfulness(options: argparse.Namespace) -> None:
 
 def run_word_pairs(options: argparse.Namespace) -> None:
     """`word-pairs`: a table, and a figure where one is asked for."""
-    from cmr_hub.data import load_dataset
-
     from .plots import check_suffix, save
     from .word_pairs import VECTORISERS, compare_vectorisers, default_pairs, draw, parse_pairs
 
     if options.output:
         check_suffix(options.output)
     pairs = parse_pairs(options.pairs) if options.pairs else default_pairs(options.dataset)
-    train = load_dataset(options.dataset, options.data_dir)["train"]
+    train = _load_dataset(options)["train"]
     table = compare_vectorisers(train, pairs, VECTORISERS)
     logging.info("%s", table)
     if options.output:
