@@ -12,9 +12,6 @@ def test_written_and_read_again(tmp_path):
     results = small_results()
     write_results(results, tmp_path / "wiki.json")
     assert read_results(tmp_path / "wiki.json") == results
-    assert "folders" not in json.dumps(
-        [row["folders"] for row in json.loads((tmp_path / "wiki.json").read_text())["table"]["rows"] if row["folders"]]
-    )
 
 
 def test_the_same_figures_compare():

@@ -51,16 +51,16 @@ def trainings(monkeypatch):
 
 
 def plan(folder, methods=("dscmr", "cca", "sh"), **changes):
-    return Plan("wiki", None, Path(folder), methods, **{"seeds": (0, 1), "bits": (4, 8), **changes})
+    return Plan("wiki", None, Path(folder), methods, **{"seeds": (0, 1), "bits": (8, 16), **changes})
 
 
 def test_every_method_seed_and_length_is_trained_and_stands_in_the_table(data, quick, trainings, tmp_path):
     results, outcomes = reproduce(plan(tmp_path))
     assert sorted(str(folder.relative_to(tmp_path)) for folder in trainings) == [
-        *("cca/seed-0", "dscmr/seed-0", "dscmr/seed-1", "sh/4-bits/seed-0", "sh/8-bits/seed-0")
+        *("cca/seed-0", "dscmr/seed-0", "dscmr/seed-1", "sh/16-bits/seed-0", "sh/8-bits/seed-0")
     ]
     assert {(row.method, row.bits, tuple(row.seeds)) for row in results.table.rows} == {
-        *(("dscmr", None, (0, 1)), ("cca", None, ()), ("sh", 4, ()), ("sh", 8, ()))
+        *(("dscmr", None, (0, 1)), ("cca", None, ()), ("sh", 8, ()), ("sh", 16, ()))
     }
     stored = [TrainingRun.load(tmp_path / f"dscmr/seed-{seed}").results for seed in (0, 1)]
     values = [entry["metrics"]["map"] for run in stored for entry in run if entry["protocol"] == "dscmr"]
@@ -71,7 +71,7 @@ def test_every_method_seed_and_length_is_trained_and_stands_in_the_table(data, q
     assert results.seconds > 0
     assert [outcome.kept for outcome in outcomes] == [False] * 5
     assert results.command == (
-        "python -m training reproduce --dataset wiki --methods dscmr cca sh --seeds 2 --bits 4 8"
+        "python -m training reproduce --dataset wiki --methods dscmr cca sh --seeds 2 --bits 8 16"
     )
 
 
@@ -96,9 +96,9 @@ def test_another_seed_length_or_setting_is_trained_and_nothing_else(data, quick,
     reproduce(plan(tmp_path))
     trainings.clear()
     quick["cca"] = {"config": {"embed_dim": 2}}
-    reproduce(plan(tmp_path, seeds=(0, 1, 2), bits=(4, 8, 12)))
+    reproduce(plan(tmp_path, seeds=(0, 1, 2), bits=(8, 16, 24)))
     assert sorted(str(folder.relative_to(tmp_path)) for folder in trainings) == [
-        *("cca/seed-0", "dscmr/seed-2", "sh/12-bits/seed-0")
+        *("cca/seed-0", "dscmr/seed-2", "sh/24-bits/seed-0")
     ]
 
 
@@ -162,7 +162,7 @@ def test_a_fault_of_the_program_costs_its_own_row_alone(data, quick, tmp_path, m
     results, outcomes = reproduce(plan(tmp_path, ["sh", "cca"]))
     assert [row.method for row in results.table.rows] == ["cca"]
     assert [outcome.failed for outcome in outcomes] == [True, True, False]
-    assert results.not_measured[0].title == "SH (4, 8 bits)"
+    assert results.not_measured[0].title == "SH (8, 16 bits)"
     assert results.not_measured[0].reason == "ZeroDivisionError: of all things"
 
 
@@ -173,11 +173,11 @@ def test_nothing_at_all(data, quick, tmp_path):
 
 
 def test_other_encoders_for_all(data, quick, tmp_path):
-    encoders = {"image": {"name": "precomputed", "transform": "hellinger"}}
+    encoders = {"image": {"name": "precomputed", "description": "another"}}
     asked = plan(tmp_path, ["cca"], encoders=encoders)
     reproduce(asked)
-    assert TrainingRun.load(tmp_path / "cca/seed-0").recipe["encoders"]["image"]["transform"] == "hellinger"
-    assert """--image-encoder '{"name": "precomputed", "transform": "hellinger"}'""" in asked.command()
+    assert TrainingRun.load(tmp_path / "cca/seed-0").recipe["encoders"]["image"]["description"] == "another"
+    assert """--image-encoder '{"name": "precomputed", "description": "another"}'""" in asked.command()
 
 
 def test_the_length_that_a_data_set_asks_for_is_trained_beside_the_usual_ones():
