@@ -7,7 +7,7 @@ import logging
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from datasets import DatasetDict
 from cmr_hub import ClosedFormCMRModel
 from cmr_hub.data import info, load_dataset
 from cmr_hub.errors import CMRError, InputError
-from cmr_hub.evaluation import get_protocol
+from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.files import atomic_file
 from cmr_hub.hub import read_json
 from cmr_hub.registry import METHODS
@@ -301,8 +301,14 @@ def protocols_for(recipe: Recipe, dataset: DatasetDict) -> list[str]:
     by_class = BY_CLASS[model.representation] if {"label", "labels"} & columns else ()
     by_instance = (BY_INSTANCE[model.representation],) if has_captions(dataset) or not by_class else ()
     shared = (*by_instance, *by_class) if recipe.captions == "each" else (*by_class, *by_instance)
-    own = [name for name in recipe.protocols if name.startswith("instance") or by_class]
+    own = [name for name in recipe.protocols if _is_defined(get_protocol(name), columns)]
     return list(dict.fromkeys([*shared, *own]))
+
+
+def _is_defined(protocol: Protocol, columns: Collection[str]) -> bool:
+    """Whether the data have what a protocol goes by: classes, single texts."""
+    by_class = protocol.relevance != "class" or {"label", "labels"} & set(columns)
+    return bool(by_class) and (protocol.captions != "each" or "texts" in columns)
 
 
 def has_captions(dataset: DatasetDict) -> bool:

@@ -201,15 +201,17 @@ def with_texts(dataset, captions):
         ("dscmr", 5, True, ["dscmr", "instance", "dscmr-test-selected"]),
         ("dspe", 5, True, ["instance", "dscmr", "instance-five"]),  # learns from single captions
         ("dspe", 5, False, ["instance", "instance-five"]),
+        ("dspe", 0, True, ["dscmr"]),
         ("dcmh", 1, True, ["dscmr-tie-aware", "dcmh-tie-aware", "djsrh-tie-aware", "dcmh"]),
         ("cvh", 5, False, ["instance-tie-aware"]),
     ],
 )
 def test_protocols_follow_from_the_data_and_the_method(data, method, captions, classes, expected):
-    dataset = with_texts(data, captions)
+    dataset = with_texts(data, captions) if captions else data
     if not classes:
         dataset = dataset.remove_columns("label")
-    assert protocols_for(load_recipe(method), dataset) == expected
+    recipe = load_recipe(method).for_columns(dataset["train"].column_names)
+    assert protocols_for(recipe, dataset) == expected
 
 
 def test_every_recipe_names_protocols_that_there_are():
