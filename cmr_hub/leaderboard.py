@@ -111,7 +111,8 @@ def _scores(run: Mapping[str, Any], folder: Path, checkpoint: str) -> Iterator[S
     bits = read_json(folder / "config.json")["embed_dim"] if model.representation == "binary" else None
     for entry in run["results"]:
         metric = next((name for name in METRICS if name in entry["metrics"]), None)
-        if entry["split"] != "test" or metric is None:
+        # "epoch": what another epoch than the one kept would give.
+        if entry["split"] != "test" or metric is None or "epoch" in entry:
             continue
         published = published_under(run["recipe"]["published"], entry["protocol"])
         yield Score(

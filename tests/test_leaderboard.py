@@ -52,6 +52,11 @@ def test_validation_results_are_no_scores(tmp_path: Path):
     assert read_scores(checkpoint(tmp_path, entry(split="validation"))) == []
 
 
+def test_what_another_epoch_would_give_is_no_score_of_these_weights(tmp_path: Path):
+    watched = {**entry("dscmr-test-selected"), "epoch": 7}
+    assert [score.protocol for score in read_scores(checkpoint(tmp_path, entry(), watched))] == ["dscmr"]
+
+
 @pytest.mark.parametrize(("named", "under"), [({}, "dscmr"), ({"protocol": "dcmh"}, "dcmh")])
 def test_published_figures_stand_beside_their_own_protocol_alone(tmp_path: Path, named: dict, under: str):
     scores = read_scores(checkpoint(tmp_path, entry(), entry("dcmh"), published=PUBLISHED | named))

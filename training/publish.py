@@ -98,7 +98,8 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict, reproduced: Re
         method_summary=recipe.summary,
         paper=recipe.paper,
         dataset=DatasetFacts(facts.name, facts.title, facts.license, facts.homepage, facts.citation),
-        results=tuple(_row(entry, run.recipe["published"]) for entry in run.results),
+        # What another epoch than the one kept would give is no result of these weights.
+        results=tuple(_row(entry, run.recipe["published"]) for entry in run.results if "epoch" not in entry),
         training_command=run.command,
         hyperparameters=settings,
         versions=run.versions,

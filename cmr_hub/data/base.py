@@ -38,6 +38,7 @@ class DatasetInfo:
         sizes: pairs in each split of the complete data set; empty where they depend on the user's data.
         embedded: whether it comes with the packages, and its pictures' features with this one: nothing has to be
             prepared.
+        by_hand: whether only a person can fetch it: it has no address that a program may load.
     """
 
     name: str
@@ -51,6 +52,7 @@ class DatasetInfo:
     columns: tuple[str, ...] = ("id", "image", "texts", "label")
     sizes: Mapping[str, int] = field(default_factory=dict)
     embedded: bool = False
+    by_hand: bool = False
 
 
 class Loader(ABC):

@@ -51,6 +51,7 @@ def describe(name: str, title: str, files: str, classes: int, sizes: Mapping[str
         license="none stated by its authors; the photos are Flickr's, under their owners' terms",
         homepage="https://github.com/jiangqy/DCMH-CVPR2017",
         source="https://github.com/jiangqy/DCMH-CVPR2017",
+        by_hand=True,
         how_to_get=(
             f"Fetch {files} by the links in the readme files of https://github.com/jiangqy/DCMH-CVPR2017 into one "
             "folder, or ask the authors."

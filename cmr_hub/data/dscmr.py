@@ -36,6 +36,7 @@ class PascalDSCMR(Loader):
         license="none stated by its authors; for research",
         homepage="https://github.com/penghu-cs/DSCMR",
         source="https://github.com/penghu-cs/DSCMR",
+        by_hand=True,
         how_to_get="Clone https://github.com/penghu-cs/DSCMR; its folder data/pascal with train_img.mat is the one.",
         citation="L. Zhen, P. Hu, X. Wang, D. Peng. Deep Supervised Cross-Modal Retrieval. CVPR 2019.",
         classes=numbered_classes(20),

@@ -218,7 +218,9 @@ def _open_hdf5(path: Path) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise DatasetError(f"{path} is a MATLAB file of version 7.3, which needs h5py: pip install h5py") from error
+        raise DatasetError(
+            f"{path} is a MATLAB file of version 7.3, which needs h5py: pip install 'cmr-hub[mat]'"
+        ) from error
     return h5py.File(path, "r")
 
 

@@ -106,6 +106,7 @@ def describe(part: str, title: str, classes: tuple[str, ...], label: str, sizes:
         license="for research, by the agreement that its authors ask for; the photos are Flickr's, of their owners",
         homepage="https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html",
         source="https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html",
+        by_hand=True,
         how_to_get=(
             "Fetch Groundtruth, Tags, Image List and, for image features, Low-Level Features from "
             "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html and unpack them into "

@@ -44,6 +44,7 @@ class XMedia(Loader):
         license="for research, by the agreement that its authors ask for",
         homepage="https://www.icst.pku.edu.cn/mipl/lwsjjxz/dataset",
         source="https://www.icst.pku.edu.cn/mipl/lwsjjxz/dataset",
+        by_hand=True,
         how_to_get=(
             "Ask its authors by the form on https://www.icst.pku.edu.cn/mipl/lwsjjxz/dataset; the folder with "
             "XMediaFeatures.mat in it is the one."

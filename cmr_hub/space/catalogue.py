@@ -227,8 +227,9 @@ class Catalogue:
 
 
 def _is_offered(name: str) -> bool:
-    is_small = sum(info(name).sizes.values()) <= MOST_PAIRS
-    return bool(info(name).source) and (is_small or bool(prepared_galleries(name)))
+    facts = info(name)
+    by_a_click = bool(facts.source) and not facts.by_hand and sum(facts.sizes.values()) <= MOST_PAIRS
+    return by_a_click or bool(prepared_galleries(name))
 
 
 def _prepared_source(method: str, folder: Path) -> Source:

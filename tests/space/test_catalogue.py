@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from small_space import make_gallery
 
+from cmr_hub.data import list_datasets
 from cmr_hub.errors import DatasetError, UnknownNameError
 from cmr_hub.gallery import Gallery
 from cmr_hub.hub import CheckpointInfo
@@ -143,3 +144,10 @@ def test_own_gallery_that_is_removed_is_let_go(tmp_path: Path):
     catalogue.remove_own("own-secret")
     gc.collect()
     assert kept() is None
+
+
+def test_what_only_a_person_can_fetch_is_not_offered_for_a_click():
+    catalogue = Catalogue()
+    offered = {name for name in list_datasets() if name in catalogue}
+    assert offered >= {"emoji", "pascal", "flickr8k"}
+    assert not offered & {"xmedia", "nuswide-10k", "pascal-dscmr", "mscoco"}
