@@ -110,5 +110,5 @@ def test_version_5_does_without_h5py(tmp_path, monkeypatch):
     old, new = (save_mat(tmp_path / f"{version}.mat", {"YAll": MATRIX}, version) for version in ("5", "7.3"))
     monkeypatch.setattr(builtins, "__import__", without)
     assert mat.find_array(old, ["YAll"]).read().shape == (4, 3)
-    with pytest.raises(DatasetError, match=r"version 7.3, which needs h5py: pip install h5py"):
+    with pytest.raises(DatasetError, match=r"version 7.3, which needs h5py: pip install 'cmr-hub\[mat\]'"):
         mat.find_array(new, ["YAll"])
