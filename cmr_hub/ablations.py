@@ -41,7 +41,7 @@ class AblationTable:
         title: what is varied.
         method, dataset, seeds, protocol: what was trained on what, and how the figures are defined.
         rows: the variants, in the recipe's order.
-        published: `source` and `dataset` of the published figures.
+        published: `source` and `dataset` of the published figures, and why ours are others, `differs`.
     """
 
     title: str
@@ -69,6 +69,7 @@ class AblationTable:
             elsewhere = self.published.get("dataset", self.dataset)
             note = "" if elsewhere == self.dataset else f", measured on {elsewhere} and not on {self.dataset}"
             lines.append(f"Published: {self.published.get('source', 'source not given')}{note}")
+            lines += [f"Why the figures differ: {self.published['differs']}"] if "differs" in self.published else []
         lines += [f"{row.name} cannot be measured here: {row.reason}" for row in self.rows if row.reason]
         return "\n".join(lines)
 

@@ -32,7 +32,8 @@ class Ablation:
         title: what is varied.
         rows: name of a variant -> what it changes of the recipe ("encoders", "config", "training"), and "published",
             the metrics that a publication gives for it.
-        published: where those come from: `source`, and `dataset` that they were measured on.
+        published: where those come from: `source`, `dataset` that they were measured on, and `differs`, why ours are
+            others.
     """
 
     title: str

@@ -61,6 +61,8 @@ class CMRTrainer(Trainer):
         if protocol.relevance == "class" and eval_dataset.labels is None:
             raise InputError(f"Protocol {protocol.name!r} measures by class, and this data set has no label column.")
         self.protocol = among_pairs(protocol)
+        if isinstance(model, CMRModel):  # before the Trainer makes its folder
+            model.check_labels(train_dataset.labels)
         super().__init__(
             model=model,
             args=args,
