@@ -329,7 +329,9 @@ def run_train(options: argparse.Namespace) -> None:
 
     shortcuts = ("num_train_epochs", "per_device_train_batch_size", "learning_rate")
     given = {name: getattr(options, name) for name in shortcuts if getattr(options, name) is not None}
-    recipe = load_recipe(options.method, options.dataset).changed(
+    dataset = _load_dataset(options)
+    recipe = load_recipe(options.method, options.dataset).for_columns(dataset["train"].column_names)
+    recipe = recipe.changed(
         encoders=_encoders(options),
         config=parse_settings(options.config),
         training={**given, **parse_settings(options.training)},
@@ -337,7 +339,6 @@ def run_train(options: argparse.Namespace) -> None:
     others = {"early_stopping_patience": options.patience, "captions": options.captions}
     recipe = recipe.changed(**{name: value for name, value in others.items() if value is not None})
     recipes = {f"{bits}-bits": recipe.with_bits(bits) for bits in options.bits} or {"": recipe}
-    dataset = _load_dataset(options)
     features = make_features(recipe, dataset, options.dataset)
     runs: dict[Path, TrainingRun] = {}
     for (length, of_length), seed in product(recipes.items(), options.seed):
@@ -431,6 +432,8 @@ def run_reproduce(options: argparse.Namespace) -> None:
     logging.info("%s", results.markdown())
     if options.check:
         logging.info("%s", compare(results, stored))
+    elif plan.encoders or not (REPOSITORY / "pyproject.toml").is_file():
+        logging.info("These are not the recipes' encoders, or this is no checkout: the results stay in the folder.")
     else:
         record(results)
         refresh_cards(options.dataset)
@@ -468,14 +471,16 @@ def run_sweep(options: argparse.Namespace) -> None:
 
     space = [Dimension.parse(text) for text in options.search]
     epochs = {} if options.num_train_epochs is None else {"num_train_epochs": options.num_train_epochs}
-    recipe = load_recipe(options.method, options.dataset).changed(
+    dataset = _load_dataset(options)
+    recipe = load_recipe(options.method, options.dataset).for_columns(dataset["train"].column_names)
+    recipe = recipe.changed(
         config=parse_settings(options.config), training={**epochs, **parse_settings(options.training)}
     )
     if options.patience is not None:
         recipe = recipe.changed(early_stopping_patience=options.patience)
     found = sweep(
         recipe,
-        _load_dataset(options),
+        dataset,
         options.dataset,
         options.output_dir,
         space,

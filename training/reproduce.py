@@ -17,6 +17,7 @@ from datasets import DatasetDict
 
 from cmr_hub import ClosedFormCMRModel
 from cmr_hub.data import info, load_dataset
+from cmr_hub.data.base import describe_sizes
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.files import atomic_file
@@ -102,8 +103,8 @@ class Plan:
 
     def recipe(self, task: Task, dataset: DatasetDict) -> Recipe:
         """How one of them is trained on the data as they are."""
-        recipe = load_recipe(task.method, self.dataset).changed(encoders=self.encoders)
-        recipe = recipe.for_columns(dataset["train"].column_names)
+        recipe = load_recipe(task.method, self.dataset).for_columns(dataset["train"].column_names)
+        recipe = recipe.changed(encoders=self.encoders)  # what is asked for is not put aside, but said to be missing
         return recipe if task.bits is None else recipe.with_bits(task.bits)
 
 
@@ -230,8 +231,10 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
     Raises:
         UnknownNameError: there is no such method or data set.
         DatasetError, DownloadError: the data are not to be had.
-        InputError: nothing of it can be done; says why.
+        InputError: nothing is planned, or nothing of it can be done; says why.
     """
+    if not plan.seeds or jobs < 1:
+        raise InputError(f"{len(plan.seeds)} seeds and {jobs} trainings at a time: one of each at least.")
     dataset = plan.load()  # downloads once, before workers ask for it
     tasks = longest_first(plan.tasks(), earlier)
     clock = Clock(plan.output_dir / "clock.json")
@@ -252,7 +255,7 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
     results = Reproduction(
         table=table,
         pairs=pairs,
-        complete=pairs == dict(info(plan.dataset).sizes),
+        complete=not describe_sizes(info(plan.dataset), pairs),
         command=plan.command(),
         seconds=round(clock.seconds, 1),
         machine=machine(jobs),

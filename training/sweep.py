@@ -33,7 +33,15 @@ from cmr_hub.registry import METHODS
 from .evaluate import embed, evaluate_pairs
 from .pairs import FeatureSplits
 from .recipe import Recipe, check_names
-from .train import TRAINER_FOLDER, check_protocols, make_model, settings_of, training_arguments, versions
+from .train import (
+    TRAINER_FOLDER,
+    check_protocols,
+    fit_closed_form,
+    make_model,
+    settings_of,
+    training_arguments,
+    versions,
+)
 from .trainer import CMRTrainer, among_pairs
 
 if TYPE_CHECKING:
@@ -379,9 +387,9 @@ class _Search:
 
     def solve(self, trial: optuna.Trial) -> float:
         """The validation metric of a closed form."""
-        model, whole, validation = self.start(trial), self.features["train"][:], self.features["validation"]
-        model.check_labels(whole.get("labels"))
-        model.fit(*(whole.get(name) for name in (model.image_input, model.text_input, "labels")))
+        model, pairs, validation = self.start(trial), self.features["train"], self.features["validation"]
+        model.check_labels(pairs.labels)
+        fit_closed_form(model, pairs)
         values = embed(model.eval(), validation, real_valued=True)
         image, text = (torch.from_numpy(values[f"{side}_embeds"]) for side in ("image", "text"))
         result = evaluate_pairs(model, image[validation.owner], text, validation, among_pairs(self.protocol))

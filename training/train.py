@@ -153,8 +153,7 @@ def train(
     run = TrainingRun(recipe.method, dataset_name, seed, command, settings_of(recipe), versions())
     started = time.perf_counter()
     if isinstance(model, ClosedFormCMRModel):
-        whole = pairs[:]
-        model.fit(*(whole.get(name) for name in (model.image_input, model.text_input, "labels")))
+        fit_closed_form(model, pairs)
     else:
         selection = features[protocols[0].selection_split]
         watched = [
@@ -288,6 +287,12 @@ def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) ->
         return model_class(model_class.config_class(**settings))
     except (StrictDataclassError, TypeError, ValueError) as error:
         raise InputError(f"The settings do not fit {recipe.method}: {error.__cause__ or error}") from error
+
+
+def fit_closed_form(model: ClosedFormCMRModel, pairs: Pairs) -> None:
+    """Solve a closed form for all pairs."""
+    whole = pairs[:]
+    model.fit(*(whole.get(name) for name in (model.image_input, model.text_input, "labels")))
 
 
 def _fit_by_gradient(

@@ -38,10 +38,9 @@ class Reproduction:
         table: the figures, under each protocol.
         pairs: split -> pairs that it was measured with.
         complete: whether these are all pairs of the data set.
-        command: the command line.
-        seconds: wall time of everything, from the data set to the table; the sum over the times that it was called
-            where it was interrupted, or done method by method.
-        machine: on what: "2 cores, x86_64 with AVX512, one thread a training".
+        command: the command line of the whole, or of most of it: single methods may have been measured again since.
+        seconds: wall time of that, the sum over the times that it was called where it was interrupted.
+        machine: on what: "2 cores (x86_64, AVX512), 2 trainings at a time, a thread each".
         not_measured: methods without a row.
     """
 
@@ -62,7 +61,7 @@ class Reproduction:
         """With the rows of an earlier one, of what has not been measured now.
 
         A row gives way to one of the same method and code length. Where another part of the data set was measured,
-        nothing of it is kept: the figures do not compare.
+        nothing of it is kept: the figures do not compare. Command, time and machine are those of the larger of both.
         """
         if earlier is None or (earlier.pairs, earlier.table.split) != (self.pairs, self.table.split):
             return self
@@ -77,12 +76,8 @@ class Reproduction:
             rows=[*self.table.rows, *rows],
         )
         others = [one for one in earlier.not_measured if one.method not in new]
-        return dataclasses.replace(
-            self,
-            table=table.in_order(),
-            seconds=self.seconds + (earlier.seconds if rows else 0.0),
-            not_measured=[*self.not_measured, *others],
-        )
+        larger = earlier if len(earlier.table.rows) > len(self.table.rows) else self
+        return dataclasses.replace(larger, table=table.in_order(), not_measured=[*self.not_measured, *others])
 
     def markdown(self) -> str:
         """The table with what it was measured on, how long that took, and what is missing in it."""

@@ -47,3 +47,16 @@ def test_nothing_to_compare_with():
         compare(small_results(), replace(small_results(), pairs={"train": 1, "test": 1}))
     with pytest.raises(InputError, match="no results of some of these methods"):
         compare(small_results(rows=[small_row("dscmr", 0.3)]), small_results(rows=[small_row("cca", 0.3)]))
+
+
+def test_rows_that_are_measured_again_take_the_place_of_the_earlier_ones():
+    earlier = small_results(rows=[small_row("cca", 0.3), small_row("dscmr", 0.4)], seconds=60.0, command="all")
+    again = small_results(rows=[small_row("cca", 0.5)], seconds=1.0, command="cca alone")
+    merged = again.merged(earlier)
+    assert [(row.method, row.metrics["dscmr"]["map"].mean) for row in merged.table.rows] == [
+        ("cca", 0.5),
+        ("dscmr", 0.4),
+    ]
+    assert (merged.seconds, merged.command) == (60.0, "all")
+    assert again.merged(None) == again
+    assert again.merged(replace(earlier, pairs={"train": 1, "test": 1})) == again

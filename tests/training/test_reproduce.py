@@ -232,3 +232,15 @@ def test_one_line_a_reason():
     same = [Outcome(Task("sh", bits, 0), reason="too long") for bits in (64, 32)]
     (line,) = not_measured([*same, Outcome(Task("sh", 16, 0))])
     assert dataclasses.astuple(line) == ("sh", "SH (32, 64 bits)", "too long")
+
+
+def test_no_seed_or_no_training_at_a_time(data, quick, tmp_path):
+    with pytest.raises(InputError, match="0 seeds and 1 trainings at a time: one of each at least"):
+        reproduce(plan(tmp_path, ["cca"], seeds=()))
+    with pytest.raises(InputError, match="one of each at least"):
+        reproduce(plan(tmp_path, ["cca"]), jobs=0)
+
+
+def test_an_encoder_that_is_asked_for_is_not_put_aside(data, quick, tmp_path):
+    with pytest.raises(InputError, match="takes raw texts, in a column 'texts'"):
+        reproduce(plan(tmp_path, ["cca"], encoders={"text": "bow"}))
