@@ -24,7 +24,7 @@ if not is_writable(Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expan
     os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="huggingface-")
 
 from cmr_hub.space import build_app, launch  # noqa: E402
-from cmr_hub.space.preparation import names_to_prepare  # noqa: E402
+from cmr_hub.space.services.preparation import names_to_prepare  # noqa: E402
 
 PREPARED_WHEN_HOSTED = ("pascal", "wiki")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cmr_hub.files import atomic_file
+from cmr_hub.utils.files import atomic_file
 
 
 def best_time(function: Callable[[], Any], repeats: int = 1) -> float:

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import report
 from cmr_hub.indexes.exact import ExactIndex
 from cmr_hub.indexes.kd_tree import KDTreeIndex
-from training import plots
+from cmr_hub.utils import plots
 
 K = 10
 DIMENSIONS = (2, 4, 8, 16, 32, 64, 128, 256)

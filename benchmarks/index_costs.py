@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.clusters import clustered
 from benchmarks.common import best_time, report
 from cmr_hub.indexes import INDEXES, Index
-from training import plots
+from cmr_hub.utils import plots
 
 K = 10
 WIDTH, LATTICE_WIDTH, BITS = 128, 24, 64

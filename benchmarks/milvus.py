@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import best_time, report
 from cmr_hub.indexes.hamming import HammingIndex
-from cmr_hub.indexes.milvus import BATCH_ROWS, MilvusIndex
-from cmr_hub.indexes.milvus_server import local_address
+from cmr_hub.indexes.milvus.index import BATCH_ROWS, MilvusIndex
+from cmr_hub.indexes.milvus.server import local_address
 
 ROOT = Path(__file__).resolve().parents[1]
 FILL = """

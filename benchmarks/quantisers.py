@@ -35,8 +35,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import report
 from benchmarks.regions import Regions, load_regions
 from cmr_hub.indexes.lattice import LatticeIndex
-from training import plots
-from training.spread import Neighbourhood, SpreadSettings, find_neighbours, save, spread
+from cmr_hub.training.train_quantizer import Neighbourhood, SpreadSettings, find_neighbours, save, spread
+from cmr_hub.utils import plots
 
 logger = logging.getLogger(__name__)
 

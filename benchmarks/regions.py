@@ -16,12 +16,12 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
-from cmr_hub.columns import read_column
 from cmr_hub.data import load_dataset
+from cmr_hub.data.columns import read_column
 from cmr_hub.encoders import create_encoder
-from cmr_hub.features import FeatureStore, StoredFeatures
-from cmr_hub.files import atomic_file
 from cmr_hub.indexes.exact import ExactIndex
+from cmr_hub.processing.feature_store import FeatureStore, StoredFeatures
+from cmr_hub.utils.files import atomic_file
 
 WIDTH = 96
 HELD_OUT = 200  # pictures of a split

@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import report
 from cmr_hub import list_methods
 from cmr_hub.errors import InputError
-from training.recipe import Recipe, load_recipe
-from training.train import train
+from cmr_hub.training.recipe import Recipe, load_recipe
+from cmr_hub.training.train import train
 
 
 @dataclass(frozen=True)

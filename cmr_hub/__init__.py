@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
-from .configuration_cmr import CMRConfig
-from .configuration_hashing import HashingConfig
-from .dual_encoder import DualEncoderModel
-from .hub import list_checkpoints
-from .leaderboard import list_scores
-from .modeling_cmr import ClosedFormCMRModel, CMRModel, CMROutput
-from .processing_cmr import CMRProcessor
-from .registry import METHODS, list_methods
-from .retriever import Retriever, from_pretrained
-from .spreading_vectors import SpreadingVectorsModel
+from .indexes.quantizers.spreading_vectors import SpreadingVectorsModel
+from .methods import METHODS, list_methods
+from .modeling.configuration_cmr import CMRConfig
+from .modeling.configuration_hashing import HashingConfig
+from .modeling.modeling_cmr import ClosedFormCMRModel, CMRModel, CMROutput
+from .processing.processing_cmr import CMRProcessor
+from .results.leaderboard import list_scores
+from .retrieval.dual_encoder import DualEncoderModel
+from .retrieval.retriever import Retriever, from_pretrained
+from .utils.hub import list_checkpoints
 
 if TYPE_CHECKING:
-    from .gallery import Gallery, Hit
+    from .retrieval.gallery import Gallery, Hit
 
 __version__ = "0.1.0"
 
@@ -56,5 +56,5 @@ for _model_class in (*METHODS.values(), DualEncoderModel, SpreadingVectorsModel)
 def __getattr__(name: str) -> Any:
     # Galleries pull in `datasets` and pandas, which those who only encode need not wait for.
     if name in ("Gallery", "Hit"):
-        return getattr(import_module(".gallery", __name__), name)
+        return getattr(import_module(".retrieval.gallery", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

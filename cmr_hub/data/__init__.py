@@ -13,8 +13,8 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DatasetError, InputError
-from ..registry import Registry
+from cmr_hub.errors import DatasetError, InputError
+from cmr_hub.utils.registry import Registry
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -17,7 +17,8 @@ from typing import ClassVar
 import datasets
 import httpx2
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import DatasetInfo, Loader, ProgressCallback, split_by_hash, warn_of_sizes
 from .download import cached, fetch_once, open_client
 from .paths import name_some

@@ -33,8 +33,9 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from ..errors import DatasetError
-from ..files import cache_folder
+from cmr_hub.errors import DatasetError
+from cmr_hub.utils.files import cache_folder
+
 from .base import DatasetInfo, Loader, ProgressCallback, build, label_features, vectors, warn_of_sizes
 from .download import at_hand, cached, make_once, stepwise
 from .mat import MatArray, find_array, numbered_classes

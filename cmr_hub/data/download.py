@@ -26,8 +26,9 @@ import huggingface_hub
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from ..errors import DatasetError, DownloadError
-from ..files import cache_folder
+from cmr_hub.errors import DatasetError, DownloadError
+from cmr_hub.utils.files import cache_folder
+
 from .base import DatasetInfo, ProgressCallback
 from .paths import unsafe_reason
 

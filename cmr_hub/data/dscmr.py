@@ -19,7 +19,8 @@ from pathlib import Path
 
 import datasets
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import DatasetInfo, Loader, ProgressCallback
 from .download import at_hand, cached
 from .mat import Part, build_parts, find_array, numbered_classes

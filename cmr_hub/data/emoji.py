@@ -13,7 +13,8 @@ from pathlib import Path
 
 import datasets
 
-from ..errors import DatasetError, InputError
+from cmr_hub.errors import DatasetError, InputError
+
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, split_by_hash
 
 

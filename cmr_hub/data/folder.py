@@ -18,7 +18,8 @@ from pathlib import Path
 
 import datasets
 
-from ..errors import DatasetError, InputError
+from cmr_hub.errors import DatasetError, InputError
+
 from .base import SPLITS, DatasetInfo, Loader, ProgressCallback, split_by_hash
 from .table import read_pairs, to_dataset
 

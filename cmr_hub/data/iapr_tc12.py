@@ -32,7 +32,8 @@ from pathlib import Path
 
 import datasets
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, query_split, warn_of_sizes
 from .download import cached, fetch_once, fetch_tar, open_client, source_of
 from .text_files import read_lines, read_text

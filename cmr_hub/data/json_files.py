@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
 
 MAX_JSON_BYTES = 1 << 30  # COCO's largest file, instances_train2014.json, has 333 MB
 

@@ -16,7 +16,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import DatasetInfo, build, label_features, vectors
 
 MAX_VALUES = 1 << 30  # of an array that is read whole; NUS-WIDE's features are 195,834 x 4,096

@@ -29,7 +29,8 @@ from pathlib import Path
 import datasets
 import numpy as np
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import (
     TEXTS,
     DatasetInfo,

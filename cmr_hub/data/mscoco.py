@@ -27,7 +27,8 @@ from pathlib import Path
 import datasets
 import msgspec
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import DatasetInfo, Loader, ProgressCallback, split_by_hash, warn_of_sizes
 from .captions import find_below
 from .download import address_of, cached, fetch_once, fetch_zip, open_client

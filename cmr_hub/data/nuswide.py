@@ -42,7 +42,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import (
     TEXTS,
     DatasetInfo,

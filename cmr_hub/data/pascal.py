@@ -20,7 +20,8 @@ from pathlib import Path
 import datasets
 import httpx2
 
-from ..errors import DatasetError, DownloadError
+from cmr_hub.errors import DatasetError, DownloadError
+
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, hash_order, label_features, warn_of_sizes
 from .download import cached, download_file, fetch_once, open_client, source_of, stepwise
 from .paths import name_some

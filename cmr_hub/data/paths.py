@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
 
 
 def unsafe_reason(name: str) -> str | None:

@@ -18,7 +18,8 @@ from pathlib import Path, PurePosixPath
 import datasets
 import httpx2
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, split_by_hash, warn_of_sizes
 from .download import cached, unreachable
 from .table import SPLIT_NAMES, read_pairs, to_dataset

@@ -15,7 +15,8 @@ from typing import Any
 import datasets
 from tqdm.auto import tqdm
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import TEXTS, DatasetInfo, build, label_features
 from .paths import leads_out, name_some, unsafe_reason
 

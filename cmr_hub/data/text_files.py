@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
 
 MAX_TEXT_BYTES = 16 << 20
 

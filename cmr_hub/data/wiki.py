@@ -20,7 +20,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, warn_of_sizes
 from .download import cached, download_file, extract_zip, fetch_once, open_client, source_of, stepwise
 from .paths import name_some, unsafe_reason

@@ -26,7 +26,8 @@ from pathlib import Path
 import datasets
 import numpy as np
 
-from ..errors import DatasetError
+from cmr_hub.errors import DatasetError
+
 from .base import DatasetInfo, Loader, ProgressCallback, warn_of_sizes
 from .download import at_hand, cached
 from .mat import Part, build_parts, numbered_classes, read_matrices

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CheckpointError, UnknownNameError
-from ..registry import Registry
+from cmr_hub.errors import CheckpointError, UnknownNameError
+from cmr_hub.utils.registry import Registry
 
 if TYPE_CHECKING:
     from .base import Encoder

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..errors import InputError
-from ..images import ImageSource, load_image
+from cmr_hub.errors import InputError
+from cmr_hub.utils.images import ImageSource, load_image
+
 from .base import ImageEncoder, NetworkEncoder, input_position
 
 T = TypeVar("T")

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from ..errors import CheckpointError
+from cmr_hub.errors import CheckpointError
+
 from .base import check_texts
 from .vocabulary import ARRAYS_FILE, VocabularyEncoder, read_arrays
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import nn
 
-from ..errors import CheckpointError, InputError
+from cmr_hub.errors import CheckpointError, InputError
 
 
 class Encoder(ABC):
@@ -105,7 +105,7 @@ class Encoder(ABC):
         """Write fitted arrays and vocabularies (safetensors, JSON) into `folder`. Most encoders have none.
 
         The files' names begin with the modality, so that an image and a text encoder share a folder. A caller that
-        overwrites a checkpoint passes the scratch folder of `cmr_hub.files.atomic_folder`.
+        overwrites a checkpoint passes the scratch folder of `cmr_hub.utils.files.atomic_folder`.
         """
 
     def to(self, device: torch.device | str) -> Self:

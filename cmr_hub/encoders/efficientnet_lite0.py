@@ -13,7 +13,8 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..errors import CheckpointError, InputError
+from cmr_hub.errors import CheckpointError, InputError
+
 from .backbone import REGION_SIDE, squeeze
 from .own_weights import OWN, OwnWeightsEncoder
 

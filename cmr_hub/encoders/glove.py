@@ -12,7 +12,8 @@ from typing import Any, Self
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..errors import InputError
+from cmr_hub.errors import InputError
+
 from .word_vectors import WordVectorEncoder, read_word_vectors
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from ..errors import CheckpointError
+from cmr_hub.errors import CheckpointError
+
 from .backbone import BackboneEncoder
 from .base import checkpoint_file
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ..errors import InputError
+from cmr_hub.errors import InputError
+
 from .backbone import BackboneEncoder, squeeze
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 
-from ..errors import InputError, UnknownNameError
+from cmr_hub.errors import InputError, UnknownNameError
+
 from .base import Encoder
 
 

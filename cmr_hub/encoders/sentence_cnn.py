@@ -22,7 +22,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..errors import CheckpointError, InputError, NotFittedError, UnknownNameError
+from cmr_hub.errors import CheckpointError, InputError, NotFittedError, UnknownNameError
+
 from .base import TextEncoder, check_texts, checkpoint_file
 from .glove import GloveEncoder
 from .tokenise import tokenise

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ..errors import InputError, UnknownNameError
+from cmr_hub.errors import InputError, UnknownNameError
+
 from .base import check_texts
 from .glove import GloveEncoder
 from .vocabulary import VocabularyEncoder

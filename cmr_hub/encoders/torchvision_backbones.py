@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ..errors import DownloadError, InputError, UnknownNameError
+from cmr_hub.errors import DownloadError, InputError, UnknownNameError
+
 from .backbone import squeeze
 from .own_weights import OWN, OwnWeightsEncoder
 from .torchvision_regions import fit_regions, region_network

@@ -7,7 +7,8 @@ from bisect import bisect_left
 import torch
 from torch import nn
 
-from ..errors import InputError
+from cmr_hub.errors import InputError
+
 from .backbone import REGION_SIDE
 
 # How traced networks call a pool that is no module: MobileNetV2 and DenseNet; MNASNet and ShuffleNet.

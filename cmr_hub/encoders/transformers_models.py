@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ..errors import CheckpointError
+from cmr_hub.errors import CheckpointError
+
 from .backbone import BackboneEncoder
 from .base import NetworkEncoder, TextEncoder, check_texts, checkpoint_file
 

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from safetensors.numpy import load_file
 
-from ..errors import CheckpointError, InputError, NotFittedError
+from cmr_hub.errors import CheckpointError, InputError, NotFittedError
+
 from .base import TextEncoder, check_texts, checkpoint_file
 from .tokenise import tokenise
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ..errors import InputError, UnknownNameError
+from cmr_hub.errors import InputError, UnknownNameError
+
 from .base import check_texts
 from .tokenise import tokenise
 from .word_vectors import WordVectorEncoder, read_word_vectors

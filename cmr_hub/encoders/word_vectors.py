@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from ..errors import CheckpointError, InputError, NotFittedError
+from cmr_hub.errors import CheckpointError, InputError, NotFittedError
+
 from .base import TextEncoder, check_texts
 from .tokenise import tokenise
 from .vocabulary import ARRAYS_FILE, read_arrays, read_vocabulary, write_vocabulary

@@ -11,10 +11,11 @@ import numpy as np
 from datasets import Dataset
 from scipy.sparse import csr_array
 
-from ..codes import kind_of
-from ..columns import COLUMNS, read_column
-from ..errors import InputError
-from ..labels import class_names, label_matrix
+from cmr_hub.data.columns import COLUMNS, read_column
+from cmr_hub.data.labels import class_names, label_matrix
+from cmr_hub.errors import InputError
+from cmr_hub.modeling.codes import kind_of
+
 from . import metrics
 from .captions import number_texts, spread_captions
 from .protocols import Protocol, get_protocol

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args, get_type_hints
 
-from ..errors import InputError, UnknownNameError
+from cmr_hub.errors import InputError, UnknownNameError
+
 from .metrics import APDivisor
 
 

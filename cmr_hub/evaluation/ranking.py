@@ -19,7 +19,7 @@ import torch
 from scipy.sparse import csr_array, issparse
 from tqdm.auto import tqdm
 
-from ..codes import as_words
+from cmr_hub.modeling.codes import as_words
 
 T = TypeVar("T")
 Distances = Callable[[slice], np.ndarray]  # queries -> (b, n) uint16 (Hamming) or int32 (inner product)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from datasets import Dataset
 
-from ..columns import column_of
+from cmr_hub.data.columns import column_of
+
 from .evaluator import EvaluationResult, RetrievalEvaluator
 from .protocols import Protocol, get_protocol
 
 if TYPE_CHECKING:
-    from ..retriever import Retriever
+    from cmr_hub.retrieval.retriever import Retriever
 
 
 def evaluate(

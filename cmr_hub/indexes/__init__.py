@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..hub import read_json
-from ..registry import Registry
+from cmr_hub.utils.hub import read_json
+from cmr_hub.utils.registry import Registry
+
 from .base import CONFIG_NAME, Among, Index
 from .choice import Choice, choose_index
 

@@ -14,9 +14,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from ..codes import kind_of
-from ..errors import CheckpointError, InputError
-from ..files import atomic_folder
+from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.modeling.codes import kind_of
+from cmr_hub.utils.files import atomic_folder
 
 CONFIG_NAME = "index_config.json"
 DATA_NAME = "index.safetensors"
@@ -54,7 +54,7 @@ class Index(ABC):
         representation: what it searches: "real-valued" vectors or "binary" codes.
         approximate: whether it may miss one of the nearest, or gives scores that are estimates.
         wants_metadata: whether it stores what an item is beside its embedding, and takes it as `metadata`; see
-            [`~cmr_hub.item_metadata.ItemMetadata`].
+            [`~cmr_hub.retrieval.item_metadata.ItemMetadata`].
         vectors: what it keeps of each item: the embeddings, unless a subclass says otherwise.
         width: of an embedding, as it was given.
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ..errors import InputError
+from cmr_hub.errors import InputError
+
 from .base import Among, Index, check_k
 from .nearest import Nearest
 

@@ -12,7 +12,8 @@ from typing import Any, Self
 import faiss
 import numpy as np
 
-from ..errors import InputError
+from cmr_hub.errors import InputError
+
 from .base import NOT_FOUND, Among, Index, check_k, load_data
 
 LEAST_A_LIST = 39  # faiss warns of k-means on fewer points a centroid

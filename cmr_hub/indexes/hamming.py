@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..codes import as_words
-from ..errors import InputError
+from cmr_hub.errors import InputError
+from cmr_hub.modeling.codes import as_words
+
 from .base import Among, Index, check_k
 from .nearest import padded
 

@@ -9,13 +9,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import InputError
-from ..files import atomic_folder
-from ..hub import read_json
-from ..lattice import SphereLattice
-from ..spreading_vectors import SpreadingVectorsModel
+from cmr_hub.errors import InputError
+from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.hub import read_json
+
 from .base import CONFIG_NAME, Among, Index, check_k, load_data
 from .nearest import Nearest
+from .quantizers.lattice import SphereLattice
+from .quantizers.spreading_vectors import SpreadingVectorsModel
 
 BLOCK_ROWS = 1 << 15  # compared at once: their scores stay in a core's cache
 BLOCK_QUERIES = 256
@@ -38,7 +39,7 @@ class LatticeIndex(Index):
         vectors, ids: as for [`Index`].
         catalyser: folder or repo id of a `SpreadingVectorsModel` that was trained on such vectors by
             `python -m training spread`. None takes vectors of width 24 as they are.
-        r2: squared norm of the lattice's points; see [`~cmr_hub.lattice.SphereLattice`].
+        r2: squared norm of the lattice's points; see [`~cmr_hub.indexes.quantizers.lattice.SphereLattice`].
         keep_points: whether decoded points are kept in memory.
 
     Raises:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from cmr_hub.errors import InputError
+
 from .base import Among, Index, check_k
 from .nearest import best, padded
 

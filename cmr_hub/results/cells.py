@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..evaluation import decimals
+from cmr_hub.evaluation import decimals
 
 if TYPE_CHECKING:
     from .table import Row

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from ..evaluation import decimals
-from ..leaderboard import published_under
-from ..registry import LEARNS_FROM
+from cmr_hub.evaluation import decimals
+from cmr_hub.methods import LEARNS_FROM
+
 from .cells import (
     DIRECTIONS,
     best_mean,
@@ -19,6 +19,7 @@ from .cells import (
     seeds_cell,
     value_cell,
 )
+from .leaderboard import published_under
 from .ranking import by_code_length
 
 if TYPE_CHECKING:

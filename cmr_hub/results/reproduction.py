@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError
-from ..hub import read_json
+from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.hub import read_json
+
 from .table import Table
 
 FOLDER = Path(__file__).parent

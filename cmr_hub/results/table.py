@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..evaluation import Spread, decimals
-from ..leaderboard import published_under
+from cmr_hub.evaluation import Spread, decimals
+
 from .cells import (
     AVERAGES,
     DIRECTIONS,
@@ -22,6 +22,7 @@ from .cells import (
     value_cell,
 )
 from .code_table import code_table
+from .leaderboard import published_under
 from .ranking import best_first
 
 LEGEND = (

@@ -12,18 +12,19 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from ..errors import CMRError, UnknownNameError
-from . import markup
-from .catalogue import Catalogue
-from .endpoints import add_endpoints
-from .examples import first_question
-from .links import read_link
-from .place import QUIET, Updates, lay_out_place
-from .preparation import Preparations
-from .preparing import PreparingView
-from .queries import Asked
-from .use import HAS_MCP
+from cmr_hub.errors import CMRError, UnknownNameError
+
+from .components import markup
+from .components.examples import first_question
+from .components.links import read_link
+from .components.preparing import PreparingView
+from .services.catalogue import Catalogue
+from .services.endpoints import add_endpoints
+from .services.preparation import Preparations
+from .services.queries import Asked
+from .services.session_state import QUIET, Updates, lay_out_place
 from .views import VIEWS
+from .views.use import HAS_MCP
 
 logger = logging.getLogger(__name__)
 

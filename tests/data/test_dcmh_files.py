@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives import save_mat
 
+from archives import save_mat
 from cmr_hub.data import dcmh, is_available, load_dataset
 from cmr_hub.errors import DatasetError, DownloadError
 

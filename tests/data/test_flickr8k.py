@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from archives import jpeg, lay_out, zip_of
 
+from archives import jpeg, lay_out, zip_of
 from cmr_hub.data import is_available, load_dataset
 from cmr_hub.data.base import split_by_hash
 from cmr_hub.errors import DatasetError, DownloadError

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from archives import entries_of, jpeg, lay_out, tar_of, write_lines
 
+from archives import entries_of, jpeg, lay_out, tar_of, write_lines
 from cmr_hub.data import is_available, load_dataset
 from cmr_hub.errors import DatasetError
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from archives import save_mat
 from scipy.io import savemat
 from scipy.sparse import csc_array
 
+from archives import save_mat
 from cmr_hub.data import mat
 from cmr_hub.errors import DatasetError
 

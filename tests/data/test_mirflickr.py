@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives import entries_of, jpeg, lay_out, write_lines, zip_of
 
+from archives import entries_of, jpeg, lay_out, write_lines, zip_of
 from cmr_hub.data import info, is_available, load_dataset
 from cmr_hub.data.base import hash_order
 from cmr_hub.errors import DatasetError, DownloadError

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archives import jpeg, lay_out, zip_of
 
+from archives import jpeg, lay_out, zip_of
 from cmr_hub.data import info, is_available, load_dataset
+from cmr_hub.data.labels import label_matrix
 from cmr_hub.errors import DatasetError
-from cmr_hub.labels import label_matrix
 
 SPLITS = {
     "train2014/COCO_train2014_000000000001.jpg": "train",

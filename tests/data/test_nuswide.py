@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives import jpeg, lay_out, write_lines
 
+from archives import jpeg, lay_out, write_lines
 from cmr_hub.data import info, is_available, load_dataset, nuswide
 from cmr_hub.errors import DatasetError, DownloadError
 

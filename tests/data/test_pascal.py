@@ -4,11 +4,11 @@ import random
 from pathlib import Path
 
 import pytest
-from toys import serve_pascal
 
 from cmr_hub.data import is_available, load_dataset
 from cmr_hub.data.pascal import parse_index, split_by_class
 from cmr_hub.errors import DatasetError, DownloadError
+from toys import serve_pascal
 
 BASE = "/pascal-sentences"
 

@@ -9,14 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from cmr_hub.encoders import create_encoder, load_encoder
 from cmr_hub.encoders.glove import GloveEncoder
-from cmr_hub.encoders.sentence_cnn import (
-    CNNSettings,
-    SentenceCNN,
-    SentenceCNNEncoder,
-    _Classifier,
-    _padded,
-    _train,
-)
+from cmr_hub.encoders.sentence_cnn import CNNSettings, SentenceCNN, SentenceCNNEncoder, _Classifier, _padded, _train
 from cmr_hub.errors import CheckpointError, InputError, NotFittedError, UnknownNameError
 
 ANIMALS, VEHICLES = ("dog", "cat", "horse"), ("car", "bus", "truck")

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from cmr_hub.errors import InputError, UnknownNameError
-from cmr_hub.evaluation import (
-    evaluate_embeddings,
-    get_protocol,
-    list_protocols,
-    number_texts,
-    spread_captions,
-)
+from cmr_hub.evaluation import evaluate_embeddings, get_protocol, list_protocols, number_texts, spread_captions
 
 
 def fan(items):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from small_indexes import SETTINGS, make, vectors_for
 
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.indexes import INDEXES, Among, load_index
+from small_indexes import SETTINGS, make, vectors_for
 
 
 @pytest.fixture(params=sorted(SETTINGS))

@@ -5,12 +5,12 @@ import json
 import faiss as raw
 import numpy as np
 import pytest
-from small_indexes import clustered, recall, slow_search
 
 from cmr_hub.errors import InputError
 from cmr_hub.indexes import INDEXES, Among, load_index
 from cmr_hub.indexes import faiss as module
 from cmr_hub.indexes.faiss import FaissIndex, default_factory
+from small_indexes import clustered, recall, slow_search
 
 WIDTH = 32
 

@@ -4,11 +4,11 @@ from itertools import product
 
 import numpy as np
 import pytest
-from small_indexes import clustered, recall, slow_search
 
 from cmr_hub.errors import InputError
 from cmr_hub.indexes import Among
 from cmr_hub.indexes.lsh import LSHIndex, hyperplanes, keys_of, margins, probed_keys
+from small_indexes import clustered, recall, slow_search
 
 WIDTH = 32
 

@@ -18,16 +18,17 @@ from filelock import FileLock
 pytest.importorskip("milvus", reason="the package with a Milvus server is not installed")
 pymilvus = pytest.importorskip("pymilvus", reason="the client of Milvus is not installed")
 
-from toys import feature_dataset, feature_retriever  # noqa: E402
-
 from cmr_hub import Gallery  # noqa: E402
 from cmr_hub.errors import CheckpointError, InputError, ServerError  # noqa: E402
-from cmr_hub.indexes import INDEXES, Among, load_index, milvus, milvus_connection  # noqa: E402
+from cmr_hub.indexes import INDEXES, Among, load_index  # noqa: E402
 from cmr_hub.indexes.exact import ExactIndex  # noqa: E402
 from cmr_hub.indexes.hamming import HammingIndex  # noqa: E402
 from cmr_hub.indexes.milvus import MilvusIndex  # noqa: E402
-from cmr_hub.indexes.milvus_collection import VectorIndex, cut, has_any_label  # noqa: E402
-from cmr_hub.indexes.milvus_server import local_address, stop_local_servers  # noqa: E402
+from cmr_hub.indexes.milvus import connection as milvus_connection  # noqa: E402
+from cmr_hub.indexes.milvus import index as milvus  # noqa: E402
+from cmr_hub.indexes.milvus.collection import VectorIndex, cut, has_any_label  # noqa: E402
+from cmr_hub.indexes.milvus.server import local_address, stop_local_servers  # noqa: E402
+from toys import feature_dataset, feature_retriever  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +64,7 @@ milvus.MilvusIndex(np.load(sys.argv[1]), collection="killed", address=sys.argv[2
 """
 SERVE = """
 import sys, time
-from cmr_hub.indexes.milvus_server import local_address
+from cmr_hub.indexes.milvus.server import local_address
 print(local_address(sys.argv[1]), flush=True)
 time.sleep(600)
 """
@@ -436,7 +437,7 @@ def test_a_folder_has_one_process_and_its_server_dies_with_it(tmp_path):
 
 
 def test_without_the_server_package_it_says_what_to_install(monkeypatch, private_cache):
-    monkeypatch.setattr("cmr_hub.indexes.milvus_server.find_spec", lambda name: None)
+    monkeypatch.setattr("cmr_hub.indexes.milvus.server.find_spec", lambda name: None)
     with pytest.raises(ServerError, match=r'pip install "cmr-hub\[milvus\]", or pass the address of a cluster'):
         MilvusIndex(random_codes(1), collection="codes")
 

@@ -5,19 +5,14 @@ import math
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from toys import feature_dataset
 from transformers import TrainerCallback, TrainingArguments
 
 from cmr_hub import CMGANsConfig, CMGANsModel
 from cmr_hub.evaluation import get_protocol
-from cmr_hub.methods.cm_gans.modeling_cm_gans import (
-    fake_loss,
-    mismatch_loss,
-    real_loss,
-    reconstruction_loss,
-)
-from training.pairs import make_pairs, make_processor
-from training.trainer import CMRTrainer
+from cmr_hub.methods.cm_gans.modeling_cm_gans import fake_loss, mismatch_loss, real_loss, reconstruction_loss
+from cmr_hub.training.datasets import make_pairs, make_processor
+from cmr_hub.training.trainer import CMRTrainer
+from toys import feature_dataset
 
 N, IMAGE, TEXT, DIM, CLASSES = 6, 7, 4, 5, 3
 DISCRIMINATORS = ("intra_discriminators.", "inter_discriminators.")

@@ -6,8 +6,8 @@ import scipy.linalg
 import torch
 
 from cmr_hub import CVHConfig, CVHModel
-from cmr_hub.codes import pack
 from cmr_hub.methods.cvh.modeling_cvh import cross_view_eigenvectors
+from cmr_hub.modeling.codes import pack
 
 RIDGE = 1e-2
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from toys import picture_dataset, raw_dataset
 
 import cmr_hub
 from cmr_hub import CMRProcessor, DANConfig, DANModel, Retriever
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import InputError
 from cmr_hub.methods.dan.modeling_dan import Attention, bidirectional_ranking_loss, random_regions
-from training.pairs import make_pairs, make_processor
-from training.recipe import load_recipe
-from training.train import train
+from cmr_hub.training.datasets import make_pairs, make_processor
+from cmr_hub.training.recipe import load_recipe
+from cmr_hub.training.train import train
+from toys import picture_dataset, raw_dataset
 
 N, REGIONS, DIM, WIDTH, WORDS = 4, 6, 5, 3, 12
 IDS = torch.tensor([[5, 3, 7, 2], [2, 4, 0, 0], [7, 0, 0, 0], [9, 9, 1, 0]])

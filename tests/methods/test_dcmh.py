@@ -12,8 +12,8 @@ from cmr_hub import DCMHConfig, DCMHModel
 from cmr_hub.evaluation import get_protocol
 from cmr_hub.methods.dcmh.cnn_f import CNNF, LEAST_SIZE
 from cmr_hub.methods.dcmh.modeling_dcmh import network_terms, unified_codes
-from training.pairs import Pairs
-from training.trainer import CMRTrainer
+from cmr_hub.training.datasets import Pairs
+from cmr_hub.training.trainer import CMRTrainer
 
 N, BITS, CLASSES = 6, 4, 3
 GAMMA, ETA = 0.7, 1.3

@@ -7,7 +7,6 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
-from cmr_hub.codes import pack
 from cmr_hub.methods.dscmr_hash import DSCMRHashConfig, DSCMRHashModel
 from cmr_hub.methods.dscmr_hash.configuration_dscmr_hash import WEIGHTS
 from cmr_hub.methods.dscmr_hash.modeling_dscmr_hash import (
@@ -19,6 +18,7 @@ from cmr_hub.methods.dscmr_hash.modeling_dscmr_hash import (
     quantisation_loss,
     straight_through_signs,
 )
+from cmr_hub.modeling.codes import pack
 
 N, BITS, CLASSES = 6, 8, 3
 

@@ -8,14 +8,8 @@ from huggingface_hub.errors import StrictDataclassError
 from torch.nn import functional as F
 
 from cmr_hub import DSPEConfig, DSPEModel
-from cmr_hub.methods.dspe.modeling_dspe import (
-    description,
-    distances,
-    margin_cost,
-    numbered,
-    structure_cost,
-)
-from cmr_hub.standardizer import FitStandardizers
+from cmr_hub.methods.dspe.modeling_dspe import description, distances, margin_cost, numbered, structure_cost
+from cmr_hub.modeling.standardizer import FitStandardizers
 
 DIM = 5
 # Image 0 has texts 0, 1 and 2, image 1 has 3 and 1, image 2 has 4, image 3 has 5 and 6.

@@ -7,13 +7,13 @@ import logging
 import pytest
 import torch
 from datasets import ClassLabel, DatasetDict
-from toys import feature_dataset, raw_dataset
 
 import cmr_hub
 from cmr_hub.errors import InputError
-from cmr_hub.registry import METHODS
-from training.recipe import load_recipe
-from training.train import train
+from cmr_hub.methods import METHODS
+from cmr_hub.training.recipe import load_recipe
+from cmr_hub.training.train import train
+from toys import feature_dataset, raw_dataset
 
 SUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervision == "supervised"]
 UNSUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervision == "unsupervised"]

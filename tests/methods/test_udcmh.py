@@ -18,7 +18,7 @@ from cmr_hub.methods.udcmh.factorisation import (
     signs,
 )
 from cmr_hub.methods.udcmh.modeling_udcmh import SolveCodes
-from training.pairs import Pairs
+from cmr_hub.training.datasets import Pairs
 
 N, BITS = 40, 8
 

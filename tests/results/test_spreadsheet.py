@@ -1,8 +1,7 @@
 import csv
 
-from small_results import CLEAN, CODES, small_results
-
 from cmr_hub.results.spreadsheet import to_csv
+from small_results import CLEAN, CODES, small_results
 
 
 def lines(protocol):

@@ -12,15 +12,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.retrieval.prepared import prepared_folder
+from cmr_hub.space import build_app, launch
+from cmr_hub.space.services.catalogue import Catalogue
+from cmr_hub.space.services.preparation import Preparations
 from reverse_proxy import free_port
 from small_space import OneGallery, make_gallery
 from toys import feature_dataset, feature_retriever
-
-from cmr_hub.gallery import Gallery
-from cmr_hub.prepared import prepared_folder
-from cmr_hub.space import build_app, launch
-from cmr_hub.space.catalogue import Catalogue
-from cmr_hub.space.preparation import Preparations
 
 # What Gradio says of requests that are under way when a page is left.
 ABORTED = re.compile("AbortError|Connection errored out")

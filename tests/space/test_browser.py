@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from browsing import DESK, HIT, PHONE, BrowserContext, Page, expect, overflow, serious_findings
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from browsing import PHONE, Page, expect, open_view, overflow, serious_findings
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]

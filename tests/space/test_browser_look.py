@@ -8,13 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from attending import captioned, red_seeker, spotted
 from browsing import DESK, PHONE, Page, expect, open_view, overflow, serious_findings
-from reverse_proxy import free_port
-
-from cmr_hub.gallery import Gallery
+from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space import build_app, launch
-from cmr_hub.space.catalogue import Catalogue
+from cmr_hub.space.services.catalogue import Catalogue
+from reverse_proxy import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

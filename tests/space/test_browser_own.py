@@ -16,17 +16,19 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
+
 from reverse_proxy import free_port
 
 pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Page, expect
 
-from cmr_hub.gallery import Gallery
-from cmr_hub.space import build_app, launch, own_galleries
-from cmr_hub.space.catalogue import Catalogue
-from cmr_hub.space.own import OwnView
-from cmr_hub.space.own_galleries import OwnGalleries
+from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.space import build_app, launch
+from cmr_hub.space.services import user_galleries as own_galleries
+from cmr_hub.space.services.catalogue import Catalogue
+from cmr_hub.space.services.user_galleries import OwnGalleries
 from cmr_hub.space.views import VIEWS
+from cmr_hub.space.views.user_gallery import OwnView
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -55,7 +57,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setenv("CMR_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("GRADIO_TEMP_DIR", str(gradio))
         patch.setattr("cmr_hub.space.page.VIEWS", [HastyView if view is OwnView else view for view in VIEWS])
-        patch.setattr("cmr_hub.space.own.PULSE", 0.5)
+        patch.setattr("cmr_hub.space.views.user_gallery.PULSE", 0.5)
         app = build_app(catalogue)
         launch(app, prevent_thread_lock=True, quiet=True, server_port=free_port())
         yield SimpleNamespace(url=app.local_url, galleries=galleries, gradio=gradio)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from browsing import DESK, PHONE, Page, expect, open_view, overflow, serious_findings
-from small_results import CLEAN, CODES, PAPER, small_results
 
-from cmr_hub.space import results as results_module
+from browsing import DESK, PHONE, Page, expect, open_view, overflow, serious_findings
+from cmr_hub.space.views import results as results_module
+from small_results import CLEAN, CODES, PAPER, small_results
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

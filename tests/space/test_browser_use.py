@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import DESK, HIT, PHONE, Page, expect, open_view, overflow, serious_findings
-from reverse_proxy import free_port, reverse_proxy
 
+from browsing import DESK, HIT, PHONE, Page, expect, open_view, overflow, serious_findings
 from cmr_hub.space import build_app, launch
-from cmr_hub.space.catalogue import Catalogue
+from cmr_hub.space.services.catalogue import Catalogue
+from reverse_proxy import free_port, reverse_proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import yaml
-from browsing import HIT, expect
 from gradio_client import Client, handle_file
+
+from browsing import HIT, expect
 from reverse_proxy import free_port, reverse_proxy
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ import pytest
 
 from cmr_hub.errors import CheckpointError
 from cmr_hub.space.page import Page
-from cmr_hub.space.preparation import Preparations
-from cmr_hub.space.queries import Asked, Query
+from cmr_hub.space.services.preparation import Preparations
+from cmr_hub.space.services.queries import Asked, Query
 
 
 @pytest.fixture

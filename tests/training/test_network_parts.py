@@ -5,7 +5,7 @@ from torchvision import models
 
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import InputError
-from training.network_parts import cut_after
+from cmr_hub.training.network_parts import cut_after
 
 
 def network(name, **options):

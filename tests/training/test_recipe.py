@@ -1,8 +1,8 @@
 import pytest
 
 from cmr_hub.errors import InputError, UnknownNameError
-from cmr_hub.registry import METHODS
-from training.recipe import load_recipe
+from cmr_hub.methods import METHODS
+from cmr_hub.training.recipe import load_recipe
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from several_processes import EPOCHS, TRAININGS, toy_dataset, toy_recipe, write_pictures
 
 from cmr_hub import Gallery
-from training.train import TRAINER_FOLDER, TrainingRun, train
-from training.trainer import CMRTrainer
+from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, train
+from cmr_hub.training.trainer import CMRTrainer
+from several_processes import EPOCHS, TRAININGS, toy_dataset, toy_recipe, write_pictures
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).with_name("several_processes.py")
+SCRIPT = Path(__file__).parents[1] / "helpers" / "several_processes.py"
 REPOSITORY = SCRIPT.parents[2]
 LAUNCH = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
 LAUNCH += " --dynamo_backend no --main_process_port 0"

@@ -3,16 +3,16 @@ import pytest
 import torch
 from datasets import DatasetDict
 from safetensors.torch import load_file
-from toys import feature_dataset
 
 import cmr_hub
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import evaluate, get_protocol
-from training import pairs as pairs_module
-from training.recipe import load_recipe
-from training.train import TRAINER_FOLDER, TrainingRun, make_features, train
-from training.trainer import CMRTrainer
-from training.watched_epochs import WatchedEpochs
+from cmr_hub.training import datasets as pairs_module
+from cmr_hub.training.recipe import load_recipe
+from cmr_hub.training.test_selection import WatchedEpochs
+from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, make_features, train
+from cmr_hub.training.trainer import CMRTrainer
+from toys import feature_dataset
 
 
 @pytest.fixture

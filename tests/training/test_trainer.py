@@ -2,14 +2,14 @@ import logging
 
 import pytest
 import torch
-from toys import feature_dataset
 from transformers import TrainerCallback, TrainingArguments
 
 import cmr_hub
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import get_protocol
-from training.pairs import make_pairs, make_processor
-from training.trainer import CMRTrainer, mean_cosine
+from cmr_hub.training.datasets import make_pairs, make_processor
+from cmr_hub.training.trainer import CMRTrainer, mean_cosine
+from toys import feature_dataset
 
 ENCODERS = {"image": "precomputed", "text": "precomputed"}
 

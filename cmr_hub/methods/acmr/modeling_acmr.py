@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
-from ...losses import classification_loss, share_a_class
-from ...modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.losses import classification_loss, share_a_class
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+
 from .configuration_acmr import ACMRConfig
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the MMD's kernels, as multiples of the batch's mean squared distance

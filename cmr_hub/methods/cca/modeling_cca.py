@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ...modeling_canonical import CanonicalModel
+from cmr_hub.modeling.modeling_canonical import CanonicalModel
+
 from .configuration_cca import CCAConfig
 
 

@@ -15,8 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
-from ...losses import class_shares, classification_loss, share_a_class
-from ...modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.losses import class_shares, classification_loss, share_a_class
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+
 from .configuration_cm_gans import CMGANsConfig
 
 Player = Literal["generator", "discriminator"]

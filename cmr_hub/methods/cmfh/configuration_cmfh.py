@@ -2,7 +2,7 @@
 
 from huggingface_hub.dataclasses import strict
 
-from ...configuration_hashing import HashingConfig
+from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 
 @strict

@@ -14,7 +14,8 @@ from itertools import islice
 
 import torch
 
-from ...modeling_hashing import LinearHashModel
+from cmr_hub.modeling.modeling_hashing import LinearHashModel
+
 from .configuration_cmfh import CMFHConfig
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+
 from .configuration_contrastive import ContrastiveConfig
 
 LARGEST_SCALE = 100.0  # a temperature of 0.01

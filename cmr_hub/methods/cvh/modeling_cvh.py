@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ...modeling_hashing import LinearHashModel
-from ...solvers import canonical_pairs, inverse_square_root, ridge_covariance
+from cmr_hub.modeling.modeling_hashing import LinearHashModel
+from cmr_hub.modeling.solvers import canonical_pairs, inverse_square_root, ridge_covariance
+
 from .configuration_cvh import CVHConfig
 
 

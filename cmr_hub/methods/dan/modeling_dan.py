@@ -10,14 +10,15 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import TrainerCallback
 
-from ...errors import InputError
-from ...losses import class_shares
-from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import BatchNorm, FitToFeatures, Standardizer
+from cmr_hub.errors import InputError
+from cmr_hub.modeling.losses import class_shares
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.standardizer import BatchNorm, FitToFeatures, Standardizer
+
 from .configuration_dan import DANConfig
 
 if TYPE_CHECKING:
-    from ...processing_cmr import CMRProcessor
+    from cmr_hub.processing.processing_cmr import CMRProcessor
 
 
 WORD_DEVIATION = 0.4  # of word vectors before training, about that of GloVe's 50-d ones

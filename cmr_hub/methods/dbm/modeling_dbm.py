@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
-from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import FitStandardizers, Standardizer
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
+
 from .configuration_dbm import DBMConfig
 
 CENTRE = 0.5  # binary units enter products as unit - CENTRE, which only moves biases but makes learning stable

@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
-from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import FitStandardizers, Standardizer
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
+
 from .configuration_dbrc import DBRCConfig
 
 

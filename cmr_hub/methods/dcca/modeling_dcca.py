@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
-from ...modeling_cmr import CMRModel, CMROutput
-from ...solvers import canonical_pairs
-from ...standardizer import FitStandardizers, Standardizer
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.solvers import canonical_pairs
+from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
+
 from .configuration_dcca import DCCAConfig
 
 FLOOR = 1e-8  # added to each variance, so that constant outputs have a covariance that can be inverted

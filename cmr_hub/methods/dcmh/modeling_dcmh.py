@@ -13,9 +13,10 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
-from ...losses import pairwise_likelihood_loss, share_a_class
-from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import CommonScale, FitStandardizers
+from cmr_hub.modeling.losses import pairwise_likelihood_loss, share_a_class
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.standardizer import CommonScale, FitStandardizers
+
 from .cnn_f import CNNF
 from .configuration_dcmh import DCMHConfig
 

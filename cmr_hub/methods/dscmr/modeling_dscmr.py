@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...losses import label_loss, modality_invariance_loss, pairwise_likelihood_loss, share_a_class
-from ...modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.losses import label_loss, modality_invariance_loss, pairwise_likelihood_loss, share_a_class
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+
 from .configuration_dscmr import DSCMRConfig
 
 

@@ -9,9 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
-from ...losses import classification_loss, label_loss, pairwise_likelihood_loss, share_a_class
-from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import CommonScale, FitStandardizers
+from cmr_hub.modeling.losses import classification_loss, label_loss, pairwise_likelihood_loss, share_a_class
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.standardizer import CommonScale, FitStandardizers
+
 from .configuration_dscmr_hash import WEIGHTS, DSCMRHashConfig
 
 

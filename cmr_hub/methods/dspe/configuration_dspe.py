@@ -2,7 +2,7 @@
 
 from huggingface_hub.dataclasses import strict
 
-from ...configuration_cmr import CMRConfig
+from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 
 @strict

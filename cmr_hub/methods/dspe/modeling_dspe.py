@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
-from ...modeling_cmr import CMRModel, CMROutput
-from ...standardizer import BatchNorm, CommonScale, FitStandardizers
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.standardizer import BatchNorm, CommonScale, FitStandardizers
+
 from .configuration_dspe import DSPEConfig
 
 NEAREST = 1e-3  # the least distance there is: at 0 a square root has no gradient

@@ -7,7 +7,8 @@ import scipy.linalg
 import scipy.sparse
 import torch
 
-from ...modeling_cmr import ClosedFormCMRModel
+from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
+
 from .configuration_gma import GMAConfig
 
 ROWS = 1024  # of a distance matrix at a time

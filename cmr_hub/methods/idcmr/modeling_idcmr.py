@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...losses import label_loss, modality_invariance_loss, pairwise_likelihood_loss, share_a_class
-from ...modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.losses import label_loss, modality_invariance_loss, pairwise_likelihood_loss, share_a_class
+from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+
 from .configuration_idcmr import IDCMRConfig
 
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}

@@ -9,8 +9,9 @@ import scipy.linalg
 import scipy.sparse
 import torch
 
-from ...modeling_hashing import LinearHashModel
-from ...solvers import with_ridge
+from cmr_hub.modeling.modeling_hashing import LinearHashModel
+from cmr_hub.modeling.solvers import with_ridge
+
 from .configuration_imh import IMHConfig
 
 TINY = 1e-8  # share of a side's mean variance under which a direction counts as constant

@@ -2,7 +2,7 @@
 
 from huggingface_hub.dataclasses import strict
 
-from ...configuration_canonical import CanonicalHashConfig
+from cmr_hub.modeling.configuration_canonical import CanonicalHashConfig
 
 
 @strict

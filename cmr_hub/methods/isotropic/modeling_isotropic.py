@@ -6,8 +6,9 @@ import logging
 
 import torch
 
-from ...modeling_canonical import CanonicalHashModel
-from ...solvers import principal_axes
+from cmr_hub.modeling.modeling_canonical import CanonicalHashModel
+from cmr_hub.modeling.solvers import principal_axes
+
 from .configuration_isotropic import IsotropicConfig
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ...errors import InputError
-from ...modeling_canonical import CanonicalHashModel
+from cmr_hub.errors import InputError
+from cmr_hub.modeling.modeling_canonical import CanonicalHashModel
+
 from .configuration_klsh import KLSHConfig
 
 SMALLEST_SHARE = (

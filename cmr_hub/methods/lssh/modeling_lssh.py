@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from ...modeling_cmr import ClosedFormCMRModel
+from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
+
 from .configuration_lssh import LSSHConfig
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from ...modeling_hashing import LinearHashModel
-from ...solvers import inverse_square_root, ridge_covariance
+from cmr_hub.modeling.modeling_hashing import LinearHashModel
+from cmr_hub.modeling.solvers import inverse_square_root, ridge_covariance
+
 from .configuration_scm import SCMConfig
 
 

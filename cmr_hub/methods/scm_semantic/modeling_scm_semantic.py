@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ...solvers import canonical_pairs
+from cmr_hub.modeling.solvers import canonical_pairs
+
 from ..semantic_matching import SemanticMatchingModel
 from .configuration_scm_semantic import SCMSemanticConfig
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from huggingface_hub.dataclasses import strict
 
-from ...configuration_cmr import CMRConfig
+from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 
 @strict

@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-from ...modeling_cmr import ClosedFormCMRModel
-from ...solvers import softmax_regression
+from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
+from cmr_hub.modeling.solvers import softmax_regression
+
 from .configuration_semantic_matching import SemanticMatchingConfig
 
 

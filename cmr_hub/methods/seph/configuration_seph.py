@@ -4,7 +4,7 @@ from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 
-from ...configuration_hashing import HashingConfig
+from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 
 @strict

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import torch
 
-from ...errors import InputError
-from ...modeling_cmr import ClosedFormCMRModel
-from ...solvers import logistic_regressions
+from cmr_hub.errors import InputError
+from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
+from cmr_hub.modeling.solvers import logistic_regressions
+
 from .configuration_seph import SePHConfig
 
 K_MEANS_STEPS = 20

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ...modeling_canonical import CanonicalHashModel
-from ...solvers import principal_axes
+from cmr_hub.modeling.modeling_canonical import CanonicalHashModel
+from cmr_hub.modeling.solvers import principal_axes
+
 from .configuration_sh import SHConfig
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ...modeling_hashing import LinearHashModel
+from cmr_hub.modeling.modeling_hashing import LinearHashModel
+
 from .configuration_stmh import STMHConfig
 
 SMOOTHING = 1e-6  # under the root of the L2,1 norm, which has no gradient where an image is met exactly

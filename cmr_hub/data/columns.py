@@ -1,0 +1,44 @@
+"""Reading the sides of a data set's pairs as what encoders take."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from datasets import Dataset, Image
+
+from cmr_hub.errors import InputError
+
+Side = Literal["image", "text"]
+COLUMNS: dict[Side, tuple[str, str]] = {"image": ("image", "image_features"), "text": ("texts", "text_features")}
+
+
+def column_of(dataset: Dataset, side: Side, takes_raw: bool) -> str:
+    """The column of `dataset` that holds one side, raw or as released features.
+
+    Raises:
+        InputError: the data set has no such column.
+    """
+    column = COLUMNS[side][0 if takes_raw else 1]
+    if column not in dataset.column_names:
+        kind = "raw" if takes_raw else "released features of the"
+        raise InputError(
+            f"The checkpoint takes {kind} {side}s, in a column {column!r}; this data set has only "
+            f"{', '.join(dataset.column_names) or 'no columns'}."
+        )
+    return column
+
+
+def read_column(dataset: Dataset, column: str) -> list[Any] | np.ndarray:
+    """All rows of a column, ready for `encode_images` or `encode_texts`.
+
+    Returns:
+        Undecoded picture records `{"path", "bytes"}` for `image`, lists of strings for `texts`, an `(n, d)` float32
+        array for feature columns.
+    """
+    rows = dataset.select_columns(column)
+    if isinstance(dataset.features[column], Image):
+        return rows.cast_column(column, Image(decode=False))[column][:]
+    if column.endswith("_features"):
+        return np.asarray(rows.with_format("numpy")[:][column], dtype=np.float32)
+    return rows[column][:]

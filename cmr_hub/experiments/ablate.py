@@ -1,0 +1,122 @@
+"""Train the variants that a recipe compares, and tabulate them beside the published figures."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from datasets import DatasetDict
+
+from cmr_hub.errors import CMRError, InputError
+from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.results.ablations import AblationRow, AblationTable
+from cmr_hub.training.recipe import Ablation, Recipe
+from cmr_hub.training.train import TrainingRun, train
+from cmr_hub.utils.processes import this_process
+
+from .run_cache import clear_way, kept_run
+
+logger = logging.getLogger(__name__)
+
+
+def ablate(
+    recipe: Recipe,
+    dataset: DatasetDict,
+    dataset_name: str,
+    output_dir: Path,
+    *,
+    seeds: Sequence[int] = (0,),
+    protocol: str | Protocol = "dscmr",
+    command: str = "",
+) -> list[AblationTable]:
+    """Train every row of every table of a recipe and measure it on the test split.
+
+    Args:
+        recipe: what the rows change, with its `ablations`.
+        dataset: splits "train" and "test", and "validation" where the source defines one.
+        dataset_name: as `cmr_hub.data` knows it.
+        output_dir: receives one checkpoint a row and seed, `<table>/<row>/seed-<n>`. A complete one with the same
+            settings is kept and not trained again; one that was interrupted goes on.
+        seeds: each row is trained once with each.
+        protocol: defines the figures and the choice of the epoch.
+        command: for the record.
+
+    Returns:
+        The tables, in the recipe's order. A row that needs what the data set lacks says so and stops no other.
+
+    Raises:
+        InputError: the recipe lists no ablations.
+        UnknownNameError: a row changes a setting that does not exist.
+    """
+    if not recipe.ablations:
+        raise InputError(f"The recipe of {recipe.method!r} lists no ablations: add a section 'ablations' to it.")
+    protocol = get_protocol(protocol)
+    variants = [table.variants(recipe) for table in recipe.ablations]
+
+    def measure(table: Ablation, name: str, variant: Recipe) -> AblationRow:
+        folder, published = Path(output_dir) / slug(table.title) / slug(name), with_average(table.rows[name])
+        try:
+            runs = [
+                kept_or_trained(variant, dataset, dataset_name, folder / f"seed-{seed}", seed, protocol, command)
+                for seed in seeds
+            ]
+        except CMRError as error:
+            logger.warning("%s, %s: %s", table.title, name, error)
+            return AblationRow(name, {}, published, str(error))
+        results = [result_under(protocol, run) for run in runs]
+        return AblationRow(name, {metric: [result[metric] for result in results] for metric in results[0]}, published)
+
+    return [
+        AblationTable(
+            title=table.title,
+            method=recipe.method,
+            dataset=dataset_name,
+            seeds=list(seeds),
+            protocol=protocol,
+            rows=[measure(table, name, variant) for name, variant in recipes.items()],
+            published=table.published,
+        )
+        for table, recipes in zip(recipe.ablations, variants, strict=True)
+    ]
+
+
+def kept_or_trained(
+    recipe: Recipe, dataset: DatasetDict, name: str, folder: Path, seed: int, protocol: Protocol, command: str
+) -> TrainingRun:
+    """The run in `folder` where it is complete and of the same settings; else one trained now."""
+
+    def kept() -> TrainingRun | None:
+        run = kept_run(folder, recipe, name, seed, [protocol])
+        if run is None:
+            clear_way(folder, recipe)
+        return run
+
+    return this_process().by_main(kept) or train(
+        recipe, dataset, name, folder, seed=seed, protocols=[protocol], resume=True, command=command
+    )
+
+
+def result_under(protocol: Protocol, run: TrainingRun) -> Mapping[str, float]:
+    """The test metrics of a run under one protocol."""
+    return next(
+        entry["metrics"] for entry in run.results if (entry["protocol"], entry["split"]) == (protocol.name, "test")
+    )
+
+
+def with_average(row: Mapping[str, Any]) -> dict[str, float]:
+    """A row's published metrics, and the mean of both directions where both are given."""
+    published = dict(row.get("published", {}))
+    for metric in {name.partition("/")[2] for name in published if "/" in name}:
+        both = [published[way] for way in (f"image_to_text/{metric}", f"text_to_image/{metric}") if way in published]
+        if len(both) == 2:
+            published.setdefault(metric, round(mean(both), 4))
+    return published
+
+
+def slug(title: str) -> str:
+    """A title as the name of a folder: "word2vec (skip-gram)" to "word2vec-skip-gram"."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")

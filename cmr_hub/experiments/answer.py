@@ -1,0 +1,205 @@
+"""Train a method that answers, on questions made from a data set's captions and classes, and measure it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import DatasetDict
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerState, set_seed
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from cmr_hub.errors import InputError
+from cmr_hub.evaluation import decimals
+from cmr_hub.modeling.modeling_cmr import CMRModel
+from cmr_hub.results.cells import markdown_row
+from cmr_hub.retrieval.retriever import Retriever
+from cmr_hub.training.datasets import FeatureSplits, Pairs, batch_as_is, with_validation
+from cmr_hub.training.recipe import Recipe
+from cmr_hub.training.train import (
+    TRAINER_FOLDER,
+    TrainingRun,
+    last_state,
+    make_features,
+    make_model,
+    settings_of,
+    training_arguments,
+    versions,
+)
+from cmr_hub.training.trainer import EpochLog
+from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.processes import this_process
+
+from .baselines import blinded, majority_answers, regression_answers
+from .questions import Words, make_questions
+
+logger = logging.getLogger(__name__)
+
+ANSWERS_NAME = "answers.json"
+ROWS_AT_ONCE = 256
+
+
+@dataclass
+class AnswerRun:
+    """What a checkpoint folder remembers of a training on questions.
+
+    Attributes:
+        run: how it was made.
+        questions: split -> how many questions.
+        accuracy: share of the test questions answered rightly: by the method, under its title; by the method "blind",
+            every picture replaced by the mean of the training pictures; by the "majority answer" to the same question
+            in training; and by a "logistic regression" a question, on the mean of a picture's regions.
+        by_question: question -> the same, of this question alone.
+    """
+
+    run: TrainingRun
+    questions: Mapping[str, int]
+    accuracy: Mapping[str, float]
+    by_question: Mapping[str, Mapping[str, float]]
+
+    def table(self) -> str:
+        """Markdown: a row a question, all of them together last."""
+        n = self.questions["test"]
+        rows = {**dict(sorted(self.by_question.items())), "all": self.accuracy}
+        return "\n".join(
+            [
+                f"Accuracy on {n:,} test questions made from captions and classes, as often yes as no; the standard "
+                f"error of all together is at most {decimals(0.5 / n**0.5)}, of a single question far more.",
+                "",
+                markdown_row(["question", *self.accuracy]),
+                markdown_row(["---"] * (1 + len(self.accuracy))),
+                *(markdown_row([name, *(decimals(row[who]) for who in self.accuracy)]) for name, row in rows.items()),
+            ]
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write into a checkpoint folder."""
+        with atomic_file(folder / ANSWERS_NAME) as scratch:
+            scratch.write_text(json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n")
+
+
+def answer(
+    recipe: Recipe,
+    dataset: DatasetDict,
+    dataset_name: str,
+    words: Words,
+    output_dir: Path,
+    *,
+    share: float,
+    seed: int = 0,
+    resume: bool = False,
+    command: str = "",
+) -> AnswerRun:
+    """Train one checkpoint on questions about a data set's pictures and measure it on those about the test split's.
+
+    Args:
+        recipe: of a model that answers.
+        dataset: splits "train" and "test", and "validation" where the source defines one.
+        dataset_name: as `cmr_hub.data` knows it.
+        words, share: what is asked, and of how many pictures; see [`make_questions`].
+        output_dir: receives model, processor and `answers.json`.
+        seed: of everything that chance decides.
+        resume: go on from the last saved epoch of an interrupted run in `output_dir`.
+        command: for the record.
+
+    Raises:
+        InputError: the recipe's model answers no questions, none can be made from the data set, or `output_dir` holds
+            an interrupted run and `resume` is not set.
+    """
+    output_dir = Path(output_dir)
+    questions = make_questions(with_validation(dataset), words, share)
+    features = make_features(recipe.changed(captions="each"), questions, dataset_name)
+    set_seed(seed)
+    model = make_model(recipe, features.processor, questions)
+    if not model.answers_questions:
+        raise InputError(f"{recipe.title} answers no questions as its recipe and --config set it up.")
+    model.start_from(features.processor)
+    sizes = {split: len(asked) for split, asked in questions.items()}
+    listed = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
+    logger.info("%s on questions about %s: %s; seed %d", recipe.title, dataset_name, listed, seed)
+    run = TrainingRun(recipe.method, dataset_name, seed, command, settings_of(recipe), versions())
+    started = time.perf_counter()
+    run.note_epochs(_fit(model, recipe, features, output_dir / TRAINER_FOLDER, seed, resume))
+    run.seconds = round(time.perf_counter() - started, 1)
+
+    def finish() -> AnswerRun:
+        Retriever(model, features.processor).save_pretrained(output_dir)
+        shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
+        stored = Retriever.from_pretrained(output_dir).model
+        measured = AnswerRun(run, sizes, *_measure(recipe.title, stored, questions, features))
+        logger.info("%d s of training\n%s", run.seconds, measured.table())
+        measured.save(output_dir)
+        return measured
+
+    return this_process().by_main(finish)
+
+
+def _fit(
+    model: CMRModel, recipe: Recipe, features: FeatureSplits, folder: Path, seed: int, resume: bool
+) -> TrainerState:
+    """Train, and keep the epoch that answers the most validation questions rightly."""
+    last = last_state(folder, resume)
+    trainer = Trainer(
+        model,
+        training_arguments(recipe, folder, seed, metric="accuracy", labels="labels"),
+        data_collator=batch_as_is,
+        train_dataset=features["train"],
+        eval_dataset=features["validation"],
+        compute_metrics=_accuracy,
+        callbacks=[EpochLog("accuracy"), *model.training_callbacks()],
+    )
+    trainer.model_accepts_loss_kwargs = False  # the loss is a mean over the batch, not to be rescaled
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    if recipe.early_stopping_patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(recipe.early_stopping_patience))
+    trainer.train(resume_from_checkpoint=last, ignore_keys_for_eval=["loss_terms"])
+    return trainer.state
+
+
+def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
+    """Of `(n, answers)` logits against one-hot answers."""
+    right = prediction.predictions.argmax(axis=1) == prediction.label_ids.argmax(axis=1)
+    return this_process().by_main(lambda: {"accuracy": float(right.mean())})
+
+
+def _measure(
+    title: str, model: CMRModel, questions: DatasetDict, features: FeatureSplits
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Accuracy on the test questions, of all and of each, by who answers."""
+    asked = {split: [texts[0] for texts in part["texts"][:]] for split, part in questions.items()}
+    train, test = features["train"], features["test"]
+    given = {
+        title: predict(model, test),
+        "blind": predict(model, blinded(test, train)),
+        "majority answer": majority_answers(asked["train"], train.labels.argmax(dim=1).numpy(), asked["test"]),
+        "logistic regression": regression_answers(asked, {split: features[split] for split in asked}),
+    }
+    right = {who: answers == test.labels.argmax(dim=1).numpy() for who, answers in given.items()}
+    everywhere = np.array(asked["test"])
+    return _shares(right, slice(None)), {
+        question: _shares(right, everywhere == question) for question in dict.fromkeys(asked["test"])
+    }
+
+
+def _shares(right: Mapping[str, np.ndarray], where: slice | np.ndarray) -> dict[str, float]:
+    return {who: round(float(of_all[where].mean()), 4) for who, of_all in right.items()}
+
+
+@torch.inference_mode()
+def predict(model: CMRModel, pairs: Pairs) -> np.ndarray:
+    """The most likely answer to each of `n` questions, `(n,)` integers."""
+    answers = []
+    for start in range(0, len(pairs), ROWS_AT_ONCE):
+        batch = pairs[start : start + ROWS_AT_ONCE]
+        del batch["labels"]
+        answers.append(model(**batch).pair_logits.argmax(dim=1))
+    return torch.cat(answers).numpy()

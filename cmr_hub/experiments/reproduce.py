@@ -1,0 +1,320 @@
+"""Train all methods on one data set, each with the same seeds on the same splits, and tabulate what they measure."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict
+
+from cmr_hub.data import info, load_dataset
+from cmr_hub.data.base import describe_sizes
+from cmr_hub.errors import CMRError, InputError
+from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.methods import METHODS
+from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
+from cmr_hub.results import NotMeasured, Reproduction
+from cmr_hub.training.datasets import FeatureSplits
+from cmr_hub.training.recipe import Recipe, load_recipe
+from cmr_hub.training.train import make_features, train
+from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.hub import read_json
+
+from .run_cache import clear_way, kept_run
+from .table import Checkpoint, find_checkpoints, make_tables
+from .workers import machine, work
+
+logger = logging.getLogger(__name__)
+
+BITS = (16, 32, 64, 128)
+SEEDS = 3
+BY_CLASS = {
+    "real-valued": ("dscmr",),
+    "binary": ("dscmr-tie-aware", "dcmh-tie-aware", "djsrh-tie-aware"),
+}
+BY_INSTANCE = {"real-valued": "instance", "binary": "instance-tie-aware"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained.
+
+    Attributes:
+        dataset: name of the data set.
+        data_dir: where its files are; downloaded otherwise.
+        methods: names in the registry.
+        seeds: of each method that chance has a part in.
+        bits: code lengths of hashing methods.
+        encoders: "image" and "text" -> an encoder instead of the recipes'.
+        options: what the data set's loader takes beside its folder.
+        output_dir: receives `<method>[/<n>-bits]/seed-<n>`.
+    """
+
+    dataset: str
+    data_dir: Path | None
+    output_dir: Path
+    methods: Sequence[str]
+    seeds: Sequence[int] = tuple(range(SEEDS))
+    bits: Sequence[int] = BITS
+    encoders: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def tasks(self) -> list[Task]:
+        """The trainings, method by method."""
+        return [
+            Task(method, bits, seed)
+            for method in self.methods
+            for bits in self._lengths(method)
+            for seed in (self.seeds if METHODS[method].uses_chance else self.seeds[:1])
+        ]
+
+    def _lengths(self, method: str) -> Sequence[int | None]:
+        """Those of a hashing method; one that the data set sets a length of its own for has that too."""
+        if METHODS[method].representation != "binary":
+            return [None]
+        general, here = (load_recipe(method, name).config.get("embed_dim") for name in (None, self.dataset))
+        own = [here] if here != general and tuple(self.bits) == BITS else []
+        return sorted({*self.bits, *own})
+
+    def load(self) -> DatasetDict:
+        """The data."""
+        return load_dataset(self.dataset, self.data_dir, **self.options)
+
+    def command(self, methods: Sequence[str] | None = None) -> str:
+        """The command line that does this, or some methods of it, as anyone would type it."""
+        words = ["python", "-m", "training", "reproduce", "--dataset", self.dataset]
+        methods = methods or (None if set(self.methods) == set(METHODS) else self.methods)
+        words += ["--methods", *methods] if methods else []
+        words += [] if len(self.seeds) == SEEDS else ["--seeds", str(len(self.seeds))]
+        words += [] if tuple(self.bits) == BITS else ["--bits", *map(str, self.bits)]
+        for side, encoder in self.encoders.items():
+            words += [f"--{side}-encoder", encoder if isinstance(encoder, str) else json.dumps(encoder)]
+        words += ["--dataset-option"] * bool(self.options)
+        words += [f"{name}={json.dumps(value)}" for name, value in self.options.items()]
+        return shlex.join(words)
+
+    def recipe(self, task: Task, dataset: DatasetDict) -> Recipe:
+        """How one of them is trained on the data as they are."""
+        recipe = load_recipe(task.method, self.dataset).for_columns(dataset["train"].column_names)
+        recipe = recipe.changed(encoders=self.encoders)  # what is asked for is not put aside, but said to be missing
+        return recipe if task.bits is None else recipe.with_bits(task.bits)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training."""
+
+    method: str
+    bits: int | None
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies in the output folder."""
+        length = () if self.bits is None else (f"{self.bits}-bits",)
+        return Path(self.method, *length, f"seed-{self.seed}")
+
+    @property
+    def title(self) -> str:
+        """For people: "DCMH, 16 bits, seed 0"."""
+        parts = [METHODS[self.method].title]
+        parts += [] if self.bits is None else [f"{self.bits} bits"]
+        return ", ".join(parts + ([f"seed {self.seed}"] if METHODS[self.method].uses_chance else []))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task.
+
+    Attributes:
+        task: which.
+        kept: whether it was done before.
+        seconds: of the whole, features and measuring included.
+        reason: why there is none.
+        failed: whether that is a fault of the program, and not one of the data or the settings.
+    """
+
+    task: Task
+    kept: bool = False
+    seconds: float = 0.0
+    reason: str = ""
+    failed: bool = False
+
+
+class Bench:
+    """One process's data, and the features of the method that it had last."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.dataset = plan.load()
+        self._features: tuple[str, FeatureSplits | None] = ("", None)
+
+    def do(self, task: Task) -> Outcome:
+        """Train and measure, unless it has been done."""
+        started = time.perf_counter()
+        folder = self.plan.output_dir / task.folder
+        try:
+            recipe = self.plan.recipe(task, self.dataset)
+            protocols = [get_protocol(name) for name in protocols_for(recipe, self.dataset)]
+            if kept_run(folder, recipe, self.plan.dataset, task.seed, protocols):
+                return Outcome(task, kept=True)
+            features = self._features_of(recipe)
+            clear_way(folder, recipe)
+            train(
+                recipe,
+                self.dataset,
+                self.plan.dataset,
+                folder,
+                seed=task.seed,
+                protocols=protocols,
+                resume=True,
+                command=self.plan.command([task.method]),
+                features=features,
+            )
+        except CMRError as error:
+            return Outcome(task, reason=str(error))
+        except Exception as error:  # one failure in many hours of training must not cost the others
+            logger.exception("%s failed", task.title)
+            return Outcome(task, reason=f"{type(error).__name__}: {error}", failed=True)
+        return Outcome(task, seconds=time.perf_counter() - started)
+
+    def _features_of(self, recipe: Recipe) -> FeatureSplits:
+        closed = issubclass(METHODS[recipe.method], ClosedFormCMRModel)
+        key = json.dumps([recipe.encoders, recipe.captions, recipe.turns, closed], sort_keys=True)
+        if self._features[0] != key:
+            self._features = ("", None)  # two at a time may be too large
+            self._features = (key, make_features(recipe, self.dataset, self.plan.dataset))
+        return self._features[1]
+
+
+class Clock:
+    """Wall time of all that was trained in an output folder, however often it was interrupted."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.seconds: float = read_json(path)["seconds"] if path.exists() else 0.0
+        self._last = time.perf_counter()
+
+    def note(self, outcome: Outcome) -> None:
+        """Count the time since the last outcome, unless nothing was done for this one."""
+        now = time.perf_counter()
+        if not outcome.kept:
+            self.seconds += now - self._last
+            with atomic_file(self.path) as scratch:
+                scratch.write_text(json.dumps({"seconds": round(self.seconds, 1)}))
+        self._last = now
+
+
+def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None) -> tuple[Reproduction, list[Outcome]]:
+    """Train and measure everything that is planned.
+
+    Each training is done by one process with one thread, so that its figures hang neither on how many cores there are
+    nor on what else is trained. What is done is kept, a training that was interrupted goes on from its last saved
+    epoch, and what fails on these data is told at the end and stops nothing else.
+
+    Args:
+        plan: what.
+        jobs: how many processes train at a time.
+        earlier: results on these data; what took long in them is begun first.
+
+    Returns:
+        What the finished trainings measured, and what became of each.
+
+    Raises:
+        UnknownNameError: there is no such method or data set.
+        DatasetError, DownloadError: the data are not to be had.
+        InputError: nothing is planned, or nothing of it can be done; says why.
+    """
+    if not plan.seeds or jobs < 1:
+        raise InputError(f"{len(plan.seeds)} seeds and {jobs} trainings at a time: one of each at least.")
+    dataset = plan.load()  # downloads once, before workers ask for it
+    tasks = longest_first(plan.tasks(), earlier)
+    clock = Clock(plan.output_dir / "clock.json")
+    outcomes: list[Outcome] = []
+    for outcome in work(partial(Bench, plan), tasks, min(jobs, len(tasks))):
+        outcomes.append(outcome)
+        clock.note(outcome)
+        what = outcome.reason or ("kept" if outcome.kept else f"{outcome.seconds:.1f} s")
+        logger.info("%d/%d  %s: %s", len(outcomes), len(tasks), outcome.task.title, what)
+    done = [plan.output_dir / outcome.task.folder for outcome in outcomes if not outcome.reason]
+    missing = not_measured(outcomes)
+    if not done:
+        reasons = "\n".join(f"- {one.title}: {one.reason}" for one in missing)
+        raise InputError(f"None of these methods can be trained on {plan.dataset!r}:\n{reasons}")
+    checkpoints = find_checkpoints(done)
+    (table,) = make_tables(checkpoints, shared_first(checkpoints))
+    pairs = {split: len(rows) for split, rows in dataset.items()}
+    results = Reproduction(
+        table=table,
+        pairs=pairs,
+        complete=not describe_sizes(info(plan.dataset), pairs),
+        command=plan.command(),
+        seconds=round(clock.seconds, 1),
+        machine=machine(jobs),
+        not_measured=missing,
+    )
+    return results, outcomes
+
+
+def longest_first(tasks: Sequence[Task], earlier: Reproduction | None) -> list[Task]:
+    """Tasks by how long they took, so that at the end no process waits for a long one; what is not known first."""
+    took = {(row.method, row.bits): row.seconds for row in earlier.table.rows} if earlier else {}
+    return sorted(tasks, key=lambda task: -took.get((task.method, task.bits), float("inf")))
+
+
+def not_measured(outcomes: Sequence[Outcome]) -> list[NotMeasured]:
+    """What could not be trained, a line a method and reason, with the code lengths where others could."""
+    lengths: dict[tuple[str, str], list[int]] = {}
+    for outcome in outcomes:
+        if outcome.reason:
+            found = lengths.setdefault((outcome.task.method, outcome.reason), [])
+            found += [outcome.task.bits] if outcome.task.bits not in (None, *found) else []
+    missing = []
+    for (method, reason), bits in lengths.items():
+        title = METHODS[method].title
+        listed = f" ({', '.join(map(str, sorted(bits)))} bits)" if bits else ""
+        missing.append(NotMeasured(method, title + listed, reason))
+    return sorted(missing, key=lambda one: (one.method, one.title))
+
+
+def shared_first(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """The protocols that were measured under, those of many runs before those of few."""
+    counts = Counter(entry["protocol"] for checkpoint in checkpoints for entry in checkpoint.run.results)
+    by_class = [name for names in BY_CLASS.values() for name in names]
+    known = [name for name in (*by_class, *BY_INSTANCE.values()) if name in counts]
+    return list(dict.fromkeys([*known, *(name for name, _ in counts.most_common())]))
+
+
+def protocols_for(recipe: Recipe, dataset: DatasetDict) -> list[str]:
+    """Under what a method is measured: the same protocols as all of its kind, and those of its paper.
+
+    The first also chooses the epoch: by class where there are classes, but by instance for what learns from single
+    captions.
+    """
+    columns = set(dataset["train"].column_names)
+    model = METHODS[recipe.method]
+    by_class = BY_CLASS[model.representation] if {"label", "labels"} & columns else ()
+    by_instance = (BY_INSTANCE[model.representation],) if has_captions(dataset) or not by_class else ()
+    shared = (*by_instance, *by_class) if recipe.captions == "each" else (*by_class, *by_instance)
+    own = [name for name in recipe.protocols if _is_defined(get_protocol(name), columns)]
+    return list(dict.fromkeys([*shared, *own]))
+
+
+def _is_defined(protocol: Protocol, columns: Collection[str]) -> bool:
+    """Whether the data have what a protocol goes by: classes, single texts."""
+    by_class = protocol.relevance != "class" or {"label", "labels"} & set(columns)
+    return bool(by_class) and (protocol.captions != "each" or "texts" in columns)
+
+
+def has_captions(dataset: DatasetDict) -> bool:
+    """Whether items have several texts, by which the very item can be asked for."""
+    test = dataset["test"]
+    return "texts" in test.column_names and max(map(len, test["texts"][:]), default=0) > 1

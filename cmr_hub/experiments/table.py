@@ -1,0 +1,225 @@
+"""From training runs to tables, data set by data set: those that differ in the seed alone are one row."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.evaluation import Spread, get_protocol
+from cmr_hub.methods import METHODS, list_methods
+from cmr_hub.results import Row, Table
+from cmr_hub.results.leaderboard import RUN_NAME
+from cmr_hub.training.recipe import load_recipe
+from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
+from cmr_hub.utils.hub import read_json
+
+from .seeds import over_runs
+
+logger = logging.getLogger(__name__)
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A finished run and where it lies."""
+
+    folder: Path
+    run: TrainingRun
+
+    @property
+    def bits(self) -> int | None:
+        """Code length of a hashing method."""
+        is_binary = METHODS[self.run.method].representation == "binary"
+        return read_json(self.folder / "config.json")["embed_dim"] if is_binary else None
+
+    @property
+    def settings(self) -> Settings:
+        """All that a run of the same method on the same data may differ in, beside the seed, by short names."""
+        recipe, settings = self.run.recipe, {}
+        for side, spec in recipe["encoders"].items():
+            options = {"name": spec} if isinstance(spec, str) else dict(spec)
+            settings[side] = options.pop("name")
+            settings |= {f"{side}.{name}": value for name, value in options.items()}
+        settings |= {**recipe["config"], **recipe["training"], "patience": recipe["early_stopping_patience"]}
+        settings |= {"captions": recipe.get("captions", "set"), "turns": recipe.get("turns", [])}
+        settings |= {f"tuned.{name}": value for name, value in (self.run.tuned or {}).items()}
+        return settings | {"dtype": read_json(self.folder / "config.json").get("dtype")}
+
+    def entry(self, protocol: str, split: str) -> dict[str, Any] | None:
+        """What was measured under a protocol on a split."""
+        found = (entry for entry in self.run.results if (entry["protocol"], entry["split"]) == (protocol, split))
+        return next(found, None)
+
+
+def find_checkpoints(folders: Sequence[Path]) -> list[Checkpoint]:
+    """The finished runs in some folders, at any depth; those that were interrupted are named in a warning.
+
+    Raises:
+        InputError: a folder does not exist or holds no finished run.
+        CheckpointError: a record cannot be read.
+    """
+    found: dict[Path, Checkpoint] = {}
+    for top in folders:
+        if not top.is_dir():
+            raise InputError(f"There is no folder {top}. Name a checkpoint that `train` made, or a folder of some.")
+        unfinished = {path.parent for path in top.rglob(TRAINER_FOLDER) if path.is_dir()}
+        for folder in sorted(unfinished):
+            logger.warning("%s holds an interrupted run and is left out: finish it with --resume.", folder)
+        records = [path.parent for path in top.rglob(RUN_NAME) if not _is_hidden(path.relative_to(top))]
+        finished = [folder for folder in sorted(records) if folder not in unfinished]
+        if not finished:
+            raise InputError(f"{top} holds no finished run: no {RUN_NAME} is in it, at any depth.")
+        found |= {folder.resolve(): Checkpoint(folder, TrainingRun.load(folder)) for folder in finished}
+    return list(found.values())
+
+
+def make_tables(
+    checkpoints: Sequence[Checkpoint], protocols: Sequence[str] | None = None, split: str = "test"
+) -> list[Table]:
+    """One table a data set.
+
+    Args:
+        checkpoints: the runs. Those of one method on one data set with the same settings are one row; other
+            settings are another row, and its title says what differs.
+        protocols: whose metrics become columns; all that were measured on the data set by default. The first sorts the
+            rows.
+        split: what was measured on.
+
+    Raises:
+        UnknownNameError: there is no such protocol.
+        CheckpointError: a run is of a method that this cmr_hub does not have.
+        InputError: no run was measured under a protocol on this split, two runs have the same settings and the same
+            seed, or two runs mean different things by one protocol's name.
+    """
+    for checkpoint in checkpoints:
+        if checkpoint.run.method not in METHODS:
+            raise CheckpointError(
+                f"{checkpoint.folder} is of {checkpoint.run.method!r}, which is no method of this cmr_hub "
+                f"({', '.join(sorted(METHODS))}): leave it out."
+            )
+    entries = [(c, entry) for c in checkpoints for entry in c.run.results if entry["split"] == split]
+    descriptions: dict[str, str] = {}
+    columns: dict[str, list[str]] = {}
+    described_in: dict[str, Checkpoint] = {}
+    for checkpoint, entry in entries:
+        name = entry["protocol"]
+        if descriptions.setdefault(name, entry["description"]) != entry["description"]:
+            raise InputError(
+                f"{described_in[name].folder} and {checkpoint.folder} were measured under different definitions of "
+                f"protocol {name!r}: measure both again with `python -m training evaluate --protocol {name} --record`."
+            )
+        described_in.setdefault(name, checkpoint)
+        columns.setdefault(name, list(entry["metrics"]))
+    for name in protocols or ():
+        if name not in descriptions:
+            get_protocol(name)
+            raise InputError(
+                f"None of these runs was measured under {name!r} on the {split} split: add it with "
+                f"`python -m training evaluate --split {split} --protocol {name} --record`."
+            )
+    if not entries:
+        raise InputError(f"None of these runs was measured on the {split} split.")
+
+    def make_table(dataset: str) -> Table:
+        names = list(dict.fromkeys(protocols or (e["protocol"] for c, e in entries if c.run.dataset == dataset)))
+        table = Table(
+            dataset=dataset,
+            split=split,
+            protocols={name: descriptions[name] for name in names},
+            columns={name: columns[name] for name in names},
+            rows=_rows([checkpoint for checkpoint in checkpoints if checkpoint.run.dataset == dataset], names, split),
+        )
+        return table.in_order()
+
+    return [make_table(dataset) for dataset in sorted({checkpoint.run.dataset for checkpoint, _ in entries})]
+
+
+def same_recipe(row: Row, checkpoint: Checkpoint) -> bool:
+    """Whether a row is of the settings that a checkpoint was trained with, in whatever precision it is stored."""
+    own = {**_without_length(row.settings, row.bits), "dtype": None}
+    given = {**_without_length(checkpoint.settings, checkpoint.bits), "dtype": None}
+    return (row.method, row.bits, own) == (checkpoint.run.method, checkpoint.bits, given)
+
+
+def _rows(checkpoints: Sequence[Checkpoint], protocols: Sequence[str], split: str) -> list[Row]:
+    rows = []
+    for method in {checkpoint.run.method for checkpoint in checkpoints}:
+        groups = _group([checkpoint for checkpoint in checkpoints if checkpoint.run.method == method])
+        settings = [_without_length(group[0].settings, group[0].bits) for group in groups]
+        rows += [
+            _row(group, _differences(own, settings), protocols, split)
+            for group, own in zip(groups, settings, strict=True)
+        ]
+    return rows
+
+
+def _without_length(settings: Mapping[str, Any], bits: int | None) -> Settings:
+    """The settings but for a code's length, which has a column of its own."""
+    return {name: value for name, value in settings.items() if bits is None or name != "embed_dim"}
+
+
+def _group(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
+    """Checkpoints of one method with the same settings together, each seed once."""
+    groups: list[tuple[Settings, dict[int, Checkpoint]]] = []
+    for checkpoint in checkpoints:
+        settings = checkpoint.settings
+        group = next((group for of_group, group in groups if of_group == settings), None)
+        if group is None:
+            groups.append((settings, group := {}))
+        twin = group.setdefault(checkpoint.run.seed, checkpoint)
+        if twin is not checkpoint:
+            raise InputError(
+                f"{twin.folder} and {checkpoint.folder} are of the same method, settings and seed "
+                f"({checkpoint.run.method}, {checkpoint.run.seed}): a mean would count it twice. Name one of them."
+            )
+    return [[group[seed] for seed in sorted(group)] for _, group in groups]
+
+
+def _differences(own: Settings, all_settings: Sequence[Settings]) -> str:
+    """The settings of one row that other rows of its method do not share: "text=bow, learning_rate=0.001"."""
+    names = dict.fromkeys(name for settings in all_settings for name in settings)
+    differing = [name for name in names if any(other.get(name, ...) != own.get(name, ...) for other in all_settings)]
+    return ", ".join(f"{name}={own[name]}" if name in own else f"no {name}" for name in differing)
+
+
+def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str], split: str) -> Row:
+    run = group[0].run
+    uses_chance = METHODS[run.method].uses_chance
+    title = load_recipe(run.method, run.dataset).title
+    found = {name: [entry for c in group if (entry := c.entry(name, split))] for name in protocols}
+    metrics = {name: over_runs(entries) for name, entries in found.items() if entries}
+    if not uses_chance:  # seeds change nothing, so that there is nothing to deviate
+        metrics = {
+            name: {metric: Spread(spread.mean, None) for metric, spread in spreads.items()}
+            for name, spreads in metrics.items()
+        }
+    return Row(
+        method=run.method,
+        title=f"{title} ({differences})" if differences else title,
+        supervision=list_methods(run.method)[0].supervision,
+        bits=group[0].bits,
+        seeds=[checkpoint.run.seed for checkpoint in group] if uses_chance else [],
+        runs=len(group),
+        seconds=mean(checkpoint.run.seconds for checkpoint in group),
+        metrics=metrics,
+        measured={name: len(entries) for name, entries in found.items()},
+        published=dict(run.recipe["published"]),
+        settings=group[0].settings,
+        versions=_versions([checkpoint.run for checkpoint in group]),
+        folders=[str(checkpoint.folder) for checkpoint in group],
+    )
+
+
+def _versions(runs: Sequence[TrainingRun]) -> dict[str, list[str]]:
+    packages = dict.fromkeys(package for run in runs for package in run.versions)
+    return {package: sorted({run.versions.get(package, "none") for run in runs}) for package in packages}
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,5 @@
+"""Search in a Milvus server or cluster."""
+
+from .index import MilvusIndex
+
+__all__ = ["MilvusIndex"]

@@ -1,0 +1,81 @@
+"""Models whose checkpoints are whole or refused."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedModel
+
+from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.hub import resolve
+
+
+class CheckedModel(PreTrainedModel):
+    """A `PreTrainedModel` that starts as torch's layers do, loads only what fits exactly, and saves atomically."""
+
+    def _init_weights(self, module: nn.Module) -> None:
+        # The papers assume torch's own initialisation, not the N(0, 0.02) of transformers.
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str, *model_args: Any, **kwargs: Any) -> Self:
+        """As in transformers, with a bundled `cmr/<name>` found first and no weight ever left to chance.
+
+        Weights load as float32 unless `dtype` says otherwise: half precision is for the disk, not for the arithmetic.
+
+        Raises:
+            CheckpointNotFoundError: nothing of this id is bundled, cached or on the Hub.
+            CheckpointError: weights that are corrupt, missing, unexpected or of another shape, or another method's.
+
+        Example:
+
+        ```python
+        >>> from cmr_hub import DSCMRModel
+        >>> model = DSCMRModel.from_pretrained("cmr/dscmr-wiki")
+        >>> model.config.image_dim, model.config.text_dim
+        (128, 10)
+        ```
+        """
+        location = {name: kwargs.pop(name) for name in ("revision", "force_download", "token") if name in kwargs}
+        folder = resolve(str(pretrained_model_name_or_path), **location)
+        with_info = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("dtype", torch.float32)
+        try:
+            model, info = super().from_pretrained(
+                folder,
+                *model_args,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # reported below with the rest
+                output_loading_info=True,
+                **kwargs,
+            )
+        except CheckpointError:
+            raise
+        except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"The checkpoint in {folder} cannot be read: {error} Fetch it again or save it anew."
+            ) from error
+        wrong = {
+            kind: names
+            for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+            if (names := info.get(kind))
+        }
+        if wrong:
+            listed = "; ".join(
+                f"{kind.replace('_', ' ')}: {', '.join(map(str, names))}" for kind, names in wrong.items()
+            )
+            raise CheckpointError(
+                f"The weights in {folder} do not fit {cls.__name__} with this config.json ({listed}). "
+                "Nothing was initialised at random; fetch the checkpoint again or use the class that saved it."
+            )
+        return (model, info) if with_info else model
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """As in transformers, but an earlier checkpoint in `save_directory` survives a full disk or an interrupt."""
+        with atomic_folder(save_directory) as scratch:
+            super().save_pretrained(scratch, **kwargs)

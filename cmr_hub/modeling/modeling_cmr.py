@@ -1,0 +1,299 @@
+"""What every method's model is: two encoders into one common space, and an objective over them."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers import TrainerCallback
+from transformers.utils import ModelOutput
+
+from cmr_hub.errors import InputError, NotFittedError
+
+from . import codes
+from .checked_model import CheckedModel
+from .configuration_cmr import CMRConfig
+from .configuration_hashing import HashingConfig
+
+if TYPE_CHECKING:
+    from cmr_hub.processing.processing_cmr import CMRProcessor
+
+logger = logging.getLogger(__name__)
+
+
+def unit_rows(features: torch.Tensor) -> np.ndarray:
+    """`(n, d)` values as float32 rows of unit length; a row of zeros stays."""
+    return F.normalize(features.float(), dim=1).cpu().numpy()
+
+
+@dataclass
+class CMROutput(ModelOutput):
+    r"""
+    loss (`torch.FloatTensor` of shape `()`, *optional*):
+        The method's objective, where both sides are given and, for a supervised method, `labels`.
+    loss_terms (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
+        The objective's terms before weighting, by the paper's name.
+    image_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
+        Images in the common space, as the method leaves them: not normalised, and of a hashing method the values whose
+        signs are the code.
+    text_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
+        Texts in the common space, likewise.
+    image_logits, text_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
+        Class predictions, by methods that have a classifier.
+    pair_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
+        Answers to each pair's text as a question about its image, by models that answer.
+    image_attentions (`torch.FloatTensor` of shape `(n, steps, regions)`, *optional*):
+        On `output_attentions=True`, by methods that attend: how much each step looks at each region; sums to one.
+    text_attentions (`torch.FloatTensor` of shape `(n, steps, words)`, *optional*):
+        Likewise of words; padding has none.
+    """
+
+    loss: torch.FloatTensor | None = None
+    loss_terms: dict[str, torch.FloatTensor] | None = None
+    image_embeds: torch.FloatTensor | None = None
+    text_embeds: torch.FloatTensor | None = None
+    image_logits: torch.FloatTensor | None = None
+    text_logits: torch.FloatTensor | None = None
+    pair_logits: torch.FloatTensor | None = None
+    image_attentions: torch.FloatTensor | None = None
+    text_attentions: torch.FloatTensor | None = None
+
+
+class CMRModel(CheckedModel):
+    """Base of every method.
+
+    A method gives `get_image_features`, `get_text_features` and `forward`; saving, loading and the checks on them are
+    here. A subclass that does not say what the attributes below ask for is refused where it is defined.
+
+    Attributes:
+        config_class: the method's configuration.
+        title: its name, as people write it.
+        paper: who, what, where and when.
+        supervision: "supervised" where the method learns from classes, "unsupervised" where from pairs alone.
+        representation: what its embeddings are: "real-valued" vectors, compared by cosine, or "binary" codes, compared
+            by Hamming distance.
+        uses_chance: whether another seed gives other weights.
+        image_input, text_input: what the method eats, by the name of the first argument of `get_image_features` and
+            `get_text_features`; the processor's encoders must give it.
+        attends: whether it weighs regions and words, and can show how.
+        groups_texts: whether a training batch must hold several texts of an item; they then stay together.
+    """
+
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    supervision: ClassVar[Literal["supervised", "unsupervised"]]
+    representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
+    uses_chance: ClassVar[bool] = True
+    image_input: ClassVar[str] = "image_features"
+    text_input: ClassVar[str] = "text_features"
+    attends: ClassVar[bool] = False
+    groups_texts: ClassVar[bool] = False
+    config_class = CMRConfig
+    config: CMRConfig
+    base_model_prefix = "cmr"
+    main_input_name = "image_features"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # Before super(), which would fill in the base's configuration.
+        if not cls.__module__.startswith(__package__):
+            if "config_class" not in cls.__dict__:
+                raise TypeError(f"{cls.__name__} must name its config_class.")
+            for fact in ("title", "paper", "supervision"):
+                if not hasattr(cls, fact):
+                    raise TypeError(f"{cls.__name__} must say its {fact}.")
+            if cls.representation == "binary" and not issubclass(cls.config_class, HashingConfig):
+                raise TypeError(f"{cls.__name__} gives codes: its config_class must be a HashingConfig.")
+        super().__init_subclass__(**kwargs)
+
+    @property
+    def answers_questions(self) -> bool:
+        """Whether it answers texts as questions about images (`pair_logits`), and embeds neither side alone."""
+        return False
+
+    @abstractmethod
+    def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
+        """Embed images alone: `(n, image_dim)` float features to `(n, embed_dim)` vectors of the common space."""
+
+    @abstractmethod
+    def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
+        """Embed texts alone: `(n, text_dim)` float features to `(n, embed_dim)` vectors of the common space."""
+
+    def get_pair_features(self, image_features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
+        """Embed items of which both sides are known as one vector each, by methods that define such a thing.
+
+        Args:
+            image_features: `(n, image_dim)` float features.
+            text_features: `(n, text_dim)` float features, row i of the same item.
+
+        Returns:
+            `(n, embed_dim)`.
+
+        Raises:
+            InputError: the method embeds each side by itself only.
+        """
+        raise InputError(
+            f"{self.config.model_type} embeds each side by itself and defines nothing for a pair: use "
+            "get_image_features and get_text_features, or a method with unified codes (SePH, CMFH, LSSH …)."
+        )
+
+    def forward(
+        self,
+        image_features: torch.Tensor | None = None,
+        text_features: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> CMROutput:
+        """Embed whichever sides are given. Methods with an objective extend this to fill `loss`.
+
+        Args:
+            image_features: `(n, image_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor.
+            labels: `(n, num_labels)` multi-hot tensor.
+        """
+        image = None if image_features is None else self.get_image_features(image_features)
+        text = None if text_features is None else self.get_text_features(text_features)
+        return CMROutput(
+            image_embeds=image,
+            text_embeds=text,
+            image_logits=None if image is None else self.classify(image),
+            text_logits=None if text is None else self.classify(text),
+        )
+
+    def classify(self, embeds: torch.Tensor) -> torch.Tensor | None:
+        """`(n, num_labels)` class predictions from `(n, embed_dim)` embeddings; None without a classifier."""
+        return None
+
+    @classmethod
+    def as_embeddings(cls, features: torch.Tensor) -> np.ndarray:
+        """What is kept, searched and measured of `(n, embed_dim)` values of the common space.
+
+        Returns:
+            `(n, embed_dim)` float32 rows of unit length, or of a hashing method `(n, embed_dim // 8)` uint8 codes.
+        """
+        return codes.pack(features) if cls.representation == "binary" else unit_rows(features)
+
+    def check_labels(self, labels: torch.Tensor | None) -> None:
+        """Refuse training labels that a supervised method cannot learn from; warn of classes without an item.
+
+        Args:
+            labels: `(n, num_labels)` multi-hot tensor of the whole training data.
+
+        Raises:
+            InputError: there are none, they are of another width than `num_labels`, or of fewer than two classes.
+        """
+        if self.supervision == "unsupervised":
+            return
+        method = self.config.model_type
+        if labels is None:
+            raise InputError(
+                f"{method} learns from classes, and the training data have no label column: label them, or choose a "
+                "method that learns from pairs alone (supervision='unsupervised' in cmr_hub.list_methods())."
+            )
+        if labels.ndim != 2 or labels.shape[1] != self.config.num_labels:
+            raise InputError(
+                f"Labels must be multi-hot, of the shape (n, {self.config.num_labels}), not {tuple(labels.shape)}."
+            )
+        seen = labels.bool().any(dim=0)
+        if seen.sum() < 2:
+            raise InputError(f"{method} tells classes apart: two at least must have training items, not {seen.sum()}.")
+        absent = [self.config.id2label[row] for row in (~seen).nonzero().flatten().tolist()]
+        if absent:
+            logger.warning("No training item is of the class %s: nothing is learned of it.", ", ".join(absent))
+
+    def start_from(self, processor: CMRProcessor) -> None:
+        """Take what training starts from out of the processor's encoders (word vectors), where a method does so."""
+
+    def training_callbacks(self) -> list[TrainerCallback]:
+        """Callbacks for what a method needs beyond a batch loss (codes solved each epoch, a reversal schedule …)."""
+        return []
+
+
+class ClosedFormCMRModel(CMRModel):
+    """A method without an optimiser: `fit` solves it, in closed form or by its own iterations, and fills persistent
+    buffers, whose sizes the config fixes.
+
+    A method whose iterations start from random numbers says `uses_chance = True`, and draws them by torch's generator.
+    """
+
+    uses_chance: ClassVar[bool] = False
+
+    def __init__(self, config: CMRConfig):
+        super().__init__(config)
+        self.register_buffer("is_fitted", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        # transformers looks at parameters only, and a closed-form model has none.
+        return next(buffer.dtype for buffer in self.buffers() if buffer.is_floating_point())
+
+    @property
+    def device(self) -> torch.device:
+        return self.is_fitted.device
+
+    @abstractmethod
+    def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None) -> None:
+        """Fill the buffers from checked float64 features of shapes `(n, image_dim)` and `(n, text_dim)`.
+
+        `labels` are `(n, num_labels)` float64, multi-hot, and always given to a supervised method.
+        """
+
+    @torch.no_grad()
+    def fit(
+        self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> ClosedFormCMRModel:
+        """Solve the method on `n` pairs.
+
+        Args:
+            image_features: `(n, image_dim)`, any float dtype; solved in float64.
+            text_features: `(n, text_dim)`.
+            labels: `(n, num_labels)` multi-hot, for methods that use classes.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            InputError: other shapes than the config's, different lengths, values that are not finite, rows that are
+                all the same, or labels that a supervised method cannot learn from.
+        """
+        pairs = {"image": image_features, "text": text_features}
+        for side, features in pairs.items():
+            if features is None:
+                raise InputError(
+                    f"{self.config.model_type} learns from pairs of an image and a text, and no {side} features are "
+                    "given."
+                )
+            dim = getattr(self.config, f"{side}_dim")
+            if features.ndim != 2 or features.shape[1] != dim:
+                raise InputError(f"{side} features must have the shape (n, {dim}), not {tuple(features.shape)}.")
+            bad = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
+            if len(bad):
+                raise InputError(f"Row {bad[0].item()} of the {side} features holds NaN or infinity; drop or mend it.")
+            if len(features) > 1 and (features == features[0]).all():
+                raise InputError(f"All rows of the {side} features are the same: nothing can be learned from them.")
+        if len(image_features) != len(text_features):
+            raise InputError(f"{len(image_features)} images against {len(text_features)} texts: pairs are needed.")
+        if len(image_features) < 2:
+            raise InputError(f"At least two pairs are needed to fit, and {len(image_features)} were given.")
+        if labels is not None and len(labels) != len(image_features):
+            raise InputError(f"{len(image_features)} pairs against {len(labels)} rows of labels.")
+        self.check_labels(labels)
+        self._solve(image_features.double(), text_features.double(), None if labels is None else labels.double())
+        self.is_fitted.fill_(True)
+        return self
+
+    def forward(self, image_features=None, text_features=None, labels=None, **kwargs) -> CMROutput:
+        """Embed whichever sides are given; see [`CMRModel.forward`]."""
+        self.check_fitted()
+        return super().forward(image_features, text_features, labels, **kwargs)
+
+    def check_fitted(self) -> None:
+        """Raise NotFittedError where `fit` (or `from_pretrained`) has not been called yet."""
+        if not self.is_fitted:
+            raise NotFittedError(
+                f"This {type(self).__name__} has no projections yet: call fit() or from_pretrained()."
+            )

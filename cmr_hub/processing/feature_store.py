@@ -1,0 +1,238 @@
+"""Features of frozen encoders, kept on disk so that no picture is ever encoded twice by the same encoder.
+
+The store is addressed by content: an encoder's fingerprint names a folder, the digest of an input's bytes names a row.
+A data set that grows, moves or shares pictures with another costs only what is new, and an interrupted extraction goes
+on where it stopped. The features of the embedded emoji pictures ship with the package in the same format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tqdm.auto import tqdm
+
+from cmr_hub.encoders.base import Encoder
+from cmr_hub.utils.files import atomic_file, cache_folder
+from cmr_hub.utils.images import load_image, turned
+from cmr_hub.utils.processes import Process
+
+logger = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).parent / "shipped_features"
+SHARD_ROWS = 1024
+DIGEST_BYTES = 16
+
+
+def content_digest(source: Any) -> bytes:
+    """Digest of an input's content: a text, a picture file, a `datasets` picture record, a PIL picture or an array.
+
+    A string counts as a path where a file of that name can be read, which only pictures are given as.
+    """
+    if isinstance(source, dict):
+        source = source["bytes"] if source.get("bytes") is not None else Path(source["path"])
+    if isinstance(source, Image.Image):
+        source = f"{source.mode}{source.size}".encode() + source.tobytes()
+    elif isinstance(source, np.ndarray):
+        source = f"{source.dtype}{source.shape}".encode() + source.tobytes()
+    elif isinstance(source, str | os.PathLike):
+        source = Path(source).read_bytes()
+    return hashlib.sha256(source).digest()[:DIGEST_BYTES]
+
+
+class StoredFeatures:
+    """Features of `n` pictures that stay on disk, mapped into memory, until rows of them are asked for.
+
+    Args:
+        rows: the pictures' features in half precision, all of one shape.
+
+    Example:
+
+    ```python
+    >>> features = StoredFeatures([torch.zeros(49, 1280).half()] * 3)
+    >>> len(features), features[[0, 2]].shape, features[1:].dtype
+    (3, torch.Size([2, 49, 1280]), torch.float32)
+    ```
+    """
+
+    def __init__(self, rows: Sequence[torch.Tensor]):
+        self._rows = list(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Float32 features of one row, or of several stacked."""
+        if isinstance(index, torch.Tensor):
+            index = index.tolist()
+        if isinstance(index, int):
+            return self._rows[index].float()
+        chosen = self._rows[index] if isinstance(index, slice) else [self._rows[row] for row in index]
+        return torch.stack(chosen).float() if chosen else torch.empty(0)
+
+
+class StoredViews:
+    """Features of `n` pictures in several views, of which each row that is asked for is one at random (torch's).
+
+    Args:
+        views: of the same pictures in the same order.
+    """
+
+    def __init__(self, views: Sequence[StoredFeatures]):
+        self._views = views
+
+    def __len__(self) -> int:
+        return len(self._views[0])
+
+    def __getitem__(self, index: int | slice | Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """Float32 features of one row, or of several stacked."""
+        rows = torch.arange(len(self))[index]
+        if not rows.ndim:
+            return self[rows[None]][0]
+        chosen = torch.randint(len(self._views), (len(rows),)).tolist()
+        return torch.stack([self._views[view][row] for view, row in zip(chosen, rows.tolist(), strict=True)])
+
+
+class FeatureStore:
+    """Pictures' features of one encoder, in half precision, as shards of 1,024 rows.
+
+    What comes out is rounded to half precision whether it was stored before or not, so that a result never depends on
+    what happened to be cached. Shards are mapped into memory, not read: what is not asked for takes none.
+
+    Args:
+        encoder: whose features they are.
+        folder: where stores are kept; by default in the cache.
+        turn: how each picture is turned before it is encoded; see [`~cmr_hub.utils.images.turned`].
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.encoders import create_encoder
+    >>> from cmr_hub.processing.feature_store import FeatureStore
+    >>> encoder = create_encoder("image", "efficientnet-lite0")
+    >>> FeatureStore(encoder).encode(["a.jpg", "b.jpg"])  # doctest: +SKIP
+    ```
+    """
+
+    def __init__(self, encoder: Encoder, folder: str | os.PathLike | None = None, turn: str | None = None):
+        self.encoder, self.turn = encoder, turn
+        name = f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}" + (f"-{turn}" if turn else "")
+        self.folder = Path(folder or cache_folder("features")) / name
+        self._rows: dict[bytes, torch.Tensor] = {}
+        self._shards: set[Path] = set()
+        shipped = SHIPPED / f"{self.folder.name}.safetensors"
+        if shipped.exists():
+            self._read(shipped)
+        self._read_folder()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def encode(self, images: Sequence[Any], *, show_progress: bool = False) -> torch.Tensor:
+        """Features of `n` pictures, all in memory: as the encoder gives them, but rounded to half precision.
+
+        Raises:
+            InputError: a picture cannot be used; everything before it is stored already.
+        """
+        return self.stored(images, show_progress=show_progress)[:]
+
+    def stored(self, images: Sequence[Any], *, show_progress: bool = False) -> StoredFeatures:
+        """Features of `n` pictures, encoded where the store lacks them; in the order of `images`.
+
+        Raises:
+            InputError: a picture cannot be used; everything before it is stored already.
+        """
+        digests = _digests(images, show_progress)
+        self._encode_missing(dict(zip(digests, images, strict=True)), show_progress)
+        return StoredFeatures([self._rows[digest] for digest in digests])
+
+    def extract(self, images: Sequence[Any], process: Process) -> None:
+        """Encode what the store lacks of `n` pictures by several processes, each a share of the distinct ones, with
+        progress.
+
+        Args:
+            images: the same in every process, each of which must call this.
+            process: which of them this is.
+
+        Raises:
+            InputError: a picture cannot be used; everything before it is stored already.
+            OtherProcessError: one of another process's share cannot be used.
+        """
+        pictures = dict(zip(_digests(images, process.is_main), images, strict=True))
+        own = {digest: pictures[digest] for digest in process.share(list(pictures))}
+        process.together(lambda: self._encode_missing(own, process.is_main))
+        self._read_folder()
+        if lacking := len(pictures.keys() - self._rows.keys()):
+            logger.warning(
+                "%d of %d pictures that other processes have encoded are not in %s: let $CMR_HUB_CACHE be a folder "
+                "that all machines reach, or each encodes all of them.",
+                lacking,
+                len(pictures),
+                self.folder,
+            )
+
+    def export(self, images: Sequence[Any], path: Path) -> Path:
+        """Write the features of these pictures, and of no others, as one file in the store's format."""
+        self.encode(images, show_progress=True)
+        digests = list(dict.fromkeys(content_digest(image) for image in images))
+        _save(path, digests, torch.stack([self._rows[digest] for digest in digests]))
+        return path
+
+    def _encode_missing(self, images: Mapping[bytes, Any], show_progress: bool) -> None:
+        """Encode and write what is not stored yet of pictures by their digests."""
+        missing = [digest for digest in images if digest not in self._rows]
+        if missing:
+            logger.info("%d of %d pictures are new to %s", len(missing), len(images), self.encoder.name)
+        with tqdm(
+            total=len(missing), desc=self.encoder.name, unit="img", disable=not show_progress or not missing
+        ) as bar:
+            for start in range(0, len(missing), SHARD_ROWS):
+                shard = missing[start : start + SHARD_ROWS]
+                self._write(shard, self._encode_new([images[digest] for digest in shard], bar))
+
+    def _encode_new(self, images: Sequence[Any], bar: tqdm) -> torch.Tensor:
+        batches = []
+        for start in range(0, len(images), 64):
+            batch = images[start : start + 64]
+            if self.turn:
+                batch = [turned(load_image(image), self.turn) for image in batch]
+            batches.append(self.encoder.encode(batch))
+            bar.update(len(batches[-1]))
+        return torch.cat(batches)
+
+    def _read_folder(self) -> None:
+        """Read the shards that this process has not read or written yet."""
+        for path in sorted(set(self.folder.glob("*.safetensors")) - self._shards):
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        self._shards.add(path)
+        shard = load_file(path)
+        self._rows.update(zip(_as_digests(shard["digests"]), shard["features"], strict=True))
+
+    def _write(self, digests: Sequence[bytes], features: torch.Tensor) -> None:
+        path = self.folder / f"{hashlib.sha256(b''.join(digests)).hexdigest()[:16]}.safetensors"
+        _save(path, digests, features.half())
+        self._read(path)
+
+
+def _save(path: Path, digests: Sequence[bytes], features: torch.Tensor) -> None:
+    rows = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).reshape(-1, DIGEST_BYTES)
+    with atomic_file(path) as scratch:
+        save_file({"digests": rows, "features": features}, scratch)
+
+
+def _digests(images: Sequence[Any], show_progress: bool) -> list[bytes]:
+    return [content_digest(image) for image in tqdm(images, "Reading pictures", disable=not show_progress)]
+
+
+def _as_digests(rows: torch.Tensor) -> list[bytes]:
+    return [bytes(row) for row in rows.numpy()]

@@ -1,0 +1,175 @@
+"""From raw images and raw texts to what a model eats."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import BatchFeature, ProcessorMixin
+
+from cmr_hub.encoders import load_encoder
+from cmr_hub.encoders.base import Encoder
+from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.hub import resolve
+
+from .feature_store import FeatureStore
+
+CONFIG_NAME = "processor_config.json"
+
+
+def flattened(texts: Sequence[str | Sequence[str]]) -> tuple[list[str], list[int]]:
+    """Texts, some of them lists of strings that describe one thing together, as strings, and how many each was.
+
+    Raises:
+        InputError: a list is empty; its position is named.
+
+    Example:
+
+    ```python
+    >>> flattened(["a cat", ["a dog", "a puppy"]])
+    (['a cat', 'a dog', 'a puppy'], [1, 2])
+    ```
+    """
+    groups = [[text] if isinstance(text, str) else list(text) for text in texts]
+    empty = next((i for i, group in enumerate(groups) if not group), None)
+    if empty is not None:
+        raise InputError(f"Text {empty} of {len(groups)} is an empty list: give at least one string.")
+    return [text for group in groups for text in group], [len(group) for group in groups]
+
+
+class CMRProcessor(ProcessorMixin):
+    """A frozen image encoder and a frozen text encoder, saved beside a model's weights.
+
+    Args:
+        image_encoder: what turns pictures (or released image features) into vectors.
+        text_encoder: what turns texts (or released text features) into vectors.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub import CMRProcessor
+    >>> from cmr_hub.encoders import create_encoder
+    >>> processor = CMRProcessor(create_encoder("image", "efficientnet-lite0"), create_encoder("text", "glove"))
+    >>> processor(text=["a smiling cat", ["a dog", "a puppy on grass"]])["text_features"].shape
+    torch.Size([2, 50])
+    ```
+    """
+
+    def __init__(self, image_encoder: Encoder, text_encoder: Encoder):
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.text_encoder = text_encoder
+
+    def __call__(
+        self,
+        images: Sequence[Any] | None = None,
+        text: Sequence[str | Sequence[str]] | None = None,
+        *,
+        cache: bool = False,
+        show_progress: bool = False,
+    ) -> BatchFeature:
+        """Encode whichever sides are given.
+
+        Args:
+            images: `n` paths, PIL images or arrays; or an `(n, dim)` array where the encoder is "precomputed".
+            text: `n` strings, or lists of strings that describe one thing together: their vectors are averaged.
+                An `(n, dim)` array where the encoder is "precomputed".
+            cache: keep the pictures' features on disk and look for them there first; see [`FeatureStore`].
+            show_progress: show a bar while pictures are encoded through the cache.
+
+        Returns:
+            What the model eats. Mostly `image_features` `(n, image_dim)` and `text_features` `(n, text_dim)`, float32;
+            of encoders that keep a picture's regions and a text's words apart, `region_features`
+            `(n, regions, image_dim)`, float32, and `input_ids` with `attention_mask` `(n, words)`, int64.
+
+        Raises:
+            InputError: an input cannot be used, its position and the reason are named; or several texts of one thing
+                are given to an encoder of single words, whose numbers have no mean.
+        """
+        inputs = {}
+        if images is not None:
+            if cache and self.image_encoder.cacheable:
+                features = self.store.encode(images, show_progress=show_progress)
+            else:
+                features = self.image_encoder.encode(images)
+            inputs |= self.image_encoder.as_inputs(features)
+        if text is not None:
+            inputs |= self.text_encoder.as_inputs(self._encode_texts(text))
+        return BatchFeature(inputs)
+
+    @property
+    def store(self) -> FeatureStore:
+        """Where the pictures' features are kept."""
+        if not hasattr(self, "_feature_store"):
+            self._feature_store = FeatureStore(self.image_encoder)
+        return self._feature_store
+
+    def _encode_texts(self, texts: Sequence[str | Sequence[str]]) -> torch.Tensor:
+        if isinstance(texts, str):
+            raise InputError("Texts come as a list: give [text] for a single one.")
+        if not self.text_encoder.takes_raw or not any(isinstance(text, list | tuple) for text in texts):
+            return self.text_encoder.encode(texts)
+        if not self.text_encoder.averages:
+            raise InputError(
+                f"The encoder {self.text_encoder.name!r} reads one text at a time, and several texts of one thing "
+                "were given together. Retriever.encode_texts embeds each and averages the embeddings."
+            )
+        flat, lengths = flattened(texts)
+        return torch.stack([rows.mean(dim=0) for rows in self.text_encoder.encode(flat).split(lengths)])
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [*self.image_encoder.as_inputs(torch.empty(0)), *self.text_encoder.as_inputs(torch.empty(0))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `processor_config.json` holds."""
+        return {
+            "processor_class": type(self).__name__,
+            "image_encoder": self.image_encoder.to_dict(),
+            "text_encoder": self.text_encoder.to_dict(),
+        }
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Write `processor_config.json` and the encoders' own files; an earlier version survives a failure.
+
+        Returns:
+            The paths written.
+
+        Raises:
+            InputError: `push_to_hub` is set.
+        """
+        if push_to_hub:
+            raise InputError("A processor is published with its model: use Retriever.push_to_hub.")
+        with atomic_folder(save_directory) as scratch:
+            (scratch / CONFIG_NAME).write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+            self.image_encoder.save_files(scratch)
+            self.text_encoder.save_files(scratch)
+            written = [str(Path(save_directory) / path.relative_to(scratch)) for path in scratch.rglob("*")]
+        return written
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> CMRProcessor:
+        """Load from a folder, a bundled `cmr/<name>` or a Hub repo.
+
+        Raises:
+            CheckpointNotFoundError: nothing of this id is bundled, cached or on the Hub.
+            CheckpointError: `processor_config.json` is missing or not of this class.
+        """
+        location = {name: kwargs[name] for name in ("revision", "force_download", "token") if name in kwargs}
+        folder = resolve(str(pretrained_model_name_or_path), **location)
+        try:
+            config = json.loads((folder / CONFIG_NAME).read_text())
+            encoders = [load_encoder(config[f"{modality}_encoder"], folder) for modality in ("image", "text")]
+        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise CheckpointError(
+                f"{folder / CONFIG_NAME} cannot be read as a processor of cmr_hub ({error!r}); fetch the checkpoint "
+                "again, or save one with CMRProcessor.save_pretrained."
+            ) from error
+        return cls(*encoders)

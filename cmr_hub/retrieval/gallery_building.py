@@ -1,0 +1,221 @@
+"""Embedding any number of items into a gallery's folder, so that nothing is embedded twice and little is in memory.
+
+The source is cut into shards of the same number of items. A shard is written when all of it is embedded; what an
+interrupt leaves of one is kept beside it. The settings come last: with them the folder is a gallery.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from safetensors.numpy import load_file, save_file
+from tqdm.auto import tqdm
+
+from cmr_hub.data.columns import COLUMNS, Side, column_of, read_column
+from cmr_hub.errors import InputError
+from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.hub import read_json
+from cmr_hub.utils.processes import this_process
+
+from .gallery_files import CONFIG_NAME, EMBEDS, REAL_VALUED, filled, shard_path, write_config, write_items
+from .gallery_sources import Source, open_source
+from .retriever import Retriever
+
+logger = logging.getLogger(__name__)
+
+RECORD_NAME = "building.json"
+CHUNK_ROWS = 256  # embedded between two looks at the progress
+
+
+class Building:
+    """One gallery being built, or built on.
+
+    Args:
+        source: what [`open_source`] takes.
+        retriever: the checkpoint.
+        folder: receives the gallery.
+        settings: "name", "index" and "index_options", as `Gallery.from_pretrained` reads them.
+        shard_rows, keep_pictures, keep_real_valued, skip_unusable: as for `Gallery.build`.
+
+    Raises:
+        InputError: there are no items, or the folder holds another gallery or its beginnings.
+    """
+
+    def __init__(
+        self,
+        source: Source | Dataset | str | os.PathLike | Sequence[str | os.PathLike],
+        retriever: Retriever,
+        folder: Path,
+        *,
+        settings: Mapping[str, Any],
+        shard_rows: int,
+        keep_pictures: bool,
+        keep_real_valued: bool,
+        skip_unusable: bool,
+    ):
+        self.source, self.retriever, self.folder, self.settings = open_source(source), retriever, folder, settings
+        self.shard_rows, self.keep_pictures, self.skip_unusable = shard_rows, keep_pictures, skip_unusable
+        self.real_valued = keep_real_valued and retriever.model.representation == "binary"
+        if not len(self.source):
+            raise InputError("A gallery needs at least one item, and the source has none.")
+        if shard_rows < 1:
+            raise InputError(f"shard_rows is {shard_rows}: a file holds at least one item.")
+        self.shards = -(-len(self.source) // shard_rows)
+
+    def run(self, show_progress: bool) -> None:
+        """Embed what is missing, and finish the folder."""
+        process = this_process()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        process.together(self._check_record)
+        process.by_main(self._write_record)
+        # One after another, not every second: a Parquet file is read from its beginning to its end.
+        own = np.array_split(np.arange(self.shards), process.count)[process.rank].tolist()
+        process.together(lambda: self._embed_shards(own, show_progress and process.is_main))
+        process.by_main(self._write_config)
+
+    def _embed_shards(self, numbers: Sequence[int], show_progress: bool) -> None:
+        total = sum(len(self._rows(number)) for number in numbers)
+        with tqdm(total=total, desc="Building", unit="item", disable=not show_progress) as bar:
+            for number in numbers:
+                if shard_path(self.folder, number).exists():
+                    self._left(number).unlink(missing_ok=True)  # of a process that ended between the two
+                    bar.update(len(self._rows(number)))
+                else:
+                    self._shard(number, bar)
+
+    def _left(self, number: int) -> Path:
+        """What an interrupt leaves of a shard."""
+        return shard_path(self.folder, number).with_suffix(".partial.safetensors")
+
+    def _rows(self, number: int) -> range:
+        start = number * self.shard_rows
+        return range(start, min(start + self.shard_rows, len(self.source)))
+
+    @cached_property
+    def _record(self) -> dict[str, Any]:
+        """What makes an embedded item worth keeping when the building goes on."""
+        return {
+            "retriever": self.retriever.fingerprint,
+            "source": self.source.digest(),
+            "items": len(self.source),
+            "shard_rows": self.shard_rows,
+            "keep_pictures": self.keep_pictures,
+            "keep_real_valued": self.real_valued,
+            "skip_unusable": self.skip_unusable,
+        }
+
+    def _check_record(self) -> None:
+        path = self.folder / RECORD_NAME
+        if path.exists():
+            before = read_json(path)
+            other = [key for key, value in self._record.items() if before.get(key) != value]
+            if other:
+                raise InputError(
+                    f"{self.folder} holds another gallery, finished or not: it differs in {', '.join(other)} "
+                    f"({', '.join(f'{before.get(key)!r} there, {self._record[key]!r} now' for key in other)}). Give "
+                    "another folder, or remove this one."
+                )
+        elif (self.folder / CONFIG_NAME).exists():
+            raise InputError(f"{self.folder} holds a gallery that was not built in it: give another folder.")
+
+    def _shard(self, number: int, bar: tqdm) -> None:
+        """Embed one shard, from where it was left."""
+        rows, left = self._rows(number), self._left(number)
+        done = [load_file(left)] if left.exists() else []
+        start = rows.start + sum(len(chunk["usable"]) for chunk in done)
+        bar.update(start - rows.start)
+        try:
+            while start < rows.stop:
+                stop = min(start + CHUNK_ROWS, rows.stop)
+                done.append(self._embed(self.source.read(start, stop)))
+                bar.update(stop - start)
+                start = stop
+        except BaseException:
+            if done:
+                with atomic_file(left) as scratch:
+                    save_file(_joined(done), scratch)
+            raise
+        embeds = _joined(done)
+        items = self.source.read(rows.start, rows.stop)
+        usable = embeds.pop("usable")
+        if not usable.all():
+            items = items.select(np.flatnonzero(usable))
+        with atomic_file(shard_path(self.folder, number)) as scratch:
+            write_items(scratch, items, embeds, copy_pictures=self.keep_pictures)
+        left.unlink(missing_ok=True)
+
+    def _embed(self, items: Dataset) -> dict[str, np.ndarray]:
+        """Embeddings of a chunk, and under "usable" which of its items they are of."""
+        try:
+            return {"usable": np.ones(len(items), np.bool_), **self._embeds(items)}
+        except InputError as error:
+            if not self.skip_unusable:
+                raise InputError(f"{error} (Among the items {items['id'][0]!r} to {items['id'][-1]!r}.)") from error
+            if len(items) == 1:
+                logger.warning("Left out %r: %s", items["id"][0], error)
+                return {"usable": np.zeros(1, np.bool_), **self._none}
+            middle = len(items) // 2
+            halves = [items.select(range(middle)), items.select(range(middle, len(items)))]
+            return _joined([self._embed(half) for half in halves])
+
+    def _embeds(self, items: Dataset) -> dict[str, np.ndarray]:
+        embeds = {}
+        for side, encode in (("image", self.retriever.encode_images), ("text", self.retriever.encode_texts)):
+            if side not in self._sides:
+                continue
+            encoder = getattr(self.retriever.processor, f"{side}_encoder")
+            inputs = read_column(items, column_of(items, side, encoder.takes_raw))
+            rows = encode(inputs, batch_size=len(items), real_valued=self.real_valued)
+            if self.real_valued:
+                embeds[REAL_VALUED[side]] = rows
+                rows = self.retriever.model.as_embeddings(torch.from_numpy(rows))
+            embeds[EMBEDS[side]] = rows
+        return embeds
+
+    @property
+    def _none(self) -> dict[str, np.ndarray]:
+        """Embeddings of no item."""
+        none = {EMBEDS[side]: self.retriever.encode_texts([]) for side in self._sides}
+        if self.real_valued:
+            none |= {REAL_VALUED[side]: self.retriever.encode_texts([], real_valued=True) for side in self._sides}
+        return none
+
+    @cached_property
+    def _sides(self) -> list[Side]:
+        """The sides that items have; a folder of pictures alone has no texts."""
+        columns = self.source.features
+        sides = [side for side, names in COLUMNS.items() if any(name in columns for name in names)]
+        if not sides:
+            raise InputError(f"The source has no pictures and no texts: its columns are {', '.join(columns)}.")
+        return sides
+
+    def _write_record(self) -> None:
+        with atomic_file(self.folder / RECORD_NAME) as scratch:
+            scratch.write_text(json.dumps(self._record, indent=2) + "\n")
+
+    def _write_config(self) -> None:
+        if not filled([shard_path(self.folder, number) for number in range(self.shards)]):
+            raise InputError(
+                f"A gallery needs at least one item, and of {len(self.source)} none could be used; the log says why."
+            )
+        config = {
+            **self.settings,
+            "retriever": self.retriever.name,
+            "fingerprint": self.retriever.fingerprint,
+            "shards": self.shards,
+        }
+        with atomic_file(self.folder / CONFIG_NAME) as scratch:
+            write_config(scratch.parent, config)
+
+
+def _joined(chunks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}

@@ -1,0 +1,81 @@
+"""A gallery on disk: Parquet files of items, each with its embeddings beside it as columns, and one file of settings.
+
+Whoever opens such a folder with `datasets.load_dataset` has a data set with embeddings; nothing but data is in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, Features, List, Value
+from datasets.table import embed_table_storage
+
+from cmr_hub.data.columns import COLUMNS
+
+CONFIG_NAME = "gallery_config.json"
+RETRIEVER = "retriever"  # the folder of the checkpoint, where a gallery brings its own
+SHARD_ROWS = 1024  # items a file
+# Side -> column of what is searched, and of the real-valued rows behind codes.
+EMBEDS = {side: f"{side}_embeds" for side in COLUMNS}
+REAL_VALUED = {side: f"{side}_real_valued" for side in COLUMNS}
+ROW_GROUP = 128  # items that are read at once by who wants one picture
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Where the items of one shard are."""
+    return folder / f"items-{number:05d}.parquet"
+
+
+def write_items(
+    path: str | os.PathLike, items: Dataset, embeds: Mapping[str, np.ndarray], *, copy_pictures: bool = True
+) -> None:
+    """Write one shard.
+
+    Args:
+        path: of the file.
+        items: `n` items.
+        embeds: column -> `(n, d)` float32 or uint8 rows, as [`EMBEDS`] and [`REAL_VALUED`] name them.
+        copy_pictures: copy pictures that lie in files elsewhere into the shard; otherwise their paths.
+    """
+    table = items.with_format("arrow")[:]
+    if copy_pictures and len(table):
+        table = embed_table_storage(table)
+    features = Features(items.features)
+    for column, rows in embeds.items():
+        values = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+        table = table.append_column(column, values)
+        features[column] = List(Value(str(rows.dtype)), length=rows.shape[1])
+    table = table.replace_schema_metadata(features.arrow_schema.metadata)
+    pq.write_table(table, path, row_group_size=ROW_GROUP)
+
+
+def read_items(paths: Sequence[Path]) -> tuple[Dataset, dict[str, np.ndarray]]:
+    """What [`write_items`] wrote: the items of all shards, pictures left on disk, and the embeddings in memory."""
+    names = pq.read_schema(paths[0]).names
+    paths = filled(paths)
+    embedded = [name for name in names if name in (*EMBEDS.values(), *REAL_VALUED.values())]
+    columns = [name for name in names if name not in embedded]
+    embeds = {name: np.concatenate([_rows(path, name) for path in paths]) for name in embedded}
+    return Dataset.from_parquet([str(path) for path in paths], columns=columns), embeds
+
+
+def filled(paths: Sequence[Path]) -> list[Path]:
+    """The shards that have items: of one whose items all were unusable nothing can be read."""
+    return [path for path in paths if pq.read_metadata(path).num_rows]
+
+
+def _rows(path: Path, column: str) -> np.ndarray:
+    values = pq.read_table(path, columns=[column]).column(column).combine_chunks()
+    return values.flatten().to_numpy().reshape(len(values), values.type.list_size)
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write a gallery's settings; a folder without them is no gallery yet."""
+    (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")

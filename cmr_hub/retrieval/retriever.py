@@ -1,0 +1,360 @@
+"""A model and its processor together: raw images and raw texts in, comparable vectors out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+from transformers import BatchFeature
+
+from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.methods import METHODS
+from cmr_hub.modeling.modeling_cmr import CMRModel, unit_rows
+from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
+from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.hub import list_checkpoints, push_folder, read_json, resolve
+from cmr_hub.utils.images import ImageSource
+
+from .answering import answer
+from .dual_encoder import is_dual_encoder, load_dual_encoder
+from .explanation import Explanation, explain
+
+
+class Retriever:
+    """What a checkpoint is used through.
+
+    Args:
+        model: any method's model.
+        processor: the processor that the model was trained behind.
+        name: where it came from; galleries remember it.
+
+    Raises:
+        CheckpointError: the processor gives features of another kind or width than the model eats.
+
+    Example:
+
+    ```python
+    >>> import cmr_hub
+    >>> retriever = cmr_hub.from_pretrained("cmr/dscmr-emoji")
+    >>> texts = retriever.encode_texts(["smiling cat", "a red apple"])
+    >>> texts.shape, texts.dtype.name
+    ((2, 1024), 'float32')
+    ```
+    """
+
+    def __init__(self, model: CMRModel, processor: CMRProcessor, name: str | None = None):
+        for side in ("image", "text"):
+            eats, gets = getattr(model.config, f"{side}_dim"), getattr(processor, f"{side}_encoder").dim
+            if eats != gets:
+                raise CheckpointError(f"The model eats {side} features of width {eats}, its processor gives {gets}.")
+        check_inputs(type(model), processor)
+        self.model = model.eval()
+        self.processor = processor
+        self.name = name
+        self.folder: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"Retriever({self.name or type(self.model).__name__!r}, method={self.model.config.model_type!r})"
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id_or_path: str | os.PathLike,
+        *,
+        revision: str | None = None,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        device: str | torch.device | None = None,
+    ) -> Retriever:
+        """Load a checkpoint of any method, or a dual encoder of transformers (CLIP, SigLIP …) as it is.
+
+        Args:
+            repo_id_or_path: a folder, a bundled "cmr/<name>", or any repo id on the Hub; also of a dual encoder
+                ("openai/clip-vit-base-patch32").
+            revision: branch, tag or commit on the Hub.
+            force_download: fetch from the Hub even where a bundled or cached copy exists.
+            token: access token for private repos.
+            device: where encoders and model compute; default CPU.
+
+        Raises:
+            CheckpointNotFoundError: no such folder, bundled name or repo; lists what is bundled.
+            CheckpointError: files that are missing, corrupt or do not fit each other.
+        """
+        folder = resolve(repo_id_or_path, revision=revision, force_download=force_download, token=token)
+        method = read_json(folder / "config.json").get("model_type")
+        if method in METHODS:
+            model, processor = METHODS[method].from_pretrained(folder), CMRProcessor.from_pretrained(folder)
+        elif is_dual_encoder(method):
+            model, processor = load_dual_encoder(folder, repo_id_or_path, revision)
+        else:
+            raise CheckpointError(
+                f"{folder / 'config.json'} is of model_type {method!r}, which is no method of this cmr_hub "
+                f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "
+                "embedding for pictures, one for texts)."
+            )
+        for part in (model, processor.image_encoder, processor.text_encoder):
+            part.to(device or "cpu")
+        retriever = cls(model, processor, name=str(repo_id_or_path))
+        retriever.folder = folder
+        return retriever
+
+    def encode_images(
+        self,
+        images: Sequence[Any],
+        *,
+        batch_size: int = 64,
+        cache: bool = False,
+        show_progress: bool = False,
+        real_valued: bool = False,
+    ) -> np.ndarray:
+        """Embed pictures.
+
+        Args:
+            images: `n` paths, PIL images or arrays; for checkpoints on released features an `(n, image_dim)` array.
+            batch_size: how many are embedded at once.
+            cache: keep the frozen encoder's features on disk; see [`~cmr_hub.processing.feature_store.FeatureStore`].
+            show_progress: show a bar.
+            real_valued: of a hashing method, the values whose signs are the codes, as rows of unit length: to re-rank
+                what the codes have found.
+
+        Returns:
+            `(n, embed_dim)` float32 rows of unit length, in the order of `images`; of a hashing method
+            `(n, embed_dim // 8)` uint8 codes, eight bits a byte ([`~cmr_hub.modeling.codes.unpack`] gives signs).
+
+        Raises:
+            InputError: an image cannot be used; its position and the reason are named.
+        """
+
+        encoder = self.processor.image_encoder
+
+        def embed(batch: Sequence[Any]) -> torch.Tensor:
+            return self.model.get_image_features(**self.processor(images=batch).to(self.model.device))
+
+        def embed_features(batch: torch.Tensor) -> torch.Tensor:
+            return self.model.get_image_features(**encoder.as_inputs(batch.to(self.model.device)))
+
+        with self._readable_refusals("image", images):
+            if cache and encoder.cacheable:
+                features = self.processor.store.stored(images, show_progress=show_progress)
+                return self._encode(embed_features, features, "Images", batch_size, False, real_valued)
+            return self._encode(embed, images, "Images", batch_size, show_progress, real_valued)
+
+    def encode_texts(
+        self,
+        texts: Sequence[str | Sequence[str]],
+        *,
+        batch_size: int = 256,
+        show_progress: bool = False,
+        real_valued: bool = False,
+    ) -> np.ndarray:
+        """Embed texts.
+
+        Args:
+            texts: `n` strings, or lists of strings that describe one thing together (their features are averaged; of
+                an encoder of single words their embeddings); for checkpoints on released features an `(n, text_dim)`
+                array. A text without any known word has the same embedding as every other such text: [`knows`] tells.
+            batch_size: how many are embedded at once.
+            show_progress: show a bar.
+            real_valued: of a hashing method, the values whose signs are the codes, as rows of unit length: to re-rank
+                what the codes have found.
+
+        Returns:
+            `(n, embed_dim)` float32 rows of unit length, in the order of `texts`; of a hashing method
+            `(n, embed_dim // 8)` uint8 codes, eight bits a byte ([`~cmr_hub.modeling.codes.unpack`] gives signs).
+
+        Raises:
+            InputError: a text cannot be used; its position and the reason are named.
+        """
+
+        def embed(batch: Sequence[Any]) -> torch.Tensor:
+            return self.model.get_text_features(**self.processor(text=batch).to(self.model.device))
+
+        with self._readable_refusals("text", texts):
+            if self.processor.text_encoder.averages or not any(isinstance(text, list | tuple) for text in texts):
+                return self._encode(embed, texts, "Texts", batch_size, show_progress, real_valued)
+            flat, lengths = flattened(texts)
+            rows = torch.from_numpy(self._encode(embed, flat, "Texts", batch_size, show_progress, real_valued=True))
+            means = torch.stack([group.mean(dim=0) for group in rows.split(lengths)])
+            return unit_rows(means) if real_valued else self.model.as_embeddings(means)
+
+    def encode_pairs(
+        self,
+        images: Sequence[Any],
+        texts: Sequence[str | Sequence[str]],
+        *,
+        batch_size: int = 64,
+        cache: bool = False,
+        show_progress: bool = False,
+        real_valued: bool = False,
+    ) -> np.ndarray:
+        """Embed items of which both the picture and the text are known, each as one: the unified codes of SePH, CMFH …
+
+        Args:
+            images: as for [`encode_images`].
+            texts: as for [`encode_texts`]; row i belongs to image i.
+            batch_size, cache, show_progress, real_valued: as for [`encode_images`].
+
+        Returns:
+            As [`encode_images`].
+
+        Raises:
+            InputError: the method embeds each side by itself only, the lengths differ, or an input cannot be used.
+        """
+        if len(images) != len(texts):
+            raise InputError(f"{len(images)} images against {len(texts)} texts: a pair has one of each.")
+        if len(images) == 0:
+            return self.encode_texts([], real_valued=real_valued)
+        with self._readable_refusals("image", images):
+            image_inputs = self.processor(images=images, cache=cache, show_progress=show_progress)
+        with self._readable_refusals("text", texts):
+            text_inputs = self.processor(text=texts)
+        inputs = {**image_inputs, **text_inputs}
+
+        def embed(rows: range) -> torch.Tensor:
+            batch = {name: rows_of[rows.start : rows.stop] for name, rows_of in inputs.items()}
+            return self.model.get_pair_features(**BatchFeature(batch).to(self.model.device))
+
+        return self._encode(embed, range(len(images)), "Pairs", batch_size, show_progress, real_valued)
+
+    def explain(self, image: ImageSource, text: str) -> Explanation:
+        """Where the model looks in a picture and what it reads in a text, step by step; of methods that attend (DAN).
+
+        Args:
+            image: a path, PIL image or array.
+            text: one text.
+
+        Returns:
+            The weights as arrays; `.picture()` draws them.
+
+        Raises:
+            InputError: the method does not attend, or an input cannot be used.
+        """
+        return explain(self.model, self.processor, image, text)
+
+    def answer(self, image: ImageSource, question: str) -> dict[str, float]:
+        """What the model answers to a question about a picture, by those that were trained to answer (r-DAN).
+
+        Args:
+            image: a path, PIL image or array.
+            question: one text.
+
+        Returns:
+            Answer -> probability, the most likely first.
+
+        Raises:
+            InputError: the model gives no answers, or an input cannot be used.
+        """
+        return answer(self.model, self.processor, image, question)
+
+    @contextmanager
+    def _readable_refusals(self, side: Literal["image", "text"], inputs: Any) -> Iterator[None]:
+        """Refuse a single input, and tell who gives raw input to released features where it is taken."""
+        if isinstance(inputs, str | os.PathLike):
+            raise InputError(f"{side.capitalize()}s come as a list: give [{side}] for a single one.")
+        try:
+            yield
+        except InputError as error:
+            if getattr(self.processor, f"{side}_encoder").takes_raw:
+                raise
+            raw = ", ".join(info.repo_id for info in list_checkpoints() if getattr(info, f"takes_raw_{side}s"))
+            raise InputError(f"{error} Checkpoints that take a raw {side}: {raw or 'none is bundled'}.") from None
+
+    @torch.inference_mode()
+    def _encode(
+        self,
+        embed: Callable[[Sequence[Any]], torch.Tensor],
+        inputs: Sequence[Any],
+        unit: str,
+        batch_size: int,
+        show_progress: bool,
+        real_valued: bool,
+    ) -> np.ndarray:
+        finish = unit_rows if real_valued else self.model.as_embeddings
+        if len(inputs) == 0:
+            return finish(torch.zeros(0, self.model.config.embed_dim))
+        batches = []
+        for start in tqdm(range(0, len(inputs), batch_size), unit, disable=not show_progress):
+            batch = inputs[start : start + batch_size]
+            try:
+                batches.append(finish(embed(batch)))
+            except InputError as error:
+                where = f" (in the batch that starts at {start})" if start else ""
+                raise InputError(f"{error}{where}") from error
+        return np.concatenate(batches)
+
+    def knows(self, texts: Sequence[str]) -> list[bool]:
+        """For each text whether the text encoder knows at least one of its words."""
+        return self.processor.text_encoder.knows(texts)
+
+    def save_pretrained(self, save_directory: str | os.PathLike) -> None:
+        """Write the model and its processor into one folder; an earlier checkpoint there survives a failure."""
+        with atomic_folder(save_directory) as scratch:
+            self.model.save_pretrained(scratch)
+            self.processor.save_pretrained(scratch)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Publish the folder that this was loaded from, card and measured results included.
+
+        Args:
+            repo_id: "owner/name".
+            options: as [`~cmr_hub.hub.push_folder`] takes them (`private`, `token`, `commit_message` …).
+
+        Returns:
+            The repo's address.
+
+        Raises:
+            CheckpointError: it was not loaded from a folder, has no card, or the Hub refuses.
+        """
+        if self.folder is None:
+            raise CheckpointError("Save it and write its card first: `python -m training publish` does both.")
+        return push_folder(self.folder, repo_id, **options)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of weights and processor: galleries embedded by another checkpoint are told apart by it."""
+        digest = hashlib.sha256(json.dumps(self.processor.to_dict(), sort_keys=True).encode())
+        for encoder in (self.processor.image_encoder, self.processor.text_encoder):
+            for part in encoder._fitted_parts():
+                digest.update(part)
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def check_inputs(model_class: type[CMRModel], processor: CMRProcessor) -> None:
+    """Refuse a processor whose encoders give another kind of input than a method eats.
+
+    Raises:
+        CheckpointError: pooled features for a method that attends to regions, or the like.
+    """
+    for side in ("image", "text"):
+        eats, encoder = getattr(model_class, f"{side}_input"), getattr(processor, f"{side}_encoder")
+        if encoder.input_name != eats:
+            raise CheckpointError(
+                f"{model_class.title} eats {eats}, and the {side} encoder {encoder.name!r} gives "
+                f"{encoder.input_name}: region_features come from an image encoder with a grid "
+                "({name: efficientnet-lite0, grid: 7}), input_ids from the text encoder 'tokens', and features from "
+                "the others."
+            )
+
+
+def from_pretrained(repo_id_or_path: str | os.PathLike, **options: Any) -> Retriever:
+    """Load a checkpoint of any method, ready to embed; see [`Retriever.from_pretrained`].
+
+    Example:
+
+    ```python
+    >>> import cmr_hub
+    >>> cmr_hub.from_pretrained("cmr/cca-wiki")
+    Retriever('cmr/cca-wiki', method='cca')
+    ```
+    """
+    return Retriever.from_pretrained(repo_id_or_path, **options)

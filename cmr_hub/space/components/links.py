@@ -1,0 +1,66 @@
+"""Permalinks: what is on screen as the query string of the page's address, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from ..services.queries import Asked, Query
+from .examples import FIRST_HITS, MOST_HITS
+
+SIDES = ("image", "text")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a link leads. None stands for what the page opens on by itself.
+
+    Attributes:
+        gallery, method: names in the catalogue; not checked yet.
+        asked: the question.
+        view: name of the view.
+    """
+
+    gallery: str | None = None
+    method: str | None = None
+    asked: Asked | None = None
+    view: str | None = None
+
+
+def link_to(gallery: str, method: str, asked: Asked) -> str:
+    """The query string that leads to an answer; where a gallery opens on it, or an uploaded picture is asked for that
+    nobody else has, only to the gallery.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.space.components.links import link_to
+    >>> from cmr_hub.space.services.queries import Asked, Query
+    >>> link_to("emoji", "dscmr", Asked(Query("text", "a cat"), "image", 12))
+    '?gallery=emoji&model=dscmr&text=a+cat&target=image&k=12'
+    ```
+    """
+    query = asked.query
+    parts = {"gallery": gallery, "model": method}
+    if query.kind != "image" and not asked.is_opening:
+        parts |= {query.kind: query.value, "side": query.side, "target": asked.target, "k": asked.k}
+        parts["label"] = asked.label
+    return "?" + urlencode({name: value for name, value in parts.items() if value is not None})
+
+
+def read_link(parameters: Mapping[str, str]) -> Destination:
+    """Where the query string of the page's address leads. What is no part of a link, or malformed, is passed over."""
+    kind = next((kind for kind in ("text", "item") if parameters.get(kind)), None)
+    asked = None
+    if kind is not None:
+        side = parameters.get("side")
+        query = Query(kind, parameters[kind], side if kind == "item" and side in SIDES else None)
+        target, k = parameters.get("target"), parameters.get("k", "")
+        asked = Asked(
+            query,
+            target if target in SIDES else query.default_target,
+            min(max(int(k), 1), MOST_HITS) if k.isascii() and k.isdigit() and len(k) < 5 else FIRST_HITS,
+            parameters.get("label") or None,
+        )
+    return Destination(parameters.get("gallery"), parameters.get("model"), asked, parameters.get("view"))

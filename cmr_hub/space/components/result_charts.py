@@ -1,0 +1,98 @@
+"""Results over seeds as charts: real-valued methods side by side, and codes over their length, with error bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import plotly.graph_objects as go
+
+from cmr_hub.methods import LEARNS_FROM
+from cmr_hub.results import Row
+from cmr_hub.results.cells import metric_title, primary_metric
+
+from .charts import AXIS, lay_out
+from .map_figure import COLOURS
+
+# Bars and lines of what learns from classes, and from pairs: by colour, and without it.
+BARS = {"supervised": ("#0d9488", ""), "unsupervised": ("#b45309", "/")}
+DASHES = {"supervised": "solid", "unsupervised": "dot"}
+GREY = "#78716c"
+A_METHOD, AROUND = 26, 130  # pixels
+CODES = 520
+
+
+def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
+    """A bar a method, the best on top; as long as its mean of both directions, with the deviation over its seeds.
+
+    Args:
+        rows: of real-valued methods, best first, all measured under `protocol`.
+        protocol: name of the protocol.
+    """
+    metric, figure = primary_metric(rows[0], protocol), go.Figure()
+    for supervision, (colour, pattern) in BARS.items():
+        own = [row for row in rows if row.supervision == supervision]
+        spreads = [row.metrics[protocol][metric] for row in own]
+        figure.add_bar(
+            x=[spread.mean for spread in spreads],
+            y=[escape(row.title) for row in own],
+            orientation="h",
+            name=f"learns from {LEARNS_FROM[supervision]}",
+            marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "#ffffff"}},
+            error_x={"array": [spread.deviation for spread in spreads], "color": GREY, "thickness": 1.5},
+            customdata=[str(spread) for spread in spreads],
+            hovertemplate="%{y}: %{customdata}<extra></extra>",
+        )
+    names = [escape(row.title) for row in reversed(rows)]
+    return lay_out(
+        figure,
+        _title(metric),
+        AROUND + A_METHOD * len(rows),
+        xaxis={**AXIS, "rangemode": "tozero"},
+        yaxis={**AXIS, "automargin": True, "categoryorder": "array", "categoryarray": names},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
+        bargap=0.35,
+    )
+
+
+def draw_codes(methods: Mapping[str, Mapping[int, Row]], protocol: str) -> go.Figure:
+    """A line a method: its mean of both directions over the code length, with the deviation over its seeds.
+
+    Args:
+        methods: title -> code length -> row, best first, all measured under `protocol`.
+        protocol: name of the protocol.
+    """
+    each = [row for own in methods.values() for row in own.values()]
+    metric, figure = primary_metric(each[0], protocol), go.Figure()
+    for number, (title, own) in enumerate(methods.items()):
+        spreads = [row.metrics[protocol][metric] for row in own.values()]
+        colour, some = COLOURS[number % len(COLOURS)], next(iter(own.values()))
+        figure.add_scatter(
+            x=[str(bits) for bits in own],
+            y=[spread.mean for spread in spreads],
+            name=escape(title),
+            mode="lines+markers",
+            line={"color": colour, "dash": DASHES[some.supervision]},
+            error_y={"array": [spread.deviation for spread in spreads], "thickness": 1.5, "width": 3},
+            customdata=[str(spread) for spread in spreads],
+            hovertemplate="%{fullData.name}, %{x} bits: %{customdata}<extra></extra>",
+        )
+    lengths = [str(bits) for bits in sorted({row.bits for row in each})]
+    return lay_out(
+        figure,
+        _title(metric),
+        CODES,
+        xaxis={
+            **AXIS,
+            "title": "bits (dotted: learns from pairs)",
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": lengths,
+        },
+        yaxis=AXIS,
+        hovermode="closest",
+    )
+
+
+def _title(metric: str) -> str:
+    return f"{metric_title(metric)}, mean of both directions, ± deviation"

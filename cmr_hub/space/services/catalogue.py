@@ -1,0 +1,248 @@
+"""Which galleries there are, which models search them, and what has still to be made. No user interface in here."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, concatenate_datasets
+
+from cmr_hub.data import info, is_available, list_datasets, load_dataset
+from cmr_hub.data.base import DatasetInfo
+from cmr_hub.errors import DatasetError, UnknownNameError
+from cmr_hub.methods import METHODS
+from cmr_hub.retrieval.gallery import CONFIG_NAME, Gallery
+from cmr_hub.retrieval.prepared import prepared_galleries
+from cmr_hub.retrieval.retriever import Retriever
+from cmr_hub.utils.hub import list_checkpoints, read_inputs, read_json, resolve
+
+from ..components.images import picture_of
+
+MOST_PAIRS = 20_000  # of a gallery to prepare by a click: the largest take hours, and tens of gigabytes
+
+
+@dataclass(frozen=True)
+class Source:
+    """One model that searches a gallery.
+
+    Attributes:
+        method: the method's name in the registry.
+        checkpoint: repo id or folder of the retriever.
+        folder: the saved gallery; None where it is embedded when it is first opened.
+        takes_texts: whether a query may be typed; else the checkpoint eats released features.
+        takes_images: whether a query may be a picture.
+    """
+
+    method: str
+    checkpoint: str
+    folder: Path | None
+    takes_texts: bool
+    takes_images: bool
+
+    @property
+    def title(self) -> str:
+        """What people call the model."""
+        return METHODS[self.method].title
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set as the Space offers it.
+
+    Attributes:
+        info: what the data set is.
+        sources: method -> model, the one to start with first; empty where the gallery has to be prepared.
+        is_own: whether it is a visitor's own and no data set of the hub.
+    """
+
+    info: DatasetInfo
+    sources: Mapping[str, Source]
+    is_own: bool = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be searched now."""
+        return bool(self.sources)
+
+    @property
+    def can_prepare(self) -> bool:
+        """Whether preparing it would bring something: a gallery at all, or one that takes a query of one's own."""
+        complete = any(source.takes_texts and source.takes_images for source in self.sources.values())
+        return not (self.is_own or complete)
+
+    @property
+    def title(self) -> str:
+        """The title without its subtitle."""
+        return self.info.title if self.is_own else self.info.title.split(":")[0]
+
+
+class Catalogue:
+    """The galleries by name. Each is built or read when it is first opened, and kept.
+
+    Args:
+        names: data sets; by default all that have a source of their own and are small enough to be prepared by a
+            click, and those that have been prepared by the command.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.space.services.catalogue import Catalogue
+    >>> catalogue = Catalogue()
+    >>> catalogue.default
+    'emoji'
+    >>> catalogue.open("emoji").search(text="flag of japan", k=1)[0].labels
+    ('Flags',)
+    ```
+    """
+
+    def __init__(self, names: Iterable[str] | None = None):
+        self.names = [name for name in list_datasets() if _is_offered(name)] if names is None else list(names)
+        self._kept: dict[Hashable, Gallery | Dataset] = {}
+        self._locks: defaultdict[Hashable, threading.Lock] = defaultdict(threading.Lock)
+        self._own: dict[str, Entry] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at what this machine has."""
+        checkpoints = list_checkpoints()
+        self._entries = {}
+        for name in self.names:
+            bundled = (
+                [
+                    Source(known.method, known.repo_id, None, known.takes_raw_texts, known.takes_raw_images)
+                    for known in checkpoints
+                    # Pictures whose features are not at hand would keep the first visitor waiting for minutes.
+                    if known.dataset == name and (info(name).embedded or not known.takes_raw_images)
+                ]
+                if is_available(name)
+                else []
+            )
+            prepared = [_prepared_source(method, folder) for method, folder in prepared_galleries(name).items()]
+            # A gallery prepared here takes the place of a bundled checkpoint of the same method.
+            sources = {source.method: source for source in bundled + prepared}
+            self._entries[name] = Entry(info(name), {method: sources[method] for method in sorted(sources, key=_rank)})
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry of a gallery.
+
+        Raises:
+            UnknownNameError: there is no gallery of this name.
+        """
+        if name in self._own:
+            return self._own[name]
+        if name not in self._entries:
+            raise UnknownNameError("gallery", name, self._entries)
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a gallery of this name; a visitor's own may be gone by now."""
+        return name in self._own or name in self._entries
+
+    def add_own(self, name: str, title: str, galleries: Mapping[str, Gallery]) -> None:
+        """Serve a visitor's own gallery to whoever knows its name; it is in no list.
+
+        Args:
+            name: not to be guessed.
+            title: what the visitor calls it.
+            galleries: the method that embedded it -> the gallery.
+        """
+        facts = DatasetInfo(name, title, license="yours", homepage="", source="", how_to_get="")
+        sources = {
+            method: Source(method, gallery.retriever.name or "", None, takes_texts=True, takes_images=True)
+            for method, gallery in galleries.items()
+        }
+        self._own[name] = Entry(facts, sources, is_own=True)
+        self._kept |= {(name, source): galleries[method] for method, source in sources.items()}
+
+    def remove_own(self, name: str) -> None:
+        """Serve a visitor's own gallery no longer. Removing twice does no harm."""
+        entry = self._own.pop(name, None)
+        for source in entry.sources.values() if entry else ():
+            self._kept.pop((name, source), None)
+            self._locks.pop((name, source), None)
+        picture_of.cache_clear()  # pictures keep the gallery that they are of
+
+    @property
+    def default(self) -> str:
+        """The first gallery that can be searched now; the first of all where none can."""
+        return next((name for name in self.names if self[name].is_ready), self.names[0])
+
+    def source(self, name: str = "", method: str = "") -> Source:
+        """The model that searches a gallery.
+
+        Args:
+            name: the gallery; by default the default one.
+            method: the model; by default the first.
+
+        Raises:
+            UnknownNameError: there is no gallery, or it has no model, of this name.
+            DatasetError: the gallery has to be prepared first.
+        """
+        entry = self[name or self.default]
+        if not entry.is_ready:
+            raise DatasetError(
+                f"The gallery {entry.info.name!r} is not on this machine yet. Choose it in the Space and press "
+                f"'Prepare', or run `python -m training prepare {entry.info.name}`."
+            )
+        if method and method not in entry.sources:
+            raise UnknownNameError(f"model of the gallery {entry.info.name!r}", method, entry.sources)
+        return entry.sources[method or next(iter(entry.sources))]
+
+    def open(self, name: str = "", method: str = "") -> Gallery:
+        """A gallery, ready to be searched.
+
+        Args:
+            name: the gallery; by default the default one.
+            method: the model; by default the first.
+
+        Raises:
+            UnknownNameError: there is no gallery, or it has no model, of this name.
+            DatasetError: the gallery has to be prepared first.
+            CheckpointError: a saved gallery or checkpoint is damaged.
+        """
+        source = self.source(name, method)
+        name = name or self.default
+        return self._keep((name, source), partial(self._build, name, source))
+
+    def _build(self, name: str, source: Source) -> Gallery:
+        if name not in self._entries:  # a visitor's own, removed in this very moment
+            raise UnknownNameError("gallery", name, self._entries)
+        if source.folder is not None:
+            return Gallery.from_pretrained(source.folder)
+        items = self._keep(name, partial(_all_items, name))
+        return Gallery.from_dataset(
+            items, Retriever.from_pretrained(source.checkpoint), name=self[name].info.title, cache=True
+        )
+
+    def _keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        # One lock a thing: who waits for a gallery to be embedded does not hold up those who search another.
+        with self._locks[key]:
+            if key not in self._kept:
+                self._kept[key] = make()
+            return self._kept[key]
+
+
+def _is_offered(name: str) -> bool:
+    facts = info(name)
+    by_a_click = bool(facts.source) and not facts.by_hand and sum(facts.sizes.values()) <= MOST_PAIRS
+    return by_a_click or bool(prepared_galleries(name))
+
+
+def _prepared_source(method: str, folder: Path) -> Source:
+    checkpoint = read_json(folder / CONFIG_NAME)["retriever"]
+    image_input, text_input = read_inputs(resolve(checkpoint))
+    return Source(method, checkpoint, folder, takes_texts=text_input is not None, takes_images=image_input is not None)
+
+
+def _all_items(name: str) -> Dataset:
+    return concatenate_datasets(list(load_dataset(name).values()))
+
+
+def _rank(method: str) -> int:
+    """The registry's order: the method to start with first, baselines last."""
+    return list(METHODS).index(method)

@@ -1,0 +1,175 @@
+"""The API: the searches of the page as named endpoints for `gradio_client`, with records in the place of HTML.
+
+Annotations are no strings in this module: Gradio reads an endpoint's return type as it stands.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypedDict
+
+import gradio as gr
+from PIL.Image import Image
+
+from cmr_hub.data.columns import Side
+from cmr_hub.errors import CMRError
+from cmr_hub.retrieval.gallery import Hit
+
+from .catalogue import Catalogue
+from .queries import Asked, Query, ask
+from .session_state import RUNS_AT_ONCE
+
+
+class HitRecord(TypedDict):
+    """One hit, best first in its list."""
+
+    id: str
+    score: float
+    texts: list[str]
+    labels: list[str]
+    same_class: bool | None
+
+
+class GalleryRecord(TypedDict):
+    """One gallery; without models it has to be prepared first."""
+
+    name: str
+    title: str
+    license: str
+    homepage: str
+    models: list[str]
+    how_to_get: str
+
+
+def add_endpoints(catalogue: Catalogue) -> None:
+    """Give the API to the `gr.Blocks` that is being built."""
+
+    def galleries() -> list[GalleryRecord]:
+        """List the galleries and the models that search them; the first one with models is the default."""
+        return [
+            {
+                "name": name,
+                "title": (info := catalogue[name].info).title,
+                "license": info.license,
+                "homepage": info.homepage,
+                "models": list(catalogue[name].sources),
+                "how_to_get": info.how_to_get,
+            }
+            for name in catalogue.names
+        ]
+
+    def search_text(
+        text: str,
+        gallery: str = "",
+        model: str = "",
+        target: Literal["image", "text"] = "image",
+        k: int = 10,
+        label: str = "",
+    ) -> list[HitRecord]:
+        """Find the items of a gallery whose picture (or text) means the same as a text.
+
+        Args:
+            text: what to look for, in up to 2,000 characters.
+            gallery: name of the gallery as `galleries` lists it; empty for the default one.
+            model: the model that searches, as `galleries` lists it; empty for the gallery's first.
+            target: whether the items' pictures ("image") or their texts ("text") are compared.
+            k: how many hits.
+            label: a class that hits must have; empty for any.
+        """
+        return _records(catalogue, Query("text", text), gallery, model, target, k, label)
+
+    def search_image(
+        image: dict,
+        gallery: str = "",
+        model: str = "",
+        target: Literal["image", "text"] = "text",
+        k: int = 10,
+        label: str = "",
+    ) -> list[HitRecord]:
+        """Find the items of a gallery whose text (or picture) means the same as a picture.
+
+        Args:
+            image: the picture; a file by `gradio_client.handle_file`, a data: URI or a public address by MCP.
+            gallery: name of the gallery as `galleries` lists it; empty for the default one.
+            model: the model that searches, as `galleries` lists it; empty for the gallery's first.
+            target: whether the items' texts ("text") or their pictures ("image") are compared.
+            k: how many hits.
+            label: a class that hits must have; empty for any.
+        """
+        return _records(catalogue, Query("image", image["path"]), gallery, model, target, int(k), label)
+
+    def search_item(
+        item: str,
+        gallery: str = "",
+        model: str = "",
+        target: Literal["image", "text"] = "image",
+        source: Literal["", "image", "text"] = "",
+        k: int = 10,
+        label: str = "",
+    ) -> list[HitRecord]:
+        """Find the items of a gallery that are nearest to one of its items; `same_class` tells which share its class.
+
+        Args:
+            item: the item's id, as hits give it.
+            gallery: name of the gallery as `galleries` lists it; empty for the default one.
+            model: the model that searches, as `galleries` lists it; empty for the gallery's first.
+            target: whether the items' pictures ("image") or their texts ("text") are compared.
+            source: the side of the item that asks; empty for the one that `target` is not.
+            k: how many hits.
+            label: a class that hits must have; empty for any.
+        """
+        return _records(catalogue, Query("item", item, source or None), gallery, model, target, k, label)
+
+    def picture(item: str, gallery: str = "") -> Image | None:
+        """Give the picture of an item of a gallery.
+
+        Args:
+            item: the item's id, as hits give it.
+            gallery: name of the gallery as `galleries` lists it; empty for the default one.
+        """
+        with _readable_errors():
+            opened = catalogue.open(gallery)
+            return opened.picture(opened.position(item))
+
+    for endpoint in (galleries, search_text, search_item):
+        gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=RUNS_AT_ONCE)
+    name, model, target, label = (gr.Textbox(value, visible=False) for value in ("", "", "text", ""))
+    k = gr.Number(10, precision=0, visible=False)
+    upload = gr.Image(type="filepath", visible=False, format="png")
+    records, item = gr.JSON(visible=False), gr.Textbox(visible=False)
+    _expose(search_image, [upload, name, model, target, k, label], records)
+    _expose(picture, [item, name], gr.Image(format="png", visible=False))
+
+
+def _expose(endpoint: Callable, inputs: list[Any], output: Any) -> None:
+    """As `gr.api`, for endpoints that take or give a file, which Gradio checks and keeps only for components."""
+    # Preprocessing would open a file before `cmr_hub.utils.images` has looked at it.
+    gr.Button(visible=False).click(
+        endpoint, inputs, output, api_name=endpoint.__name__, preprocess=False, concurrency_limit=RUNS_AT_ONCE
+    )
+
+
+def _records(
+    catalogue: Catalogue, query: Query, gallery: str, model: str, target: Side, k: int, label: str
+) -> list[HitRecord]:
+    with _readable_errors():
+        asked = Asked(query, target or query.default_target, k, label or None)
+        return [_record(hit) for hit in ask(catalogue, asked, gallery, model).hits]
+
+
+def _record(hit: Hit) -> HitRecord:
+    return {
+        "id": hit.id,
+        "score": round(hit.score, 4),
+        "texts": list(hit.texts),
+        "labels": list(hit.labels),
+        "same_class": hit.same_class,
+    }
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    """The message of an error that the caller can mend reaches the caller, and no stack trace the log."""
+    try:
+        yield
+    except CMRError as error:
+        raise gr.Error(str(error), print_exception=False) from error

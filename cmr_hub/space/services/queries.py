@@ -1,0 +1,136 @@
+"""One query to one gallery, the same for the page and for the API."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from PIL.Image import Image
+
+from cmr_hub.data.columns import Side
+from cmr_hub.errors import InputError
+from cmr_hub.retrieval.gallery import Gallery, Hit
+from cmr_hub.utils.images import load_image
+
+from .average_precision import average_precision_of
+from .catalogue import Catalogue
+
+MAX_TEXT = 2000
+MIN_SIDE = 1024  # a large JPEG may be decoded this small; no encoder looks closer
+
+
+@dataclass(frozen=True)
+class Query:
+    """What somebody is looking for.
+
+    Attributes:
+        kind: what `value` is: a text, the path of an uploaded picture, or the id of an item of the gallery.
+        value: the query itself.
+        side: of an item, whether its picture or its text is the query; None for the one that the target is not.
+    """
+
+    kind: Literal["text", "image", "item"]
+    value: str
+    side: Side | None = None
+
+    @property
+    def default_target(self) -> Side:
+        """What such a query looks for, unless told otherwise: the other kind of thing."""
+        return "text" if self.kind == "image" else "image"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A whole question: everything but where and by which model it is answered.
+
+    Attributes:
+        query: what somebody is looking for.
+        target: which side of the items is compared.
+        k: how many hits.
+        label: the class that hits must have, if any.
+        is_opening: whether nobody has asked it: a gallery opens on it.
+    """
+
+    query: Query
+    target: Side
+    k: int = 10
+    label: str | None = None
+    is_opening: bool = field(default=False, compare=False)
+
+    def source(self, gallery: Gallery) -> Side:
+        """Which side of an item asks in a gallery."""
+        return self.query.side or gallery.other_side(self.target)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found.
+
+    Attributes:
+        gallery: where.
+        asked: the question.
+        hits: best first.
+        seconds: time from the query to the hits, encoding included.
+    """
+
+    gallery: Gallery
+    asked: Asked
+    hits: list[Hit]
+    seconds: float
+
+    @cached_property
+    def average_precision(self) -> float | None:
+        """Of a query whose class is known, over the whole gallery; None of others."""
+        query = self.asked.query
+        if query.kind != "item":
+            return None
+        return average_precision_of(self.gallery, query.value, self.asked.source(self.gallery), self.asked.target)
+
+
+def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "") -> Answer:
+    """Search.
+
+    Args:
+        catalogue: the galleries.
+        asked: the question.
+        gallery: name of the gallery; by default the default one.
+        method: the model; by default the gallery's first.
+
+    Raises:
+        UnknownNameError: there is no such gallery or model.
+        InputError: the query, `k` or the class cannot be used.
+        DatasetError, CheckpointError: the gallery is not there or damaged.
+    """
+    opened, query = catalogue.open(gallery, method), asked.query
+    if query.kind == "text" and len(query.value) > MAX_TEXT:
+        raise InputError(
+            f"The text has {len(query.value):,} characters, more than the {MAX_TEXT:,} allowed. Shorten it."
+        )
+    if not isinstance(asked.k, int):
+        raise InputError(f"k must be a whole number, and is {asked.k!r}.")
+    options = {"target": asked.target, "k": asked.k, "label": asked.label}
+    started = time.perf_counter()
+    if query.kind == "text":
+        hits = opened.search(text=query.value, **options)
+    elif query.kind == "image":
+        hits = opened.search(image=open_upload(query.value), **options)
+    else:
+        hits = opened.search(item=query.value, source=query.side, **options)
+    return Answer(opened, asked, hits, time.perf_counter() - started)
+
+
+def open_upload(path: str) -> Image:
+    """An uploaded picture.
+
+    Raises:
+        InputError: it is none, or is refused; the message names the file, and not where the server keeps it.
+    """
+    if not Path(path).is_file():  # uploads are removed after a while
+        raise InputError(f"{Path(path).name} is no longer on the server. Choose it again.")
+    try:
+        return load_image(path, min_side=MIN_SIDE)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), Path(path).name)) from error

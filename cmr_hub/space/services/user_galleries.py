@@ -1,0 +1,441 @@
+"""Visitors' own galleries: each lives in a private folder of this server while its visitor stays. No page in here.
+
+They are embedded one at a time, a few pictures after the other, so that searches of other visitors find their turn in
+between. Nothing is written anywhere but in the private folder, and what is removed is removed from disk and memory.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import queue
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile
+
+import numpy as np
+from datasets import Dataset
+from filelock import FileLock, Timeout
+
+from cmr_hub.data.columns import read_column
+from cmr_hub.errors import CMRError, InputError
+from cmr_hub.methods import METHODS
+from cmr_hub.retrieval.gallery import CONFIG_NAME, Gallery
+from cmr_hub.retrieval.gallery_files import RETRIEVER
+from cmr_hub.retrieval.retriever import Retriever
+from cmr_hub.utils.hub import list_checkpoints
+
+from .catalogue import Catalogue
+from .preparation import Progress
+from .uploads import MAX_UNPACKED, MB, Step, Upload, part_of, read_upload
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "cmr-own-"
+BATCH = 16  # pictures embedded between two looks at whether to stop; about half a second
+READING = 0.3  # the share of the whole that unpacking and looking at pictures is taken for
+MOST = 20  # galleries held at once, being built or ready
+MOST_BYTES = 2_000 * MB  # held at once
+GRACE = 180.0  # seconds for a page to come back after its connection was lost
+IDLE = 3600.0  # seconds without a question
+MAX_TITLE = 60
+WAITING = Progress("waiting", message="Waiting for its turn: one gallery is embedded at a time")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model that embeds pictures and texts as they are.
+
+    Attributes:
+        title: the method, and what it learned from.
+        method: its name in the registry.
+        location: repo id or folder.
+    """
+
+    title: str
+    method: str
+    location: str
+
+
+def own_checkpoints(catalogue: Catalogue) -> dict[str, Checkpoint]:
+    """The models that can embed anybody's pictures and texts, by their titles: bundled ones and prepared ones.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.space.services.catalogue import Catalogue
+    >>> next(iter(own_checkpoints(Catalogue())))
+    'DSCMR, trained on emoji'
+    ```
+    """
+    found = [
+        (known.method, known.dataset, known.repo_id)
+        for known in list_checkpoints()
+        if known.takes_raw_images and known.takes_raw_texts
+    ]
+    found += [
+        (source.method, name, source.checkpoint)
+        for name in catalogue.names
+        for source in catalogue[name].sources.values()
+        if source.folder is not None and source.takes_images and source.takes_texts
+    ]
+    order = list(METHODS)
+    checkpoints = [
+        Checkpoint(f"{METHODS[method].title}, trained on {dataset}", method, location)
+        for method, dataset, location in sorted(found, key=lambda each: order.index(each[0]))
+    ]
+    return {checkpoint.title: checkpoint for checkpoint in checkpoints}
+
+
+@dataclass
+class Own:
+    """One visitor's gallery, from the first file to its removal.
+
+    Attributes:
+        owner: the browser session.
+        title: what the visitor calls it.
+        checkpoint: the model.
+        folder: everything of it on disk.
+        name: what the catalogue calls it; not to be guessed.
+        progress: how far it is.
+        upload: what was sent, once it is read.
+        gallery: once it is ready.
+        packed: the zip to download, once somebody has asked for it.
+        doing: what the visitor was last seen doing.
+        used: when that was something new.
+        left: when the page's connection was lost, if it has not come back.
+        size: bytes that it takes, or may take while it is being built.
+        stopped: set when nothing more shall come of it.
+        timer: looks whether it is to be removed.
+        packing: held while the zip is written.
+    """
+
+    owner: str
+    title: str
+    checkpoint: Checkpoint
+    folder: Path
+    name: str = field(default_factory=lambda: f"own-{secrets.token_urlsafe(16)}")
+    progress: Progress = WAITING
+    upload: Upload | None = None
+    gallery: Gallery | None = None
+    packed: Path | None = None
+    doing: Hashable = None
+    used: float = field(default_factory=time.monotonic)
+    left: float | None = None
+    size: int = MAX_UNPACKED
+    stopped: threading.Event = field(default_factory=threading.Event)
+    timer: threading.Timer | None = None
+    packing: threading.Lock = field(default_factory=threading.Lock)
+
+
+class _Stopped(Exception):
+    """The visitor does not want it any more."""
+
+
+class OwnGalleries:
+    """The visitors' own galleries, at most one a browser session. Safe to share between threads.
+
+    Args:
+        catalogue: serves those that are ready.
+        most, most_bytes: how many galleries, and bytes of pictures, are held at once.
+        grace: seconds that a page whose connection was lost has to come back.
+        idle: seconds without anything new being asked after which a gallery is removed.
+
+    Attributes:
+        root: the private folder that all are in; removed at exit.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.space.services.catalogue import Catalogue
+    >>> from cmr_hub.space.services.user_galleries import OwnGalleries
+    >>> galleries = OwnGalleries(Catalogue())
+    >>> galleries["a browser session"] is None
+    True
+    ```
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        most: int = MOST,
+        most_bytes: int = MOST_BYTES,
+        grace: float = GRACE,
+        idle: float = IDLE,
+    ):
+        self.catalogue, self.most, self.most_bytes, self.grace, self.idle = catalogue, most, most_bytes, grace, idle
+        self.root, self._in_use = _private_folder()
+        self._owns: dict[str, Own] = {}
+        self._waiting: queue.SimpleQueue[tuple[Own, list[Mapping[str, Any]]]] = queue.SimpleQueue()
+        self._lock = threading.RLock()
+        self._worker: threading.Thread | None = None
+        atexit.register(self.close)
+
+    def __getitem__(self, owner: str) -> Own | None:
+        """The gallery of a browser session; None where it has none."""
+        return self._owns.get(owner)
+
+    def build(self, owner: str, files: Sequence[Mapping[str, Any]], title: str = "", model: str | None = None) -> Own:
+        """Make a gallery of uploaded files, in the place of the one that the session may have. Returns at once.
+
+        Args:
+            owner: the browser session.
+            files: as for [`read_upload`]; they are deleted when they have been read, whatever comes of it.
+            title: what to call it.
+            model: a title of [`own_checkpoints`]; by default the first.
+
+        Raises:
+            InputError: there are no files or there is no such model, or this server holds as much as it can.
+        """
+        checkpoints = own_checkpoints(self.catalogue)
+        model = model or next(iter(checkpoints))
+        if not files:
+            raise InputError("There are no files yet. Choose pictures, a zip or a folder first.")
+        if model not in checkpoints:
+            raise InputError(f"There is no model {model[:60]!r} any more. Choose one from the list.")
+        with self._lock:
+            others = [own for own in self._owns.values() if own.owner != owner]
+            held = [own.size for own in others if own.progress.state != "failed"]
+            if len(held) >= self.most or sum(held) + MAX_UNPACKED > self.most_bytes:
+                raise InputError(
+                    f"This server holds as many galleries of visitors as it can ({len(held)}). Try again in some "
+                    "minutes, or run the Space on a machine of your own."
+                )
+            self.forget(owner)
+            title = " ".join(title.encode("utf-8", "replace").decode().split())[:MAX_TITLE] or "My pictures"
+            own = Own(owner, title, checkpoints[model], Path(tempfile.mkdtemp(dir=self.root)))
+            self._owns[owner] = own
+            self._watch(own)
+            self._waiting.put((own, list(files)))
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="own galleries", daemon=True)
+                self._worker.start()
+        return own
+
+    def cancel(self, owner: str) -> None:
+        """Stop building a session's gallery, and remove what there is of it; one that is ready stays."""
+        with self._lock:
+            own = self._owns.get(owner)
+            if own is not None and own.progress.is_active:
+                self.forget(owner)
+
+    def touch(self, owner: str, doing: Hashable = None) -> None:
+        """A page tells that it is there, and what it shows. The same for long is no use of the gallery."""
+        with self._lock:
+            own = self._owns.get(owner)
+            if own is None:
+                return
+            own.left = None
+            if doing != own.doing:
+                own.doing, own.used = doing, time.monotonic()
+
+    def leave(self, owner: str) -> None:
+        """A page's connection is lost: for good, unless [`touch`] comes in time."""
+        with self._lock:
+            own = self._owns.get(owner)
+            if own is not None:
+                own.left = time.monotonic()
+                self._watch(own)
+
+    def forget(self, owner: str) -> None:
+        """Remove a session's gallery, whatever state it is in, from disk and memory. Removing twice does no harm."""
+        with self._lock:
+            own = self._owns.pop(owner, None)
+            if own is None:
+                return
+            own.stopped.set()
+            own.timer.cancel()
+            self.catalogue.remove_own(own.name)
+            own.gallery = None
+            _remove(own)
+
+    def pack(self, owner: str, folder: Path) -> Path:
+        """A zip of the session's gallery, whose folder `Gallery.from_pretrained` opens on any machine.
+
+        Args:
+            owner: the browser session.
+            folder: receives the zip, in a folder of a name that is not to be guessed; it goes with the gallery.
+
+        Raises:
+            InputError: the session has no gallery (any more).
+        """
+        own = self._owns.get(owner)
+        if own is not None and own.gallery is not None:
+            with own.packing:
+                if own.packed is None or not own.packed.exists():  # Gradio clears its folder now and then
+                    self._pack(own, folder / own.name / f"{_file_name(own.title)}.zip")
+            if not own.stopped.is_set():
+                return own.packed
+        raise InputError("There is no gallery any more: it was removed. Build it again.")
+
+    @staticmethod
+    def _pack(own: Own, path: Path) -> None:
+        gallery, own.packed = own.gallery, path
+        try:
+            path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+            _write_zip(own, gallery, path)
+        except OSError:
+            if not own.stopped.is_set():
+                own.packed = None
+                raise
+        if own.stopped.is_set():  # removed while it was being packed
+            _remove(own)
+
+    def close(self) -> None:
+        """Remove everything."""
+        for owner in list(self._owns):
+            self.forget(owner)
+        shutil.rmtree(self.root, ignore_errors=True)
+        self._in_use.release()
+        Path(self._in_use.lock_file).unlink(missing_ok=True)
+
+    def _watch(self, own: Own) -> None:
+        """Remove a gallery when its time has come; look again then."""
+        with self._lock:
+            if own.timer is not None:
+                own.timer.cancel()
+            if self._owns.get(own.owner) is not own:
+                return
+            end = own.used + self.idle if own.left is None else min(own.left + self.grace, own.used + self.idle)
+            remaining = end - time.monotonic()
+            if remaining <= 0:
+                self.forget(own.owner)
+                return
+            own.timer = threading.Timer(remaining, self._watch, [own])
+            own.timer.daemon = True
+            own.timer.start()
+
+    def _work(self) -> None:
+        while True:
+            own, files = self._waiting.get()
+            failure = ""
+            try:
+                self._build(own, files)
+            except _Stopped:
+                pass
+            except CMRError as error:
+                failure = str(error)
+            except Exception:
+                if not own.stopped.is_set():  # whose files were removed under it fails as it may
+                    logger.exception("A visitor's gallery could not be built")
+                    failure = "Something went wrong on the server. Try it again."
+            if own.progress.state != "done":
+                own.size = 0
+                _remove(own)
+            if failure:  # told when there is nothing left of it
+                own.progress = Progress("failed", message=failure)
+
+    def _build(self, own: Own, files: Sequence[Mapping[str, Any]]) -> None:
+        def step(fraction: float, message: str) -> None:
+            if own.stopped.is_set():
+                raise _Stopped
+            own.progress = Progress("running", fraction, message)
+
+        unpacked = own.folder / "upload"
+        try:
+            step(0, "Starting")
+            unpacked.mkdir()
+            own.upload = read_upload(files, unpacked, part_of(step, 0, READING))
+        finally:
+            for file in files:
+                Path(file["path"]).unlink(missing_ok=True)
+        own.size = sum(path.stat().st_size for path in unpacked.rglob("*") if path.is_file())
+        retriever = _retriever(own.checkpoint.location)
+        gallery = _embedded(own.upload.items, retriever, own.title, part_of(step, READING, 1 - READING))
+        with self._lock:
+            step(1, "Opening")
+            own.gallery, own.used = gallery, time.monotonic()
+            self.catalogue.add_own(own.name, own.title, {own.checkpoint.method: gallery})
+            own.progress = Progress("done", 1.0, "Ready")
+
+
+def _private_folder() -> tuple[Path, FileLock]:
+    """A new folder that only this user may look into, and the lock beside it that its process holds while it lives.
+
+    What processes left that were killed is removed.
+    """
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.lock"):
+        with suppress(Timeout, OSError), FileLock(path, timeout=0):
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink()
+    folder = tempfile.mkdtemp(prefix=PREFIX)
+    lock = FileLock(f"{folder}.lock")
+    lock.acquire()
+    return Path(folder), lock
+
+
+@lru_cache(maxsize=2)  # visitors mostly take the one that is offered first
+def _retriever(location: str) -> Retriever:
+    return Retriever.from_pretrained(location)
+
+
+def _embedded(items: Dataset, retriever: Retriever, title: str, step: Step) -> Gallery:
+    """As `Gallery.from_dataset`, in steps, of items that may have no texts, and with nothing kept on disk."""
+    pictures = read_column(items, "image")
+    texts = read_column(items, "texts") if "texts" in items.column_names else None
+    image_embeds, text_embeds = [], []
+    for start in range(0, len(items), BATCH):
+        stop = min(start + BATCH, len(items))
+        step(start / len(items), f"Embedding picture {start + 1:,} to {stop:,} of {len(items):,}")
+        image_embeds.append(retriever.encode_images(pictures[start:stop]))
+        if texts is not None:
+            text_embeds.append(retriever.encode_texts(texts[start:stop]))
+    return Gallery(
+        items,
+        retriever,
+        np.concatenate(image_embeds),
+        np.concatenate(text_embeds) if text_embeds else None,
+        name=title,
+    )
+
+
+def _remove(own: Own) -> None:
+    shutil.rmtree(own.folder, ignore_errors=True)
+    if own.packed is not None:
+        shutil.rmtree(own.packed.parent, ignore_errors=True)
+
+
+def _file_name(title: str) -> str:
+    """A title as a file's name on any system."""
+    return "".join(letter if letter.isalnum() or letter in " -_" else "-" for letter in title).strip() or "gallery"
+
+
+README = """# {title}
+
+{count} items embedded by {model}, as a visitor of the cmr_hub Space made them.
+
+```python
+import cmr_hub
+
+gallery = cmr_hub.Gallery.from_pretrained("<this folder>")
+gallery.search(text="…", k=10)
+```
+"""
+
+
+def _write_zip(own: Own, gallery: Gallery, path: Path) -> None:
+    """Zip a gallery's folder; a checkpoint that only this machine has comes with it."""
+    with tempfile.TemporaryDirectory(dir=own.folder) as scratch:
+        folder = Path(scratch) / path.stem
+        gallery.save_pretrained(folder)
+        if Path(own.checkpoint.location).is_dir():
+            gallery.retriever.save_pretrained(folder / RETRIEVER)
+            config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+            # Where the checkpoint is on this server means nothing elsewhere.
+            (folder / CONFIG_NAME).write_text(json.dumps({**config, "retriever": None}, indent=2), encoding="utf-8")
+        readme = README.format(title=own.title, count=len(gallery), model=own.checkpoint.title)
+        (folder / "README.md").write_text(readme, encoding="utf-8")
+        with ZipFile(path, "w", ZIP_STORED) as archive:  # pictures do not get any smaller
+            for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+                archive.write(file, file.relative_to(scratch))

@@ -1,0 +1,191 @@
+"""The view of measured scores: a leaderboard, precision-recall curves, and what the parts of methods are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from cmr_hub.errors import CMRError
+from cmr_hub.evaluation import EvaluationResult
+from cmr_hub.results.ablations import list_ablations
+from cmr_hub.results.leaderboard import Score
+from cmr_hub.retrieval.precision_recall import has_curves, is_quick, measure_curves
+
+from ..components import markup, scores_markup
+from ..components.curve_charts import MOST_CURVES, draw
+from ..components.tables import SORTING
+from ..services.catalogue import Catalogue
+from ..services.queries import Asked
+from ..services.scoreboard import Scoreboard, known_scores
+from ..services.session_state import QUIET, Place, Updates
+
+EVERYWHERE = ""
+FIRST_CURVES = 2
+MEASURES_AT_ONCE = 2  # to measure is work, for a second or more
+WHAT = (
+    '<p class="cmr-counts">What the checkpoints score that come with this hub: the very weights that the other tabs '
+    "search with. How methods compare that were all trained anew, with several seeds, stands under Results.</p>"
+)
+
+
+class ScoresView:
+    """The components of the view and what they do; to be made inside `gr.Blocks`.
+
+    What is shown are the checkpoints' own records; the gallery of the place bar says which data set is shown first.
+
+    Args:
+        catalogue: the galleries.
+        place: where one is.
+    """
+
+    name = "scores"
+    title = "Scores"
+    needs_gallery = False
+
+    def __init__(self, catalogue: Catalogue, place: Place):
+        self.catalogue, self.place = catalogue, place
+        self._lay_out()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        gr.HTML(WHAT, apply_default_css=False)
+        with gr.Row(elem_id="cmr-scored"):
+            self.dataset = gr.Radio([], label="Data set", min_width=260, elem_id="cmr-scored-dataset")
+            self.protocol = gr.Radio([], label="Counted by protocol", min_width=260, elem_id="cmr-scored-protocol")
+        self.board = gr.HTML(js_on_load=SORTING, apply_default_css=False, elem_id="cmr-scoreboard")
+        gr.HTML('<h2 class="cmr-part">Precision over recall</h2>', apply_default_css=False)
+        self.checkpoints = gr.Dropdown(
+            [],
+            value=[],
+            multiselect=True,
+            max_choices=MOST_CURVES,
+            label=f"Checkpoints, at most {MOST_CURVES}",
+            elem_id="cmr-curved",
+        )
+        with gr.Row(elem_id="cmr-curves", elem_classes="cmr-charts") as self.curves:
+            self.charts = {
+                direction: gr.Plot(show_label=False, min_width=300, container=False)
+                for direction in scores_markup.DIRECTIONS
+            }
+        self.without_data = gr.HTML(apply_default_css=False, visible=False)
+        self.figures = gr.HTML(apply_default_css=False, elem_id="cmr-curve-figures")
+        self.ablations = gr.HTML(apply_default_css=False, elem_id="cmr-ablations")
+
+    def _connect(self) -> None:
+        self.dataset.input(self.on_dataset, [self.dataset, self.protocol], self.page, **QUIET)
+        self.protocol.input(self.on_protocol, [self.dataset, self.protocol], [self.board], **QUIET)
+        gr.on(
+            [self.checkpoints.change, self.protocol.change],
+            self.on_curves,
+            [self.dataset, self.protocol, self.checkpoints],
+            [*self.charts.values(), self.figures],
+            trigger_mode="always_last",
+            show_progress_on=[*self.charts.values()],
+            **{**QUIET, "show_progress": "minimal", "concurrency_limit": MEASURES_AT_ONCE},
+        )
+
+    @property
+    def page(self) -> list[Any]:
+        """Everything that another data set changes."""
+        shown = [self.dataset, self.protocol, self.board, self.checkpoints]
+        return [*shown, self.curves, self.without_data, self.ablations]
+
+    def open(self, name: str, method: str | None, asked: Asked | None) -> Updates:
+        """The scores on the data set of a gallery, where there are some; the curves of its model and of the best."""
+        scores = known_scores()
+        datasets = list(dict.fromkeys(score.dataset for score in scores))
+        dataset = self.catalogue[name].info.name
+        source = self.catalogue[name].sources.get(method)
+        return {
+            self.dataset: gr.Radio(
+                [*((scores_markup.title_of(each), each) for each in datasets), ("All", EVERYWHERE)],
+                value=dataset if dataset in datasets else EVERYWHERE,
+            ),
+            **self._show(scores, dataset if dataset in datasets else EVERYWHERE, None, source and source.checkpoint),
+        }
+
+    def on_dataset(self, dataset: str, protocol: str) -> Updates:
+        """Another data set, by the same protocol where something was measured by it."""
+        return self._show(known_scores(), dataset, protocol, None)
+
+    def on_protocol(self, dataset: str, protocol: str) -> Updates:
+        """The same checkpoints, counted otherwise."""
+        return {self.board: scores_markup.board(_board_of(known_scores(), dataset), protocol, _called(dataset))}
+
+    def _show(self, scores: Sequence[Score], dataset: str, protocol: str | None, current: str | None) -> Updates:
+        scoreboard = _board_of(scores, dataset)
+        if protocol not in scoreboard.protocols:
+            protocol = scoreboard.usual
+        best_first = scoreboard.ranking(protocol)
+        choices = [(_name(score, dataset), score.checkpoint) for score in best_first if _has_data(score)]
+        listed = [checkpoint for _, checkpoint in choices]
+        first = ([current] if current in listed else []) + [each for each in listed if each != current]
+        tables = [table for table in list_ablations() if dataset in (table.dataset, EVERYWHERE)]
+        return {
+            self.protocol: gr.Radio(scoreboard.protocols, value=protocol),
+            self.board: scores_markup.board(scoreboard, protocol, _called(dataset)),
+            self.checkpoints: gr.Dropdown(
+                choices, value=first[:FIRST_CURVES], multiselect=True, visible=bool(choices)
+            ),
+            self.curves: gr.Row(visible=bool(choices)),
+            self.without_data: gr.HTML(_without_data(dataset), visible=not choices),
+            self.ablations: scores_markup.ablations(tables),
+        }
+
+    def on_curves(self, dataset: str, protocol: str, checkpoints: Sequence[str]) -> Updates:
+        """The chosen checkpoints' curves, under the chosen protocol where it has any."""
+        nothing = dict.fromkeys(self.charts.values())
+        if not checkpoints:
+            return {**nothing, self.figures: ""}
+        try:
+            results = self._measured(known_scores(), dataset, protocol, checkpoints)
+        except CMRError as error:
+            return {**nothing, self.figures: markup.notice(str(error))}
+        charts = {
+            chart: draw(results, direction, scores_markup.DIRECTIONS[direction])
+            for direction, chart in self.charts.items()
+        }
+        return {**charts, self.figures: scores_markup.curve_figures(results)}
+
+    def _measured(
+        self, scores: Sequence[Score], dataset: str, protocol: str, checkpoints: Sequence[str]
+    ) -> Mapping[str, EvaluationResult]:
+        protocols = [protocol, *_board_of(scores, dataset).protocols]
+        drawn = next(each for each in protocols if has_curves(each))
+        by_checkpoint = {score.checkpoint: score for score in scores}
+        return {
+            _name(by_checkpoint[each], dataset): measure_curves(each, by_checkpoint[each].dataset, drawn)
+            for each in checkpoints
+        }
+
+
+def _board_of(scores: Sequence[Score], dataset: str) -> Scoreboard:
+    return Scoreboard([score for score in scores if dataset in (score.dataset, EVERYWHERE)])
+
+
+def _has_data(score: Score) -> bool:
+    return is_quick(score.checkpoint, score.dataset)
+
+
+def _name(score: Score, dataset: str) -> str:
+    """What tells a checkpoint from the others that can be chosen beside it."""
+    parts = [
+        score.title,
+        f"{score.bits} bits" if score.bits else "",
+        "" if dataset else scores_markup.title_of(score.dataset),
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _called(dataset: str) -> str:
+    return scores_markup.title_of(dataset) if dataset else "each one's data set"
+
+
+def _without_data(dataset: str) -> str:
+    return (
+        '<p class="cmr-counts">Curves are measured when they are asked for, and what that takes of '
+        f"{escape(scores_markup.title_of(dataset))} is not on this machine. Prepare its gallery, and they appear.</p>"
+    )

@@ -1,0 +1,216 @@
+"""The search view: one query, typed, dropped or clicked, and what is nearest to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from cmr_hub.data.columns import Side
+from cmr_hub.errors import CMRError
+from cmr_hub.retrieval.gallery import Gallery
+
+from ..components import markup
+from ..components.examples import FIRST_HITS, MOST_HITS, most_hits, typical_items
+from ..services.catalogue import Catalogue
+from ..services.queries import Asked, Query, ask
+from ..services.session_state import QUIET, Place, Updates
+
+ANY_CLASS = ""
+TARGETS = {"image": "Pictures", "text": "Texts"}
+SIDES = {"text": "its text", "image": "its picture"}
+
+# A click on anything that carries a query reaches Python as one event.
+CLICKS = """
+element.addEventListener('click', (event) => {
+  const clicked = event.target.closest('[data-item], [data-text]');
+  if (clicked) trigger('select', {item: clicked.dataset.item ?? null, text: clicked.dataset.text ?? null});
+});
+"""
+# The address of the page follows what has been asked; on the Hub the Space stands in a frame, whose own page has it.
+PERMALINK = """
+const follow = () => {
+  const link = element.querySelector('[data-link]')?.dataset.link;
+  if (!link) return;
+  const now = new URLSearchParams(location.search), wanted = new URLSearchParams(link);
+  if (!now.has('gallery') && !wanted.has('text') && !wanted.has('item')) return;
+  for (const [name, value] of now) if (name.startsWith('__')) wanted.append(name, value);
+  history.replaceState(history.state, '', `${location.pathname}?${wanted}`);
+  if (window.parent !== window) window.parent.postMessage({queryString: `${wanted}`}, 'https://huggingface.co');
+};
+watch('value', follow);
+follow();
+element.addEventListener('click', async (event) => {
+  const button = event.target.closest('.cmr-copy');
+  if (!button) return;
+  const address = new URL(button.dataset.link, location.href).href;
+  if (!navigator.clipboard) { window.prompt('The link', address); return; }  // a page without https has none
+  await navigator.clipboard.writeText(address);
+  button.textContent = 'Copied';
+});
+"""
+# Results that are out of sight, above a clicked hit or below the controls of a phone, come into it.
+SHOW_RESULTS = """
+() => {
+  const results = document.querySelector('#cmr-results');
+  const top = results.getBoundingClientRect().top;
+  if (top < 0 || top > 0.75 * window.innerHeight) results.scrollIntoView({behavior: 'smooth', block: 'start'});
+}
+"""
+
+
+class SearchView:
+    """The components of the view and what they do; to be made inside `gr.Blocks`.
+
+    Args:
+        catalogue: the galleries.
+        place: where one is.
+    """
+
+    name = "search"
+    title = "Search"
+
+    def __init__(self, catalogue: Catalogue, place: Place):
+        self.catalogue, self.place = catalogue, place
+        self._lay_out()
+        self.shown = [place.asked, self.text, self.picture, self.target, self.side, self.results]
+        self.page = [*self.shown, self.k, self.label, self.examples, self.about, self.typing, self.dropping]
+        self._connect()
+
+    def _lay_out(self) -> None:
+        with gr.Row(elem_id="cmr-ask"):
+            with gr.Column(scale=3, min_width=280):
+                with gr.Column() as self.typing:
+                    self.text = gr.Textbox(
+                        label="Describe what you are looking for",
+                        placeholder="A few words, then Enter",
+                        submit_btn="Find",
+                        max_lines=4,
+                        elem_id="cmr-text",
+                    )
+                self.examples = gr.HTML(js_on_load=CLICKS, apply_default_css=False, elem_id="cmr-examples")
+            with gr.Column(scale=1, min_width=220) as self.dropping:
+                self.picture = gr.Image(
+                    type="filepath",
+                    sources=["upload", "clipboard", "webcam"],
+                    label="Search by a picture",
+                    show_label=False,
+                    placeholder="Drop a picture\nor click to choose one",
+                    buttons=[],
+                    height=186,
+                    elem_id="cmr-picture",
+                )
+        with gr.Row(elem_id="cmr-choices"):
+            self.target = gr.Radio(
+                [(title, side) for side, title in TARGETS.items()],
+                value="image",
+                label="Show me",
+                min_width=200,
+                elem_id="cmr-target",
+            )
+            self.label = gr.Dropdown([("Any class", ANY_CLASS)], value=ANY_CLASS, label="Of class", min_width=160)
+            self.k = gr.Slider(
+                1, MOST_HITS, value=FIRST_HITS, step=1, label="How many", min_width=200, elem_id="cmr-k"
+            )
+        self.side = gr.Radio(
+            [(title, side) for side, title in SIDES.items()], label="Search from", visible=False, elem_id="cmr-side"
+        )
+        self.results = gr.HTML(js_on_load=CLICKS + PERMALINK, apply_default_css=False, elem_id="cmr-results")
+        self.about = gr.HTML(apply_default_css=False, elem_id="cmr-about")
+
+    def _connect(self) -> None:
+        where = [self.target, self.label, self.k, self.place.gallery, self.place.method]
+        for event, answer, inputs in (
+            (self.text.submit, self.on_text, [self.text, self.picture]),
+            (self.picture.input, self.on_picture, [self.picture]),
+            (self.results.select, self.on_click, []),
+            (self.examples.select, self.on_click, []),
+        ):
+            # Preprocessing would open an uploaded file before `utils.images` has looked at it. Where the file is,
+            # Gradio checks all the same.
+            event(answer, [*inputs, self.place.asked, *where], self.shown, preprocess=False, **QUIET).then(
+                None, js=SHOW_RESULTS, **QUIET
+            )
+        gr.on(
+            [self.target.input, self.label.input, self.k.input],
+            self.again,
+            [self.place.asked, *where],
+            self.shown,
+            trigger_mode="always_last",
+            **QUIET,
+        )
+        self.side.input(self.on_side, [self.side, self.place.asked, *where], self.shown, **QUIET)
+
+    def open(self, name: str, method: str, asked: Asked) -> Updates:
+        """The page of a gallery and one of its models: what can be asked, and the answer to what was asked."""
+        gallery = self.catalogue.open(name, method)
+        return {**self._capabilities(name, gallery, asked), **self._answer(asked, name, method)}
+
+    def _capabilities(self, name: str, gallery: Gallery, asked: Asked) -> Updates:
+        """What can be asked of a gallery by the model that it is open with."""
+        processor = gallery.retriever.processor
+        takes_texts, takes_images = processor.text_encoder.takes_raw, processor.image_encoder.takes_raw
+        most = most_hits(gallery)
+        labels = [("Any class", ANY_CLASS), *((label, label) for label in gallery.class_names)]
+        return {
+            # A slider needs two ends, even where there is nothing to choose.
+            self.k: gr.Slider(maximum=max(most, 2), value=min(asked.k, most), visible=most > 1),
+            self.label: gr.Dropdown(labels, value=asked.label or ANY_CLASS, visible=len(labels) > 2),
+            self.examples: markup.examples(gallery, typical_items(gallery), takes_texts),
+            self.about: markup.about(self.catalogue[name], gallery),
+            self.typing: gr.update(visible=takes_texts),
+            self.dropping: gr.update(visible=takes_images),
+        }
+
+    def on_text(self, text: str, picture: dict | None, before: Asked | None, *where: Any) -> Updates:
+        """Enter or "Find": the text is the query; without one, the picture that is still there."""
+        query = Query("text", text) if text.strip() or picture is None else Query("image", picture["path"])
+        return self._ask(query, before, *where)
+
+    def on_picture(self, picture: dict | None, before: Asked | None, *where: Any) -> Updates:
+        """A picture was dropped, chosen, pasted or taken; or taken away, which asks nothing."""
+        return gr.skip() if picture is None else self._ask(Query("image", picture["path"]), before, *where)
+
+    def on_click(self, event: gr.EventData, before: Asked | None, *where: Any) -> Updates:
+        """A hit or an example was clicked."""
+        query = Query("text", event.text) if event.text is not None else Query("item", event.item)
+        return self._ask(query, before, *where)
+
+    def on_side(self, side: Side, asked: Asked, *where: Any) -> Updates:
+        """The other side of the same item."""
+        return self._ask(Query("item", asked.query.value, side), asked, *where)
+
+    def again(self, asked: Asked | None, *where: Any) -> Updates:
+        """The same query, to be shown otherwise."""
+        return gr.skip() if asked is None else self._ask(asked.query, asked, *where)
+
+    def _ask(
+        self, query: Query, before: Asked | None, target: Side, label: str, k: int, name: str, method: str
+    ) -> Updates:
+        # A text looks for pictures and a picture for texts until told otherwise; a click keeps what is shown.
+        if query.kind != "item" and (before is None or before.query.kind != query.kind):
+            target = query.default_target
+        return self._answer(Asked(query, target, k, label or None), name, method)
+
+    def _answer(self, asked: Asked, name: str, method: str) -> Updates:
+        """The results of a question, and controls that agree with it; in the place of results a notice, where there
+        are none."""
+        gallery, query = self.catalogue.open(name, method), asked.query
+        if asked.target not in gallery.embeds:
+            asked = replace(asked, target=next(iter(gallery.embeds)))
+        try:
+            results = markup.results(ask(self.catalogue, asked, name, method), self.catalogue[name], method)
+        except CMRError as error:
+            # The query that was refused is no query to repeat, and a file that is no picture none to show.
+            picture = {self.picture: None} if query.kind == "image" else {}
+            return {self.place.asked: None, self.results: markup.notice(str(error)), **picture}
+        targets = [(title, side) for side, title in TARGETS.items() if side in gallery.embeds]
+        return {
+            self.place.asked: asked,
+            self.text: query.value if query.kind == "text" else "",
+            **({} if query.kind == "image" else {self.picture: None}),
+            self.target: gr.Radio(targets, value=asked.target, visible=len(targets) > 1),
+            self.side: gr.Radio(value=asked.source(gallery), visible=query.kind == "item" and len(targets) > 1),
+            self.results: results,
+        }

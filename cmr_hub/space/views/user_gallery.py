@@ -1,0 +1,260 @@
+"""The view of one's own gallery: files in, searched in all views, taken home, and gone with the page."""
+
+from __future__ import annotations
+
+import time
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from cmr_hub.errors import CMRError
+
+from ..components import markup
+from ..services.catalogue import Catalogue
+from ..services.queries import Asked
+from ..services.session_state import QUIET, Place, Updates
+from ..services.uploads import LIMITS, TABLES
+from ..services.user_galleries import GRACE, IDLE, MAX_TITLE, Own, OwnGalleries, own_checkpoints
+
+TICK = 0.5  # seconds between two looks at a gallery that is being built
+PULSE = 20.0  # seconds between two signs of life of a page that has one
+MOST_NAMED = 50  # pictures that were left out
+INTRODUCTION = f"""
+<section class="cmr-own-intro">
+<p>Search pictures of your own. Choose pictures, a zip or a folder of them; for texts and classes add a table, a
+<code>.csv</code> with the columns <code>file_name</code>, <code>text</code> and perhaps <code>label</code> (or
+<code>.jsonl</code>). Pictures without texts can be searched too, by words and by one another.</p>
+<details><summary>Limits</summary><p>{escape(LIMITS)} Tables are {" or ".join(TABLES)} in UTF-8. What cannot be used
+is left out and named.</p></details>
+<details><summary>Privacy</summary><p>Only this page can open your gallery; nobody else sees it in any list. It lies in
+a private folder of this server and is removed when you press “Remove now”, within {GRACE / 60:.0f} minutes after you
+close or reload the page, and after {IDLE / 60:.0f} minutes without a question. Files that you have chosen are deleted
+as soon as they are read; those that you never build a gallery from, within two hours.</p></details>
+</section>
+"""
+CANCELLED = "Cancelled. Nothing was kept."
+REMOVED = "Your gallery was removed. Nothing of it is left on this server."
+# The button that has the file is hidden by the style: the one that is seen makes the file first.
+FETCH = "() => document.querySelector('#cmr-own-file')?.click()"
+
+
+class OwnView:
+    """The components of the view and what they do; to be made inside `gr.Blocks`.
+
+    Args:
+        catalogue: the galleries.
+        place: where one is.
+        galleries: the visitors' own; one store for all browser sessions.
+    """
+
+    name = "own"
+    title = "Your gallery"
+    needs_gallery = False
+
+    def __init__(self, catalogue: Catalogue, place: Place, galleries: OwnGalleries | None = None):
+        self.catalogue, self.place = catalogue, place
+        self.galleries = galleries or OwnGalleries(catalogue)
+        self._lay_out()
+        self.page = [self.model]
+        self.shown = [self.status, self.build, self.cancel, self.ready, self.timer]
+        self._connect()
+
+    def _lay_out(self) -> None:
+        gr.HTML(INTRODUCTION, apply_default_css=False)
+        with gr.Row(elem_id="cmr-own-choose"):
+            self.files = gr.File(
+                file_count="multiple",
+                label="Pictures, a zip, and perhaps a table",
+                height=150,
+                min_width=260,
+                elem_id="cmr-own-files",
+            )
+            self.folder = gr.File(
+                file_count="directory", label="Or a folder", height=150, min_width=260, elem_id="cmr-own-folder"
+            )
+        with gr.Row():
+            self.called = gr.Textbox(
+                label="Title", placeholder="My pictures", max_length=MAX_TITLE, min_width=200, elem_id="cmr-own-title"
+            )
+            self.model = gr.Dropdown(
+                list(own_checkpoints(self.catalogue)), label="Embedded by", min_width=200, elem_id="cmr-own-model"
+            )
+        with gr.Row(elem_id="cmr-own-do"):
+            self.build = gr.Button("Build the gallery", variant="primary", elem_id="cmr-own-build")
+            self.cancel = gr.Button("Cancel", visible=False, elem_id="cmr-own-cancel")
+        self.status = gr.HTML(apply_default_css=False, elem_id="cmr-own-status")
+        with gr.Row(visible=False, elem_id="cmr-own-ready") as self.ready:
+            self.search = gr.Button("Search it", variant="primary", elem_id="cmr-own-search")
+            self.download = gr.Button("Download", elem_id="cmr-own-download")
+            self.remove = gr.Button("Remove now", elem_id="cmr-own-remove")
+        self.file = gr.DownloadButton("Download", elem_id="cmr-own-file")
+        self.timer = gr.Timer(TICK, active=False)
+
+    def _connect(self) -> None:
+        place = self.place
+        there = [place.gallery, place.method, place.own, place.shown]
+        moves = [*self.shown, *there, place.asked, *place.going]
+        self.build.click(
+            self.on_build,
+            [self.files, self.folder, self.called, self.model, *there],
+            [*moves, self.files, self.folder],
+            preprocess=False,
+            **QUIET,
+        )
+        self.cancel.click(self.on_cancel, None, self.shown, **QUIET)
+        self.timer.tick(self.look, [*there, place.asked], moves, **QUIET)
+        self.search.click(self.on_search, None, moves, **QUIET)
+        self.remove.click(self.on_remove, there, moves, **QUIET)
+        self.download.click(self.on_download, None, [self.file, self.status], **QUIET).success(None, js=FETCH, **QUIET)
+        gr.context.Context.root_block.unload(self.on_leave)
+
+    def open(self, name: str, method: str, asked: Asked | None) -> Updates:
+        """The models that there are by now; all else is as the visitor left it."""
+        return {self.model: gr.Dropdown(list(own_checkpoints(self.catalogue)))}
+
+    def on_build(
+        self,
+        files: list[dict] | None,
+        folder: list[dict] | None,
+        title: str | None,
+        model: str,
+        name: str,
+        method: str,
+        known: str | None,
+        shown: str,
+        request: gr.Request,
+    ) -> Updates:
+        """The one click. The files are gone with it, and a gallery that was there before."""
+        try:
+            self.galleries.build(_owner(request), [*(files or ()), *(folder or ())], title or "", model)
+        except CMRError as error:
+            return {self.status: markup.notice(str(error))}
+        gone = self._gone(name, method, known, shown) if known else {}
+        return {**self._state(request), **gone, self.files: None, self.folder: None}
+
+    def on_cancel(self, request: gr.Request) -> Updates:
+        """A second thought."""
+        self.galleries.cancel(_owner(request))
+        return self._state(request, CANCELLED)
+
+    def look(
+        self, name: str, method: str, known: str | None, shown: str, asked: Asked | None, request: gr.Request
+    ) -> Updates:
+        """A look at what is being built, and a sign of life of the page. What is ready, or gone, is told to all views.
+
+        Args:
+            name, method, shown, asked: what the page shows.
+            known: name of the gallery that the page knows as the session's own.
+        """
+        self.galleries.touch(_owner(request), (name, method, asked))
+        own = self.galleries[_owner(request)]
+        if own is None:  # maybe a moment ago, and the page is told so already: this tells it nothing else
+            gone = self._gone(name, method, known, shown) if known else {}
+            return {**self._state(request, REMOVED if known else CANCELLED), **gone}
+        if own.progress.state == "done" and own.name != known:
+            return {**self._state(request), **self._arrived(own, shown)}
+        if own.progress.is_active:
+            return {self.status: _status(own)}
+        return self._state(request) if own.progress.state == "failed" else gr.skip()
+
+    def on_search(self, request: gr.Request) -> Updates:
+        """To the search view."""
+        own = self.galleries[_owner(request)]
+        if own is None:
+            return self._state(request, REMOVED)
+        return {**self._arrived(own, self.name), **self.place.go("search")}
+
+    def on_remove(self, name: str, method: str, known: str | None, shown: str, request: gr.Request) -> Updates:
+        """Nothing stays."""
+        self.galleries.forget(_owner(request))
+        return {**self._state(request, REMOVED), **self._gone(name, method, known, shown)}
+
+    def on_download(self, request: gr.Request) -> Updates:
+        """The zip, made when it is first asked for."""
+        try:
+            return {self.file: str(self.galleries.pack(_owner(request), Path(self.file.GRADIO_CACHE)))}
+        except CMRError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def on_leave(self, request: gr.Request) -> None:
+        """The page was closed, or has lost its connection."""
+        if request.session_hash:
+            self.galleries.leave(request.session_hash)
+
+    def _state(self, request: gr.Request, otherwise: str = "") -> Updates:
+        """The view as it stands; `otherwise` says why there is no gallery."""
+        own = self.galleries[_owner(request)]
+        is_active = own is not None and own.progress.is_active
+        is_ready = own is not None and own.progress.state == "done"
+        return {
+            self.status: _status(own) if own else f'<p class="cmr-own-result" role="status">{escape(otherwise)}</p>',
+            self.build: gr.Button(interactive=not is_active),
+            self.cancel: gr.Button(visible=is_active),
+            self.ready: gr.Row(visible=is_ready),
+            self.timer: gr.Timer(TICK if is_active else PULSE, active=is_active or is_ready),
+        }
+
+    def _arrived(self, own: Own, shown: str) -> Updates:
+        """The page at the session's own gallery."""
+        pickers = self.place.pickers(self.catalogue, own.name, own.checkpoint.method, own.name)
+        return {**pickers, self.place.own: own.name, **self._asked_anew(shown)}
+
+    def _gone(self, name: str, method: str, known: str | None, shown: str) -> Updates:
+        """The page without the session's own gallery; if it shows that, it goes to the default one."""
+        asked = {}
+        if name == known:
+            name, asked = self.catalogue.default, self._asked_anew(shown)
+            method = next(iter(self.catalogue[name].sources), None)
+        return {**self.place.pickers(self.catalogue, name, method, None), self.place.own: None, **asked}
+
+    def _asked_anew(self, shown: str) -> Updates:
+        """No question, as another gallery has its own; a view that shows answers opens anew."""
+        again = {} if shown == self.name else {self.place.moved: time.monotonic_ns()}
+        return {self.place.asked: None, **again}
+
+
+def _status(own: Own) -> str:
+    """How far a gallery is, and what came of it."""
+    if own.progress.state == "failed":
+        return markup.notice(own.progress.message)
+    if own.progress.state == "done":
+        return _result(own)
+    percent = round(100 * own.progress.fraction)
+    return (
+        f'<div class="cmr-progress" role="progressbar" aria-label="Your gallery" aria-valuenow="{percent}" '
+        f'aria-valuemin="0" aria-valuemax="100"><i style="width:{percent}%"></i></div>'
+        f'<p class="cmr-stage"><span>{escape(own.progress.message)}</span><span>{percent} %</span></p>'
+    )
+
+
+def _result(own: Own) -> str:
+    gallery, upload = own.gallery, own.upload
+    texts = "with their texts" if "text" in gallery.embeds else "without texts"
+    classes = f", in {len(gallery.class_names):,} classes" if gallery.class_names else ""
+    others = [
+        _counted(upload.unlisted, "picture is", "pictures are", "not in the table"),
+        _counted(upload.skipped, "file was", "files were", "neither pictures nor a table"),
+    ]
+    named = "".join(f"<li>{escape(line)}</li>" for line in upload.left_out[:MOST_NAMED])
+    more = f"<li>and {len(upload.left_out) - MOST_NAMED:,} more</li>" if len(upload.left_out) > MOST_NAMED else ""
+    left_out = (
+        f"<details><summary>{len(upload.left_out):,} left out</summary><ul>{named}{more}</ul></details>"
+        if named
+        else ""
+    )
+    return (
+        f'<div class="cmr-own-result" role="status"><p><b>{escape(own.title)}</b> is ready: {len(gallery):,} pictures '
+        f"{texts}{classes}, embedded by {escape(own.checkpoint.title)}. {' '.join(filter(None, others))}</p>{left_out}"
+        f"</div>"
+    )
+
+
+def _counted(count: int, one: str, many: str, what: str) -> str:
+    return f"{count:,} {one if count == 1 else many} {what}." if count else ""
+
+
+def _owner(request: gr.Request) -> str:
+    if not request.session_hash:
+        raise gr.Error("This works in a browser only.", print_exception=False)
+    return request.session_hash

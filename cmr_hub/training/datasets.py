@@ -1,0 +1,267 @@
+"""From a data set to the pairs that a method trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from datasets import Dataset, DatasetDict
+
+from cmr_hub.data.base import hash_order
+from cmr_hub.data.columns import COLUMNS, Side, column_of, read_column
+from cmr_hub.data.labels import label_matrix
+from cmr_hub.encoders import create_encoder
+from cmr_hub.encoders.base import Encoder
+from cmr_hub.errors import InputError
+from cmr_hub.evaluation import number_texts
+from cmr_hub.processing.feature_store import FeatureStore, StoredFeatures, StoredViews
+from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
+from cmr_hub.utils.processes import Process, this_process
+
+Captions = Literal["set", "each"]
+
+TEXT_INPUTS = ("text_features", "input_ids", "attention_mask")
+HELD_OUT = 0.1  # share of the training split that serves for validation where a data set defines none
+
+
+class Pairs(torch.utils.data.Dataset):
+    """Pairs of an image and a text; a batch is one indexing of each tensor, not a loop over items.
+
+    A batch also says which `rows` it is made of and which `items` they belong to, `(b,)` int64 each, for methods that
+    learn something for each training item (a code) or need to know which texts are of one image. Of single captions
+    it also says `matching`, `(b, b)` booleans, which text describes which image: a caption that stands word for word
+    under another picture too is no wrong answer for that. The others let these pass by.
+
+    Args:
+        owner: `(m,)` int64, the item of each text; by default text i is item i's.
+        captions: `(m,)` int64, the same number for texts that are equal word for word; with `owner`.
+        tensors: what the model eats of each item, by its names: `image_features` `(n, image_dim)` and `text_features`
+            `(n, text_dim)` for most; [`StoredFeatures`] or [`StoredViews`] may stand for an image's tensor. With
+            `owner`, those of `TEXT_INPUTS` have a row a text. `labels`, where the data set has classes,
+            `(n, num_labels)` multi-hot.
+
+    Attributes:
+        images, texts, labels: the tensors by side; `labels` may be None.
+        owner: as above.
+    """
+
+    def __init__(
+        self,
+        owner: torch.Tensor | None = None,
+        captions: torch.Tensor | None = None,
+        **tensors: torch.Tensor | StoredFeatures | StoredViews,
+    ):
+        self.labels = tensors.pop("labels", None)
+        self.texts = {name: rows for name, rows in tensors.items() if name in TEXT_INPUTS}
+        self.images = {name: rows for name, rows in tensors.items() if name not in TEXT_INPUTS}
+        self.owner = torch.arange(self._length()) if owner is None else owner
+        self.rows = torch.arange(len(self))
+        self._captions = captions
+        if captions is not None:
+            self._known = self._described(self.owner, captions).unique()
+
+    def _length(self) -> int:
+        return len(next(iter((self.texts or self.images).values())))
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def __getitem__(self, index: int | slice | torch.Tensor) -> dict[str, torch.Tensor]:
+        items = self.owner[index]
+        batch = {"rows": self.rows[index], "items": items}
+        batch |= {name: rows[items] for name, rows in self.images.items()}
+        batch |= {name: rows[index] for name, rows in self.texts.items()}
+        return batch if self.labels is None else {**batch, "labels": self.labels[items]}
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        rows = torch.as_tensor(indices)
+        return {**self[rows], **self.relation(rows)}
+
+    def relation(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`matching` of a batch; nothing where an item's captions are one text."""
+        if self._captions is None:
+            return {}
+        asked = self._described(self.owner[rows, None], self._captions[rows])
+        at = torch.searchsorted(self._known, asked).clamp(max=len(self._known) - 1)
+        return {"matching": self._known[at] == asked}
+
+    def _described(self, items: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
+        """One number for an item and a caption."""
+        return items * (self._captions.max() + 1) + captions
+
+
+def batch_as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The collator for [`Pairs`], whose batches come whole."""
+    return batch
+
+
+def with_validation(dataset: DatasetDict) -> DatasetDict:
+    """The data set with a validation split: its own, or a tenth of the training split chosen by a hash of the ids."""
+    if "validation" in dataset:
+        return dataset
+    train = dataset["train"]
+    held_out = [int.from_bytes(hash_order(item)[-8:]) / 2**64 < HELD_OUT for item in train["id"][:]]
+    rows = range(len(train))
+    return DatasetDict(
+        {
+            **dataset,
+            "train": train.select([row for row in rows if not held_out[row]]),
+            "validation": train.select([row for row in rows if held_out[row]]),
+        }
+    )
+
+
+class FeatureSplits:
+    """The splits of a data set as feature pairs, each made when it is first asked for, and kept.
+
+    Trainings that differ in seed or settings alone share one, so that nothing is encoded again.
+
+    Args:
+        dataset: splits "train" and "test", and "validation" where the source defines one.
+        encoders: the recipe's.
+        holds_out: whether a tenth of the training split serves for validation where the source defines none.
+        captions: "set" where an item's captions are one text, "each" where every caption is a text of its own.
+        turns: how training pictures are turned besides; see [`make_pairs`].
+
+    Attributes:
+        dataset: as given.
+        processor: with the encoders, those that learn a vocabulary fitted on what is trained on.
+    """
+
+    def __init__(
+        self,
+        dataset: DatasetDict,
+        encoders: Mapping[str, str | Mapping[str, Any]],
+        *,
+        holds_out: bool,
+        captions: Captions = "set",
+        turns: Sequence[str] = (),
+    ):
+        self.dataset, self.captions, self.turns = dataset, captions, turns
+        self._splits = with_validation(dataset) if holds_out else dataset
+        self.processor = make_processor(encoders, self._splits["train"])
+        self._pairs: dict[str, Pairs] = {}
+
+    def __getitem__(self, split: str) -> Pairs:
+        if split not in self._pairs:
+            turns = self.turns if split == "train" else ()
+            self._pairs[split] = make_pairs(self._splits[split], self.processor, self.captions, turns)
+        return self._pairs[split]
+
+    def extract(self, process: Process) -> None:
+        """Store the features of all pictures, each process those of its share; all must call this."""
+        encoder = self.processor.image_encoder
+        if not encoder.cacheable:
+            return
+        images = {
+            name: read_column(split, column_of(split, "image", encoder.takes_raw))
+            for name, split in self.dataset.items()
+        }
+        self.processor.store.extract([image for split in images.values() for image in split], process)
+        for turn in self.turns:
+            FeatureStore(encoder, turn=turn).extract(images["train"], process)
+
+    @property
+    def gallery(self) -> Pairs:
+        """The whole training split, what is held out of it included: what some protocols search."""
+        if self._splits["train"] is self.dataset["train"] and not self.turns:
+            return self["train"]
+        if "gallery" not in self._pairs:
+            self._pairs["gallery"] = make_pairs(self.dataset["train"], self.processor, self.captions)
+        return self._pairs["gallery"]
+
+
+def make_processor(encoders: Mapping[str, str | Mapping[str, Any]], train: Dataset) -> CMRProcessor:
+    """A processor with the recipe's encoders, those that learn from texts fitted on the training split.
+
+    Released features need no width in the recipe: it is read off the data set.
+
+    Raises:
+        InputError: a column that an encoder needs is missing, or one learns from classes and the data set has none.
+    """
+    return CMRProcessor(*(make_encoder(side, encoders[side], train) for side in COLUMNS))
+
+
+def make_encoder(side: Side, spec: str | Mapping[str, Any], train: Dataset) -> Encoder:
+    """One encoder as a recipe describes it; see [`make_processor`]."""
+    options = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = options.pop("name")
+    if name == "precomputed":
+        column = column_of(train, side, takes_raw=False)
+        options.setdefault("dim", train.features[column].length)
+        options.setdefault("description", f"released {column} of {train.info.description}")
+    encoder = create_encoder(side, name, **options)
+    if side == "text" and encoder.takes_raw:
+        texts, lengths = flattened(train[column_of(train, side, takes_raw=True)][:])
+        if encoder.learns_labels:
+            encoder.fit(texts, _labels_of_texts(encoder, train, lengths))
+        else:
+            encoder.fit(texts)
+    return encoder
+
+
+def _labels_of_texts(encoder: Encoder, train: Dataset, lengths: Sequence[int]) -> np.ndarray:
+    """The classes of each item for every text that it has, `(texts, classes)`."""
+    try:
+        return label_matrix(train).repeat(lengths, axis=0)
+    except InputError as error:
+        raise InputError(f"The text encoder {encoder.name!r} learns from classes. {error}") from error
+
+
+def make_pairs(
+    dataset: Dataset, processor: CMRProcessor, captions: Captions = "set", turns: Sequence[str] = ()
+) -> Pairs:
+    """What the model eats of all pairs of a split; pictures go through the feature store, with progress.
+
+    Args:
+        dataset: the split.
+        processor: the encoders.
+        captions: "each" makes as many pairs of an item as it has texts.
+        turns: a batch has each picture as it is or in one of these turns, by chance; see
+            [`~cmr_hub.utils.images.turned`].
+
+    Raises:
+        InputError: a column that the processor needs is missing, an item cannot be used, or captions are to be each a
+            text of its own (or cannot be one text) in a data set or for an encoder where that does not go.
+    """
+    image_encoder, show_progress = processor.image_encoder, this_process().is_main
+    images = read_column(dataset, column_of(dataset, "image", image_encoder.takes_raw))
+    tensors = texts_and_labels(dataset, processor, captions)
+    if turns:
+        if not image_encoder.cacheable:
+            raise InputError(
+                f"The image encoder {image_encoder.name!r} keeps no features, so pictures are not turned."
+            )
+        stores = [processor.store, *(FeatureStore(image_encoder, turn=turn) for turn in turns)]
+        views = StoredViews([store.stored(images, show_progress=show_progress) for store in stores])
+        tensors[image_encoder.input_name] = views
+    elif image_encoder.mapped:
+        tensors[image_encoder.input_name] = processor.store.stored(images, show_progress=show_progress)
+    else:
+        tensors |= processor(images, cache=True, show_progress=show_progress)
+    return Pairs(**tensors)
+
+
+def texts_and_labels(
+    dataset: Dataset, processor: CMRProcessor, captions: Captions
+) -> dict[str, torch.Tensor | StoredFeatures | StoredViews]:
+    """What [`Pairs`] are made of, but for the pictures.
+
+    Raises:
+        InputError: as for [`make_pairs`].
+    """
+    text_encoder = processor.text_encoder
+    texts = read_column(dataset, column_of(dataset, "text", text_encoder.takes_raw))
+    tensors: dict[str, torch.Tensor | StoredFeatures | StoredViews] = {}
+    if captions == "each":
+        if not text_encoder.takes_raw:
+            raise InputError("Released text features are one vector an item: there are no captions to take each.")
+        texts, lengths = flattened(texts)
+        tensors["owner"] = torch.arange(len(dataset)).repeat_interleave(torch.tensor(lengths))
+        tensors["captions"] = torch.from_numpy(number_texts(texts))
+    tensors |= processor(text=texts)
+    if {"label", "labels"} & set(dataset.column_names):
+        tensors["labels"] = torch.from_numpy(label_matrix(dataset))
+    return tensors

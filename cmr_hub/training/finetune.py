@@ -1,0 +1,281 @@
+"""Train a checkpoint on, its image encoder's network along with it, and see what that adds to a frozen encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset, DatasetDict
+from torch import nn
+from transformers import TrainerCallback, TrainingArguments, set_seed
+
+from cmr_hub.data.columns import column_of, read_column
+from cmr_hub.encoders.own_weights import OwnWeightsEncoder
+from cmr_hub.errors import InputError
+from cmr_hub.evaluation import Protocol, evaluate
+from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
+from cmr_hub.modeling.standardizer import FitToFeatures
+from cmr_hub.retrieval.retriever import Retriever
+from cmr_hub.utils.processes import this_process
+
+from .datasets import texts_and_labels, with_validation
+from .image_datasets import NETWORK_INPUTS, PLACES, ROWS_AT_ONCE, PicturePairs, Pictures, run_frozen
+from .network_parts import cut_after
+from .recipe import Recipe, load_recipe
+from .train import (
+    TRAINER_FOLDER,
+    TrainingRun,
+    check_protocols,
+    last_state,
+    result_entry,
+    settings_of,
+    training_arguments,
+    versions,
+)
+from .trainer import CMRTrainer, ItemSampler
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """What of an image encoder learns, and how fast.
+
+    Attributes:
+        encoder_learning_rate: the network's; the method's own is among the TrainingArguments. 0 makes a control, which
+            says what further training of the method alone adds.
+        freeze: the last part of the network that stays as it is, and all before it with it ("blocks.4", "layer3");
+            None where all of it learns. What is frozen runs once a picture, not once a step.
+        together: whether the texts of a picture stay together in an epoch's order. A batch then has fewer pictures
+            than texts, each of which goes through the network once: far fewer passes, and fewer wrong answers a batch.
+    """
+
+    encoder_learning_rate: float = 1e-5
+    freeze: str | None = None
+    together: bool = False
+
+
+def tune(
+    checkpoint: str | Path,
+    dataset: DatasetDict,
+    dataset_name: str,
+    output_dir: Path,
+    tuning: Tuning,
+    *,
+    training: Mapping[str, Any],
+    seed: int = 0,
+    protocols: Sequence[str | Protocol] = ("instance",),
+    resume: bool = False,
+    command: str = "",
+) -> TrainingRun:
+    """Train a checkpoint on together with its image encoder, and measure it on the test split.
+
+    The method's own loss, callbacks and batches are those that trained it; only what it learned from the features
+    before its first step (their means, say) stays. The epoch is chosen on validation data, and the start counts as
+    epoch 0: where no epoch is better, the start is what is saved. Batch norms keep their statistics, and what the
+    frozen part of the network gives is rounded to half precision while the rest learns.
+
+    Args:
+        checkpoint: folder or repo id of what `train` made.
+        dataset: as for [`train`](training.train.train).
+        dataset_name: as `cmr_hub.data` knows it.
+        output_dir: receives model, processor and `training_run.json`.
+        tuning: what of the encoder learns.
+        training: TrainingArguments in which it differs from the checkpoint's training.
+        seed: of everything that chance decides.
+        protocols: each gives a result on the test split; the first also defines the validation metric.
+        resume: go on from the last saved epoch of an interrupted run in `output_dir`.
+        command: for the record.
+
+    Raises:
+        InputError: the method does not learn by gradient or cannot be searched with, its image encoder has no network
+            whose weights could be saved, or the network no part `freeze`; and whatever `train` refuses.
+        CheckpointError: the checkpoint was not made by `train`.
+    """
+    retriever = Retriever.from_pretrained(checkpoint)
+    model, encoder = retriever.model, retriever.processor.image_encoder
+    output_dir = Path(output_dir)
+    _check(retriever, output_dir)
+    protocols = check_protocols(protocols, type(model))
+    start = TrainingRun.load(retriever.folder)
+    recipe = recipe_of(start).changed(training=training)
+    run = TrainingRun(start.method, dataset_name, seed, command, settings_of(recipe), versions())
+    run.tuned = {"from": str(checkpoint), **dataclasses.asdict(tuning)}
+    learner, splits = _make_splits(
+        retriever, with_validation(dataset), ("train", protocols[0].selection_split), recipe, tuning
+    )
+    set_seed(seed)
+    logger.info("%s on %s with its image encoder, seed %d", recipe.title, dataset_name, seed)
+    started = time.perf_counter()
+    trainer = _fit(model, learner, splits, recipe, tuning, protocols[0], output_dir / TRAINER_FOLDER, seed, resume)
+    run.seconds = round(time.perf_counter() - started, 1)
+    run.note_epochs(trainer.state)
+    if run.best_epoch:
+        encoder.keep_weights()
+    else:
+        logger.info("No epoch is better on validation data than the start, which is kept: tuning added nothing.")
+        retriever = Retriever.from_pretrained(checkpoint)
+
+    def finish() -> TrainingRun:
+        retriever.save_pretrained(output_dir)
+        shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
+        stored = Retriever.from_pretrained(output_dir)
+        for protocol in protocols:
+            result = evaluate(stored, dataset["test"], protocol, dataset["train"])
+            logger.info("Measured on the test split, %d s of tuning\n%s", run.seconds, result.table())
+            run.results.append(result_entry(result, "test", seed))
+        run.save(output_dir)
+        return run
+
+    return this_process().by_main(finish)
+
+
+def recipe_of(run: TrainingRun) -> Recipe:
+    """The recipe that a run was trained by."""
+    recipe = load_recipe(run.method, run.dataset)
+    names = ("encoders", "captions", "turns", "config", "training", "early_stopping_patience")
+    return dataclasses.replace(recipe, **{name: run.recipe[name] for name in names if name in run.recipe})
+
+
+def _check(retriever: Retriever, output_dir: Path) -> None:
+    model, encoder = retriever.model, retriever.processor.image_encoder
+    if not isinstance(model, CMRModel) or isinstance(model, ClosedFormCMRModel):
+        raise InputError(f"{retriever.name} is of no method that learns by gradient: nothing would reach its encoder.")
+    if model.answers_questions:
+        raise InputError(f"{retriever.name} answers questions and cannot be searched with: tune one that can be.")
+    if not isinstance(encoder, OwnWeightsEncoder):
+        raise InputError(
+            f"The image encoder {encoder.name!r} of {retriever.name} is none whose weights a checkpoint could keep: "
+            "train one with efficientnet-lite0 or a network of torchvision."
+        )
+    if output_dir.resolve() == Path(retriever.folder).resolve():
+        raise InputError(f"{output_dir} is the checkpoint itself: give another folder for what becomes of it.")
+
+
+def _make_splits(
+    retriever: Retriever, dataset: DatasetDict, names: Sequence[str], recipe: Recipe, tuning: Tuning
+) -> tuple[nn.Module, list[PicturePairs]]:
+    """The part of the image network that learns, and those splits as pairs for it."""
+    encoder = retriever.processor.image_encoder
+    frozen, rest = nn.Identity(), encoder.network
+    if tuning.freeze is not None:
+        frozen, rest = cut_after(encoder.network, tuning.freeze)
+    learner = AsWhenUsed(rest.requires_grad_(True))
+
+    def pairs(split: Dataset) -> PicturePairs:
+        tensors = texts_and_labels(split, retriever.processor, recipe.captions)
+        images = read_column(split, column_of(split, "image", encoder.takes_raw))
+        return PicturePairs(Pictures(encoder, learner, run_frozen(encoder, frozen, images)), **tensors)
+
+    return learner, [pairs(dataset[name]) for name in names]
+
+
+def _fit(
+    model: CMRModel,
+    learner: nn.Module,
+    splits: Sequence[PicturePairs],
+    recipe: Recipe,
+    tuning: Tuning,
+    protocol: Protocol,
+    folder: Path,
+    seed: int,
+    resume: bool,
+) -> CMRTrainer:
+    last = last_state(folder, resume)
+    arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
+    arguments.eval_on_start = True
+    arguments.per_device_eval_batch_size = ROWS_AT_ONCE  # pictures take more memory than features
+    trainer = TuningTrainer(model, arguments, *splits, protocol, learner=learner, tuning=tuning)
+    trainer.train(resume_from_checkpoint=last)
+    trainer.release()
+    return trainer
+
+
+class AsWhenUsed(nn.Module):
+    """A network that learns in evaluation mode: its batch norms keep their statistics, and nothing drops out."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        self.eval()
+
+    def train(self, mode: bool = True) -> AsWhenUsed:
+        return super().train(False)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.network(inputs)
+
+
+class TuningTrainer(CMRTrainer):
+    """[`CMRTrainer`] that trains the network behind the features too.
+
+    Until [`release`] that network is a part of the model, so that the Trainer's optimiser, clipping and saved states
+    hold it as well.
+
+    Args:
+        model, args, train_dataset, eval_dataset, protocol: as for [`CMRTrainer`]; the data sets are [`PicturePairs`].
+        learner: the part of the image encoder's network that learns.
+        tuning: how.
+    """
+
+    PART = "tuned_encoder"
+
+    def __init__(
+        self,
+        model: CMRModel,
+        args: TrainingArguments,
+        train_dataset: PicturePairs,
+        eval_dataset: PicturePairs,
+        protocol: Protocol,
+        *,
+        learner: nn.Module,
+        tuning: Tuning,
+    ):
+        self.learner, self.tuning = learner, tuning
+        self.encoder = train_dataset.pictures.encoder
+        model.add_module(self.PART, learner)
+        super().__init__(model, args, train_dataset, eval_dataset, protocol)
+        for callback in list(self.callback_handler.callbacks):
+            if isinstance(callback, FitToFeatures):
+                self.remove_callback(callback)
+        self.add_callback(StartCompetes())
+
+    def release(self) -> None:
+        """Make the model what it was, without the network."""
+        delattr(self.model, self.PART)
+
+    def compute_loss(self, model, inputs, *args: Any, **kwargs: Any):
+        inputs = dict(inputs)
+        features = self.encoder.as_features(self.learner(inputs.pop(NETWORK_INPUTS)))
+        inputs |= self.encoder.as_inputs(features[inputs.pop(PLACES)])
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
+        """The Trainer's own, with the network in groups of their own learning rate."""
+        optimizer = super().create_optimizer(*args)
+        of_network = set(self.learner.parameters())
+        for group in list(optimizer.param_groups):
+            moved = [parameter for parameter in group["params"] if parameter in of_network]
+            group["params"] = [parameter for parameter in group["params"] if parameter not in of_network]
+            if moved:
+                optimizer.add_param_group({**group, "params": moved, "lr": self.tuning.encoder_learning_rate})
+        return optimizer
+
+    def _get_train_sampler(self, train_dataset=None):
+        if self.tuning.together:
+            return ItemSampler(self.train_dataset.owner)
+        return super()._get_train_sampler(train_dataset)
+
+
+class StartCompetes(TrainerCallback):
+    """Lets what a training starts from compete with its epochs, as epoch 0."""
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **kwargs: Any) -> None:
+        if state.global_step == 0:
+            state.best_metric = metrics[args.metric_for_best_model]

@@ -1,0 +1,371 @@
+"""Train a method on a data set: from the recipe to a checkpoint folder with its measured results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import DatasetDict
+from huggingface_hub.errors import StrictDataclassError
+from transformers import TrainerCallback, TrainerState, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from cmr_hub.data.labels import class_names
+from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.methods import METHODS
+from cmr_hub.modeling.codes import warn_if_degenerate
+from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
+from cmr_hub.processing.processing_cmr import CMRProcessor
+from cmr_hub.results.leaderboard import RUN_NAME
+from cmr_hub.retrieval.retriever import Retriever, check_inputs
+from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.hub import read_json
+from cmr_hub.utils.processes import this_process
+
+from .datasets import FeatureSplits, Pairs
+from .distributed import as_if_alone
+from .evaluate import embed, measure
+from .recipe import Recipe
+from .test_selection import WatchedEpochs
+from .trainer import CMRTrainer
+
+logger = logging.getLogger(__name__)
+
+TRAINER_FOLDER = "trainer"  # resumable states; removed when a run is complete, never published
+
+
+@dataclass
+class TrainingRun:
+    """What a checkpoint folder remembers of how it was made; the card is written from it.
+
+    Attributes:
+        method, dataset, seed: what was trained on what, from which seed.
+        command: the command line.
+        recipe: the settings as they were used.
+        epochs: epochs trained; None for closed-form methods.
+        best_epoch: the epoch that was kept.
+        tuned: of a checkpoint whose image encoder was tuned, what it was tuned from and how; None of any other.
+        seconds: wall time of the training alone.
+        versions: package -> version.
+        results: one entry a protocol and split, as [`result_entry`] gives them.
+    """
+
+    method: str
+    dataset: str
+    seed: int
+    command: str
+    recipe: dict[str, Any]
+    versions: dict[str, str]
+    epochs: int | None = None
+    best_epoch: int | None = None
+    tuned: dict[str, Any] | None = None
+    seconds: float = 0.0
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def note_epochs(self, state: TrainerState) -> None:
+        """Take the epochs from a Trainer that kept the best of them."""
+        self.epochs = round(state.epoch)
+        # No best step: no epoch was better than what the training started from.
+        self.best_epoch = round((state.best_global_step or 0) / state.global_step * state.epoch)
+
+    def with_results(self, entries: list[dict[str, Any]]) -> TrainingRun:
+        """The same run with further results; one of the same protocol and split gives way."""
+        new = {(entry["protocol"], entry["split"]) for entry in entries}
+        kept = [entry for entry in self.results if (entry["protocol"], entry["split"]) not in new]
+        return dataclasses.replace(self, results=kept + entries)
+
+    def save(self, folder: Path) -> None:
+        """Write into a checkpoint folder."""
+        with atomic_file(folder / RUN_NAME) as scratch:
+            scratch.write_text(json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingRun:
+        """Read from a checkpoint folder.
+
+        Raises:
+            CheckpointError: the folder was not made by `python -m training train`.
+        """
+        try:
+            return cls(**read_json(folder / RUN_NAME))
+        except TypeError as error:
+            raise CheckpointError(f"{folder / RUN_NAME} is of another version of cmr_hub ({error}).") from error
+
+
+def train(
+    recipe: Recipe,
+    dataset: DatasetDict,
+    dataset_name: str,
+    output_dir: Path,
+    *,
+    seed: int = 0,
+    protocols: Sequence[str | Protocol] = ("dscmr",),
+    half: bool = False,
+    resume: bool = False,
+    command: str = "",
+    callbacks: Sequence[TrainerCallback] = (),
+    features: FeatureSplits | None = None,
+) -> TrainingRun:
+    """Train one checkpoint and measure it on the test split.
+
+    Of several processes all must call this; the main one alone saves and measures.
+
+    Args:
+        recipe: method, encoders, hyper-parameters.
+        dataset: splits "train" and "test", and "validation" where the source defines one.
+        dataset_name: as `cmr_hub.data` knows it.
+        output_dir: receives model, processor and `training_run.json`.
+        seed: of everything that chance decides.
+        protocols: each gives a result on the test split; the first also defines the validation metric that chooses the
+            epoch. Of one that chooses it on the test split instead, the best epoch's figure is a result beside those
+            of the epoch that is kept, and says so ("epoch").
+        half: store the weights in half precision; the result is measured as stored.
+        resume: go on from the last saved epoch of an interrupted run in `output_dir`.
+        command: for the record.
+        callbacks: what else is to happen while a method learns by gradient.
+        features: those of this data set by this recipe's encoders, where other trainings have made them already; see
+            [`make_features`].
+
+    Raises:
+        InputError: the method needs what the data set lacks, a split is missing, the protocols do not go together, or
+            `output_dir` holds an interrupted run and `resume` is not set.
+    """
+    output_dir, protocols = Path(output_dir), check_protocols(protocols, METHODS[recipe.method])
+    features = features or make_features(recipe, dataset, dataset_name)
+    processor, pairs = features.processor, features["train"]
+    set_seed(seed)
+    model = make_model(recipe, processor, dataset)
+    if model.answers_questions:
+        raise InputError(
+            f"{recipe.title} with these settings answers questions and cannot be searched with: train it by "
+            "`python -m training answer`."
+        )
+    model.start_from(processor)
+    logger.info("%s on %s: %d training pairs, seed %d", recipe.title, dataset_name, len(pairs), seed)
+    run = TrainingRun(recipe.method, dataset_name, seed, command, settings_of(recipe), versions())
+    started = time.perf_counter()
+    if isinstance(model, ClosedFormCMRModel):
+        fit_closed_form(model, pairs)
+    else:
+        selection = features[protocols[0].selection_split]
+        watched = [
+            WatchedEpochs(protocol, features, processor)
+            for protocol in protocols
+            if protocol.selection_split != protocols[0].selection_split
+        ]
+        trainer = _fit_by_gradient(
+            model,
+            recipe,
+            pairs,
+            selection,
+            protocols[0],
+            output_dir / TRAINER_FOLDER,
+            seed,
+            resume,
+            [*callbacks, *watched],
+        )
+        run.note_epochs(trainer.state)
+        for callback in watched:
+            epoch, metrics = callback.best(trainer.state)
+            run.results.append({**_entry(callback.protocol, "test", metrics, seed), "epoch": epoch})
+    run.seconds = round(time.perf_counter() - started, 1)
+
+    def finish() -> TrainingRun:
+        if model.representation == "binary":
+            for name, codes in embed(model.eval(), pairs).items():
+                warn_if_degenerate(codes, f"training {name.removesuffix('_embeds')}s")
+        Retriever(model.half() if half else model, processor).save_pretrained(output_dir)
+        shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
+        retriever = Retriever.from_pretrained(output_dir)
+        watched = {entry["protocol"] for entry in run.results}
+        for protocol in protocols:
+            if protocol.name not in watched:
+                result = measure(retriever, features, protocol)
+                logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
+                run.results.append(result_entry(result, "test", seed if model.uses_chance else None))
+        run.save(output_dir)
+        return run
+
+    return this_process().by_main(finish)
+
+
+def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> FeatureSplits:
+    """The features that trainings of a recipe on a data set share, whatever their seeds and other settings.
+
+    Several processes encode the pictures together, each a share, and all must call this.
+
+    Raises:
+        InputError: a split is missing.
+    """
+    missing = [split for split in ("train", "test") if split not in dataset]
+    if missing:
+        raise InputError(f"{dataset_name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.")
+    # A closed form has no epoch to choose, and so no need to hold anything out.
+    holds_out = not issubclass(METHODS[recipe.method], ClosedFormCMRModel)
+    features = FeatureSplits(
+        dataset, recipe.encoders, holds_out=holds_out, captions=recipe.captions, turns=recipe.turns
+    )
+    if not this_process().is_alone:
+        features.extract(this_process())
+    return features
+
+
+def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
+    """What a training run keeps of an evaluation."""
+    return _entry(result.protocol, split, result.metrics, seed)
+
+
+def _entry(protocol: Protocol, split: str, metrics: Mapping[str, float], seed: int | None) -> dict[str, Any]:
+    return {
+        "protocol": protocol.name,
+        "description": protocol.describe(),
+        "split": split,
+        "metrics": {name: round(value, 4) for name, value in metrics.items()},
+        "seeds": [] if seed is None else [seed],
+    }
+
+
+def check_protocols(given: Sequence[str | Protocol], model_class: type[CMRModel]) -> list[Protocol]:
+    """The protocols of one training's results, by name or as they are.
+
+    Raises:
+        InputError: the first chooses the epoch on the test split and others do not, or they ask for what the method
+            does not have.
+    """
+    protocols = [get_protocol(protocol) for protocol in given]
+    if protocols[0].selection_split == "test" and any(one.selection_split != "test" for one in protocols):
+        names = ", ".join(f"{protocol.name} on {protocol.selection_split}" for protocol in protocols)
+        raise InputError(
+            f"The first protocol chooses the epoch, on the test split, where others do not look: {names}. Name one "
+            "that chooses it on the validation split first."
+        )
+    for protocol in protocols:
+        _check_defined(protocol, model_class)
+    return protocols
+
+
+def _check_defined(protocol: Protocol, model_class: type[CMRModel]) -> None:
+    """Refuse, before anything is trained, a protocol that asks for what the method does not have."""
+    if protocol.gallery_view == "pair" and model_class.get_pair_features is CMRModel.get_pair_features:
+        raise InputError(
+            f"Protocol {protocol.name!r} searches codes of whole pairs, and {model_class.config_class.model_type} "
+            "embeds each side by itself."
+        )
+    if protocol.rerank and model_class.representation != "binary":
+        raise InputError(
+            f"Protocol {protocol.name!r} re-ranks codes, and {model_class.config_class.model_type} is real-valued."
+        )
+
+
+def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) -> CMRModel:
+    """An untrained model with the recipe's settings, and the data's widths and classes.
+
+    Raises:
+        InputError: the encoders or the settings do not fit the method.
+    """
+    try:
+        check_inputs(METHODS[recipe.method], processor)
+    except CheckpointError as error:
+        raise InputError(f"The encoders do not fit {recipe.method}: {error}") from error
+    settings = {**recipe.config, "image_dim": processor.image_encoder.dim, "text_dim": processor.text_encoder.dim}
+    if {"label", "labels"} & set(dataset["train"].column_names):
+        names = class_names(dataset["train"])
+        settings |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    model_class = METHODS[recipe.method]
+    # Whoever writes 1 for a number means 1.0, which `@strict` tells apart.
+    floats = {field.name for field in dataclasses.fields(model_class.config_class) if field.type is float}
+    settings |= {name: float(settings[name]) for name in floats & settings.keys()}
+    try:
+        return model_class(model_class.config_class(**settings))
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        raise InputError(f"The settings do not fit {recipe.method}: {error.__cause__ or error}") from error
+
+
+def fit_closed_form(model: ClosedFormCMRModel, pairs: Pairs) -> None:
+    """Solve a closed form for all pairs."""
+    whole = pairs[:]
+    model.fit(*(whole.get(name) for name in (model.image_input, model.text_input, "labels")))
+
+
+def _fit_by_gradient(
+    model: CMRModel,
+    recipe: Recipe,
+    pairs: Pairs,
+    validation: Pairs,
+    protocol: Protocol,
+    folder: Path,
+    seed: int,
+    resume: bool,
+    callbacks: Sequence[TrainerCallback],
+) -> CMRTrainer:
+    last = last_state(folder, resume)
+    arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
+    trainer = CMRTrainer(
+        model, arguments, pairs, validation, protocol, early_stopping_patience=recipe.early_stopping_patience
+    )
+    for callback in callbacks:
+        trainer.add_callback(callback)
+    trainer.train(resume_from_checkpoint=last)
+    return trainer
+
+
+def last_state(folder: Path, resume: bool) -> str | None:
+    """Where an interrupted run left what it can be resumed from; None where there was none.
+
+    Raises:
+        InputError: there was one, and `resume` is not set.
+    """
+    last = this_process().by_main(lambda: get_last_checkpoint(folder) if folder.exists() else None)
+    if last and not resume:
+        raise InputError(f"{folder.parent} holds an interrupted run: add --resume to go on, or remove {folder}.")
+    return last
+
+
+def training_arguments(
+    recipe: Recipe, folder: Path, seed: int, *, metric: str, labels: str = "rows"
+) -> TrainingArguments:
+    """The recipe's, such that the epoch with the greatest `metric` on the evaluation data is kept.
+
+    `labels` names what of a batch metrics get to see beside the model's output: the Trainer computes none without.
+    """
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        seed=seed,
+        eval_strategy="epoch",
+        logging_strategy="epoch",
+        save_strategy="best",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{metric}",
+        greater_is_better=True,
+        per_device_eval_batch_size=1024,
+        label_names=[labels],
+        remove_unused_columns=False,
+        report_to="none",
+        use_cpu=not torch.cuda.is_available(),
+        **recipe.training,
+    )
+    return as_if_alone(arguments)
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """What a [`TrainingRun`] keeps of a recipe."""
+    names = ("encoders", "captions", "config", "training", "early_stopping_patience")
+    settings = {name: getattr(recipe, name) for name in names}
+    return {**settings, "turns": list(recipe.turns), "published": recipe.published_here}
+
+
+def versions() -> dict[str, str]:
+    """Package -> version, of what decides a result."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "transformers", "datasets", "numpy")}

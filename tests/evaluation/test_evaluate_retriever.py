@@ -1,0 +1,36 @@
+import pytest
+
+from cmr_hub.data.labels import label_matrix
+from cmr_hub.errors import InputError
+from cmr_hub.evaluation import evaluate, evaluate_embeddings
+from toys import feature_dataset, feature_retriever
+
+
+@pytest.mark.parametrize("method", ["cca", "sh"])
+def test_measures_what_the_retriever_embeds(method: str):
+    retriever, test, train = feature_retriever(method), feature_dataset(20, seed=1), feature_dataset(60, seed=2)
+
+    def both_sides(dataset, prefix=""):
+        columns = dataset.with_format("numpy")[:]
+        return {
+            f"{prefix}image_embeds": retriever.encode_images(columns["image_features"]),
+            f"{prefix}text_embeds": retriever.encode_texts(columns["text_features"]),
+            f"{prefix}labels": label_matrix(dataset),
+        }
+
+    result = evaluate(retriever, test, "dcmh", train, curves=True)
+    by_hand = evaluate_embeddings(**both_sides(test), **both_sides(train, "gallery_"), protocol="dcmh", curves=True)
+    assert (result.metrics, result.curves) == (by_hand.metrics, by_hand.curves)
+    assert result.gallery["image_to_text"] == 60
+
+
+def test_training_split_is_left_alone_where_it_is_not_searched():
+    retriever, test = feature_retriever("cca"), feature_dataset(20, seed=1)
+    with_it = evaluate(retriever, test, "dscmr", feature_dataset(60, seed=2))
+    assert with_it.metrics == evaluate(retriever, test, "dscmr").metrics
+
+
+def test_missing_column_is_named():
+    bare = feature_dataset(20).remove_columns("text_features")
+    with pytest.raises(InputError, match="released features of the texts, in a column 'text_features'"):
+        evaluate(feature_retriever("cca"), bare, "dscmr")

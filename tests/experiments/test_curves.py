@@ -1,0 +1,54 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from cmr_hub.cli import main as command_line
+from cmr_hub.evaluation import evaluate_embeddings
+from cmr_hub.experiments.curves import draw, points
+
+
+def measured(codes):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 40)
+    if codes:
+        embeds = [rng.integers(0, 256, (40, 2), dtype=np.uint8) for _ in range(2)]
+    else:
+        embeds = [rng.standard_normal((40, 4)).astype(np.float32) for _ in range(2)]
+    return evaluate_embeddings(*embeds, labels, curves=True)
+
+
+def test_a_line_a_checkpoint_and_for_codes_a_second_row_of_radii():
+    results = {"floats": measured(codes=False), "codes": measured(codes=True)}
+    panels = draw(results).axes
+    assert [panel.get_title() for panel in panels] == [
+        "image → text: ranking",
+        "text → image: ranking",
+        "image → text: lookup by radius",
+        "text → image: lookup by radius",
+    ]
+    assert [line.get_label() for line in panels[0].lines] == ["floats", "codes"]
+    (line,) = panels[3].lines
+    curve = results["codes"].curves["text_to_image"]
+    np.testing.assert_array_equal(line.get_xydata(), np.transpose([curve["lookup_recall"], curve["lookup_precision"]]))
+    assert len(line.get_xydata()) == 17
+
+
+def test_floats_alone_have_no_radius():
+    assert len(draw({"floats": measured(codes=False)}).axes) == 2
+
+
+def test_the_points_name_their_protocol():
+    content = json.loads(json.dumps(points({"codes": measured(codes=True)})))
+    assert content["protocol"] == "dscmr"
+    assert len(content["curves"]["codes"]["image_to_text"]["precision"]) == 11
+
+
+@pytest.mark.slow
+def test_the_command_draws_bundled_checkpoints(monkeypatch, tmp_path):
+    words = ["curves", "--checkpoint", "cmr/dscmr-emoji", "--dataset", "emoji", "--output", str(tmp_path / "pr.png")]
+    monkeypatch.setattr(sys, "argv", ["training", *words, "--json", str(tmp_path / "pr.json")])
+    assert command_line.main() == 0
+    assert (tmp_path / "pr.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "pr.json").read_text())["protocol"] == "dcmh"

@@ -1,0 +1,150 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from datasets import DatasetDict
+from huggingface_hub import ModelCard
+
+import cmr_hub
+from cmr_hub.errors import CheckpointError
+from cmr_hub.experiments import publish as publish_module
+from cmr_hub.experiments.publish import publish, refresh_cards, reproduced
+from cmr_hub.experiments.table import Checkpoint
+from cmr_hub.training.recipe import load_recipe
+from cmr_hub.training.train import TrainingRun, train
+from hub_server import TOKEN
+from small_results import small_results, small_row
+from toys import feature_dataset
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    dataset = DatasetDict(train=feature_dataset(60), test=feature_dataset(30, 1, "test"))
+    recipe = load_recipe("cca", "wiki").changed(config={"embed_dim": 3})
+    train(recipe, dataset, "wiki", tmp_path / "run", command="python -m training train --method cca --dataset wiki")
+    return tmp_path / "run"
+
+
+def test_a_finished_repo_in_a_folder(checkpoint, tmp_path):
+    folder = publish(checkpoint, "cmr/cca-wiki", output_dir=tmp_path / "repo")
+    assert folder == str(tmp_path / "repo")
+    names = {path.relative_to(folder).as_posix() for path in (tmp_path / "repo").rglob("*") if path.is_file()}
+    assert names == {
+        ".eval_results/wiki.yaml",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "processor_config.json",
+        "training_run.json",
+    }
+    card = ModelCard.load(tmp_path / "repo" / "README.md")
+    assert card.data.tags[:3] == ["cross-modal-retrieval", "image-text-retrieval", "cca"]
+    measured = TrainingRun.load(checkpoint).results[0]["metrics"]
+    assert {result.metric_type: result.metric_value for result in card.data.eval_results} == measured
+    for said in ("python -m training train --method cca --dataset wiki", "Hotelling", "0.249", "Rasiwasia"):
+        assert said in card.text
+    assert not (checkpoint / "README.md").exists()
+
+
+def test_to_the_hub_and_back(checkpoint, hub_server, tmp_path, monkeypatch):
+    hub_server.connect(monkeypatch, tmp_path / "home")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    publish(checkpoint, "me/cca-wiki")
+    loaded = cmr_hub.from_pretrained("me/cca-wiki")
+    assert loaded.fingerprint == cmr_hub.from_pretrained(checkpoint).fingerprint
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in hub_server.files("me/cca-wiki"))
+
+
+def measured_again(monkeypatch, checkpoint, method="cca", **changes):
+    """Let the repository have results of the recipe of a checkpoint, with other settings where they are given."""
+    settings = {**Checkpoint(checkpoint, TrainingRun.load(checkpoint)).settings, **changes.pop("settings", {})}
+    row = small_row(method, 0.4, seeds=(), settings=settings, **changes.pop("row", {}))
+    monkeypatch.setattr(publish_module, "stored_results", lambda dataset: small_results(dataset, [row], **changes))
+
+
+def test_the_card_has_what_its_recipe_gives_over_seeds(checkpoint, tmp_path, monkeypatch):
+    measured_again(monkeypatch, checkpoint, settings={"dtype": "float16"})  # the same recipe, stored otherwise
+    publish(checkpoint, "cmr/cca-wiki", output_dir=tmp_path / "repo")
+    text = (tmp_path / "repo" / "README.md").read_text()
+    assert "## Trained again" in text
+    assert "| dscmr | map | .400 | 1 |" in text
+    assert "python -m training reproduce --dataset wiki" in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": {"embed_dim": 4}},
+        {"settings": {"another": 1}},
+        {"settings": {"image": "vgg19"}},
+        {"method": "gma"},
+        {"row": {"bits": 16}},
+        {"complete": False},
+    ],
+)
+def test_figures_of_another_recipe_or_of_other_data_are_not_its_own(checkpoint, monkeypatch, changes):
+    trained = Checkpoint(checkpoint, TrainingRun.load(checkpoint))
+    measured_again(monkeypatch, checkpoint)
+    assert reproduced(trained).row.method == "cca"
+    measured_again(monkeypatch, checkpoint, **changes)
+    assert reproduced(trained) is None
+    monkeypatch.setattr(publish_module, "stored_results", lambda dataset: None)
+    assert reproduced(trained) is None
+
+
+def test_cards_are_refreshed_and_nothing_else(checkpoint, tmp_path, monkeypatch):
+    folder = tmp_path / "cards" / "cca-wiki"
+    publish(checkpoint, "cmr/cca-wiki", output_dir=folder)
+    elsewhere = tmp_path / "cards" / "cca-emoji"
+    publish(checkpoint, "cmr/cca-emoji", output_dir=elsewhere)
+    record = json.loads((elsewhere / "training_run.json").read_text())
+    (elsewhere / "training_run.json").write_text(json.dumps({**record, "dataset": "emoji"}))
+    before = {path: path.read_bytes() for path in (tmp_path / "cards").rglob("*") if path.is_file()}
+    measured_again(monkeypatch, checkpoint)
+    known = {"cmr/cca-emoji": elsewhere, "cmr/cca-wiki": folder}
+    monkeypatch.setattr(publish_module, "bundled_checkpoints", lambda: known)
+    assert refresh_cards("wiki") == [folder / "README.md"]
+    after = {path: path.read_bytes() for path in (tmp_path / "cards").rglob("*") if path.is_file()}
+    assert [path for path in after if after[path] != before.get(path)] == [folder / "README.md"]
+    assert refresh_cards("wiki") == [folder / "README.md"]
+    assert {path: path.read_bytes() for path in after} == after
+
+
+def test_other_folders_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"training_run\.json"):
+        publish(tmp_path, "me/nothing")
+    (tmp_path / "training_run.json").write_text(json.dumps({"method": "cca"}))
+    with pytest.raises(CheckpointError, match="another version"):
+        publish(tmp_path, "me/nothing")
+
+
+@pytest.mark.slow
+def test_the_command_line(tmp_path):
+    def run(*words):
+        return subprocess.run([sys.executable, "-m", "training", *words], capture_output=True, text=True, timeout=300)
+
+    folder = str(tmp_path / "cca-emoji")
+    trained = run("train", "--method", "cca", "--dataset", "emoji", "--output-dir", folder)
+    assert trained.returncode == 0, trained.stderr
+    assert "protocol dscmr" in trained.stderr
+    measured = run("evaluate", "--checkpoint", folder, "--dataset", "emoji", "--protocol", "djsrh", "--record")
+    assert measured.returncode == 0, measured.stderr
+    assert [entry["protocol"] for entry in TrainingRun.load(tmp_path / "cca-emoji").results] == ["dscmr", "djsrh"]
+    published = run("publish", "--checkpoint", folder, "--repo-id", "cmr/x", "--output-dir", str(tmp_path / "repo"))
+    assert published.returncode == 0, published.stderr
+    assert "djsrh" in (tmp_path / "repo" / "README.md").read_text()
+    wrong = run("train", "--method", "dscrm", "--dataset", "emoji", "--output-dir", folder)
+    assert wrong.returncode == 1
+    assert wrong.stderr.splitlines()[-1].startswith("UnknownNameError: There is no method named 'dscrm'. Did you mean")
+
+
+def test_the_card_of_a_hashing_method_speaks_of_codes(tmp_path):
+    dataset = DatasetDict(train=feature_dataset(60), test=feature_dataset(30, 1, "test"))
+    recipe = load_recipe("sh", "wiki").changed(encoders={"image": "precomputed", "text": "precomputed"})
+    train(recipe.with_bits(16), dataset, "wiki", tmp_path / "run")
+    publish(tmp_path / "run", "cmr/sh-wiki", output_dir=tmp_path / "repo")
+    card = ModelCard.load(tmp_path / "repo" / "README.md")
+    assert "hashing" in card.data.tags
+    for said in ("np.bitwise_count", "packed eight bits a byte", "A Hamming distance has few values"):
+        assert said in card.text

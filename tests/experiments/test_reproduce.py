@@ -1,0 +1,246 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from datasets import DatasetDict
+
+from cmr_hub.errors import InputError
+from cmr_hub.experiments import reproduce as module
+from cmr_hub.experiments.reproduce import Outcome, Plan, Task, longest_first, not_measured, protocols_for, reproduce
+from cmr_hub.training.recipe import load_recipe
+from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
+from small_results import small_results, small_row
+from toys import feature_dataset
+
+
+@pytest.fixture
+def data(monkeypatch):
+    """A data set of released features that stands for Wikipedia."""
+    dataset = DatasetDict(
+        train=feature_dataset(90), validation=feature_dataset(30, 1, "val"), test=feature_dataset(30, 2, "test")
+    )
+    monkeypatch.setattr(module, "load_dataset", lambda name, folder, **options: dataset)
+    return dataset
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Recipes that fit the toy data; more settings by method are taken from what this gives."""
+    changes = {"dscmr": {"config": {"hidden_dim": 8, "embed_dim": 4}, "training": {"num_train_epochs": 2}}}
+    changes |= {"cca": {"config": {"embed_dim": 3}}, "sh": {"config": {}}}
+
+    def load(method, dataset=None):
+        return load_recipe(method).changed(**changes[method])
+
+    monkeypatch.setattr(module, "load_recipe", load)
+    return changes
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """The folders that are trained, as they are."""
+    folders, train = [], module.train
+
+    def noted(*args, **kwargs):
+        folders.append(args[3])
+        return train(*args, **kwargs)
+
+    monkeypatch.setattr(module, "train", noted)
+    return folders
+
+
+def plan(folder, methods=("dscmr", "cca", "sh"), **changes):
+    return Plan("wiki", None, Path(folder), methods, **{"seeds": (0, 1), "bits": (8, 16), **changes})
+
+
+def test_every_method_seed_and_length_is_trained_and_stands_in_the_table(data, quick, trainings, tmp_path):
+    results, outcomes = reproduce(plan(tmp_path))
+    assert sorted(str(folder.relative_to(tmp_path)) for folder in trainings) == [
+        *("cca/seed-0", "dscmr/seed-0", "dscmr/seed-1", "sh/16-bits/seed-0", "sh/8-bits/seed-0")
+    ]
+    assert {(row.method, row.bits, tuple(row.seeds)) for row in results.table.rows} == {
+        *(("dscmr", None, (0, 1)), ("cca", None, ()), ("sh", 8, ()), ("sh", 16, ()))
+    }
+    stored = [TrainingRun.load(tmp_path / f"dscmr/seed-{seed}").results for seed in (0, 1)]
+    values = [entry["metrics"]["map"] for run in stored for entry in run if entry["protocol"] == "dscmr"]
+    spread = next(row for row in results.table.rows if row.method == "dscmr").metrics["dscmr"]["map"]
+    assert spread.mean == pytest.approx(sum(values) / 2)
+    assert results.pairs == {"train": 90, "validation": 30, "test": 30}
+    assert not results.complete
+    assert results.seconds > 0
+    assert [outcome.kept for outcome in outcomes] == [False] * 5
+    assert results.command == (
+        "python -m training reproduce --dataset wiki --methods dscmr cca sh --seeds 2 --bits 8 16"
+    )
+
+
+def test_the_papers_protocol_stands_beside_the_clean_one_and_is_marked(data, quick, tmp_path):
+    results, _ = reproduce(plan(tmp_path, ["dscmr"]))
+    metrics = results.table.rows[0].metrics
+    assert list(results.table.protocols) == ["dscmr", "dscmr-test-selected"]
+    assert metrics["dscmr-test-selected"]["map"].mean >= metrics["dscmr"]["map"].mean
+    assert "epoch chosen on the test split" in results.markdown()
+
+
+def test_what_is_done_is_kept_and_costs_no_time(data, quick, trainings, tmp_path):
+    first, _ = reproduce(plan(tmp_path))
+    trainings.clear()
+    second, outcomes = reproduce(plan(tmp_path))
+    assert trainings == []
+    assert all(outcome.kept for outcome in outcomes)
+    assert second == first
+
+
+def test_another_seed_length_or_setting_is_trained_and_nothing_else(data, quick, trainings, tmp_path):
+    reproduce(plan(tmp_path))
+    trainings.clear()
+    quick["cca"] = {"config": {"embed_dim": 2}}
+    reproduce(plan(tmp_path, seeds=(0, 1, 2), bits=(8, 16, 24)))
+    assert sorted(str(folder.relative_to(tmp_path)) for folder in trainings) == [
+        *("cca/seed-0", "dscmr/seed-2", "sh/24-bits/seed-0")
+    ]
+
+
+def test_figures_that_a_recipe_cites_otherwise_by_now_cost_no_training(data, quick, trainings, tmp_path):
+    reproduce(plan(tmp_path, ["cca"]))
+    trainings.clear()
+    quick["cca"]["published"] = {"source": "Someone", "metrics": {"map": 0.5}, "differs": "Other features."}
+    results, _ = reproduce(plan(tmp_path, ["cca"]))
+    assert trainings == []
+    assert results.table.rows[0].published["source"] == "Someone"
+    assert "- CCA: Other features." in results.markdown()
+
+
+def test_an_interrupted_one_goes_on_where_it_stood(data, quick, tmp_path, monkeypatch):
+    whole, _ = reproduce(plan(tmp_path / "whole", ["cca", "dscmr"]))
+    real, calls = module.train, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(args[3])
+        if len(calls) == 3:  # CCA and one seed of DSCMR are done
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(plan(tmp_path / "stopped", ["cca", "dscmr"]))
+    spent = json.loads((tmp_path / "stopped" / "clock.json").read_text())["seconds"]
+    resumed, outcomes = reproduce(plan(tmp_path / "stopped", ["cca", "dscmr"]))
+    assert [outcome.kept for outcome in outcomes] == [True, True, False]
+    assert [row.metrics for row in resumed.table.rows] == [row.metrics for row in whole.table.rows]
+    assert resumed.seconds > spent > 0
+
+
+def test_what_an_interrupted_run_of_other_settings_left_is_not_gone_on_with(data, quick, tmp_path):
+    states = tmp_path / "dscmr" / "seed-0" / TRAINER_FOLDER
+    (states / "checkpoint-1").mkdir(parents=True)  # would fail to load
+    (states / "settings.json").write_text("{}")
+    results, _ = reproduce(plan(tmp_path, ["dscmr"]))
+    assert results.table.rows[0].seeds == [0, 1]
+
+
+def test_what_the_data_cannot_give_has_a_reason_and_stops_nothing(data, quick, tmp_path, caplog):
+    quick["dan"] = {}
+    results, _ = reproduce(plan(tmp_path, ["dan", "cca"]))
+    assert [row.method for row in results.table.rows] == ["cca"]
+    (missing,) = results.not_measured
+    assert missing.method == "dan"
+    assert "DAN eats region_features" in missing.reason
+    assert f"- DAN: {missing.reason}" in results.markdown()
+
+
+def test_a_fault_of_the_program_costs_its_own_row_alone(data, quick, tmp_path, monkeypatch):
+    real = module.train
+
+    def faulty(recipe, *args, **kwargs):
+        if recipe.method == "sh":
+            raise ZeroDivisionError("of all things")
+        return real(recipe, *args, **kwargs)
+
+    monkeypatch.setattr(module, "train", faulty)
+    results, outcomes = reproduce(plan(tmp_path, ["sh", "cca"]))
+    assert [row.method for row in results.table.rows] == ["cca"]
+    assert [outcome.failed for outcome in outcomes] == [True, True, False]
+    assert results.not_measured[0].title == "SH (8, 16 bits)"
+    assert results.not_measured[0].reason == "ZeroDivisionError: of all things"
+
+
+def test_nothing_at_all(data, quick, tmp_path):
+    quick["dan"] = {}
+    with pytest.raises(InputError, match=r"None of these methods can be trained on 'wiki':\n- DAN: The encoders"):
+        reproduce(plan(tmp_path, ["dan"]))
+
+
+def test_other_encoders_for_all(data, quick, tmp_path):
+    encoders = {"image": {"name": "precomputed", "description": "another"}}
+    asked = plan(tmp_path, ["cca"], encoders=encoders)
+    reproduce(asked)
+    assert TrainingRun.load(tmp_path / "cca/seed-0").recipe["encoders"]["image"]["description"] == "another"
+    assert """--image-encoder '{"name": "precomputed", "description": "another"}'""" in asked.command()
+
+
+def test_the_length_that_a_data_set_asks_for_is_trained_beside_the_usual_ones():
+    lengths = {task.bits for task in Plan("wiki", None, Path(), ["isotropic"]).tasks()}
+    assert lengths == {8, 16, 32, 64, 128}
+    assert {task.bits for task in Plan("wiki", None, Path(), ["isotropic"], bits=[16]).tasks()} == {16}
+
+
+def with_texts(dataset, captions):
+    return DatasetDict(
+        {name: split.add_column("texts", [["text"] * captions] * len(split)) for name, split in dataset.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "captions", "classes", "expected"),
+    [
+        ("cca", 1, True, ["dscmr"]),
+        ("cca", 5, True, ["dscmr", "instance"]),
+        ("cca", 5, False, ["instance"]),
+        ("dscmr", 5, True, ["dscmr", "instance", "dscmr-test-selected"]),
+        ("dspe", 5, True, ["instance", "dscmr", "instance-five"]),  # learns from single captions
+        ("dspe", 5, False, ["instance", "instance-five"]),
+        ("dspe", 0, True, ["dscmr"]),
+        ("dcmh", 1, True, ["dscmr-tie-aware", "dcmh-tie-aware", "djsrh-tie-aware", "dcmh"]),
+        ("cvh", 5, False, ["instance-tie-aware"]),
+    ],
+)
+def test_protocols_follow_from_the_data_and_the_method(data, method, captions, classes, expected):
+    dataset = with_texts(data, captions) if captions else data
+    if not classes:
+        dataset = dataset.remove_columns("label")
+    recipe = load_recipe(method).for_columns(dataset["train"].column_names)
+    assert protocols_for(recipe, dataset) == expected
+
+
+def test_every_recipe_names_protocols_that_there_are():
+    from cmr_hub.evaluation import get_protocol
+    from cmr_hub.methods import METHODS
+
+    assert [get_protocol(name).name for method in METHODS for name in load_recipe(method).protocols]
+
+
+def test_what_took_long_is_begun_first():
+    rows = [small_row("dscmr", 0.5, seconds=9.0), small_row("sh", 0.5, bits=16, seconds=20.0)]
+    tasks = [Task("dscmr", None, 0), Task("sh", 16, 0), Task("cca", None, 0)]
+    assert [task.method for task in longest_first(tasks, small_results(rows=rows))] == ["cca", "sh", "dscmr"]
+    assert longest_first(tasks, None) == tasks
+
+
+def test_one_line_a_reason():
+    same = [Outcome(Task("sh", bits, 0), reason="too long") for bits in (64, 32)]
+    (line,) = not_measured([*same, Outcome(Task("sh", 16, 0))])
+    assert dataclasses.astuple(line) == ("sh", "SH (32, 64 bits)", "too long")
+
+
+def test_no_seed_or_no_training_at_a_time(data, quick, tmp_path):
+    with pytest.raises(InputError, match="0 seeds and 1 trainings at a time: one of each at least"):
+        reproduce(plan(tmp_path, ["cca"], seeds=()))
+    with pytest.raises(InputError, match="one of each at least"):
+        reproduce(plan(tmp_path, ["cca"]), jobs=0)
+
+
+def test_an_encoder_that_is_asked_for_is_not_put_aside(data, quick, tmp_path):
+    with pytest.raises(InputError, match="takes raw texts, in a column 'texts'"):
+        reproduce(plan(tmp_path, ["cca"], encoders={"text": "bow"}))

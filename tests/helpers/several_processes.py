@@ -1,0 +1,127 @@
+"""What `test_several_processes.py` runs in one process and in two: `several_processes.py FOLDER`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+from datasets import DatasetDict
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cmr_hub.cli import main as command_line
+from cmr_hub.encoders.backbone import BackboneEncoder
+from cmr_hub.errors import CMRError, InputError
+from cmr_hub.training.distributed import GatherRows
+from cmr_hub.training.recipe import Recipe, load_recipe
+from cmr_hub.training.train import train
+from cmr_hub.utils.processes import this_process
+from toys import feature_dataset, raw_dataset
+
+# Method and settings of each training; batches of odd sizes, the last of an epoch smaller.
+TRAININGS = {
+    "dscmr": ("dscmr", {"hidden_dim": 32, "embed_dim": 16}),
+    "contrastive": ("contrastive", {"hidden_dim": 32, "embed_dim": 16, "dropout": 0.0}),
+    "dropout": ("contrastive", {"hidden_dim": 32, "embed_dim": 16, "dropout": 0.5}),
+    "state": ("dcmh", {"image_hidden_dim": 32, "text_hidden_dim": 32, "embed_dim": 16}),
+    "batch-norm": ("dspe", {"hidden_dim": 32, "embed_dim": 16, "dropout": 0.0}),
+    "players": ("cm_gans", {"embed_dim": 16}),
+    "closed-form": ("cca", {"embed_dim": 4}),
+}
+EPOCHS = 3
+TRAINING = {"num_train_epochs": EPOCHS, "per_device_train_batch_size": 33}
+
+
+def toy_dataset() -> DatasetDict:
+    """Pairs of released features."""
+    return DatasetDict(
+        train=feature_dataset(151), validation=feature_dataset(40, 1, "val"), test=feature_dataset(60, 2, "test")
+    )
+
+
+def toy_recipe(name: str) -> Recipe:
+    """The recipe of one of `TRAININGS`."""
+    method, config = TRAININGS[name]
+    training = {} if name == "closed-form" else TRAINING
+    encoders = {"image": "precomputed", "text": "precomputed"}
+    return load_recipe(method).changed(encoders=encoders, captions="set", config=config, training=training)
+
+
+def write_pictures(folder: Path) -> None:
+    """A folder of pictures as `--dataset folder` takes it, one of them twice."""
+    folder.mkdir()
+    splits = raw_dataset(folder)
+    (folder / "again.png").write_bytes((folder / "train-0.png").read_bytes())
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file_name", "text", "label", "split"])
+        table.writerow(["again.png", "once more", "left", "train"])
+        for name, split in splits.items():
+            for item, texts, label in zip(split["id"], split["texts"], split["label"], strict=True):
+                table.writerow([f"{item}.png", texts[0], ("left", "middle", "right")[label], name])
+
+
+def run_command(folder: Path) -> None:
+    """`python -m training train`, from pictures, with two seeds."""
+    options = {"method": "dscmr", "dataset": "folder", "data-dir": folder / "pictures", "text-encoder": "bow"}
+    options |= {"epochs": 2, "output-dir": folder / "command"}
+    words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    sys.argv = ["training", "train", *words, "--seed", "0", "1", "--config", "hidden_dim=32", "embed_dim=16"]
+    assert command_line.main() == 0
+
+
+def run_gallery(folder: Path) -> None:
+    """`python -m training gallery` from the same pictures, in shards of a size that does not fit."""
+    where = {"checkpoint": "cmr/dscmr-emoji", "source": folder / "pictures", "output-dir": folder / "gallery"}
+    words = [str(word) for name, value in where.items() for word in (f"--{name}", value)]
+    sys.argv = ["training", "gallery", *words, "--shard-rows", "13"]
+    assert command_line.main() == 0
+
+
+def failure() -> str | None:
+    """What each process is told where the second of them fails."""
+
+    def work() -> None:
+        if this_process().rank == 1:
+            raise InputError("Picture 3 is no picture.")
+
+    try:
+        this_process().together(work)
+    except CMRError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def main(folder: Path) -> None:
+    """All trainings; beside the checkpoints, `seen-<rank>.json` says what this process did."""
+    seen = {"results": {}, "gathered": {}, "encoded": 0, "embedded": 0, "failure": failure()}
+    gather, encode = GatherRows.forward, BackboneEncoder.encode
+    gathered = []
+
+    def counted_gather(*args):
+        gathered.append(len(args[1]))
+        return gather(*args)
+
+    def counted_encode(self, images):
+        seen["encoded"] += len(images)
+        return encode(self, images)
+
+    GatherRows.forward, BackboneEncoder.encode = staticmethod(counted_gather), counted_encode
+    dataset = toy_dataset()
+    for name in TRAININGS:
+        before = len(gathered)
+        seen["results"][name] = train(toy_recipe(name), dataset, "toy", folder / name).results
+        seen["gathered"][name] = len(gathered) - before
+    if (folder / "interrupted").exists():
+        train(toy_recipe("dscmr"), dataset, "toy", folder / "interrupted", resume=True)
+    run_command(folder)
+    before = seen["encoded"]
+    run_gallery(folder)
+    seen["embedded"] = seen["encoded"] - before
+    seen["encoded"] = before
+    (folder / f"seen-{this_process().rank}.json").write_text(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

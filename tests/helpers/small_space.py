@@ -1,0 +1,56 @@
+"""A small gallery, and a catalogue of nothing else, for tests of the Space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets import Dataset, Image
+from PIL import Image as Pictures
+
+from cmr_hub.data import info
+from cmr_hub.data.base import TEXTS, label_features
+from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.space.services.catalogue import Entry, Source
+from toys import raw_retriever
+
+WORDS = ["a red apple", "a green pear", '<b>bold</b> & "quoted" dog', "an old cat"]
+COLOURS = ["red", "green", "black", "grey"]
+
+
+def make_gallery(folder: Path) -> Gallery:
+    """Four pairs in two classes, searched by colour words and pictures; the third has HTML in its texts and its id."""
+    paths = [str(folder / f"{colour}.png") for colour in COLOURS]
+    for path, colour in zip(paths, COLOURS, strict=True):
+        Pictures.new("RGB", (40, 30), colour).save(path)
+    rows = {
+        "id": ["apple", "pear", 'dog"><i>', "cat"],
+        "image": paths,
+        "texts": [[words, f"{words}, again"] for words in WORDS],
+        "label": ["fruit", "fruit", "animal", "animal"],
+    }
+    features = label_features(["fruit", "animal"], image=Image(), texts=TEXTS)
+    return Gallery.from_dataset(Dataset.from_dict(rows, features=features), raw_retriever(), name="Small", cache=False)
+
+
+class OneGallery:
+    """Stands in for a catalogue: one gallery, whatever it is called."""
+
+    names = ("small",)
+    default = "small"
+
+    def __init__(self, gallery: Gallery):
+        encoders = gallery.retriever.processor
+        takes = (encoders.text_encoder.takes_raw, encoders.image_encoder.takes_raw)
+        self.gallery, self.entry = gallery, Entry(info("wiki"), {"cca": Source("cca", "test/cca", None, *takes)})
+
+    def __getitem__(self, name: str) -> Entry:
+        return self.entry
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def source(self, name: str = "", method: str = "") -> Source:
+        return self.entry.sources["cca"]
+
+    def open(self, name: str = "", method: str = "") -> Gallery:
+        return self.gallery

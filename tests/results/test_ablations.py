@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+import cmr_hub
+from cmr_hub.errors import CheckpointError
+from cmr_hub.evaluation import Spread, get_protocol
+from cmr_hub.results.ablations import AblationRow, AblationTable, list_ablations, read_ablations
+
+METHODS = Path(cmr_hub.__file__).parent / "methods"
+SHIPPED = sorted(METHODS.glob("*/ablations-*.json"))
+
+
+def test_a_table_survives_being_written_and_read():
+    rows = [
+        AblationRow("with", {"map": [0.5, 0.6], "image_to_text/map": [0.5, 0.6]}, {"map": 0.4}),
+        AblationRow("without", {}, {}, "no such column"),
+    ]
+    table = AblationTable("Terms", "cca", "wiki", [0, 1], get_protocol("dcmh"), rows, {"source": "A paper"})
+    assert AblationTable.from_dict(table.to_dict()) == table
+
+
+def test_tables_of_which_nothing_was_measured_are_left_out():
+    everything = [table for path in SHIPPED for table in read_ablations(path)]
+    shown = list_ablations()
+    assert 0 < len(shown) < len(everything)
+    assert all(any(row.values for row in table.rows) for table in shown)
+
+
+def test_acmr_ships_the_three_tables_of_the_slides():
+    tables = [table for table in list_ablations() if table.method == "acmr"]
+    assert {table.title for table in tables} == {"Text vectors", "Alignment loss", "Loss terms"}
+    assert all(table.seeds == [0, 1, 2] and table.published["source"] for table in tables)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_what_is_shipped_is_as_the_methods_own_page_has_it(path: Path):
+    readme = (path.parent / "README.md").read_text(encoding="utf-8")
+    for table in read_ablations(path):
+        assert (table.method, f"ablations-{table.dataset}") == (path.parent.name, path.stem)
+        for row in table.rows:
+            if row.values:
+                figures = [str(Spread.of(row.values[f"{way}map"])) for way in ("image_to_text/", "text_to_image/", "")]
+                assert f"| {' | '.join(figures)} |" in readme, (table.title, row.name)
+
+
+@pytest.mark.parametrize("content", ["{", '{"title": 1}', '[{"title": "Terms"}]'])
+def test_a_damaged_file_is_named(tmp_path: Path, content: str):
+    path = tmp_path / "ablations-wiki.json"
+    path.write_text(content)
+    with pytest.raises(CheckpointError, match=r"ablations-wiki\.json is damaged"):
+        read_ablations(path)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from cmr_hub.evaluation import get_protocol
+from cmr_hub.results import page as results_page
+from cmr_hub.results.ablations import AblationRow, AblationTable
+from cmr_hub.results.page import draw, write_results_page
+from small_results import CLEAN, CODES, PAPER, small_results, small_row
+
+
+def ablation(dataset):
+    row = AblationRow("all", {name: [0.4] for name in ("image_to_text/map", "text_to_image/map", "map")}, {"map": 0.5})
+    return AblationTable("Terms", "cca", dataset, [0], get_protocol("dscmr"), [row], {"source": "Slides"})
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """The page of two data sets, on one of which something was varied."""
+    monkeypatch.setattr(results_page, "list_results", lambda: [small_results("emoji"), small_results("wiki")])
+    monkeypatch.setattr(results_page, "list_ablations", lambda: [ablation("wiki"), ablation("rsicd")])
+    assert write_results_page(tmp_path) == tmp_path / "RESULTS.md"
+    return tmp_path
+
+
+def test_each_data_set_has_its_plot_its_tables_and_its_ablations(page):
+    text = (page / "RESULTS.md").read_text()
+    lead, emoji, wiki = text.split("\n## ")
+    assert lead.startswith("# Results\n\nMade by `python -m training results`")
+    for name, section in (("emoji", emoji), ("wiki", wiki)):
+        assert section.startswith(
+            f"{name}, test split\n\n![Mean and deviation of all methods on {name}](docs/results/"
+        )
+        assert (page / f"docs/results/{name}.png").is_file()
+        assert f"docs/results/{name}.png" in section
+        assert small_results(name).markdown().split("\n\n", 1)[1].strip() in section
+    assert "### Terms: cca on wiki" in wiki
+    assert "Published: Slides" in wiki
+    assert "### Terms" not in emoji
+    assert "on rsicd" not in text
+
+
+def test_plots_are_small_and_the_same_whenever_they_are_drawn(page):
+    plot = page / "docs/results/wiki.png"
+    before = plot.read_bytes()
+    with Image.open(plot) as picture:
+        assert picture.info.keys() <= {"dpi"}
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+    assert len(before) < 60_000
+    write_results_page(page)
+    assert plot.read_bytes() == before
+
+
+def positions(panel):
+    """Label of each line with error bars -> where its dots are."""
+    return {drawn.get_label(): drawn.lines[0].get_xydata().tolist() for drawn in panel.containers}
+
+
+def test_real_valued_methods_stand_best_first_with_what_was_chosen_on_the_test_split():
+    panel, _ = draw(small_results()).axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["DSCMR", "CCA"]
+    assert positions(panel) == {
+        "learns from classes": [[0.5, 0.0]],
+        "learns from pairs": [[0.3, -1.0]],
+        "epoch chosen on the test split": [[0.5, 0.0]],
+    }
+    published = next(line for line in panel.lines if line.get_label() == "published")
+    np.testing.assert_allclose(published.get_xydata(), [[0.225, 0.0], [0.28, -1.0]])
+    assert panel.get_xlabel() == "mAP under dscmr"
+
+
+def test_codes_are_lines_over_their_length():
+    _, panel = draw(small_results()).axes
+    assert positions(panel) == {"KLSH": [[0.0, 0.2], [1.0, 0.4]], "SH": [[0.0, 0.25], [1.0, 0.15]]}
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["16", "64"]
+    klsh = panel.containers[0].lines[2][0].get_segments()
+    np.testing.assert_allclose(klsh[0], [[0, 0.19], [0, 0.21]])
+
+
+def test_what_there_is_none_of_has_no_panel():
+    (floats,) = draw(small_results(rows=[small_row("cca", 0.3)])).axes
+    assert floats.get_xlabel() == f"mAP under {CLEAN}"
+    (codes,) = draw(small_results(rows=[small_row("sh", 0.3, protocols=(CODES,), bits=16)])).axes
+    assert codes.get_ylabel() == f"mAP under {CODES}"
+    (paper,) = draw(small_results(rows=[small_row("cca", 0.3, protocols=(PAPER,))])).axes
+    assert list(positions(paper)) == ["learns from pairs"]

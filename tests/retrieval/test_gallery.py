@@ -1,0 +1,322 @@
+import errno
+
+import numpy as np
+import pytest
+
+import cmr_hub
+from cmr_hub import Gallery
+from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
+from hub_server import TOKEN
+from toys import COLOURS, feature_dataset, feature_retriever, picture_dataset, raw_retriever
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    return Gallery.from_dataset(picture_dataset(tmp_path_factory.mktemp("pictures")), raw_retriever(), cache=False)
+
+
+def test_hits_are_the_nearest_in_order(gallery):
+    hits = gallery.search(text="red", target="image", k=3)
+    query = gallery.retriever.encode_texts(["red"])[0]
+    scores = gallery.embeds["image"] @ query
+    assert [hit.id for hit in hits] == [list(COLOURS)[i] for i in np.argsort(-scores)]
+    np.testing.assert_allclose([hit.score for hit in hits], np.sort(scores)[::-1], rtol=1e-5)
+
+
+def test_a_hit_tells_what_it_is(gallery):
+    hit = next(hit for hit in gallery.search(text="red", k=3) if hit.id == "green")
+    assert hit.texts == ("a green square", "green paint")
+    assert hit.labels == ("cool",)
+    assert hit.image.convert("RGB").getpixel((0, 0)) == COLOURS["green"]
+    assert hit.same_class is None
+
+
+def test_a_picture_finds_its_own_text_side(gallery):
+    hits = gallery.search(image=gallery.picture(1), target="image", k=1)
+    assert hits[0].id == "green"
+    assert hits[0].score == pytest.approx(1, abs=1e-5)
+
+
+def test_an_item_as_query_marks_its_class(gallery):
+    hits = gallery.search(item="green", target="image", k=3)
+    assert {hit.id: hit.same_class for hit in hits} == {"red": False, "green": True, "blue": True}
+
+
+def test_an_item_is_not_its_own_neighbour_on_the_same_side(gallery):
+    assert "green" not in {hit.id for hit in gallery.search(item="green", source="image", target="image", k=2)}
+    with pytest.raises(InputError, match="k is 3, and this gallery can give 1 to 2 hits"):
+        gallery.search(item="green", source="image", target="image", k=3)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({}, "exactly one query"),
+        ({"text": "red", "item": "red"}, "exactly one query"),
+        ({"text": "   "}, "empty"),
+        ({"text": "purple"}, "knows no word of 'purple'"),
+        ({"text": "🙂"}, "knows no word"),
+        ({"item": "violet"}, "no item 'violet'"),
+        ({"text": "red", "k": 4}, "k is 4, and this gallery can give 1 to 3"),
+        ({"text": "red", "k": 0}, "k is 0"),
+        ({"text": "red", "target": "sound"}, "'image' or 'text', not 'sound'"),
+        ({"image": "no-such-file.png"}, "no-such-file"),
+    ],
+)
+def test_bad_queries(gallery, query, message):
+    with pytest.raises(InputError, match=message):
+        gallery.search(**{"k": 3, **query})
+
+
+def test_round_trip(gallery, tmp_path):
+    gallery.save_pretrained(tmp_path / "gallery")
+    loaded = Gallery.from_pretrained(tmp_path / "gallery", retriever=gallery.retriever)
+    assert loaded.search(text="blue", k=3) == gallery.search(text="blue", k=3)
+    assert loaded.picture(2).convert("RGB").getpixel((0, 0)) == COLOURS["blue"]
+    assert loaded.dataset.features == gallery.dataset.features
+
+
+def test_a_saved_gallery_holds_its_pictures(gallery, tmp_path):
+    gallery.save_pretrained(tmp_path)
+    loaded = Gallery.from_pretrained(tmp_path, retriever=gallery.retriever)
+    assert loaded.dataset.data.column("image")[0].as_py()["bytes"].startswith(b"\x89PNG")
+
+
+def test_another_retriever_is_refused(tmp_path):
+    dataset = feature_dataset(12)
+    Gallery.from_dataset(dataset, feature_retriever()).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="embedded with other weights"):
+        Gallery.from_pretrained(tmp_path, retriever=feature_retriever(seed=1))
+
+
+def test_it_loads_the_retriever_that_it_brings(tmp_path):
+    raw_retriever().save_pretrained(tmp_path / "elsewhere")
+    retriever = cmr_hub.from_pretrained(tmp_path / "elsewhere")
+    gallery = Gallery.from_dataset(picture_dataset(tmp_path), retriever, cache=False)
+    gallery.save_pretrained(tmp_path / "gallery")
+    (tmp_path / "elsewhere").rename(tmp_path / "gallery" / "retriever")
+    assert Gallery.from_pretrained(tmp_path / "gallery").ids == gallery.ids
+
+
+def test_it_loads_the_retriever_that_it_names(tmp_path):
+    feature_retriever().save_pretrained(tmp_path / "checkpoint")
+    retriever = cmr_hub.from_pretrained(tmp_path / "checkpoint")
+    Gallery.from_dataset(feature_dataset(12), retriever).save_pretrained(tmp_path / "gallery")
+    assert Gallery.from_pretrained(tmp_path / "gallery").retriever.name == str(tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize("name", ["items-00000.parquet", "gallery_config.json"])
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"junk")])
+def test_damaged_files(tmp_path, name, spoil):
+    Gallery.from_dataset(feature_dataset(12), feature_retriever()).save_pretrained(tmp_path)
+    spoil(tmp_path / name)
+    with pytest.raises(CheckpointError):
+        Gallery.from_pretrained(tmp_path, retriever=feature_retriever())
+
+
+def test_a_failed_save_keeps_the_old_gallery(tmp_path, monkeypatch):
+    Gallery.from_dataset(feature_dataset(12), feature_retriever()).save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("cmr_hub.retrieval.gallery.write_config", full)
+    with pytest.raises(OSError, match="No space"):
+        Gallery.from_dataset(feature_dataset(9), feature_retriever()).save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_hits_of_one_class(gallery):
+    assert [hit.id for hit in gallery.search(text="red", label="warm", k=3)] == ["red"]
+    cool = gallery.search(text="red", label="cool", k=3)
+    assert [hit.id for hit in cool] == [hit.id for hit in gallery.search(text="red", k=3) if hit.id != "red"]
+    assert len(gallery.search(text="red", label=["warm", "cool"], k=3)) == 3
+    assert {hit.id for hit in gallery.search(item="green", source="image", label="cool", k=2)} == {"blue"}
+    with pytest.raises(InputError, match="no class 'hot' in this gallery: its classes are warm, cool"):
+        gallery.search(text="red", label="hot", k=1)
+    with pytest.raises(InputError, match="no classes"):
+        gallery.search(text="red", label=[], k=1)
+
+
+def test_codes_of_one_class(codes):
+    hits = codes.search(item="item-7", label=codes.class_names[1], k=60)
+    assert 0 < len(hits) < 60
+    assert {hit.labels for hit in hits} == {(codes.class_names[1],)}
+
+
+def test_options_of_the_index(tmp_path):
+    options = {"dtype": "float16"}
+    gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever(), index="exact", index_options=options)
+    gallery.save_pretrained(tmp_path)
+    loaded = Gallery.from_pretrained(tmp_path, retriever=feature_retriever())
+    assert loaded.index.options == options
+    assert loaded.indexes["image"].vectors.dtype == np.float16
+    with pytest.raises(InputError, match=r"'exact' has no option 'lists'\. It takes: dtype"):
+        Gallery.from_dataset(feature_dataset(12), feature_retriever(), index="exact", index_options={"lists": 4})
+
+
+def test_a_saved_gallery_opens_with_another_index(tmp_path):
+    options = {"dtype": "float16"}
+    gallery = Gallery.from_dataset(feature_dataset(60), feature_retriever(), index="exact", index_options=options)
+    gallery.save_pretrained(tmp_path)
+    loaded = Gallery.from_pretrained(tmp_path, retriever=feature_retriever(), index="kd_tree")
+    assert loaded.index.name == "kd_tree"
+    assert loaded.index.options == {}
+    assert [h.id for h in loaded.search(item="item-3", k=9)] == [h.id for h in gallery.search(item="item-3", k=9)]
+
+
+def test_what_an_approximate_index_finds_is_ranked_exactly():
+    dataset, retriever = feature_dataset(60), feature_retriever()
+    options = {"factory": "PQ5x4"}
+    coarse = Gallery.from_dataset(dataset, retriever, index="faiss", index_options=options)
+    exact = Gallery.from_dataset(dataset, retriever)
+    query = {"item": "item-3", "target": "text", "k": 7}
+    estimates = [hit.score for hit in coarse.search(**query)]
+    assert estimates != pytest.approx([hit.score for hit in exact.search(**query)], abs=1e-4)
+    hits = coarse.search(**query, rerank=60)
+    assert [hit.id for hit in hits] == [hit.id for hit in exact.search(**query)]
+    assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in exact.search(**query)])
+
+
+def test_auto_says_why():
+    gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever())
+    assert gallery.index.name == "exact"
+    assert "12 items" in gallery.index.reason
+
+
+def test_a_smaller_gallery_takes_the_place_of_a_larger_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("cmr_hub.retrieval.gallery.SHARD_ROWS", 5)
+    for items, files in ((12, 3), (7, 2)):
+        Gallery.from_dataset(feature_dataset(items), feature_retriever()).save_pretrained(tmp_path)
+        assert len(list(tmp_path.glob("items-*.parquet"))) == files
+        assert len(Gallery.from_pretrained(tmp_path, retriever=feature_retriever())) == items
+
+
+def test_released_features_have_no_pictures():
+    gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever())
+    hit = gallery.search(item="item-3", target="text", k=1)[0]
+    assert hit.image is None
+    assert hit.texts == ()
+    with pytest.raises(InputError, match="takes released text features"):
+        gallery.search(text="red")
+
+
+def test_equal_ids_are_refused(tmp_path):
+    dataset = feature_dataset(4)
+    dataset = dataset.remove_columns("id").add_column("id", ["a", "b", "a", "c"])
+    with pytest.raises(InputError, match=r"ids .* must differ"):
+        Gallery.from_dataset(dataset, feature_retriever())
+
+
+def test_an_empty_data_set_is_no_gallery():
+    with pytest.raises(InputError, match="at least one item"):
+        Gallery.from_dataset(feature_dataset(4).select([]), feature_retriever())
+
+
+def test_unknown_index():
+    with pytest.raises(UnknownNameError, match="Did you mean 'exact'"):
+        Gallery.from_dataset(feature_dataset(4), feature_retriever(), index="exct")
+
+
+def test_a_column_that_is_missing():
+    with pytest.raises(InputError, match="column 'image'"):
+        Gallery.from_dataset(feature_dataset(4), raw_retriever())
+
+
+def test_pushing_goes_through_the_hub_and_back(hub_server, tmp_path, monkeypatch):
+    hub_server.connect(monkeypatch, tmp_path / "home")
+    gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever(), name="Twelve items")
+    gallery.push_to_hub("me/twelve", token=TOKEN)
+    loaded = Gallery.from_pretrained("me/twelve", retriever=feature_retriever())
+    assert loaded.name == "Twelve items"
+    assert loaded.search(item="item-5", k=12) == gallery.search(item="item-5", k=12)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    """60 items by codes of 16 bits, with the values behind them."""
+    return Gallery.from_dataset(feature_dataset(60), feature_retriever("sh"), keep_real_valued=True)
+
+
+def slow_distances(gallery, source, position, target):
+    bits = {side: np.unpackbits(embeds, axis=1) for side, embeds in gallery.embeds.items()}
+    return (bits[source][position] != bits[target]).sum(axis=1)
+
+
+def test_codes_are_searched_by_hamming_distance(codes):
+    assert codes.index.name == "hamming"
+    assert codes.embeds["image"].dtype == np.uint8
+    distance = slow_distances(codes, "text", 7, "image")
+    hits = codes.search(item="item-7", target="image", k=60)
+    assert [hit.position for hit in hits] == sorted(range(60), key=lambda i: (distance[i], i))
+    assert [hit.score for hit in hits] == pytest.approx([1 - distance[hit.position] / 8 for hit in hits])
+
+
+def test_an_item_among_codes_is_not_its_own_neighbour(codes):
+    distance = slow_distances(codes, "text", 7, "text")
+    hits = codes.search(item="item-7", source="text", target="text", k=59)
+    assert [hit.position for hit in hits] == sorted(set(range(60)) - {7}, key=lambda i: (distance[i], i))
+
+
+def test_reranking_puts_the_first_found_in_order_by_cosine(codes):
+    distance = slow_distances(codes, "image", 3, "text")
+    first = sorted(range(60), key=lambda i: (distance[i], i))[:20]
+    cosine = codes.real_valued["text"] @ codes.real_valued["image"][3]
+    hits = codes.search(item="item-3", target="text", k=5, rerank=20)
+    assert [hit.position for hit in hits] == sorted(first, key=lambda i: -cosine[i])[:5]
+    assert [hit.score for hit in hits] == pytest.approx(np.sort(cosine[first])[::-1][:5])
+
+
+def test_reranking_never_gives_fewer_hits_than_asked_for(codes):
+    assert len(codes.search(item="item-3", target="text", k=10, rerank=2)) == 10
+    assert len(codes.search(item="item-3", source="text", target="text", k=59, rerank=1000)) == 59
+
+
+def test_lookup_gives_all_within_the_radius_and_maybe_none(codes):
+    distance = slow_distances(codes, "text", 5, "text")
+    hits = codes.lookup(item="item-5", source="text", target="text", radius=6)
+    inside = [i for i in sorted(range(60), key=lambda i: (distance[i], i)) if distance[i] <= 6 and i != 5]
+    assert [hit.position for hit in hits] == inside
+    assert [hit.score for hit in hits] == pytest.approx([1 - distance[i] / 8 for i in inside])
+    assert len(codes.lookup(item="item-5", target="image", radius=16)) == 60
+
+
+def test_codes_survive_saving(codes, tmp_path):
+    codes.save_pretrained(tmp_path)
+    loaded = Gallery.from_pretrained(tmp_path, retriever=codes.retriever)
+    assert loaded.index.name == "hamming"
+    np.testing.assert_array_equal(loaded.embeds["text"], codes.embeds["text"])
+    query = {"item": "item-9", "k": 8, "rerank": 30}
+    assert loaded.search(**query) == codes.search(**query)
+
+
+def test_floats_are_not_searched_with_codes(codes):
+    rows = {side: codes.real_valued[side] for side in ("image", "text")}
+    with pytest.raises(
+        InputError, match=r"60 rows of codes of 16 bits, as 'toy' gives them, not of the shape \(60, 16\)"
+    ):
+        Gallery(codes.dataset, codes.retriever, rows["image"], rows["text"])
+    with pytest.raises(InputError, match="ExactIndex searches real-valued vectors, and these are codes of 16 bits"):
+        Gallery.from_dataset(codes.dataset, codes.retriever, index="exact")
+    with pytest.raises(InputError, match="HammingIndex searches codes"):
+        Gallery.from_dataset(codes.dataset, feature_retriever(), index="hamming")
+
+
+def test_what_needs_codes_says_so(codes):
+    floats = Gallery.from_dataset(feature_dataset(60), feature_retriever(), keep_real_valued=True)
+    with pytest.raises(InputError, match="Lookup by radius is for binary codes"):
+        floats.lookup(item="item-1")
+    for gallery in (floats, Gallery.from_dataset(codes.dataset, codes.retriever)):
+        with pytest.raises(InputError, match="keeps no real-valued embeddings to re-rank by"):
+            gallery.search(item="item-1", rerank=10)
+    with pytest.raises(InputError, match="between 0 and the code length, 16; it is 17"):
+        codes.lookup(item="item-1", radius=17)
+
+
+def test_a_gallery_of_one_code_is_warned_of(caplog):
+    dataset, retriever = feature_dataset(60), feature_retriever("sh")
+    same = np.ones((60, 2), np.uint8)
+    Gallery(dataset, retriever, same, retriever.encode_texts(np.asarray(dataset["text_features"][:])))
+    warnings = [record.message for record in caplog.records if "Degenerate" in record.message]
+    assert warnings[0].startswith("Degenerate codes of the gallery's images: all items have the same code of 16 bits")

@@ -1,0 +1,203 @@
+"""Galleries built shard by shard are those that are built at once, whatever came between."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image as Pictures
+
+from cmr_hub import Gallery
+from cmr_hub.errors import InputError
+from cmr_hub.retrieval import gallery_building
+from toys import COLOURS, feature_dataset, feature_retriever, picture_dataset, raw_retriever
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(gallery_building, "CHUNK_ROWS", 4)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """A retriever, and the list of ids' first features that it has embedded so far."""
+    retriever, seen = feature_retriever(), []
+    encode = retriever.encode_images
+
+    def encode_images(images, **options):
+        seen.extend(images[:, 0].tolist())
+        return encode(images, **options)
+
+    monkeypatch.setattr(retriever, "encode_images", encode_images)
+    return retriever, seen
+
+
+@pytest.mark.parametrize("shard_rows", [1, 7, 10, 100])
+def test_the_same_as_built_at_once(tmp_path, shard_rows):
+    dataset, retriever = feature_dataset(30), feature_retriever()
+    built = Gallery.build(dataset, retriever, tmp_path, shard_rows=shard_rows, name="Thirty", show_progress=False)
+    at_once = Gallery.from_dataset(dataset, retriever)
+    assert len(list(tmp_path.glob("items-*.parquet"))) == -(-30 // shard_rows)
+    for side in ("image", "text"):
+        np.testing.assert_allclose(built.embeds[side], at_once.embeds[side], atol=1e-6)
+    assert built.name == "Thirty"
+    assert built.ids == at_once.ids
+    hits = built.search(item="item-3", k=5)
+    assert [hit.id for hit in hits] == [hit.id for hit in at_once.search(item="item-3", k=5)]
+    assert built.class_names == at_once.class_names
+
+
+def test_codes_with_the_values_behind_them(tmp_path):
+    dataset, retriever = feature_dataset(30), feature_retriever("sh")
+    built = Gallery.build(dataset, retriever, tmp_path, shard_rows=8, keep_real_valued=True, show_progress=False)
+    at_once = Gallery.from_dataset(dataset, retriever, keep_real_valued=True)
+    np.testing.assert_array_equal(built.embeds["text"], at_once.embeds["text"])
+    assert built.search(item="item-2", k=3, rerank=9) == at_once.search(item="item-2", k=3, rerank=9)
+
+
+@pytest.mark.parametrize("stop_at", [1, 6, 13, 29])
+def test_an_interrupt_costs_nothing(tmp_path, counted, monkeypatch, stop_at):
+    retriever, seen = counted
+    dataset, encode = feature_dataset(30), retriever.encode_texts
+
+    def interrupted(texts, **options):
+        if len(seen) > stop_at:
+            raise KeyboardInterrupt
+        return encode(texts, **options)
+
+    monkeypatch.setattr(retriever, "encode_texts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Gallery.build(dataset, retriever, tmp_path, shard_rows=10, show_progress=False)
+    assert not (tmp_path / "gallery_config.json").exists()
+    under_way = seen[-4:] if stop_at < 28 else seen[-2:]  # of the chunk that was under way one side was embedded
+    monkeypatch.setattr(retriever, "encode_texts", encode)
+    built = Gallery.build(dataset, retriever, tmp_path, shard_rows=10, show_progress=False)
+    values, counts = np.unique(seen, return_counts=True)
+    assert len(values) == 30
+    assert set(values[counts > 1]) <= set(under_way)
+    assert counts.sum() <= 34
+    assert not list(tmp_path.glob("*partial*"))
+    np.testing.assert_allclose(
+        built.embeds["image"], Gallery.from_dataset(dataset, retriever).embeds["image"], atol=1e-6
+    )
+    before = len(seen)
+    again = Gallery.build(dataset, retriever, tmp_path, shard_rows=10, show_progress=False)
+    assert len(seen) == before
+    assert again.ids == built.ids
+
+
+def test_another_gallery_is_not_built_over(tmp_path):
+    dataset, retriever = feature_dataset(12), feature_retriever()
+    Gallery.build(dataset, retriever, tmp_path / "built", show_progress=False)
+    for other in (
+        (dataset.select(range(9)), retriever, {}),
+        (dataset, feature_retriever(seed=1), {}),
+        (dataset, retriever, {"shard_rows": 5}),
+    ):
+        with pytest.raises(InputError, match="holds another gallery, finished or not: it differs in"):
+            Gallery.build(other[0], other[1], tmp_path / "built", show_progress=False, **other[2])
+    Gallery.from_dataset(dataset, retriever).save_pretrained(tmp_path / "saved")
+    with pytest.raises(InputError, match="was not built in it"):
+        Gallery.build(dataset, retriever, tmp_path / "saved", show_progress=False)
+    assert len(Gallery.from_pretrained(tmp_path / "saved", retriever=retriever)) == 12
+
+
+def test_pictures_alone(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    picture_dataset(tmp_path / "pictures")
+    gallery = Gallery.build(tmp_path / "pictures", raw_retriever(), tmp_path / "gallery", show_progress=False)
+    assert list(gallery.embeds) == ["image"]
+    hits = gallery.search(text="red", k=3)
+    assert {hit.id for hit in hits} == {f"{name}.png" for name in COLOURS}
+    assert hits[0].texts == ()
+    assert gallery.search(item="red.png", k=2)[0].id != "red.png"
+    with pytest.raises(InputError, match="no texts to find: its target is 'image'"):
+        gallery.search(text="red", target="text")
+    with pytest.raises(InputError, match="no texts to search by: take 'image'"):
+        gallery.search(item="red.png", source="text")
+    gallery.save_pretrained(tmp_path / "copy")
+    again = Gallery.from_pretrained(tmp_path / "copy", retriever=gallery.retriever)
+    assert again.search(text="red", k=3) == hits
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_pictures_are_copied_or_stay_where_they_are(tmp_path, keep):
+    (tmp_path / "pictures").mkdir()
+    dataset = picture_dataset(tmp_path / "pictures")
+    gallery = Gallery.build(dataset, raw_retriever(), tmp_path / "gallery", keep_pictures=keep, show_progress=False)
+    stored = pq.read_table(tmp_path / "gallery" / "items-00000.parquet").column("image")[0].as_py()
+    assert (stored["bytes"] is not None) == keep
+    assert gallery.picture(0).convert("RGB").getpixel((0, 0)) == COLOURS["red"]
+
+
+@pytest.fixture
+def with_a_bad_one(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(11):
+        Pictures.new("RGB", (20, 20), (20 * i, 50, 90)).save(folder / f"{i:02}.png")
+    (folder / "06.png").write_bytes(b"no picture at all")
+    return folder
+
+
+def test_a_bad_picture_is_named_and_what_came_before_is_kept(tmp_path, with_a_bad_one):
+    with pytest.raises(InputError, match=r"06\.png.*Among the items '04.png' to '07.png'"):
+        Gallery.build(with_a_bad_one, raw_retriever(), tmp_path / "gallery", show_progress=False)
+    assert (tmp_path / "gallery" / "items-00000.partial.safetensors").exists()
+    Pictures.new("RGB", (20, 20)).save(with_a_bad_one / "06.png")
+    assert len(Gallery.build(with_a_bad_one, raw_retriever(), tmp_path / "gallery", show_progress=False)) == 11
+
+
+@pytest.mark.parametrize("shard_rows", [8, 1])
+def test_bad_pictures_can_be_left_out(tmp_path, with_a_bad_one, caplog, shard_rows):
+    gallery = Gallery.build(
+        with_a_bad_one,
+        raw_retriever(),
+        tmp_path / "gallery",
+        shard_rows=shard_rows,  # of one there is a shard without items
+        skip_unusable=True,
+        show_progress=False,
+    )
+    assert gallery.ids == [f"{i:02}.png" for i in range(11) if i != 6]
+    assert gallery.search(item="07.png", source="image", target="image", k=9)
+    assert any("Left out '06.png'" in record.message for record in caplog.records)
+    np.testing.assert_allclose(
+        gallery.embeds["image"][6], gallery.retriever.encode_images([with_a_bad_one / "07.png"])[0], atol=1e-5
+    )
+
+
+def test_where_nothing_can_be_used_it_says_so(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for i in range(3):
+        (tmp_path / "pictures" / f"{i}.png").write_bytes(b"no picture")
+    where = (tmp_path / "pictures", raw_retriever(), tmp_path / "gallery")
+    with pytest.raises(InputError, match="at least one item"):
+        Gallery.build(*where, shard_rows=2, skip_unusable=True, show_progress=False)
+
+
+def test_what_is_left_beside_a_complete_shard_goes(tmp_path):
+    Gallery.build(feature_dataset(9), feature_retriever(), tmp_path, shard_rows=5, show_progress=False)
+    (tmp_path / "gallery_config.json").unlink()
+    (tmp_path / "items-00001.partial.safetensors").write_bytes(b"left")
+    Gallery.build(feature_dataset(9), feature_retriever(), tmp_path, shard_rows=5, show_progress=False)
+    assert not list(tmp_path.glob("*partial*"))
+
+
+def test_the_folder_is_a_data_set_with_embeddings(tmp_path):
+    from datasets import load_dataset
+
+    Gallery.build(feature_dataset(20), feature_retriever(), tmp_path, shard_rows=6, show_progress=False)
+    rows = load_dataset("parquet", data_files=str(tmp_path / "items-*.parquet"), split="train")
+    assert len(rows) == 20
+    assert len(rows[0]["image_embeds"]) == 5
+    config = json.loads((tmp_path / "gallery_config.json").read_text())
+    assert config["shards"] == 4
+
+
+def test_nothing_to_build_from(tmp_path):
+    with pytest.raises(InputError, match="at least one item"):
+        Gallery.build(feature_dataset(4).select([]), feature_retriever(), tmp_path, show_progress=False)
+    with pytest.raises(InputError, match="shard_rows is 0"):
+        Gallery.build(feature_dataset(4), feature_retriever(), tmp_path, shard_rows=0, show_progress=False)
+    with pytest.raises(InputError, match="no pictures and no texts"):
+        Gallery.build(feature_dataset(4).select_columns("id"), feature_retriever(), tmp_path, show_progress=False)

@@ -1,0 +1,105 @@
+"""Sources of galleries give the same items whatever they are read from, and whatever piece is asked for."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset, Image
+
+from cmr_hub.errors import InputError
+from cmr_hub.retrieval import gallery_sources
+from cmr_hub.retrieval.gallery_sources import open_source
+from toys import COLOURS, feature_dataset, picture_dataset
+
+
+@pytest.fixture
+def shards(tmp_path, monkeypatch):
+    """100 items in three files of several row groups."""
+    monkeypatch.setattr(gallery_sources, "READ_ROWS", 4)
+    dataset = feature_dataset(100)
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for number, (start, stop) in enumerate([(0, 37), (37, 38), (38, 100)]):
+        table = dataset.select(range(start, stop)).with_format("arrow")[:]
+        pq.write_table(table, folder / f"part-{number}.parquet", row_group_size=10)
+    return dataset, folder
+
+
+@pytest.mark.parametrize("pieces", [[(0, 100)], [(0, 7), (7, 50), (50, 100)], [(36, 39), (5, 6), (95, 120), (0, 3)]])
+def test_any_piece_of_parquet_files(shards, pieces):
+    dataset, folder = shards
+    source = open_source(folder)
+    assert len(source) == 100
+    assert source.features == dataset.features
+    for start, stop in pieces:
+        piece = source.read(start, stop)
+        assert piece["id"][:] == dataset["id"][start:stop]
+        np.testing.assert_array_equal(piece["image_features"][:], dataset["image_features"][start:stop])
+
+
+def test_pieces_in_a_row_are_read_once(shards, monkeypatch):
+    _, folder = shards
+    source = open_source(folder)
+    opened = []
+    parquet_file = pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", lambda path: opened.append(path.name) or parquet_file(path))
+    for start in range(0, 100, 9):
+        source.read(start, start + 9)
+    assert opened == ["part-0.parquet"] * 4 + ["part-1.parquet"] + ["part-2.parquet"] * 7  # once a row group
+
+
+def test_its_digest_is_of_its_items(shards):
+    dataset, folder = shards
+    assert open_source(folder).digest() == open_source(dataset).digest()
+    assert open_source(dataset.select(range(99))).digest() != open_source(dataset).digest()
+    (folder / "part-1.parquet").unlink()
+    assert open_source(folder).digest() != open_source(dataset).digest()
+
+
+def test_parquet_of_other_makers(tmp_path):
+    """Pictures as paths, numbers as ids, or no ids."""
+    pictures = picture_dataset(tmp_path)
+    paths = [record["path"] for record in pictures.cast_column("image", Image(decode=False))["image"]]
+    pq.write_table(pa.table({"id": [3, 4, 5], "image": paths}), tmp_path / "a.parquet")
+    items = open_source(tmp_path / "a.parquet").read(1, 3)
+    assert items["id"][:] == ["4", "5"]
+    assert items[0]["image"].convert("RGB").getpixel((0, 0)) == COLOURS["green"]
+    pq.write_table(pa.table({"image": paths}), tmp_path / "b.parquet")
+    assert open_source(tmp_path / "b.parquet").read(1, 3)["id"][:] == ["1", "2"]
+
+
+def test_a_folder_of_pictures_alone(tmp_path):
+    (tmp_path / "deep").mkdir()
+    picture_dataset(tmp_path / "deep")
+    (tmp_path / "notes.txt").write_text("no picture")
+    source = open_source(tmp_path)
+    assert source.ids() == ["deep/blue.png", "deep/green.png", "deep/red.png"]
+    assert set(source.features) == {"id", "image"}
+    assert source.read(2, 3)[0]["image"].convert("RGB").getpixel((0, 0)) == COLOURS["red"]
+
+
+def test_a_folder_with_a_table(tmp_path):
+    picture_dataset(tmp_path)
+    rows = "".join(f"{name}.png,a {name} square\n" for name in COLOURS)
+    (tmp_path / "metadata.csv").write_text(f"file_name,text\n{rows}")
+    source = open_source(str(tmp_path))
+    assert sorted(source.ids()) == sorted(f"{name}.png" for name in COLOURS)
+    assert "texts" in source.features
+
+
+def test_a_data_set_without_ids_is_numbered():
+    assert open_source(Dataset.from_dict({"texts": [["a"], ["b"]]})).ids() == ["0", "1"]
+
+
+def test_what_is_no_source(tmp_path):
+    with pytest.raises(InputError, match="no Parquet files and no pictures"):
+        open_source(tmp_path)
+    with pytest.raises(InputError, match="no file and no folder"):
+        open_source(tmp_path / "nothing")
+    (tmp_path / "junk.parquet").write_bytes(b"junk")
+    with pytest.raises(InputError, match=r"junk\.parquet cannot be read as Parquet"):
+        open_source(tmp_path)
+    for name, column in (("a", "id"), ("b", "other")):
+        pq.write_table(pa.table({column: ["x"]}), tmp_path / f"{name}.parquet")
+    with pytest.raises(InputError, match=r"b\.parquet has the columns"):
+        open_source([tmp_path / "a.parquet", tmp_path / "b.parquet"])

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cmr_hub.errors import InputError
+from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.space.services.queries import MAX_TEXT, Asked, Query, ask, open_upload
+
+
+def test_text_looks_for_pictures_and_a_picture_for_texts(catalogue: Any, picture_file: Path):
+    assert Query("text", "a red apple").default_target == "image"
+    assert Query("image", str(picture_file)).default_target == "text"
+    answer = ask(catalogue, Asked(Query("image", str(picture_file)), "text", k=3))
+    assert len(answer.hits) == 3
+    assert answer.seconds > 0
+    assert answer.average_precision is None
+
+
+def test_item_marks_hits_of_its_class(catalogue: Any):
+    answer = ask(catalogue, Asked(Query("item", "apple", "text"), "text", k=3))
+    assert {hit.id: hit.same_class for hit in answer.hits} == {"pear": True, 'dog"><i>': False, "cat": False}
+    ranked = [hit.id for hit in answer.hits]
+    assert answer.average_precision == pytest.approx(1 / (1 + ranked.index("pear")))  # the only other of its class
+
+
+def test_class_confines_the_hits(catalogue: Any):
+    answer = ask(catalogue, Asked(Query("text", "red"), "image", 4, "animal"))
+    assert {hit.labels for hit in answer.hits} == {("animal",)}
+    with pytest.raises(InputError, match="no class 'sea'"):
+        ask(catalogue, Asked(Query("text", "red"), "image", 4, "sea"))
+
+
+def test_item_of_a_gallery_of_one_side_asks_with_that_side(gallery: Any):
+    pictures = Gallery(gallery.dataset, gallery.retriever, gallery.embeds["image"], None)
+    assert Asked(Query("item", "apple"), "image").source(pictures) == "image"
+    assert Asked(Query("item", "apple"), "image").source(gallery) == "text"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("  \n ", "empty"),
+        ("red " * (MAX_TEXT // 4) + "!", "2,001 characters"),
+        ("x" * 2**20, "1,048,576 characters"),
+        ("qwxyz", "knows no word"),
+        ("\U0001f600", "knows no word"),
+        ("кошка", "knows no word"),
+    ],
+)
+def test_text_that_cannot_be_searched(catalogue: Any, text: str, message: str):
+    with pytest.raises(InputError, match=message):
+        ask(catalogue, Asked(Query("text", text), "image", k=1))
+
+
+def test_longest_text_is_searched(catalogue: Any):
+    assert ask(catalogue, Asked(Query("text", "red " * (MAX_TEXT // 4)), "image", k=1)).hits
+
+
+@pytest.mark.parametrize("k", [0, 5, -1, "3", 2.5])
+def test_impossible_k(catalogue: Any, k: object):
+    with pytest.raises(InputError, match="k "):
+        ask(catalogue, Asked(Query("text", "red"), "image", k=k))
+
+
+def test_refused_upload_is_named_without_the_servers_folder(no_picture: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=r"^broken\.png is not a picture"):
+        open_upload(str(no_picture))
+    with pytest.raises(InputError, match=r"^gone\.png is no longer on the server"):
+        open_upload(str(tmp_path / "gone.png"))
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
+    with pytest.raises(InputError, match=r"^huge\.png has 10000 x 10000 pixels"):
+        open_upload(str(tmp_path / "huge.png"))

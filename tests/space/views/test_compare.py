@@ -1,0 +1,151 @@
+"""The answers of several models side by side, without a browser."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from cmr_hub.space.services.catalogue import Catalogue
+from cmr_hub.space.services.queries import Asked, Query
+from cmr_hub.space.services.session_state import lay_out_place
+from cmr_hub.space.views.compare import CompareView, of_different_kinds
+
+CAT = Asked(Query("text", "a smiling cat"), "image", 12, "Flags")
+DOG = Asked(Query("item", "1F436"), "image")
+EMOJI, SMALL = ("emoji", "dscmr"), ("small", "cca")
+
+
+def make_view(catalogue: Any) -> CompareView:
+    with gr.Blocks(analytics_enabled=False):
+        return CompareView(catalogue, lay_out_place(catalogue))
+
+
+@pytest.fixture(scope="module")
+def emoji() -> CompareView:
+    return make_view(Catalogue(["emoji"]))
+
+
+@pytest.fixture
+def small(catalogue: Any) -> CompareView:
+    return make_view(catalogue)
+
+
+def columns(html: str) -> dict[str, list[str]]:
+    """Title of a column -> the ids of its hits."""
+    parts = re.findall(r'<section class="cmr-column" aria-label="([^"]+)">(.*?)</section>', html, re.DOTALL)
+    return {title: re.findall(r'data-item="([^"]+)"', part) for title, part in parts}
+
+
+def ask(view: CompareView, asked: Asked, *others: str, k: int = 3, place: tuple[str, str] = EMOJI) -> dict[Any, Any]:
+    """As the page does it: the view is opened, and reports that it has been."""
+    opened = view.open(*place, asked)[view.opened]
+    view.load(opened, list(others))
+    return view.show(asked, opened, list(others), k)
+
+
+def test_the_models_that_stand_side_by_side_differ_in_kind():
+    sources = Catalogue(["emoji"])["emoji"].sources
+    assert of_different_kinds(sources, "cca") == ["cca", "dscmr", "dscmr_hash"]
+    assert of_different_kinds(sources, "dcmh") == ["dcmh", "dscmr", "contrastive"]
+    assert of_different_kinds({key: sources[key] for key in ("cca", "dcca")}, "dcca") == ["dcca", "cca"]
+
+
+@pytest.mark.slow
+def test_each_column_is_what_a_search_by_that_model_finds(emoji: CompareView):
+    update = ask(emoji, CAT, "dcmh", "cca")
+    found = columns(update[emoji.columns])
+    for title, method in (("DSCMR", "dscmr"), ("DCMH", "dcmh"), ("CCA", "cca")):
+        hits = emoji.catalogue.open("emoji", method).search(text="a smiling cat", target="image", k=3)
+        assert found[title] == [hit.id for hit in hits]
+    assert update[emoji.others]["value"] == ["dcmh", "cca"]
+    assert "AP <b>" not in update[emoji.columns]
+
+
+@pytest.mark.slow
+def test_hits_of_an_item_are_marked_right_or_wrong_in_words(emoji: CompareView):
+    html = ask(emoji, DOG, "cvh", k=20)[emoji.columns]
+    for title, method in (("DSCMR", "dscmr"), ("CVH", "cvh")):
+        hits = emoji.catalogue.open("emoji", method).search(item="1F436", target="image", k=20)
+        part = html.split(f'aria-label="{title}"')[1].split("</section>")[0]
+        marks = re.findall(r'aria-label="(same class|another class)"', part)
+        assert marks == ["same class" if hit.same_class else "another class" for hit in hits]
+        assert f"<b>{sum(hit.same_class for hit in hits)} of 20</b> right" in part
+        assert re.search(r"AP <b>0\.\d{3}</b>", part)
+    assert "another class" in html
+
+
+@pytest.mark.slow
+def test_a_question_of_another_view_keeps_what_that_view_shows(emoji: CompareView):
+    update = ask(emoji, CAT)
+    assert emoji.place.asked not in update
+    assert update[emoji.k].value == 3
+    assert emoji.open(*EMOJI, CAT)[emoji.text] == "a smiling cat"
+    clicked = emoji.on_click(SimpleNamespace(item="1F436", model=None), CAT, [], "text", 3, *EMOJI)
+    assert clicked[emoji.place.asked] == Asked(Query("item", "1F436"), "text", 12, "Flags")
+    assert clicked[emoji.text] == ""
+
+
+@pytest.mark.slow
+def test_surprises_differ_from_click_to_click_and_come_round(emoji: CompareView):
+    asked, seen = CAT, []
+    for _ in range(26):
+        asked = emoji.on_surprise(asked, ["cca"], "image", 3, *EMOJI)[emoji.place.asked]
+        seen.append(asked.query.value)
+    assert len(set(seen)) == 24
+    assert seen[24:] == seen[:2]
+
+
+def test_nothing_is_surprising_among_the_like(small: CompareView):
+    update = small.on_surprise(None, [], "image", 3, *SMALL)
+    assert "find the same" in update[small.columns]
+
+
+def test_a_page_that_only_loads_asks_nothing(small: CompareView):
+    small.load(None, [])
+    assert small.show(None, None, [], 3) == gr.skip()
+
+
+def test_one_model_alone_has_nobody_beside_it(small: CompareView):
+    update = ask(small, Asked(Query("item", "apple"), "image"), "dscmr", k=9, place=SMALL)
+    assert list(columns(update[small.columns])) == ["CCA"]
+    assert update[small.others]["visible"] is False
+    assert update[small.surprise].visible is False
+    assert (update[small.k].maximum, update[small.k].value) == (3, 3)
+
+
+def test_ids_texts_and_classes_are_escaped(small: CompareView):
+    html = ask(small, Asked(Query("text", "<i>red</i>"), "text"), place=SMALL)[small.columns]
+    assert "&lt;b&gt;bold&lt;/b&gt;" in html
+    assert 'data-item="dog&quot;&gt;&lt;i&gt;"' in html
+    assert not re.search(r"<b>bold|<i>red", html)
+
+
+def test_what_no_model_answers_is_said_once_and_not_repeated(small: CompareView):
+    update = small.on_text("  ", None, [], "image", 3, *SMALL)
+    assert update[small.columns].count('role="alert"') == 1
+    assert update[small.place.asked] is None
+    assert small.again(None, [], "image", 3, *SMALL) == gr.skip()
+
+
+@pytest.mark.slow
+def test_who_has_no_answer_says_so_in_its_column(emoji: CompareView, monkeypatch: pytest.MonkeyPatch):
+    knows = type(emoji.catalogue.open("emoji", "cca").retriever).knows
+    monkeypatch.setattr(
+        "cmr_hub.retrieval.retriever.Retriever.knows",
+        lambda self, texts: [False] if self.name == "cmr/cca-emoji" else knows(self, texts),
+    )
+    update = ask(emoji, CAT, "cca")
+    found = columns(update[emoji.columns])
+    assert len(found["DSCMR"]) == 3
+    assert found["CCA"] == []
+    assert "knows no word" in update[emoji.columns]
+
+
+def test_a_model_is_taken_along_to_the_search(small: CompareView):
+    update = small.on_click(SimpleNamespace(item=None, model="dcmh"), None, [], "image", 3, *SMALL)
+    assert update[small.place.method] == "dcmh"
+    assert update[small.place.shown] == "search"
