@@ -1,4 +1,4 @@
-"""How fast pictures are encoded from files: `python benchmarks/encoding.py [--images FOLDER] [--json FILE]`.
+"""How fast images are encoded from files: `python benchmarks/encoding.py [--images FOLDER] [--json FILE]`.
 
 In one run, by turns: `encode` of efficientnet-lite0 from files (read, decode, crop, network), and the bare network on
 ready tensors of the same batch size and memory format, once as timm makes it (the measure of the target) and once with
@@ -39,7 +39,7 @@ def generated_photos(folder: Path, count: int) -> list[Path]:
 
 
 def measure(paths: list[Path], rounds: int) -> dict[str, float]:
-    """Pictures a second, the median of the rounds, of each contestant."""
+    """Images a second, the median of the rounds, of each contestant."""
     encoder = create_encoder("image", "efficientnet-lite0")
     plain = build_classifier().eval().requires_grad_(False)
     plain.reset_classifier(0)
@@ -79,7 +79,7 @@ def main() -> None:
             paths = generated_photos(Path(scratch), options.count)
         speeds = measure(paths, options.rounds)
     bare, ours = speeds["bare network (timm)"], speeds["encode, from files"]
-    rows = [{"what": name, "pictures/s": speed, "of the bare network": speed / bare} for name, speed in speeds.items()]
+    rows = [{"what": name, "images/s": speed, "of the bare network": speed / bare} for name, speed in speeds.items()]
     report(rows, options.json)
     print(f"target {TARGET}: {'met' if ours / bare >= TARGET else 'MISSED'} ({torch.get_num_threads()} threads)")
 

@@ -1,9 +1,9 @@
-"""Building a gallery from files of pictures: `python benchmarks/gallery.py [--data-dir DIR] [--json FILE]`.
+"""Building a gallery from files of images: `python benchmarks/gallery.py [--data-dir DIR] [--json FILE]`.
 
-In one run, by turns over the same pictures: the bare image network on ready tensors (as timm makes it, and as the
-encoder uses it, with batch norms folded), and `Gallery.build` from files to shards on disk with the pictures in them,
+In one run, by turns over the same images: the bare image network on ready tensors (as timm makes it, and as the
+encoder uses it, with batch norms folded), and `Gallery.build` from files to shards on disk with the images in them,
 half of them at first, interrupted, then resumed; what is embedded is counted. Whole passes over a data set take
-minutes, so that turns are taken in blocks of --block pictures.
+minutes, so that turns are taken in blocks of --block images.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TARGET = 0.9
 
 
 def block_speeds(blocks: list[Dataset], retriever: cmr_hub.Retriever, folder: Path) -> dict[str, float]:
-    """Pictures a second of each contestant, the median over blocks; by turns."""
+    """Images a second of each contestant, the median over blocks; by turns."""
     encoder = retriever.processor.image_encoder
     plain = build_classifier().eval().requires_grad_(False)
     plain.reset_classifier(0)
@@ -56,7 +56,7 @@ def build(items: Dataset, retriever: cmr_hub.Retriever, folder: Path) -> cmr_hub
 
 
 def interrupted_and_resumed(items: Dataset, retriever: cmr_hub.Retriever, folder: Path) -> dict[str, Any]:
-    """How often each picture is embedded when the building is interrupted after half of them."""
+    """How often each image is embedded when the building is interrupted after half of them."""
     counts: Counter[str] = Counter()
     encode = retriever.encode_images
 
@@ -75,11 +75,11 @@ def interrupted_and_resumed(items: Dataset, retriever: cmr_hub.Retriever, folder
     seconds = best_time(lambda: build(items, retriever, folder))
     retriever.encode_images = encode
     return {
-        "pictures": len(items),
+        "images": len(items),
         "embedded before the interrupt": before,
         "embedded in all": sum(counts.values()),
         "most often": max(counts.values()),
-        "resumed, pictures/s": (len(items) - before) / seconds,
+        "resumed, images/s": (len(items) - before) / seconds,
     }
 
 
@@ -101,7 +101,7 @@ def main() -> None:
         speeds = block_speeds(blocks, retriever, folder)
         bare = speeds["bare network (timm)"]
         report(
-            [{"what": name, "pictures/s": speed, "of bare": speed / bare} for name, speed in speeds.items()],
+            [{"what": name, "images/s": speed, "of bare": speed / bare} for name, speed in speeds.items()],
             options.json,
         )
         print(f"asked {TARGET}: {'met' if speeds['Gallery.build'] / bare >= TARGET else 'MISSED'}")

@@ -102,7 +102,7 @@ KINDS = {
     "lattice, 24 dimensions": Kind("lattice", data=lambda items, seed: clustered(items, LATTICE_WIDTH, seed)),
     "hamming, 64 bits": Kind("hamming", data=random_codes, sizes=CODES),
 }
-MOST = 1024  # lists, candidates or probes
+MAX = 1024  # lists, candidates or probes
 
 
 def resident() -> int:
@@ -128,7 +128,7 @@ def widen(kind: Kind, index: Index, queries: np.ndarray, true: np.ndarray) -> in
     """Let an index look at enough, by doubling, and say at how much."""
     much = 1
     kind.wider(index, much)
-    while recall(index, queries, true) < WANTED_RECALL and much < MOST:
+    while recall(index, queries, true) < WANTED_RECALL and much < MAX:
         much *= 2
         kind.wider(index, much)
     return much

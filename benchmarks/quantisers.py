@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import report
 from benchmarks.regions import Regions, load_regions
 from cmr_hub.indexes.lattice import LatticeIndex
-from cmr_hub.training.train_quantizer import Neighbourhood, SpreadSettings, find_neighbours, save, spread
+from cmr_hub.training.train_quantizer import Neighbourhood, QuantizerSettings, find_neighbours, save, spread
 from cmr_hub.utils import plots
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ BITS = (64, 128)
 SPHERE_BITS = 64  # of a lattice in 24 dimensions with r2 = 79
 KOLEO = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1)
 # What some minutes of one core allow. The rest is as the paper has it; only the weight of KoLeo is chosen.
-TRAINING = SpreadSettings(hidden_dim=1024, epochs=12)
+TRAINING = QuantizerSettings(hidden_dim=1024, epochs=12)
 FOR_THE_CURVE = replace(TRAINING, hidden_dim=512, epochs=3)
 FAISS = {
     "PQ": {64: "PQ8", 128: "PQ16"},
@@ -87,7 +87,7 @@ class Catalysers:
     def _neighbourhood(self) -> Neighbourhood:
         return find_neighbours(self.sample, TRAINING)
 
-    def trained(self, settings: SpreadSettings) -> tuple[Path, float]:
+    def trained(self, settings: QuantizerSettings) -> tuple[Path, float]:
         """The folder of the catalyser of these settings, and the seconds that its training took."""
         name = hashlib.sha256(json.dumps([len(self.sample), asdict(settings)]).encode()).hexdigest()[:12]
         folder = self.cache / f"catalyser-{name}"
@@ -136,7 +136,7 @@ def faiss_quantiser(base: np.ndarray, sample: np.ndarray, factory: str) -> Quant
     return Quantiser(lambda queries, k: index.search(queries, k)[1], index.sa_code_size(), seconds)
 
 
-def with_spheres(settings: SpreadSettings, bits: int) -> SpreadSettings:
+def with_spheres(settings: QuantizerSettings, bits: int) -> QuantizerSettings:
     """The settings for codes of a length."""
     spheres = bits // SPHERE_BITS
     return replace(settings, spheres=spheres, output_dim=24 * spheres)
@@ -167,7 +167,7 @@ def quantisers(
         yield "PCA + lattice", bits, partial(control_quantiser, base, settings.spheres)
 
 
-def _spreading(base: np.ndarray, catalysers: Catalysers, settings: SpreadSettings) -> Quantiser:
+def _spreading(base: np.ndarray, catalysers: Catalysers, settings: QuantizerSettings) -> Quantiser:
     return lattice_quantiser(base, *catalysers.trained(settings))
 
 

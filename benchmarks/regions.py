@@ -1,7 +1,7 @@
-"""Half a million real vectors: regions of the RSICD pictures, reduced by PCA; queries from pictures of their own.
+"""Half a million real vectors: regions of the RSICD images, reduced by PCA; queries from images of their own.
 
 The features are EfficientNet-Lite0's grid of 7 x 7 regions, 1,280 numbers each, out of the feature store. The base is
-a random 500,000 of the regions of all pictures but 200 of the validation and 200 of the test split, whose regions
+a random 500,000 of the regions of all images but 200 of the validation and 200 of the test split, whose regions
 are the queries: settings are chosen on the former, and figures reported on the latter.
 """
 
@@ -24,8 +24,8 @@ from cmr_hub.processing.feature_store import FeatureStore, StoredFeatures
 from cmr_hub.utils.files import atomic_file
 
 WIDTH = 96
-HELD_OUT = 200  # pictures of a split
-PICTURES_AT_ONCE = 256
+HELD_OUT = 200  # images of a split
+IMAGES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,17 @@ def load_regions(cache: Path, data_dir: Path | None, items: int, queries: int) -
 def _make(data_dir: Path | None, items: int, queries: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     store = FeatureStore(create_encoder("image", "efficientnet-lite0", grid=7))
-    pictures = {}
+    images = {}
     held_out = {}
     for split, dataset in load_dataset("rsicd", data_dir).items():
         stored = store.stored(read_column(dataset, "image"), show_progress=True)
         rows = rng.permutation(len(stored))
         count = 0 if split == "train" else HELD_OUT
-        pictures[split] = (stored, np.sort(rows[count:]))
+        images[split] = (stored, np.sort(rows[count:]))
         if count:
             held_out[split] = (stored, np.sort(rows[:count]))
-    mean, axes = _principal_axes([*pictures.values()])
-    base = np.concatenate([_reduced(*part, mean, axes) for part in pictures.values()])
+    mean, axes = _principal_axes([*images.values()])
+    base = np.concatenate([_reduced(*part, mean, axes) for part in images.values()])
     arrays = {"base": base[np.sort(rng.permutation(len(base))[:items])]}
     index = ExactIndex(arrays["base"])
     for split, part in held_out.items():
@@ -82,7 +82,7 @@ def _make(data_dir: Path | None, items: int, queries: int) -> dict[str, np.ndarr
 
 
 def _principal_axes(parts: list[tuple[StoredFeatures, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean `(1280,)` and the first axes `(1280, 96)` of all regions of these pictures."""
+    """Mean `(1280,)` and the first axes `(1280, 96)` of all regions of these images."""
     total, products, count = 0.0, 0.0, 0
     for features in tqdm(chain.from_iterable(_blocks(*part) for part in parts), "PCA", unit="block"):
         total, count = total + features.sum(axis=0, dtype=np.float64), count + len(features)
@@ -98,6 +98,6 @@ def _reduced(stored: StoredFeatures, rows: np.ndarray, mean: np.ndarray, axes: n
 
 
 def _blocks(stored: StoredFeatures, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """The regions of some pictures after others, `(regions, 1280)` float32."""
-    for start in range(0, len(rows), PICTURES_AT_ONCE):
-        yield stored[rows[start : start + PICTURES_AT_ONCE].tolist()].flatten(0, 1).numpy()
+    """The regions of some images after others, `(regions, 1280)` float32."""
+    for start in range(0, len(rows), IMAGES_AT_ONCE):
+        yield stored[rows[start : start + IMAGES_AT_ONCE].tolist()].flatten(0, 1).numpy()

@@ -2,7 +2,7 @@
 
 The gallery is the test split of a data set, by default the embedded emoji, repeated with a little noise up to the
 wanted size; the retriever is the bundled cmr/dscmr-emoji, or another by `--checkpoint`. Medians of single queries,
-from the raw text or picture file to the hits.
+from the raw text or image file to the hits.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def large_gallery(items: int, checkpoint: str, dataset: Dataset) -> cmr_hub.Gall
     rows = np.arange(items) % len(small)
     noise = np.random.default_rng(0)
     embeds = []
-    for side in ("image", "text"):
-        noisy = small.embeds[side][rows] + 0.01 * noise.normal(size=(items, small.embeds[side].shape[1]))
+    for modality in ("image", "text"):
+        noisy = small.embeds[modality][rows] + 0.01 * noise.normal(size=(items, small.embeds[modality].shape[1]))
         embeds.append((noisy / np.linalg.norm(noisy, axis=1, keepdims=True)).astype(np.float32))
     repeated = small.dataset.select(rows).remove_columns("id").add_column("id", [str(i) for i in range(items)])
     return cmr_hub.Gallery(repeated, retriever, *embeds)

@@ -96,7 +96,7 @@ def take_screenshots(browser: Browser, address: str, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--screenshots", type=Path, metavar="FOLDER", help="also take pictures of every view")
+    parser.add_argument("--screenshots", type=Path, metavar="FOLDER", help="also take images of every view")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")

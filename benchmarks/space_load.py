@@ -1,7 +1,7 @@
 """The Space under many visitors: `python benchmarks/space_load.py [--clients 50] [--queries 2000] [--more 10000]`.
 
 So many clients ask at once, each its next question when the last is answered: words, items of the gallery and
-pictures, drawn at random; no answer is kept on the way. Then the server's memory is compared before and after many
+images, drawn at random; no answer is kept on the way. Then the server's memory is compared before and after many
 more questions. The server is a fresh `python space_app.py` on this machine, whose cores the clients share.
 """
 
@@ -29,7 +29,7 @@ from benchmarks.common import report
 from benchmarks.space_start import PATIENCE, running_space
 from cmr_hub.data import load_dataset
 
-KINDS = ("text", "text", "item", "text", "item", "image")  # asked in turn: half words, a third items, a sixth pictures
+KINDS = ("text", "text", "item", "text", "item", "image")  # asked in turn: half words, a third items, a sixth images
 ENDPOINTS = {"text": "search_text", "item": "search_item", "image": "search_image"}
 
 
@@ -65,8 +65,8 @@ async def ask(client: httpx2.AsyncClient, session: str, question: Question) -> N
     """One question by the API, in a session of the client as `gradio_client` has it; an upload is part of it."""
     if question.kind == "image":
         upload = await client.post("/gradio_api/upload", files={"files": ("query.png", question.value)})
-        picture = {"path": upload.raise_for_status().json()[0], "meta": {"_type": "gradio.FileData"}}
-        data = [picture, "", "", question.target, 10, ""]
+        image = {"path": upload.raise_for_status().json()[0], "meta": {"_type": "gradio.FileData"}}
+        data = [image, "", "", question.target, 10, ""]
     elif question.kind == "item":
         data = [question.value, "", "", question.target, "", 10, ""]
     else:

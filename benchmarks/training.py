@@ -67,8 +67,8 @@ class Clock(TrainerCallback):
 def random_dataset(shape: Shape) -> DatasetDict:
     """Features round the centre of their class; none is negative, as histograms have it."""
     random = np.random.default_rng(0)
-    centres = {side: random.random((shape.classes, dim)) for side, dim in _dims(shape).items()}
-    features = {f"{side}_features": List(Value("float32"), length=dim) for side, dim in _dims(shape).items()}
+    centres = {modality: random.random((shape.classes, dim)) for modality, dim in _dims(shape).items()}
+    features = {f"{modality}_features": List(Value("float32"), length=dim) for modality, dim in _dims(shape).items()}
     label = ClassLabel(num_classes=shape.classes)
     return DatasetDict(
         {
@@ -89,8 +89,8 @@ def _random_rows(
     split: str, pairs: int, centres: dict[str, np.ndarray], random: np.random.Generator
 ) -> dict[str, Any]:
     labels = random.integers(0, len(centres["image"]), pairs)
-    rows = {side: centre[labels] + random.random((pairs, centre.shape[1])) for side, centre in centres.items()}
-    columns = {f"{side}_features": values.astype(np.float32) for side, values in rows.items()}
+    rows = {modality: centre[labels] + random.random((pairs, centre.shape[1])) for modality, centre in centres.items()}
+    columns = {f"{modality}_features": values.astype(np.float32) for modality, values in rows.items()}
     return {"id": [f"{split}-{row}" for row in range(pairs)], **columns, "label": labels}
 
 
@@ -98,7 +98,7 @@ def measure(recipe: Recipe, shape_name: str, dataset: DatasetDict, epochs: int) 
     """Train once, and say what it took."""
     most = recipe.training.get("num_train_epochs")
     quick = recipe.changed(
-        encoders={side: _precomputed(recipe.encoders[side]) for side in ("image", "text")},
+        encoders={modality: _precomputed(recipe.encoders[modality]) for modality in ("image", "text")},
         captions="set",
         training={"num_train_epochs": epochs} if recipe.training else {},
     )

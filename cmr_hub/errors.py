@@ -30,7 +30,7 @@ class UnknownNameError(CMRError, ValueError):
 
 
 class InputError(CMRError, ValueError):
-    """A picture, text, feature array, label or argument that cannot be used; names its position and the reason."""
+    """An image, text, feature array, label or argument that cannot be used; names its position and the reason."""
 
 
 class CheckpointError(CMRError, OSError):

@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     answer.add_argument("--output-dir", type=Path, required=True, help="receives the checkpoint")
     answer.add_argument("--questions", type=Path, help="YAML file, instead of the questions kept for the data set")
     answer.add_argument(
-        "--share", type=float, default=0.03, help="of a split's pictures, that a question is asked of for each answer"
+        "--share", type=float, default=0.03, help="of a split's images, that a question is asked of for each answer"
     )
     answer.add_argument("--seed", type=int, default=0)
     answer.add_argument("--epochs", type=int, dest="num_train_epochs")
@@ -118,36 +118,36 @@ def build_parser() -> argparse.ArgumentParser:
     sweep.add_argument("--training", nargs="*", default=[], metavar="NAME=VALUE", help="other TrainingArguments")
     sweep.set_defaults(run=run_sweep)
 
-    tune = commands.add_parser("tune", help="train a checkpoint on, its image encoder along with it")
-    tune.add_argument("--checkpoint", required=True, help="folder or repo id of what `train` made")
-    _add_dataset(tune)
-    tune.add_argument("--output-dir", type=Path, required=True, help="receives the tuned checkpoint")
-    tune.add_argument("--epochs", type=int, default=2)
-    tune.add_argument(
+    finetune = commands.add_parser("tune", help="train a checkpoint on, its image encoder along with it")
+    finetune.add_argument("--checkpoint", required=True, help="folder or repo id of what `train` made")
+    _add_dataset(finetune)
+    finetune.add_argument("--output-dir", type=Path, required=True, help="receives the tuned checkpoint")
+    finetune.add_argument("--epochs", type=int, default=2)
+    finetune.add_argument(
         "--learning-rate",
         type=float,
         default=1e-5,
         help="of the image encoder's network; 0 for a control that trains the rest as long and nothing of it",
     )
-    tune.add_argument("--head-learning-rate", type=float, default=1e-4, help="of the method's own model")
-    tune.add_argument("--batch-size", type=int, help="instead of the checkpoint's training's")
-    tune.add_argument(
+    finetune.add_argument("--head-learning-rate", type=float, default=1e-4, help="of the method's own model")
+    finetune.add_argument("--batch-size", type=int, help="instead of the checkpoint's training's")
+    finetune.add_argument(
         "--freeze",
         metavar="PART",
         help="the network up to this part stays as it is ('blocks.4'); by default none does",
     )
-    tune.add_argument(
+    finetune.add_argument(
         "--together",
         action="store_true",
-        help="keep a picture's texts together in a batch: it goes through the network once for all of them",
+        help="keep an image's texts together in a batch: it goes through the network once for all of them",
     )
-    tune.add_argument("--seed", type=int, default=0)
-    tune.add_argument(
+    finetune.add_argument("--seed", type=int, default=0)
+    finetune.add_argument(
         "--protocol", nargs="+", default=["instance"], help="of the results; the first also chooses the epoch"
     )
-    tune.add_argument("--training", nargs="*", default=[], metavar="NAME=VALUE", help="other TrainingArguments")
-    tune.add_argument("--resume", action="store_true", help="go on with an interrupted run in the output folder")
-    tune.set_defaults(run=run_tune)
+    finetune.add_argument("--training", nargs="*", default=[], metavar="NAME=VALUE", help="other TrainingArguments")
+    finetune.add_argument("--resume", action="store_true", help="go on with an interrupted run in the output folder")
+    finetune.set_defaults(run=run_tune)
 
     evaluate = commands.add_parser("evaluate", help="measure a checkpoint")
     evaluate.add_argument("--checkpoint", required=True, help="folder or repo id")
@@ -202,7 +202,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--by",
         choices=("pixels", "features"),
         default="pixels",
-        help="what the mean replaces: a region's cell of the picture, which is encoded anew, or the region's features",
+        help="what the mean replaces: a region's cell of the image, which is encoded anew, or the region's features",
     )
     faithfulness.add_argument("--seed", type=int, default=0, help="of the random regions and the bootstrap")
     faithfulness.add_argument("--json", type=Path, help="also write the figures here")
@@ -228,7 +228,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         required=True,
-        help="Parquet files, or one folder: of Parquet files, of pictures with a metadata.csv, or of pictures alone",
+        help="Parquet files, or one folder: of Parquet files, of images with a metadata.csv, or of images alone",
     )
     gallery.add_argument("--output-dir", type=Path, required=True, help="receives the gallery")
     gallery.add_argument("--index", default="auto")
@@ -237,7 +237,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     gallery.add_argument("--name", default="gallery", help="what people call it")
     gallery.add_argument("--shard-rows", type=int, help="items a file")
-    gallery.add_argument("--refer", action="store_true", help="keep paths of picture files instead of copies")
+    gallery.add_argument("--refer", action="store_true", help="keep paths of image files instead of copies")
     gallery.add_argument("--keep-real-valued", action="store_true", help="of codes keep the values too, to re-rank by")
     gallery.add_argument("--skip-unusable", action="store_true", help="leave out what cannot be used, and say what")
     gallery.set_defaults(run=run_gallery)
@@ -294,9 +294,9 @@ def _load_dataset(options: argparse.Namespace) -> DatasetDict:
 
 
 def _add_encoders(parser: argparse.ArgumentParser) -> None:
-    for side in ("image", "text"):
+    for modality in ("image", "text"):
         parser.add_argument(
-            f"--{side}-encoder",
+            f"--{modality}-encoder",
             type=parse_encoder,
             metavar="ENCODER",
             help="instead of the recipe's: a name, or YAML with options such as '{name: word2vec, window: 3}'",
@@ -305,7 +305,7 @@ def _add_encoders(parser: argparse.ArgumentParser) -> None:
 
 def _encoders(options: argparse.Namespace) -> dict[str, Any]:
     given = {"image": options.image_encoder, "text": options.text_encoder}
-    return {side: encoder for side, encoder in given.items() if encoder}
+    return {modality: encoder for modality, encoder in given.items() if encoder}
 
 
 def _check_split(options: argparse.Namespace, dataset: Mapping[str, Any]) -> None:
@@ -385,18 +385,18 @@ def run_answer(options: argparse.Namespace) -> None:
 
 
 def run_tune(options: argparse.Namespace) -> None:
-    """`tune`: one checkpoint from another."""
-    from cmr_hub.training.finetune import Tuning, tune
+    """`finetune`: one checkpoint from another."""
+    from cmr_hub.training.finetune import FinetuneSettings, finetune
 
     training = {"num_train_epochs": options.epochs, "learning_rate": options.head_learning_rate}
     if options.batch_size is not None:
         training["per_device_train_batch_size"] = options.batch_size
-    tune(
+    finetune(
         options.checkpoint,
         _load_dataset(options),
         options.dataset,
         options.output_dir,
-        Tuning(options.learning_rate, options.freeze, options.together),
+        FinetuneSettings(options.learning_rate, options.freeze, options.together),
         training=training | parse_settings(options.training),
         seed=options.seed,
         protocols=options.protocol,
@@ -506,7 +506,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
     for protocol in options.protocol:
         result = evaluate(retriever, dataset[options.split], protocol, dataset["train"])
         logging.info("%s", result.table())
-        entries.append(result_entry(result, options.split, run.seed if run and retriever.model.uses_chance else None))
+        entries.append(
+            result_entry(result, options.split, run.seed if run and retriever.model.is_stochastic else None)
+        )
     if options.json:
         _write_json(options.json, entries)
     if run:
@@ -634,7 +636,7 @@ def run_gallery(options: argparse.Namespace) -> None:
         options.index,
         index_options=parse_settings(options.index_option),
         name=options.name,
-        keep_pictures=not options.refer,
+        keep_images=not options.refer,
         keep_real_valued=options.keep_real_valued,
         skip_unusable=options.skip_unusable,
         **shard_rows,
@@ -644,15 +646,15 @@ def run_gallery(options: argparse.Namespace) -> None:
 
 def run_spread(options: argparse.Namespace) -> None:
     """`spread`: a catalyser, and how well the lattice ranks behind it."""
-    from cmr_hub.training.train_quantizer import SpreadSettings, find_neighbours, read_vectors, save, spread
+    from cmr_hub.training.train_quantizer import QuantizerSettings, find_neighbours, read_vectors, save, spread
 
     shortcuts = ("output_dim", "koleo", "epochs", "seed")
     given = {name: getattr(options, name) for name in shortcuts if getattr(options, name) is not None}
     given |= parse_settings(options.config)
-    unknown = given.keys() - {field.name for field in fields(SpreadSettings)}
+    unknown = given.keys() - {field.name for field in fields(QuantizerSettings)}
     if unknown:
         raise InputError(f"SpreadSettings has no field {sorted(unknown)[0]!r}.")
-    settings = SpreadSettings(**given)
+    settings = QuantizerSettings(**given)
     vectors = read_vectors(options.gallery, options.side, options.vectors)
     model, run = spread(find_neighbours(vectors, settings), settings)
     save(model, replace(run, command=recorded_command()), options.output_dir)
@@ -682,9 +684,9 @@ def run_map(options: argparse.Namespace) -> None:
 
 def run_ship(options: argparse.Namespace) -> None:
     """`ship`: features of an embedded data set, into the package."""
-    from cmr_hub.experiments.export_features import ship_features
+    from cmr_hub.experiments.export_features import export_features
 
-    logging.info("%s", ship_features(options.dataset, options.image_encoder))
+    logging.info("%s", export_features(options.dataset, options.image_encoder))
 
 
 def print_json(stage: str, fraction: float, message: str) -> None:

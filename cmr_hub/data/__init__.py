@@ -112,7 +112,7 @@ def load_dataset(
             of "pascal", `labelled_only` of "mscoco" and so on.
 
     Returns:
-        `datasets.DatasetDict` with the splits of the data set. Pictures are references to files, not copies.
+        `datasets.DatasetDict` with the splits of the data set. Images are references to files, not copies.
 
     Raises:
         UnknownNameError: there is no data set of this name.

@@ -36,7 +36,7 @@ class DatasetInfo:
         classes: class names in the order of the label ids; empty where they depend on the user's data.
         columns: every column that it can offer; which of them it does may depend on the files that are present.
         sizes: pairs in each split of the complete data set; empty where they depend on the user's data.
-        embedded: whether it comes with the packages, and its pictures' features with this one: nothing has to be
+        embedded: whether it comes with the packages, and its images' features with this one: nothing has to be
             prepared.
         by_hand: whether only a person can fetch it: it has no address that a program may load.
     """
@@ -157,7 +157,7 @@ def build(
 
     Args:
         info: goes into the data set's own description.
-        columns: column name -> `n` values. `image` holds paths, so that pictures stay in their files; features may be
+        columns: column name -> `n` values. `image` holds paths, so that images stay in their files; features may be
             an `(n, d)` array.
         splits: the split of each of the `n` rows.
         features: the type of each column.

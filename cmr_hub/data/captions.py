@@ -1,6 +1,6 @@
-"""Pictures with several captions each and no classes, in the layouts that such data sets are released in.
+"""Images with several captions each and no classes, in the layouts that such data sets are released in.
 
-A layout is a folder of pictures beside a file of captions, and perhaps lists of the splits. They are looked for in the
+A layout is a folder of images beside a file of captions, and perhaps lists of the splits. They are looked for in the
 folder that is given and two levels below it, by their names. What a caption file says row by row goes through the same
 checks as anyone's own table, see `cmr_hub.data.table`.
 """
@@ -22,7 +22,7 @@ from cmr_hub.errors import DatasetError
 from .base import DatasetInfo, Loader, ProgressCallback, split_by_hash, warn_of_sizes
 from .download import cached, fetch_once, open_client
 from .paths import name_some
-from .table import PICTURE_COLUMNS, Row, read_text, to_dataset, to_pairs
+from .table import IMAGE_COLUMNS, Row, read_text, to_dataset, to_pairs
 
 TOKENS = re.compile(r"(?P<image>[^#\t]+)#\d+\t(?P<caption>.*)")
 # One row of Kaggle's results.csv lacks its second bar: "2199200615.jpg| 4   A dog runs across the grass ."
@@ -35,26 +35,26 @@ class CaptionFiles:
     """The names that a data set's files have.
 
     Attributes:
-        pictures: folders of pictures, any of them.
+        images: folders of images, any of them.
         captions: file of captions -> its reader; of several that are there the first is read.
-        lists: split -> file with the names of its pictures, one a line; all or none of them are there.
+        lists: split -> file with the names of its images, one a line; all or none of them are there.
     """
 
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     captions: Mapping[str, Callable[[Path], Iterable[Row]]]
     lists: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, folder: Path) -> tuple[Path, Path] | None:
-        """The folder of pictures and the file of captions."""
-        pictures = find_below(folder, self.pictures, _holds_pictures)
+        """The folder of images and the file of captions."""
+        images = find_below(folder, self.images, _holds_images)
         captions = find_below(folder, self.captions)
-        return (pictures, captions) if pictures and captions else None
+        return (images, captions) if images and captions else None
 
     def splits(self, folder: Path) -> dict[str, str]:
-        """Picture -> split by the lists; empty where there are none.
+        """Image -> split by the lists; empty where there are none.
 
         Raises:
-            DatasetError: some of the lists are missing, or a picture is in two.
+            DatasetError: some of the lists are missing, or an image is in two.
         """
         found = {split: find_below(folder, [name]) for split, name in self.lists.items()}
         missing = [self.lists[split] for split, path in found.items() if path is None]
@@ -71,7 +71,7 @@ class CaptionFiles:
 
 
 class CaptionedLoader(Loader):
-    """A data set of pictures with captions. A subclass says what its files are called and how they are fetched."""
+    """A data set of images with captions. A subclass says what its files are called and how they are fetched."""
 
     files: ClassVar[CaptionFiles]
 
@@ -98,23 +98,23 @@ class CaptionedLoader(Loader):
 def read_captioned(info: DatasetInfo, files: CaptionFiles, folder: Path) -> datasets.DatasetDict:
     """Read the layout that the folder has.
 
-    The split is the one that the caption file or the lists give, and pictures that the lists do not name are left out;
-    without either it is by a hash of the pictures' names, which a warning says.
+    The split is the one that the caption file or the lists give, and images that the lists do not name are left out;
+    without either it is by a hash of the images' names, which a warning says.
 
     Raises:
-        DatasetError: another layout; unusable captions or lists; pictures that have captions and are not there.
+        DatasetError: another layout; unusable captions or lists; images that have captions and are not there.
     """
     found = files.find(folder)
     if found is None:
         raise DatasetError(
-            f"{folder} does not have the layout of {info.title}: a folder {' or '.join(files.pictures)} with .jpg "
-            f"pictures, and captions in {' or '.join(files.captions)}. {info.how_to_get}"
+            f"{folder} does not have the layout of {info.title}: a folder {' or '.join(files.images)} with .jpg "
+            f"images, and captions in {' or '.join(files.captions)}. {info.how_to_get}"
         )
-    pictures, table = found
+    images, table = found
     rows, splits = files.captions[table.name](table), files.splits(folder)
     if splits:
-        rows = [row for row in rows if any(row[1].get(column) in splits for column in PICTURE_COLUMNS)]
-    pairs, columns = to_pairs(table, rows, pictures)
+        rows = [row for row in rows if any(row[1].get(column) in splits for column in IMAGE_COLUMNS)]
+    pairs, columns = to_pairs(table, rows, images)
     result = to_dataset(info, pairs, None, None, lambda name: splits.get(name) or split_by_hash(name))
     by_hash = (
         "The official split is not in the folder: pairs are split 70/10/20 by a hash of their names, and figures are "
@@ -126,12 +126,12 @@ def read_captioned(info: DatasetInfo, files: CaptionFiles, folder: Path) -> data
 
 def read_tokens(path: Path) -> Iterator[Row]:
     """The authors' own layout: `name.jpg#0`, a tab, the caption."""
-    return _read_lines(path, TOKENS, "'picture#number', a tab and a caption")
+    return _read_lines(path, TOKENS, "'image#number', a tab and a caption")
 
 
 def read_bars(path: Path) -> Iterator[Row]:
     """The layout on Kaggle: a header, then `name.jpg| 0| caption`."""
-    return _read_lines(path, BARS, "'picture| number| caption'", BARS_HEADER)
+    return _read_lines(path, BARS, "'image| number| caption'", BARS_HEADER)
 
 
 def _read_lines(path: Path, line_of: re.Pattern, called: str, header: re.Pattern | None = None) -> Iterator[Row]:
@@ -156,5 +156,5 @@ def find_below(
     return None
 
 
-def _holds_pictures(folder: Path) -> bool:
+def _holds_images(folder: Path) -> bool:
     return next(folder.glob("*.jpg"), None) is not None

@@ -9,21 +9,21 @@ from datasets import Dataset, Image
 
 from cmr_hub.errors import InputError
 
-Side = Literal["image", "text"]
-COLUMNS: dict[Side, tuple[str, str]] = {"image": ("image", "image_features"), "text": ("texts", "text_features")}
+Modality = Literal["image", "text"]
+COLUMNS: dict[Modality, tuple[str, str]] = {"image": ("image", "image_features"), "text": ("texts", "text_features")}
 
 
-def column_of(dataset: Dataset, side: Side, takes_raw: bool) -> str:
+def column_of(dataset: Dataset, modality: Modality, accepts_raw_input: bool) -> str:
     """The column of `dataset` that holds one side, raw or as released features.
 
     Raises:
         InputError: the data set has no such column.
     """
-    column = COLUMNS[side][0 if takes_raw else 1]
+    column = COLUMNS[modality][0 if accepts_raw_input else 1]
     if column not in dataset.column_names:
-        kind = "raw" if takes_raw else "released features of the"
+        kind = "raw" if accepts_raw_input else "released features of the"
         raise InputError(
-            f"The checkpoint takes {kind} {side}s, in a column {column!r}; this data set has only "
+            f"The checkpoint takes {kind} {modality}s, in a column {column!r}; this data set has only "
             f"{', '.join(dataset.column_names) or 'no columns'}."
         )
     return column
@@ -33,7 +33,7 @@ def read_column(dataset: Dataset, column: str) -> list[Any] | np.ndarray:
     """All rows of a column, ready for `encode_images` or `encode_texts`.
 
     Returns:
-        Undecoded picture records `{"path", "bytes"}` for `image`, lists of strings for `texts`, an `(n, d)` float32
+        Undecoded image records `{"path", "bytes"}` for `image`, lists of strings for `texts`, an `(n, d)` float32
         array for feature columns.
     """
     rows = dataset.select_columns(column)

@@ -2,18 +2,18 @@
 
 Three arrays, with n pairs each as their MATLAB shapes say:
 
-    images or IAll    224 x 224 x 3 x n, pictures; or n x d, features of them, in releases that came later
+    images or IAll    224 x 224 x 3 x n, images; or n x d, features of them, in releases that came later
     YAll or tags      n x 1386 of MIRFlickr, n x 1000 of NUS-WIDE: bags of words of the tags
     LAll or labels    n x 24 of MIRFlickr, n x 21 of NUS-WIDE: 1 where a pair is of a class
 
 They lie in one file, `FLICKR-25K.mat` or `NUS-WIDE-TC21.mat`, or in three, which may have folders `IAll/`, `YAll/` and
 `LAll/` of their own: `mirflickr25k-iall.mat`, `mirflickr25k-yall.mat` and `mirflickr25k-lall.mat`, and the same with
-`nus-wide-tc21`. Those with pictures are of MATLAB's version 7.3, which h5py reads.
+`nus-wide-tc21`. Those with images are of MATLAB's version 7.3, which h5py reads.
 
 The split is that of DCMH's code: the first pairs are the queries, "test"; all others are the database that they
 search, "train". DCMH learns from the first 10,000 of these on MIRFlickr, and from 10,500 on NUS-WIDE.
 
-Pictures are written once, without loss, as PNG files into the cache folder, about 2 GB of MIRFlickr and 20 GB of
+Images are written once, without loss, as PNG files into the cache folder, about 2 GB of MIRFlickr and 20 GB of
 NUS-WIDE, and stay there as long as the MATLAB file stays as it is; no more than a few hundred are held at a time. The
 files do not say which tag or which class a column is for: there are no `texts`, and classes are numbered.
 
@@ -41,7 +41,7 @@ from .download import at_hand, cached, make_once, stepwise
 from .mat import MatArray, find_array, numbered_classes
 
 ARRAYS = {"i": ("images", "IAll"), "y": ("YAll", "tags"), "l": ("LAll", "labels")}
-AT_ONCE = 256  # pictures, of 150 KB each
+AT_ONCE = 256  # images, of 150 KB each
 
 
 def describe(name: str, title: str, files: str, classes: int, sizes: Mapping[str, int]) -> DatasetInfo:
@@ -131,7 +131,7 @@ def read_arrays(
 
     Raises:
         DatasetError: arrays that do not agree, another number of classes, a label that is neither 0 nor 1, a pair
-            without a class, or pictures that are none.
+            without a class, or images that are none.
     """
     classes = _by_pair(labels, labels.shape[0] if labels.shape[-1] == len(info.classes) else labels.shape[-1])
     pairs = len(classes)
@@ -153,7 +153,7 @@ def read_arrays(
     }
     types: dict[str, Any] = {"text_features": vectors(words.shape[1])}
     if len(images.shape) == 4:
-        columns["image"] = [str(path) for path in _picture_files(info, images, pairs, progress)]
+        columns["image"] = [str(path) for path in _image_files(info, images, pairs, progress)]
         types = {"image": datasets.Image(), **types}
     else:
         columns["image_features"] = _by_pair(images, pairs)
@@ -174,7 +174,7 @@ def _by_pair(array: MatArray, pairs: int) -> np.ndarray:
     return matrix
 
 
-def _picture_files(info: DatasetInfo, images: MatArray, pairs: int, progress: ProgressCallback | None) -> list[Path]:
+def _image_files(info: DatasetInfo, images: MatArray, pairs: int, progress: ProgressCallback | None) -> list[Path]:
     """The PNG file of each pair, written first where they are not there yet."""
     if images.shape[2:] != (3, pairs):
         raise DatasetError(
@@ -186,23 +186,23 @@ def _picture_files(info: DatasetInfo, images: MatArray, pairs: int, progress: Pr
 
     def fill(partial: Path) -> None:
         done = 0
-        with stepwise(f"Writing the pictures of {images.path.name}", " pictures", progress) as at:
+        with stepwise(f"Writing the images of {images.path.name}", " images", progress) as at:
             for block in images.blocks(AT_ONCE):
-                for picture in block:
+                for image in block:
                     done += 1
-                    _write_picture(images, partial / f"{done}.png", picture, done)
+                    _write_image(images, partial / f"{done}.png", image, done)
                 at(done, pairs)
 
     make_once(folder, fill)
     return [folder / f"{number}.png" for number in range(1, pairs + 1)]
 
 
-def _write_picture(images: MatArray, path: Path, values: np.ndarray, number: int) -> None:
-    """Write one picture, unless an earlier run has; it appears only when it is whole."""
+def _write_image(images: MatArray, path: Path, values: np.ndarray, number: int) -> None:
+    """Write one image, unless an earlier run has; it appears only when it is whole."""
     if path.is_file():
         return
     if not (values.min() >= 0 and values.max() <= 255):  # in this way not-a-number is refused as well
-        raise DatasetError(f"{images.path}: {images.name} has values beyond 0 to 255 in picture {number}.")
+        raise DatasetError(f"{images.path}: {images.name} has values beyond 0 to 255 in image {number}.")
     part = path.with_suffix(".part")
     Image.fromarray(np.ascontiguousarray(np.rint(values).astype(np.uint8))).save(part, "PNG", compress_level=1)
     os.replace(part, path)

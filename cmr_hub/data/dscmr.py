@@ -59,7 +59,7 @@ class PascalDSCMR(Loader):
 
 
 def array_names(split: str) -> tuple[str, str, str]:
-    """The arrays of a split, each in a file of its name: pictures, texts, classes."""
+    """The arrays of a split, each in a file of its name: images, texts, classes."""
     return f"{split}_img", f"{split}_txt", f"{split}_img_lab"
 
 

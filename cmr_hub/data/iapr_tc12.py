@@ -8,11 +8,11 @@ The official archive, which the folder may have itself or in a subfolder `iaprtc
 The classes come from another release, the segmented and annotated one (Escalante et al. 2010). It consists of RAR
 archives, which have to be unpacked by hand; beside the above, itself or in its `benchmark/`, it has
 
-    saiapr_tc-12/<dir>/labels.txt                  a row a segment: number of the picture, of the segment, of its label
+    saiapr_tc-12/<dir>/labels.txt                  a row a segment: number of the image, of the segment, of its label
     wlist.txt or wlist100.txt                      number of a label, its name; in one of these folders or in `matlab/`
 
-As in DCMH and the hashing papers after it, a picture's classes are the labels of its segments, 255 in all 20,000
-pictures. A label that the list does not name is called by its number. Without the segmented release there are no
+As in DCMH and the hashing papers after it, an image's classes are the labels of its segments, 255 in all 20,000
+images. A label that the list does not name is called by its number. Without the segmented release there are no
 `labels`, which a warning says.
 
 The papers draw 2,000 queries at random and publish no list of them. Here they are the first 2,000 in the order of a
@@ -51,7 +51,7 @@ DESCRIPTION = re.compile(r"<DESCRIPTION>(.*?)</DESCRIPTION>", re.DOTALL | re.IGN
 
 
 class IAPRTC12(Loader):
-    """`load_dataset("iapr_tc12")`: `id` is the picture's number, as in "25"."""
+    """`load_dataset("iapr_tc12")`: `id` is the image's number, as in "25"."""
 
     info = DatasetInfo(
         name="iapr_tc12",
@@ -102,7 +102,7 @@ def is_read(name: str) -> bool:
 
 
 def find_root(folder: Path) -> Path | None:
-    """The folder with pictures and descriptions: `folder` itself or its `iaprtc12/`."""
+    """The folder with images and descriptions: `folder` itself or its `iaprtc12/`."""
     for root in (folder, folder / "iaprtc12"):
         if (root / IMAGES).is_dir() and (root / TEXT_FILES).is_dir():
             return root
@@ -110,7 +110,7 @@ def find_root(folder: Path) -> Path | None:
 
 
 def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
-    """Read the official layout; a description without its picture, classes or words is left out.
+    """Read the official layout; a description without its image, classes or words is left out.
 
     Raises:
         DatasetError: another layout, lists that are not what they should be, or not one whole pair.
@@ -121,16 +121,16 @@ def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
             f"{folder} does not have the layout of IAPR TC-12: {IMAGES}/ beside {TEXT_FILES}/. {info.how_to_get}"
         )
     texts = {path.stem: read_description(read_text(path)) for path in (root / TEXT_FILES).glob("*/*.eng")}
-    pictures = {path.stem: path for path in (root / IMAGES).glob("*/*.jpg")}
+    images = {path.stem: path for path in (root / IMAGES).glob("*/*.jpg")}
     splits = query_split(info, [item_id for item_id, text in texts.items() if text])
     segmented = _find_segmented([folder, root])
     labels = _read_labels(segmented) if segmented else {}
-    whole = [item_id for item_id in splits if item_id in pictures and (not segmented or item_id in labels)]
+    whole = [item_id for item_id in splits if item_id in images and (not segmented or item_id in labels)]
     if not whole:
-        raise DatasetError(f"{root}: no picture has a description{' and a class' if segmented else ''}.")
+        raise DatasetError(f"{root}: no image has a description{' and a class' if segmented else ''}.")
     columns = {
         "id": whole,
-        "image": [str(pictures[item_id]) for item_id in whole],
+        "image": [str(images[item_id]) for item_id in whole],
         "texts": [[texts[item_id]] for item_id in whole],
     }
     features = datasets.Features({"id": datasets.Value("string"), "image": datasets.Image(), "texts": TEXTS})
@@ -163,14 +163,14 @@ def _find_segmented(roots: Iterable[Path]) -> Path | None:
 
 
 def _read_labels(segmented: Path) -> dict[str, set[int]]:
-    """Number of the picture -> numbers of its segments' labels."""
+    """Number of the image -> numbers of its segments' labels."""
     labels: dict[str, set[int]] = {}
     for path in sorted(segmented.glob("*/labels.txt")):
         for number, line in enumerate(read_lines(path), start=1):
             fields = line.split()
             if len(fields) != 3 or not all(field.isascii() and field.isdecimal() for field in fields):
                 raise DatasetError(
-                    f"{path}, row {number}: {line[:80]!r} is not the numbers of a picture, a segment and a label."
+                    f"{path}, row {number}: {line[:80]!r} is not the numbers of an image, a segment and a label."
                 )
             labels.setdefault(fields[0], set()).add(int(fields[2]))
     if not labels:

@@ -20,7 +20,7 @@ from .table import Row
 URL = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
 MAX_BYTES = 1 << 30
 SPLITS = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
-CAPTIONS = 5  # of pictures that have more, papers take the first five
+CAPTIONS = 5  # of images that have more, papers take the first five
 
 
 class Sentence(msgspec.Struct):
@@ -29,8 +29,8 @@ class Sentence(msgspec.Struct):
     raw: str
 
 
-class Picture(msgspec.Struct):
-    """One picture; `filepath` is the folder that it lies in, of MS-COCO."""
+class Image(msgspec.Struct):
+    """One image; `filepath` is the folder that it lies in, of MS-COCO."""
 
     filename: str
     split: Literal["train", "restval", "val", "test"]
@@ -41,23 +41,23 @@ class Picture(msgspec.Struct):
 class Listing(msgspec.Struct):
     """The file as a whole."""
 
-    images: list[Picture]
+    images: list[Image]
 
 
 def read_listing(path: Path) -> Iterator[Row]:
-    """One row a picture: where it lies, its file name as its id, its first five captions, its split.
+    """One row an image: where it lies, its file name as its id, its first five captions, its split.
 
     Raises:
         DatasetError: the file is no JSON, or of another layout.
     """
-    for number, picture in enumerate(read_json(path, Listing).images, start=1):
+    for number, image in enumerate(read_json(path, Listing).images, start=1):
         row = {
-            "image": str(PurePosixPath(picture.filepath, picture.filename)),
-            "id": picture.filename,
-            "captions": [sentence.raw for sentence in picture.sentences[:CAPTIONS]],
-            "split": SPLITS[picture.split],
+            "image": str(PurePosixPath(image.filepath, image.filename)),
+            "id": image.filename,
+            "captions": [sentence.raw for sentence in image.sentences[:CAPTIONS]],
+            "split": SPLITS[image.split],
         }
-        yield f"{path}, picture {number}", row
+        yield f"{path}, image {number}", row
 
 
 def fetch_listing(

@@ -65,7 +65,7 @@ class MatArray:
     def blocks(self, size: int) -> Iterator[np.ndarray]:
         """The array in pieces of at most `size` along its last axis, which comes first in what is yielded.
 
-        Of `(height, width, 3, n)` pictures thus `(size, height, width, 3)` at a time. Of version 7.3 no more than a
+        Of `(height, width, 3, n)` images thus `(size, height, width, 3)` at a time. Of version 7.3 no more than a
         piece is held.
 
         Raises:
@@ -154,7 +154,7 @@ def build_parts(info: DatasetInfo, where: Path, parts: Mapping[str, Part]) -> da
     for split, part in parts.items():
         if not len(part.images) == len(part.texts) == part.categories.size:
             raise DatasetError(
-                f"{where}: the {split} part has {len(part.images)} pictures, {len(part.texts)} texts and "
+                f"{where}: the {split} part has {len(part.images)} images, {len(part.texts)} texts and "
                 f"{part.categories.size} classes."
             )
         columns["id"] += [f"{split}-{number}" for number in range(1, len(part.images) + 1)]

@@ -1,17 +1,17 @@
-"""MIRFlickr-25K (Huiskes & Lew 2008): 25,000 pictures from Flickr with their tags, and 24 concepts to each.
+"""MIRFlickr-25K (Huiskes & Lew 2008): 25,000 images from Flickr with their tags, and 24 concepts to each.
 
 The two official archives, unpacked side by side:
 
-    mirflickr/im<i>.jpg                    the pictures, i = 1 … 25000
-    mirflickr/meta/tags/tags<i>.txt        the tags of picture i, one a line
+    mirflickr/im<i>.jpg                    the images, i = 1 … 25000
+    mirflickr/meta/tags/tags<i>.txt        the tags of image i, one a line
     mirflickr/doc/common_tags.txt          the 1,386 tags that occur at least 20 times, each with its count
-    <concept>.txt                          the numbers of the pictures in which a concept may be seen, one a line
+    <concept>.txt                          the numbers of the images in which a concept may be seen, one a line
     <concept>_r1.txt                       those in which it is prominent, of 14 concepts; not read
 
 The four latter kinds come from `mirflickr25k_annotations_v080.zip`, which has no folder of its own; its files may also
 lie in `annotations/`, `annotations_v080/` or `mirflickr25k_annotations_v080/`.
 
-As DCMH and the hashing papers after it use it, an item is a picture with at least one of the common tags and at least
+As DCMH and the hashing papers after it use it, an item is an image with at least one of the common tags and at least
 one concept: 20,015 of the 25,000. `texts` is one text, these tags in their order; `text_features` is their bag of
 words, in the order of `common_tags.txt`; `labels` are the 24 concepts of the first round.
 
@@ -47,14 +47,14 @@ from .paths import refuse_missing
 from .text_files import read_lines, read_numbers
 
 ARCHIVES = {"mirflickr25k.zip": 8 << 30, "mirflickr25k_annotations_v080.zip": 64 << 20}
-MAX_FILES = 200_000  # tags, licence and camera of a picture are files of their own
+MAX_FILES = 200_000  # tags, licence and camera of an image are files of their own
 ANNOTATIONS = ("", "annotations", "annotations_v080", "mirflickr25k_annotations_v080")
 COMMON_TAGS = "mirflickr/doc/common_tags.txt"
-PICTURES = 25_000
+IMAGES = 25_000
 
 
 class MIRFlickr(Loader):
-    """`load_dataset("mirflickr")`: `id` is the picture's number, as in "1042"."""
+    """`load_dataset("mirflickr")`: `id` is the image's number, as in "1042"."""
 
     info = DatasetInfo(
         name="mirflickr",
@@ -142,8 +142,8 @@ def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
     """Read the official layout.
 
     Raises:
-        DatasetError: another layout, a list that is not one of numbers of pictures, tags or pictures that are missing,
-            or no picture with both tags and concepts.
+        DatasetError: another layout, a list that is not one of numbers of images, tags or images that are missing,
+            or no image with both tags and concepts.
     """
     annotations = find_annotations(info, folder)
     if annotations is None or not (folder / COMMON_TAGS).is_file():
@@ -156,15 +156,15 @@ def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
     tags = {str(number): _read_tags(folder, number, common) for number in sorted(concepts)}
     splits = query_split(info, [item_id for item_id, known in tags.items() if known])
     if not splits:
-        raise DatasetError(f"{folder}: no picture has both a concept and one of the {len(common):,} common tags.")
-    pictures = [folder / "mirflickr" / f"im{item_id}.jpg" for item_id in splits]
-    refuse_missing(folder, pictures)
+        raise DatasetError(f"{folder}: no image has both a concept and one of the {len(common):,} common tags.")
+    images = [folder / "mirflickr" / f"im{item_id}.jpg" for item_id in splits]
+    refuse_missing(folder, images)
     words = np.zeros((len(splits), len(common)), np.float32)
     for row, item_id in enumerate(splits):
         words[row, [common[tag] for tag in tags[item_id]]] = 1
     columns = {
         "id": list(splits),
-        "image": [str(path) for path in pictures],
+        "image": [str(path) for path in images],
         "texts": [[" ".join(tags[item_id])] for item_id in splits],
         "text_features": words,
         "labels": [concepts[int(item_id)] for item_id in splits],
@@ -176,13 +176,13 @@ def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
 
 
 def _read_concepts(info: DatasetInfo, annotations: Path) -> dict[int, list[str]]:
-    """Picture's number -> its concepts, in the order of the classes."""
+    """Image's number -> its concepts, in the order of the classes."""
     concepts: dict[int, list[str]] = {}
     for concept in info.classes:
         path = annotations / f"{concept}.txt"
         for number in dict.fromkeys(read_numbers(path)):
-            if not 1 <= number <= PICTURES:
-                raise DatasetError(f"{path}: there is no picture {number}, they are numbered 1 to {PICTURES}.")
+            if not 1 <= number <= IMAGES:
+                raise DatasetError(f"{path}: there is no image {number}, they are numbered 1 to {IMAGES}.")
             concepts.setdefault(number, []).append(concept)
     return concepts
 

@@ -44,14 +44,14 @@ MAX_BYTES = 32 << 30
 
 
 class Photo(msgspec.Struct):
-    """A picture of an annotation file."""
+    """An image of an annotation file."""
 
     id: int
     file_name: str
 
 
 class Caption(msgspec.Struct):
-    """One caption of a picture."""
+    """One caption of an image."""
 
     image_id: int
     caption: str
@@ -65,7 +65,7 @@ class CaptionFile(msgspec.Struct):
 
 
 class Instance(msgspec.Struct):
-    """One object in a picture."""
+    """One object in an image."""
 
     image_id: int
     category_id: int
@@ -199,7 +199,7 @@ class MSCOCO(Loader):
     def load(
         self, folder: Path | None, *, progress: ProgressCallback | None = None, labelled_only: bool = False
     ) -> datasets.DatasetDict:
-        """Beyond [`Loader.load`]: `labelled_only` leaves out the pictures in which no object is marked."""
+        """Beyond [`Loader.load`]: `labelled_only` leaves out the images in which no object is marked."""
         return read_folder(self.info, folder or fetch_once(self.info, self._download, progress), labelled_only)
 
     def _download(self, folder: Path, progress: ProgressCallback | None) -> None:
@@ -217,11 +217,11 @@ def read_folder(info: DatasetInfo, folder: Path, labelled_only: bool = False) ->
     """Read the parts that are there; `labels` where the objects of all of them are.
 
     Args:
-        labelled_only: leave out the pictures in which no object is marked.
+        labelled_only: leave out the images in which no object is marked.
 
     Raises:
-        DatasetError: another layout; unusable annotations; pictures that are missing from a part's folder; no objects
-            where only labelled pictures are asked for.
+        DatasetError: another layout; unusable annotations; images that are missing from a part's folder; no objects
+            where only labelled images are asked for.
     """
     parts, listing = find_parts(folder), find_below(folder, [LISTING])
     captions = find_annotations(folder, "captions", parts)
@@ -233,7 +233,7 @@ def read_folder(info: DatasetInfo, folder: Path, labelled_only: bool = False) ->
         )
     if labelled_only and not instances:
         needed = " and ".join(f"instances_{part}.json" for part in parts)
-        raise DatasetError(f"{folder} lacks {needed}, which say what objects the pictures show. {info.how_to_get}")
+        raise DatasetError(f"{folder} lacks {needed}, which say what objects the images show. {info.how_to_get}")
     root = next(iter(parts.values())).parent
     if listing:
         rows = (row for row in read_listing(listing) if row[1]["image"].partition("/")[0] in parts)
@@ -253,13 +253,13 @@ def read_folder(info: DatasetInfo, folder: Path, labelled_only: bool = False) ->
     if listing is None:
         notes.append(f"Without {LISTING} train2014 trains and val2014 tests.")
     if labelled_only:
-        notes.append(f"Pictures without an object are left out: {len(pairs) - len(kept):,}.")
+        notes.append(f"Images without an object are left out: {len(pairs) - len(kept):,}.")
     warn_of_sizes(info, result, " ".join(notes))
     return result
 
 
 def find_parts(folder: Path) -> dict[str, Path]:
-    """Part -> its folder of pictures, of those that are there side by side."""
+    """Part -> its folder of images, of those that are there side by side."""
     for part in PARTS:
         if found := find_below(folder, [part], Path.is_dir):
             return {each: found.parent / each for each in PARTS if (found.parent / each).is_dir()}
@@ -273,40 +273,40 @@ def find_annotations(folder: Path, kind: str, parts: Iterable[str]) -> dict[str,
 
 
 def read_captions(path: Path, part: str) -> Iterator[Row]:
-    """One row a picture of `captions_<part>.json`, with its first five captions.
+    """One row an image of `captions_<part>.json`, with its first five captions.
 
     Raises:
         DatasetError: the file is no JSON, or of another layout.
     """
     content = read_json(path, CaptionFile)
-    of_picture = defaultdict(list)
+    of_image = defaultdict(list)
     for annotation in content.annotations:
-        of_picture[annotation.image_id].append(annotation.caption)
-    for number, picture in enumerate(content.images, start=1):
+        of_image[annotation.image_id].append(annotation.caption)
+    for number, image in enumerate(content.images, start=1):
         row = {
-            "image": f"{part}/{picture.file_name}",
-            "id": picture.file_name,
-            "captions": of_picture[picture.id][:CAPTIONS],
+            "image": f"{part}/{image.file_name}",
+            "id": image.file_name,
+            "captions": of_image[image.id][:CAPTIONS],
             "split": PARTS[part],
         }
-        yield f"{path}, picture {number}", row
+        yield f"{path}, image {number}", row
 
 
 def read_labels(path: Path) -> dict[str, tuple[str, ...]]:
-    """File name -> categories of the objects in it, of `instances_<part>.json`; pictures without an object are absent.
+    """File name -> categories of the objects in it, of `instances_<part>.json`; images without an object are absent.
 
     Raises:
-        DatasetError: the file is no JSON, of another layout, or has an object of no picture or category of it.
+        DatasetError: the file is no JSON, of another layout, or has an object of no image or category of it.
     """
     content = read_json(path, InstanceFile)
-    pictures = {picture.id: picture.file_name for picture in content.images}
+    images = {image.id: image.file_name for image in content.images}
     names = {category.id: category.name for category in content.categories}
     shown: dict[str, set[int]] = defaultdict(set)
     for number, instance in enumerate(content.annotations, start=1):
-        if instance.image_id not in pictures or instance.category_id not in names:
+        if instance.image_id not in images or instance.category_id not in names:
             raise DatasetError(
-                f"{path}, object {number}: there is no picture {instance.image_id} or no category "
+                f"{path}, object {number}: there is no image {instance.image_id} or no category "
                 f"{instance.category_id} in the file. Fetch it anew."
             )
-        shown[pictures[instance.image_id]].add(instance.category_id)
+        shown[images[instance.image_id]].add(instance.category_id)
     return {name: tuple(names[category] for category in sorted(of_it)) for name, of_it in shown.items()}

@@ -1,16 +1,16 @@
-"""NUS-WIDE (Chua et al. 2009): 269,648 pictures from Flickr with tags and 81 concepts; the parts that papers use.
+"""NUS-WIDE (Chua et al. 2009): 269,648 images from Flickr with tags and 81 concepts; the parts that papers use.
 
 The official files, unpacked into one folder, which serves all three parts:
 
-    Groundtruth/AllLabels/Labels_<concept>.txt     a row a picture: 1 where the concept is seen, 0 where not
-    NUS_WID_Tags/AllTags1k.txt (or .dat)           a row a picture: 1,000 times 0 or 1
+    Groundtruth/AllLabels/Labels_<concept>.txt     a row an image: 1 where the concept is seen, 0 where not
+    NUS_WID_Tags/AllTags1k.txt (or .dat)           a row an image: 1,000 times 0 or 1
     NUS_WID_Tags/TagList1k.txt                     the 1,000 tags, in the order of these columns
-    ImageList/Imagelist.txt                        a row a picture: its path, as in actor\\0001_2124494179.jpg
-    Low_Level_Features/BoW_int.dat                 optional, a row a picture: 500 counts of SIFT words
-    Flickr/<dir>/<name>.jpg                        optional, the pictures, which the authors send on request
+    ImageList/Imagelist.txt                        a row an image: its path, as in actor\\0001_2124494179.jpg
+    Low_Level_Features/BoW_int.dat                 optional, a row an image: 500 counts of SIFT words
+    Flickr/<dir>/<name>.jpg                        optional, the images, which the authors send on request
 
-`texts` is one text, a picture's tags in the order of the list, and `text_features` their bag of words.
-`image_features` and `image` are there where their files are; pairs whose picture is missing are then left out, without
+`texts` is one text, an image's tags in the order of the list, and `text_features` their bag of words.
+`image_features` and `image` are there where their files are; pairs whose image is missing are then left out, without
 a change to the split of the others.
 
 | part | pairs | concepts | test | train |
@@ -112,7 +112,7 @@ def describe(part: str, title: str, classes: tuple[str, ...], label: str, sizes:
             "Fetch Groundtruth, Tags, Image List and, for image features, Low-Level Features from "
             "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html and unpack them into "
             "one folder, so that it has Groundtruth/AllLabels, NUS_WID_Tags, ImageList and Low_Level_Features. The "
-            "pictures come from the authors on request, as a folder Flickr to put beside them."
+            "images come from the authors on request, as a folder Flickr to put beside them."
         ),
         citation=(
             "T.-S. Chua, J. Tang, R. Hong, H. Li, Z. Luo, Y.-T. Zheng. NUS-WIDE: A Real-World Web Image Database "
@@ -125,7 +125,7 @@ def describe(part: str, title: str, classes: tuple[str, ...], label: str, sizes:
 
 
 class NUSWIDE(Loader):
-    """A part of NUS-WIDE; `id` is the picture's path without ".jpg", as in "actor/0001_2124494179"."""
+    """A part of NUS-WIDE; `id` is the image's path without ".jpg", as in "actor/0001_2124494179"."""
 
     def is_available(self, folder: Path | None) -> bool:
         return not lacking(folder or cached(self.info))
@@ -144,7 +144,7 @@ class NUSWIDE(Loader):
         """The pairs of this part, in the order of the rows, their splits and their labels.
 
         Args:
-            ids: of all pictures, in the order of the official files.
+            ids: of all images, in the order of the official files.
         """
 
     def read(self, folder: Path, progress: ProgressCallback | None) -> datasets.DatasetDict:
@@ -155,11 +155,11 @@ class NUSWIDE(Loader):
         """
         ids = read_ids(folder / IMAGE_LIST)
         splits, labels = self.choose(folder, ids)
-        pictures = {item_id: folder / "Flickr" / f"{item_id}.jpg" for item_id in splits}
+        images = {item_id: folder / "Flickr" / f"{item_id}.jpg" for item_id in splits}
         whole, note = list(splits), ""
         if (folder / "Flickr").is_dir():
-            whole = [item_id for item_id in splits if pictures[item_id].is_file()]
-            note = f"{len(splits) - len(whole):,} pairs have no picture in Flickr/ and are left out."
+            whole = [item_id for item_id in splits if images[item_id].is_file()]
+            note = f"{len(splits) - len(whole):,} pairs have no image in Flickr/ and are left out."
         if not whole:
             raise DatasetError(f"{folder}: not one pair of {self.info.title} is whole. {note}".rstrip())
         rows = row_numbers(ids, whole)
@@ -167,7 +167,7 @@ class NUSWIDE(Loader):
         tags = read_rows(tags_file(folder), len(ids), rows, len(tag_list), as_bits, progress)
         columns: dict[str, Any] = {
             "id": whole,
-            "image": [str(pictures[item_id]) for item_id in whole],
+            "image": [str(images[item_id]) for item_id in whole],
             "texts": [[" ".join(tag_list[column] for column in np.flatnonzero(row))] for row in tags],
             "text_features": tags,
             self.info.columns[-1]: [labels[item_id] for item_id in whole],
@@ -246,17 +246,17 @@ def tags_file(folder: Path) -> Path:
 
 
 def read_ids(path: Path) -> list[str]:
-    """Ids in the order of the official list of pictures.
+    """Ids in the order of the official list of images.
 
     Raises:
-        DatasetError: a row is no path of a JPEG picture inside the folder, or two are the same.
+        DatasetError: a row is no path of a JPEG image inside the folder, or two are the same.
     """
     ids = [line.replace("\\", "/").removesuffix(".jpg") for line in read_lines(path)]
     for number, item_id in enumerate(ids, start=1):
         if reason := unsafe_reason(item_id):
             raise DatasetError(f"{path}, row {number}: the path {item_id[:80]!r} is refused, {reason}.")
     if len(set(ids)) < len(ids):
-        raise DatasetError(f"{path} lists a picture twice.")
+        raise DatasetError(f"{path} lists an image twice.")
     return ids
 
 
@@ -266,8 +266,8 @@ def row_numbers(ids: Sequence[str], chosen: Sequence[str]) -> np.ndarray:
     return np.array([row_of[item_id] for item_id in chosen], np.int64)
 
 
-def read_concept(folder: Path, concept: str, pictures: int) -> np.ndarray:
-    """`(pictures,)` booleans, in which pictures a concept is seen.
+def read_concept(folder: Path, concept: str, images: int) -> np.ndarray:
+    """`(images,)` booleans, in which images a concept is seen.
 
     Raises:
         DatasetError: the file is missing, or is not so many times 0 or 1.
@@ -275,11 +275,11 @@ def read_concept(folder: Path, concept: str, pictures: int) -> np.ndarray:
     path = folder / LABELS / f"Labels_{concept}.txt"
     if not path.is_file():
         raise DatasetError(f"{path} is missing. Unpack the whole archive.")
-    if path.stat().st_size > 4 * pictures + MAX_LINE_BYTES:
-        raise DatasetError(f"{path} is too large for {pictures:,} rows of 0 or 1.")
+    if path.stat().st_size > 4 * images + MAX_LINE_BYTES:
+        raise DatasetError(f"{path} is too large for {images:,} rows of 0 or 1.")
     values = path.read_bytes().split()
-    if len(values) != pictures or not set(values) <= {b"0", b"1"}:
-        raise DatasetError(f"{path} is not a 0 or 1 for each of the {pictures:,} pictures in {IMAGE_LIST}.")
+    if len(values) != images or not set(values) <= {b"0", b"1"}:
+        raise DatasetError(f"{path} is not a 0 or 1 for each of the {images:,} images in {IMAGE_LIST}.")
     return np.array(values) == b"1"
 
 
@@ -323,16 +323,16 @@ def as_counts(line: bytes) -> np.ndarray:
 
 def read_rows(
     path: Path,
-    pictures: int,
+    images: int,
     rows: np.ndarray,
     width: int,
     values_of: Callable[[bytes], np.ndarray],
     progress: ProgressCallback | None = None,
 ) -> np.ndarray:
-    """Some rows of a matrix that has one of each picture; the others are read past.
+    """Some rows of a matrix that has one of each image; the others are read past.
 
     Args:
-        pictures: how many rows the file must have.
+        images: how many rows the file must have.
         rows: `(n,)` int64, those that are wanted, in any order.
         width: values in a row.
         values_of: a line -> its values; raises ValueError where it has others.
@@ -343,14 +343,14 @@ def read_rows(
     Raises:
         DatasetError: another number of rows or of values, or values that are none of the file's.
     """
-    place = np.full(pictures, -1)
+    place = np.full(images, -1)
     place[rows] = np.arange(len(rows))
     result = np.empty((len(rows), width), np.float32)
     with path.open("rb") as file, stepwise(f"Reading {path.name}", " rows", progress) as at:
-        for number in range(1, pictures + 1):
+        for number in range(1, images + 1):
             line = file.readline(MAX_LINE_BYTES)
             if not line.strip():
-                raise DatasetError(f"{path} has {number - 1:,} rows, but {IMAGE_LIST} lists {pictures:,} pictures.")
+                raise DatasetError(f"{path} has {number - 1:,} rows, but {IMAGE_LIST} lists {images:,} images.")
             if place[number - 1] >= 0:
                 try:
                     values = values_of(line)
@@ -359,8 +359,8 @@ def read_rows(
                 if len(values) != width:
                     raise DatasetError(f"{path}, row {number}: it has {len(values)} values, not {width}.")
                 result[place[number - 1]] = values
-            if number % 1000 == 0 or number == pictures:
-                at(number, pictures)
+            if number % 1000 == 0 or number == images:
+                at(number, images)
         if file.read(MAX_LINE_BYTES).strip():
-            raise DatasetError(f"{path} has more rows than the {pictures:,} pictures of {IMAGE_LIST}.")
+            raise DatasetError(f"{path} has more rows than the {images:,} images of {IMAGE_LIST}.")
     return result

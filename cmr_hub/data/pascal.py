@@ -1,11 +1,11 @@
 """Pascal Sentence (Rashtchian et al. 2010): 1000 photos in 20 classes, each with five sentences.
 
 The folder: `images/<class>/<id>.jpg` beside `texts/<class>/<id>.txt` with one sentence a line. The official page is
-one HTML table of pictures and sentences; the download mirrors it into this layout.
+one HTML table of images and sentences; the download mirrors it into this layout.
 
 The papers split 800/100/100 into train, validation and test at random. Here the split is fixed: in each class the
 items are put in the order of a hash of their ids, of 50 items 40 train, 5 validate and 5 test. It does not depend on
-the order of the rows, nor (the texts being complete) on which pictures are there.
+the order of the rows, nor (the texts being complete) on which images are there.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 
 INDEX = "index.html"
 MAX_INDEX_BYTES = 16 << 20
-MAX_PICTURE_BYTES = 16 << 20
+MAX_IMAGE_BYTES = 16 << 20
 CONNECTIONS = 8
-PICTURE = re.compile(r"(?P<name>[a-z]+)/(?P<id>\w+)\.jpg")
+IMAGE = re.compile(r"(?P<name>[a-z]+)/(?P<id>\w+)\.jpg")
 JPEG_START = b"\xff\xd8\xff"
 
 
@@ -46,7 +46,7 @@ class Pascal(Loader):
         homepage="http://vision.cs.uiuc.edu/pascal-sentences/",
         source="http://vision.cs.uiuc.edu/pascal-sentences/",
         how_to_get=(
-            "Save the pictures of the page http://vision.cs.uiuc.edu/pascal-sentences/ as images/<class>/<id>.jpg and "
+            "Save the images of the page http://vision.cs.uiuc.edu/pascal-sentences/ as images/<class>/<id>.jpg and "
             "their sentences, one a line, as texts/<class>/<id>.txt, in one folder."
         ),
         citation=(
@@ -85,7 +85,7 @@ class Pascal(Loader):
     def load(
         self, folder: Path | None, *, progress: ProgressCallback | None = None, complete_classes: bool = False
     ) -> datasets.DatasetDict:
-        """Beyond [`Loader.load`]: `complete_classes` leaves out the classes that lack pictures, and their names."""
+        """Beyond [`Loader.load`]: `complete_classes` leaves out the classes that lack images, and their names."""
         return read_folder(self.info, folder or fetch_once(self.info, self._download, progress), complete_classes)
 
     def _download(self, folder: Path, progress: ProgressCallback | None) -> None:
@@ -99,9 +99,9 @@ class Pascal(Loader):
                 path.write_text("\n".join(sentences) + "\n", encoding="utf-8")
             pool = ThreadPoolExecutor(CONNECTIONS)
             try:
-                with stepwise("Downloading Pascal Sentence", " pictures", progress) as at:
+                with stepwise("Downloading Pascal Sentence", " images", progress) as at:
                     running = [
-                        pool.submit(_fetch_picture, client, f"{base}/{name}.jpg", folder / "images" / f"{name}.jpg")
+                        pool.submit(_fetch_image, client, f"{base}/{name}.jpg", folder / "images" / f"{name}.jpg")
                         for name in pairs
                     ]
                     for done, future in enumerate(as_completed(running), start=1):
@@ -111,17 +111,17 @@ class Pascal(Loader):
                 pool.shutdown(cancel_futures=True)
 
 
-def _fetch_picture(client: httpx2.Client, url: str, path: Path) -> None:
-    download_file(client, url, path, MAX_PICTURE_BYTES)
+def _fetch_image(client: httpx2.Client, url: str, path: Path) -> None:
+    download_file(client, url, path, MAX_IMAGE_BYTES)
     with path.open("rb") as file:
         is_jpeg = file.read(len(JPEG_START)) == JPEG_START
     if not is_jpeg:
         path.unlink()
-        raise DownloadError(f"{url} did not send a JPEG picture.")
+        raise DownloadError(f"{url} did not send a JPEG image.")
 
 
 def read_folder(info: DatasetInfo, folder: Path, complete_classes: bool = False) -> datasets.DatasetDict:
-    """Read `images/` and `texts/`; a text without its picture, or the other way round, is left out with a warning.
+    """Read `images/` and `texts/`; a text without its image, or the other way round, is left out with a warning.
 
     Args:
         complete_classes: keep only the classes whose pairs are all here; the others are no class of the result.
@@ -134,7 +134,7 @@ def read_folder(info: DatasetInfo, folder: Path, complete_classes: bool = False)
     images = _find(info, folder, "images", ".jpg")
     whole = sorted(texts.keys() & images.keys())
     if not whole:
-        raise DatasetError(f"{folder}: no picture in images/ has the class and name of a text in texts/.")
+        raise DatasetError(f"{folder}: no image in images/ has the class and name of a text in texts/.")
     counts = Counter(class_of(item_id) for item_id in whole)
     of_class = sum(info.sizes.values()) // len(info.classes)
     lacking = [f"{name} {counts[name]}" for name in info.classes if counts[name] < of_class]
@@ -151,7 +151,7 @@ def read_folder(info: DatasetInfo, folder: Path, complete_classes: bool = False)
     }
     features = label_features(classes, image=datasets.Image(), texts=TEXTS)
     result = build(info, columns, [splits[item_id] for item_id in whole], features)
-    treated = "Left out for want of pictures" if complete_classes else "Classes that lack pictures"
+    treated = "Left out for want of images" if complete_classes else "Classes that lack images"
     warn_of_sizes(info, result, f"{treated}: {', '.join(lacking)}." if lacking else "")
     return result
 
@@ -223,17 +223,17 @@ def _read_index(path: Path, info: DatasetInfo) -> dict[str, list[str]]:
     without = [item_id for item_id, sentences in pairs.items() if not sentences]
     if not pairs or without:
         path.unlink()
-        lacking = f"no sentences for {name_some(without)}" if without else "no picture of a class of the data set"
+        lacking = f"no sentences for {name_some(without)}" if without else "no image of a class of the data set"
         raise DownloadError(f"The page {source_of(info)} is not laid out as it was: it has {lacking}.")
     if len(pairs) != sum(info.sizes.values()):
-        logger.warning("pascal: the page lists %d pictures, not %d.", len(pairs), sum(info.sizes.values()))
+        logger.warning("pascal: the page lists %d images, not %d.", len(pairs), sum(info.sizes.values()))
     return pairs
 
 
 def parse_index(html: str) -> dict[str, list[str]]:
     """The official page's table: a cell with `<img src="class/id.jpg">`, then a table with a cell for each sentence.
 
-    Pictures whose address is not of the form "class/id.jpg" are passed over, so no path of the page's choosing is
+    Images whose address is not of the form "class/id.jpg" are passed over, so no path of the page's choosing is
     ever fetched or written.
 
     Example:
@@ -252,17 +252,17 @@ def parse_index(html: str) -> dict[str, list[str]]:
 
 
 class _IndexReader(HTMLParser):
-    """A sentence is the text between a <td> and the next <td> or </td>; it belongs to the picture before it."""
+    """A sentence is the text between a <td> and the next <td> or </td>; it belongs to the image before it."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.pairs: dict[str, list[str]] = {}
-        self.sentences: list[str] | None = None  # of the picture that was seen last
+        self.sentences: list[str] | None = None  # of the image that was seen last
         self.cell: list[str] | None = None  # text of the open cell
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "img":
-            match = PICTURE.fullmatch(dict(attrs).get("src") or "")
+            match = IMAGE.fullmatch(dict(attrs).get("src") or "")
             self.sentences = self.pairs.setdefault(f"{match['name']}/{match['id']}", []) if match else None
         elif tag == "td":
             self.end_cell()

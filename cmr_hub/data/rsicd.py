@@ -1,8 +1,8 @@
-"""RSICD (Lu et al. 2018): 10,921 aerial pictures in 31 classes, up to five distinct captions each.
+"""RSICD (Lu et al. 2018): 10,921 aerial images in 31 classes, up to five distinct captions each.
 
 From a folder: `captions.csv` (file_name, split, label, caption_0 … caption_4) beside `images/`. Without a folder: the
 Hub repo `arampacha/rsicd` (columns filename, captions, image; splits train, test, valid), whose rows carry no class.
-The class is the start of the file name ("airport_1.jpg"); 921 pictures have only a number for a name ("00433.jpg"),
+The class is the start of the file name ("airport_1.jpg"); 921 images have only a number for a name ("00433.jpg"),
 and theirs come from `rsicd_numbered.json`, the list of the data set's authors by number. The reading of the Hub repo
 is tested against rows of its documented columns, not against the repo itself.
 
@@ -29,7 +29,7 @@ TABLE = "captions.csv"
 
 
 class RSICD(Loader):
-    """`load_dataset("rsicd")`: `id` is the picture's file name."""
+    """`load_dataset("rsicd")`: `id` is the image's file name."""
 
     info = DatasetInfo(
         name="rsicd",
@@ -38,7 +38,7 @@ class RSICD(Loader):
         homepage="https://github.com/201528014227051/RSICD_optimal",
         source=f"https://huggingface.co/datasets/{REPO}",
         how_to_get=(
-            "Lay a captions.csv (file_name, split, label, caption_0, …, caption_4) and the pictures in images/ into "
+            "Lay a captions.csv (file_name, split, label, caption_0, …, caption_4) and the images in images/ into "
             f"one folder, from https://huggingface.co/datasets/{REPO} or its authors' page."
         ),
         citation=(
@@ -111,7 +111,7 @@ def _download(info: DatasetInfo, progress: ProgressCallback | None) -> datasets.
 
 
 def from_hub(info: DatasetInfo, rows: datasets.DatasetDict) -> datasets.DatasetDict:
-    """The rows of the Hub repo in our columns; the pictures stay in its Parquet files.
+    """The rows of the Hub repo in our columns; the images stay in its Parquet files.
 
     Raises:
         DatasetError: a column is missing, or a file name has no known class.
@@ -137,7 +137,7 @@ def from_hub(info: DatasetInfo, rows: datasets.DatasetDict) -> datasets.DatasetD
 
 
 def class_of(file_name: str) -> str:
-    """The class of a picture by its file name.
+    """The class of an image by its file name.
 
     Raises:
         DatasetError: neither the name's start nor its number is known.
@@ -160,7 +160,7 @@ def class_of(file_name: str) -> str:
 
 @cache
 def numbered_classes() -> dict[int, str]:
-    """Number -> class, of the 921 pictures whose file name is only a number."""
+    """Number -> class, of the 921 images whose file name is only a number."""
     ranges = json.loads(Path(__file__).with_name("rsicd_numbered.json").read_text(encoding="utf-8"))
     classes = {}
     for name, spans in ranges.items():

@@ -1,4 +1,4 @@
-"""Pairs of pictures and texts listed in one metadata table (CSV or JSON lines) beside a folder of pictures."""
+"""Pairs of images and texts listed in one metadata table (CSV or JSON lines) beside a folder of images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .paths import leads_out, name_some, unsafe_reason
 logger = logging.getLogger(__name__)
 
 MAX_TABLE_BYTES = 256 << 20  # a table is read whole; a million captions take about 100 MB
-PICTURE_COLUMNS = ("file_name", "image")
+IMAGE_COLUMNS = ("file_name", "image")
 TEXT_COLUMN = re.compile(r"(text|caption)(s|_?\d+)?")
 LABEL_COLUMNS = ("label", "labels")
 SPLIT_NAMES = {
@@ -36,12 +36,12 @@ Row = tuple[str, dict[str, Any]]  # where it stands, as in "table, line 3", and 
 
 @dataclass
 class Pair:
-    """One picture with all that the table says about it.
+    """One image with all that the table says about it.
 
     Attributes:
-        where: the table's row that named the picture first, for messages.
-        name: the picture's path as the table gives it.
-        path: the picture's file.
+        where: the table's row that named the image first, for messages.
+        name: the image's path as the table gives it.
+        path: the image's file.
         texts: distinct texts that are not blank.
         labels: class names; empty where the table gives none.
         split: "train", "validation" or "test"; None where the table has no such column.
@@ -61,40 +61,38 @@ class Pair:
 class Columns:
     """Which column of a table plays which part."""
 
-    picture: str
+    image: str
     texts: tuple[str, ...]
     label: str | None
     split: str | None
     id: str | None
 
 
-def read_pairs(table: Path, pictures: Path, label_separator: str = ";") -> tuple[list[Pair], Columns]:
-    """Read a table; rows of the same picture become one pair with several texts.
+def read_pairs(table: Path, images: Path, label_separator: str = ";") -> tuple[list[Pair], Columns]:
+    """Read a table; rows of the same image become one pair with several texts.
 
     Args:
         table: a file with a header and comma-separated cells or, called `.jsonl`, with one object a line, in UTF-8.
-        pictures: the folder that the table's picture names start from. No name may lead out of it.
+        images: the folder that the table's image names start from. No name may lead out of it.
         label_separator: between the class names in a CSV cell of the column `labels`.
 
     Raises:
         DatasetError: the table cannot be read, lacks a column, names files that are not there or lie outside of
-            `pictures`, has rows without text, or rows of one picture that contradict each other.
+            `images`, has rows without text, or rows of one image that contradict each other.
     """
-    return to_pairs(table, read_rows(table), pictures, label_separator)
+    return to_pairs(table, read_rows(table), images, label_separator)
 
 
-def to_pairs(
-    table: Path, rows: Iterable[Row], pictures: Path, label_separator: str = ";"
-) -> tuple[list[Pair], Columns]:
+def to_pairs(table: Path, rows: Iterable[Row], images: Path, label_separator: str = ";") -> tuple[list[Pair], Columns]:
     """The same of rows that another reader found in `table`."""
     rows = list(rows)
     if not rows:
-        raise DatasetError(f"{table} lists no pictures: there is no row in it.")
+        raise DatasetError(f"{table} lists no images: there is no row in it.")
     columns = _find_columns(table, dict.fromkeys(name for _, row in rows for name in row))
-    pictures = pictures.resolve()
+    images = images.resolve()
     pairs: dict[str, Pair] = {}
     for where, row in tqdm(rows, desc=f"Reading {table.name}", unit=" rows", delay=1):
-        pair = _read_pair(where, row, columns, pictures, label_separator)
+        pair = _read_pair(where, row, columns, images, label_separator)
         _merge(pairs.setdefault(pair.name, pair), pair)
     listed = list(pairs.values())
     _refuse(table, listed, lambda pair: not pair.path.is_file(), "name a file that does not exist", _name)
@@ -197,37 +195,37 @@ def _json_rows(table: Path, content: str) -> Iterator[Row]:
 def _find_columns(table: Path, names: Iterable[str]) -> Columns:
     names = list(names)
     found = f"Its columns are: {', '.join(names)}."
-    pictures = [name for name in PICTURE_COLUMNS if name in names]
+    images = [name for name in IMAGE_COLUMNS if name in names]
     texts = tuple(name for name in names if TEXT_COLUMN.fullmatch(name))
     labels = [name for name in LABEL_COLUMNS if name in names]
-    if not pictures:
-        raise DatasetError(f"{table} has no column {' or '.join(PICTURE_COLUMNS)} that names the pictures. {found}")
+    if not images:
+        raise DatasetError(f"{table} has no column {' or '.join(IMAGE_COLUMNS)} that names the images. {found}")
     if not texts:
         raise DatasetError(f"{table} has no text column: text, texts, caption, captions or caption_0, … {found}")
     if len(labels) > 1:
         raise DatasetError(f"{table} has both a column label and a column labels; keep one of them.")
     columns = Columns(
-        picture=pictures[0],
+        image=images[0],
         texts=texts,
         label=labels[0] if labels else None,
         split="split" if "split" in names else None,
         id="id" if "id" in names else None,
     )
-    unused = set(names) - {columns.picture, *texts, columns.label, columns.split, columns.id}
+    unused = set(names) - {columns.image, *texts, columns.label, columns.split, columns.id}
     if unused:
         logger.info("%s: columns that are not used: %s.", table, ", ".join(sorted(unused)))
     return columns
 
 
-def _read_pair(where: str, row: dict[str, Any], columns: Columns, pictures: Path, separator: str) -> Pair:
-    name = row.get(columns.picture)
+def _read_pair(where: str, row: dict[str, Any], columns: Columns, images: Path, separator: str) -> Pair:
+    name = row.get(columns.image)
     if not isinstance(name, str):
-        raise DatasetError(f"{where}: the column {columns.picture} must hold the path of a picture, not {name!r}.")
+        raise DatasetError(f"{where}: the column {columns.image} must hold the path of an image, not {name!r}.")
     reason = unsafe_reason(name)
-    if reason is None and leads_out(pictures / name, pictures):
+    if reason is None and leads_out(images / name, images):
         reason = "a symbolic link leads out of the folder"
     if reason:
-        raise DatasetError(f"{where}: the path {name!r} is refused, {reason}. Pictures must lie in {pictures}.")
+        raise DatasetError(f"{where}: the path {name!r} is refused, {reason}. Images must lie in {images}.")
     name = str(PurePosixPath(name))
     texts = [text for column in columns.texts for text in _strings(where, column, row.get(column))]
     labels = _strings(where, columns.label, row.get(columns.label)) if columns.label else []
@@ -238,7 +236,7 @@ def _read_pair(where: str, row: dict[str, Any], columns: Columns, pictures: Path
     return Pair(
         where=where,
         name=name,
-        path=pictures / name,
+        path=images / name,
         texts=list(dict.fromkeys(texts)),
         labels=tuple(dict.fromkeys(labels)),
         split=_split(where, row.get(columns.split)) if columns.split else None,
@@ -274,7 +272,7 @@ def _merge(first: Pair, other: Pair) -> None:
         if one != two:
             raise DatasetError(
                 f"{other.where}: {other.name} has {part} {two!r} here but {one!r} in {first.where}. Rows of one "
-                f"picture must agree; give different pictures different names."
+                f"image must agree; give different images different names."
             )
     first.texts = list(dict.fromkeys([*first.texts, *other.texts]))
 
@@ -292,7 +290,7 @@ def _refuse(
 ) -> None:
     bad = [called(pair) for pair in pairs if wrong(pair)]
     if bad:
-        raise DatasetError(f"{table}: {len(bad)} of {len(pairs)} pictures {what}: {name_some(bad)}.")
+        raise DatasetError(f"{table}: {len(bad)} of {len(pairs)} images {what}: {name_some(bad)}.")
 
 
 def _refuse_equal_ids(table: Path, pairs: Sequence[Pair]) -> None:

@@ -1,4 +1,4 @@
-"""Wikipedia (Rasiwasia et al., MM 2010): 2866 sections of featured articles, each with its picture, in 10 classes.
+"""Wikipedia (Rasiwasia et al., MM 2010): 2866 sections of featured articles, each with its image, in 10 classes.
 
 The official archive's layout, which the folder may have itself or in a subfolder `wikipedia_dataset/`:
 
@@ -40,7 +40,7 @@ class Wiki(Loader):
     info = DatasetInfo(
         name="wiki",
         title="Wikipedia (Rasiwasia et al. 2010)",
-        license="none stated by its authors; the texts and most pictures are Wikipedia's (CC BY-SA)",
+        license="none stated by its authors; the texts and most images are Wikipedia's (CC BY-SA)",
         homepage="http://www.svcl.ucsd.edu/projects/crossmodal/",
         source="http://www.svcl.ucsd.edu/projects/crossmodal/",
         how_to_get=(
@@ -98,7 +98,7 @@ def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
     """Read the official layout.
 
     Raises:
-        DatasetError: another layout; lists and features that do not agree; listed pictures or texts that are missing.
+        DatasetError: another layout; lists and features that do not agree; listed images or texts that are missing.
     """
     root = find_root(folder)
     if root is None:
@@ -129,7 +129,7 @@ def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
         for name in ("image_features", "text_features")
     }
     if (root / "images").is_dir():
-        columns["image"] = _picture_paths(root, image_ids, [classes[label] for label in columns["label"]])
+        columns["image"] = _image_paths(root, image_ids, [classes[label] for label in columns["label"]])
         types["image"] = datasets.Image()
     if (root / "texts").is_dir():
         columns["texts"] = [[text] for text in _read_texts(root, columns["id"])]
@@ -187,7 +187,7 @@ def _read_features(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _picture_paths(root: Path, image_ids: list[str], class_names: list[str]) -> list[str]:
+def _image_paths(root: Path, image_ids: list[str], class_names: list[str]) -> list[str]:
     paths = [root / "images" / name / f"{image_id}.jpg" for image_id, name in zip(image_ids, class_names, strict=True)]
     _refuse_missing(root, "images", paths)
     return [str(path) for path in paths]

@@ -1,21 +1,21 @@
-"""XMedia (Peng et al., Zhai et al.; PKU): pictures and texts of 20 classes, as the features that its authors release.
+"""XMedia (Peng et al., Zhai et al.; PKU): images and texts of 20 classes, as the features that its authors release.
 
 The five media of the data set come in one file, `XMediaFeatures.mat`, of which these arrays are read:
 
-    I_tr_CNN, I_te_CNN      pictures, features of a CNN, a row an item
+    I_tr_CNN, I_te_CNN      images, features of a CNN, a row an item
     T_tr_BOW, T_te_BOW      texts, bags of words
-    trImgCat, teImgCat      the number of each picture's class
+    trImgCat, teImgCat      the number of each image's class
     trTxtCat, teTxtCat      the number of each text's class
 
-There are 250 pictures and 250 texts of each class (insect, bird, wind, dog, tiger, explosion, elephant, flute,
+There are 250 images and 250 texts of each class (insect, bird, wind, dog, tiger, explosion, elephant, flute,
 airplane, drum, train, laughter, wolf, thunder, horse, autobike, gun, stream, piano, violin), 4,000 pairs to train and
 1,000 to test. Papers with a validation part take it from the test part, each in its own way; here there is none.
 
-Pictures and texts were collected apart: a pair shares its class and nothing else. The k-th picture of a class is
+Images and texts were collected apart: a pair shares its class and nothing else. The k-th image of a class is
 paired with its k-th text. The file numbers the classes, and which number is which class could not be checked, so they
 are called by number here; ids are "train-1" …, by class.
 
-The arrays' names are those that several published loaders read. The raw pictures and texts, in whose layout nothing
+The arrays' names are those that several published loaders read. The raw images and texts, in whose layout nothing
 public could be found, are not read. Tested against a generated file, not against the release itself.
 """
 
@@ -79,7 +79,7 @@ def read_file(info: DatasetInfo, path: Path) -> datasets.DatasetDict:
     """Read the authors' file of features.
 
     Raises:
-        DatasetError: it is damaged or lacks an array; arrays that do not agree; a class with more pictures than texts,
+        DatasetError: it is damaged or lacks an array; arrays that do not agree; a class with more images than texts,
             or fewer; a number that is no class.
     """
     parts = {}
@@ -91,7 +91,7 @@ def read_file(info: DatasetInfo, path: Path) -> datasets.DatasetDict:
         categories = of_images.reshape(-1)[image_order]
         if len(set(lengths)) > 1 or not np.array_equal(categories, of_texts.reshape(-1)[text_order]):
             raise DatasetError(
-                f"{path}: {', '.join(names)} have {', '.join(map(str, lengths))} rows, or a class has more pictures "
+                f"{path}: {', '.join(names)} have {', '.join(map(str, lengths))} rows, or a class has more images "
                 f"than texts, or fewer. Of each class there must be as many of both."
             )
         parts[split] = Part(images[image_order], texts[text_order], categories[:, None])

@@ -1,4 +1,4 @@
-"""Frozen encoders: raw pictures and texts in, feature vectors out. One line below lists one encoder."""
+"""Frozen encoders: raw images and texts in, feature vectors out. One line below lists one encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What image encoders with a network share: decoding ahead of the network, and features of a picture's regions."""
+"""What image encoders with a network share: decoding ahead of the network, and features of an image's regions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .base import ImageEncoder, NetworkEncoder, input_position
 
 T = TypeVar("T")
 
-ONE_PICTURE = (str, bytes, os.PathLike, Mapping, Image.Image)
-# How many pixels wide a region is: convolutional networks mostly halve a picture five times.
+ONE_IMAGE = (str, bytes, os.PathLike, Mapping, Image.Image)
+# How many pixels wide a region is: convolutional networks mostly halve an image five times.
 REGION_SIDE = 32
 MAX_GRID = 32
 
@@ -32,8 +32,8 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
     `(n, dim, grid, grid)`. `encode` then gives `(n, grid * grid, dim)`, the regions row by row from the top left.
 
     Attributes:
-        grid: how many regions a picture has in each row and column; None where one vector stands for all of it.
-        batch_size: how many pictures go through the network at a time. Few keep the activations inside a CPU's cache.
+        grid: how many regions an image has in each row and column; None where one vector stands for all of it.
+        batch_size: how many images go through the network at a time. Few keep the activations inside a CPU's cache.
         min_side: a large JPEG may be decoded smaller, down to this; see `load_image`.
     """
 
@@ -51,7 +51,7 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
         return self.grid is not None
 
     def _use_grid(self, grid: int | None) -> None:
-        """Have this grid of the whole picture's regions from now on; None for one vector.
+        """Have this grid of the whole image's regions from now on; None for one vector.
 
         Raises:
             InputError: `grid` is no whole number from 1 to 32.
@@ -68,21 +68,21 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
 
     @abstractmethod
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
-        """Pixel values `(n, 3, height, width)`, `float32`, of RGB pictures."""
+        """Pixel values `(n, 3, height, width)`, `float32`, of RGB images."""
 
     def encode(self, inputs: Sequence[ImageSource]) -> torch.Tensor:
-        if isinstance(inputs, ONE_PICTURE) or (isinstance(inputs, np.ndarray) and inputs.ndim < 4):
-            raise InputError("one picture was given where a list of pictures is taken. Put it into a list.")
+        if isinstance(inputs, ONE_IMAGE) or (isinstance(inputs, np.ndarray) and inputs.ndim < 4):
+            raise InputError("one image was given where a list of images is taken. Put it into a list.")
         if not len(inputs):
             return torch.empty(0, *([] if self.grid is None else [self.grid**2]), self.dim)
         # Joined outside the inference mode: what is made inside it could not be trained on.
         return torch.cat([self._embed(batch) for batch in prefetch(self.pixels(inputs))])
 
     def pixels(self, inputs: Sequence[ImageSource]) -> Iterator[torch.Tensor]:
-        """What the network is given, `batch_size` pictures at a time.
+        """What the network is given, `batch_size` images at a time.
 
         Raises:
-            InputError: a picture cannot be used; its position and the reason are named.
+            InputError: an image cannot be used; its position and the reason are named.
         """
         images = []
         for index, source in enumerate(inputs):
@@ -107,7 +107,7 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
 
 
 def squeeze(images: Sequence[Image.Image], side: int) -> np.ndarray:
-    """The whole pictures, not cropped, as squares: `(n, side, side, 3)` of the pictures' `uint8`, by bicubic resizing.
+    """The whole images, not cropped, as squares: `(n, side, side, 3)` of the images' `uint8`, by bicubic resizing.
 
     Example:
 

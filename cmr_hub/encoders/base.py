@@ -24,20 +24,20 @@ class Encoder(ABC):
         name: what users call it ("efficientnet-lite0", "glove" …); `create_encoder` finds it by this name.
         modality: "image" or "text".
         dim: width of the feature vectors, known before the first input is encoded (after `fit`, where it fits); of a
-            picture's regions the width of one region, of a text's words how many words there are.
-        takes_raw: whether it takes pictures or strings; False for released features.
+            image's regions the width of one region, of a text's words how many words there are.
+        accepts_raw_input: whether it takes images or strings; False for released features.
         cacheable: whether encoding is so dear that features are worth keeping on disk.
-        averages: whether the mean of several inputs' features stands for them together, as it does for vectors; False
-            for the numbers of words.
+        supports_mean_pooling: whether the mean of several inputs' features represents them together, as for
+            vectors; False for the numbers of words.
         limits: what a model card should say of what this encoder loses.
     """
 
     name: str
     modality: Literal["image", "text"]
     dim: int
-    takes_raw: ClassVar[bool] = True
+    accepts_raw_input: ClassVar[bool] = True
     cacheable: ClassVar[bool] = False
-    averages: ClassVar[bool] = True
+    supports_mean_pooling: ClassVar[bool] = True
     limits: ClassVar[str] = ""
 
     @classmethod
@@ -80,11 +80,11 @@ class Encoder(ABC):
         """Encode a batch.
 
         Args:
-            inputs: `n` pictures (paths, PIL images or arrays) or `n` texts (strings).
+            inputs: `n` images (paths, PIL images or arrays) or `n` texts (strings).
 
         Returns:
             `torch.float32` tensor of shape `(n, dim)` on the CPU, rows in the order of `inputs`. Encoders of
-            a picture's regions give `(n, regions, dim)`; encoders of a text's words in order give `torch.int64`
+            an image's regions give `(n, regions, dim)`; encoders of a text's words in order give `torch.int64`
             numbers `(n, longest)`, 0 where there is no word.
 
         Raises:
@@ -153,13 +153,13 @@ class NetworkEncoder(Encoder):
 
 
 class ImageEncoder(Encoder):
-    """Pictures to vectors."""
+    """Images to vectors."""
 
     modality = "image"
 
 
 class TextEncoder(Encoder):
-    """Texts to vectors. A text without any known word has the zero vector (and `knows` says so).
+    """Texts to vectors. A text without any known word has the zero vector (and `has_known_tokens` says so).
 
     Attributes:
         learns_labels: whether `fit` takes the texts' classes too, `fit(texts, labels)`: `(n, classes)` zeros and ones.
@@ -172,7 +172,7 @@ class TextEncoder(Encoder):
         """Learn a vocabulary from training texts; encoders that need none return themselves unchanged."""
         return self
 
-    def knows(self, texts: Sequence[str]) -> list[bool]:
+    def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         """For each text whether at least one of its words has a meaning to this encoder."""
         return [bool(text.strip()) for text in check_texts(texts)]
 

@@ -19,7 +19,7 @@ from .backbone import REGION_SIDE, squeeze
 from .own_weights import OWN, OwnWeightsEncoder
 
 SIZE = 224
-# The share of the picture's shorter side that the network sees: a resize to 256 and a centre crop of 224, in one step.
+# The share of the image's shorter side that the network sees: a resize to 256 and a centre crop of 224, in one step.
 CROP = 224 / 256
 MEAN, STD = 127.0, 128.0
 
@@ -31,14 +31,14 @@ class EfficientNetLite0Encoder(OwnWeightsEncoder):
     TensorFlow does: "same" padding, a batch norm epsilon of 0.001 and pixels (x - 127) / 128. On photos the network is
     surer so than with ImageNet's usual mean and deviation or with symmetric padding; the tests show it on real ones.
 
-    Pooled features are those of the picture's central square. A grid covers the whole picture, squeezed to a square of
+    Pooled features are those of the image's central square. A grid covers the whole image, squeezed to a square of
     32 pixels a region; its features are the map before the pool.
 
     Batch norms are folded into the convolutions before them, their statistics as ImageNet left them. Who tunes the
     network tunes this folded one, and own weights are its weights, without the classifier.
 
     Args:
-        grid: None for pooled features; otherwise how many regions each row and column of a picture has. The weights
+        grid: None for pooled features; otherwise how many regions each row and column of an image has. The weights
             were trained at 7.
         weights: None for the package's; otherwise the path of a state dict of the folded network, as a checkpoint with
             a tuned encoder has it. They are saved with a checkpoint.
@@ -50,10 +50,10 @@ class EfficientNetLite0Encoder(OwnWeightsEncoder):
     Example:
 
     ```python
-    >>> picture = Image.new("RGB", (300, 200), "red")
-    >>> EfficientNetLite0Encoder().encode([picture]).shape
+    >>> image = Image.new("RGB", (300, 200), "red")
+    >>> EfficientNetLite0Encoder().encode([image]).shape
     torch.Size([1, 1280])
-    >>> EfficientNetLite0Encoder(grid=7).encode([picture]).shape
+    >>> EfficientNetLite0Encoder(grid=7).encode([image]).shape
     torch.Size([1, 49, 1280])
     ```
     """

@@ -1,4 +1,4 @@
-"""The picture itself, for methods that bring a convolutional network of their own and train it."""
+"""The image itself, for methods that bring a convolutional network of their own and train it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .backbone import BackboneEncoder, squeeze
 
 
 class PixelsEncoder(BackboneEncoder):
-    """Pixels of the whole picture at one size, from -1 (black) to 1 (white), as one flat vector: channel, row, column.
+    """Pixels of the whole image at one size, from -1 (black) to 1 (white), as one flat vector: channel, row, column.
 
-    A picture that is not square is squeezed, not cropped. `n` of them take 12 * size * size * n bytes.
+    An image that is not square is squeezed, not cropped. `n` of them take 12 * size * size * n bytes.
 
     Args:
         size: height and width.
@@ -35,7 +35,7 @@ class PixelsEncoder(BackboneEncoder):
     """
 
     name = "pixels"
-    cacheable = False  # reading them again is as fast as reading the picture
+    cacheable = False  # reading them again is as fast as reading the image
 
     def __init__(self, size: int = 224):
         if not isinstance(size, int) or size < 1:

@@ -15,7 +15,7 @@ from .base import Encoder
 
 
 class PrecomputedEncoder(Encoder):
-    """Takes feature vectors instead of pictures or texts, as checkpoints on a data set's released features need.
+    """Takes feature vectors instead of images or texts, as checkpoints on a data set's released features need.
 
     Args:
         modality: whose features they are, "image" or "text".
@@ -33,7 +33,7 @@ class PrecomputedEncoder(Encoder):
     """
 
     name = "precomputed"
-    takes_raw = False
+    accepts_raw_input = False
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class PrecomputedEncoder(Encoder):
             The same as a `torch.float32` tensor of shape `(n, dim)` on the CPU.
 
         Raises:
-            InputError: raw pictures or texts, another width, or a row with NaN or infinity (it is named).
+            InputError: raw images or texts, another width, or a row with NaN or infinity (it is named).
         """
         if isinstance(inputs, torch.Tensor):
             inputs = inputs.detach().cpu().float()
@@ -92,14 +92,14 @@ class PrecomputedEncoder(Encoder):
         what = f" ({self.description})" if self.description else ""
         return InputError(
             f"this checkpoint takes released {self.modality} features, an array of shape (n, {self.dim}){what}, and "
-            f"was given {given}. For raw pictures and texts choose a checkpoint with encoders of its own."
+            f"was given {given}. For raw images and texts choose a checkpoint with encoders of its own."
         )
 
     def fit(self, texts: Sequence[Any]) -> Self:
         """Nothing is learned."""
         return self
 
-    def knows(self, texts: Sequence[Any]) -> list[bool]:
+    def has_known_tokens(self, texts: Sequence[Any]) -> list[bool]:
         """For each vector whether it is not the zero vector."""
         return self.encode(texts).any(dim=1).tolist()
 

@@ -2,7 +2,7 @@
 
 Where this is not the paper's section 3.1, or its authors' code: the layers start as torch starts them; the epoch is
 that of the lowest loss on a held-out tenth of the texts, with a patience, where the code takes the best accuracy of
-25; that tenth is drawn text by text, so that captions of one picture may stand on both sides; words that no vectors
+25; that tenth is drawn text by text, so that captions of one image may stand on both sides; words that no vectors
 know are zero; texts are cut at `max_length` words; and several classes a text are told by sigmoids.
 """
 
@@ -107,7 +107,7 @@ class SentenceCNNEncoder(TextEncoder):
     class, and by a sigmoid a class otherwise. DSCMR's texts come from such a network.
 
     Words that the training texts lack keep the vector that `vectors` has for them, and are left out otherwise: zero. A
-    text without any known word is the zero vector, and `knows` is False for it.
+    text without any known word is the zero vector, and `has_known_tokens` is False for it.
 
     Args:
         variant: as the paper names them. "static" leaves the word vectors as they come, "non-static" trains them
@@ -255,7 +255,7 @@ class SentenceCNNEncoder(TextEncoder):
         vectors[trained] = self._vectors[[self._rows[words[position]] for position in trained]]
         return vectors
 
-    def knows(self, texts: Sequence[str]) -> list[bool]:
+    def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         self._fitted()
         read = [self._read(text) for text in check_texts(texts)]
         words = sorted({word for text in read for word in text})

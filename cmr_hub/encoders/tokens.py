@@ -51,7 +51,7 @@ class TokensEncoder(VocabularyEncoder):
     """
 
     name = "tokens"
-    averages = False
+    supports_mean_pooling = False
     input_name = "input_ids"
     limits = (
         "A text is its words in order, up to the encoder's `max_length`; what follows is not read. Words outside the "

@@ -23,9 +23,9 @@ class TorchvisionEncoder(OwnWeightsEncoder):
 
     The vector is fc7 after its ReLU (4096 wide) for "vgg16", "vgg19" and "alexnet", as cross-modal papers use them
     (with `layer="fc6"` the one before it), and the pooled features for most others ("torchvision/resnet50": 2048).
-    Pictures go through the transforms that torchvision publishes with the weights.
+    Images go through the transforms that torchvision publishes with the weights.
 
-    A grid's features are the map before the network's last average pool ("vgg19": 512 channels) of the whole picture,
+    A grid's features are the map before the network's last average pool ("vgg19": 512 channels) of the whole image,
     squeezed to a square of 32 pixels a region. Networks whose map would then be of another size (AlexNet, SqueezeNet,
     Inception) are given the smallest square whose map fits.
 
@@ -35,8 +35,8 @@ class TorchvisionEncoder(OwnWeightsEncoder):
             "random" for initial weights; or the path of a state dict (.safetensors, or .pth without code in it), with
             or without the last layer. Weights from a path are saved with a checkpoint.
         seed: of the random weights.
-        grid: None for one vector; otherwise how many regions each row and column of a picture has.
-        transforms: the published weights whose transforms pictures go through, where the weights are not published
+        grid: None for one vector; otherwise how many regions each row and column of an image has.
+        transforms: the published weights whose transforms images go through, where the weights are not published
             ones themselves.
         layer: of the networks that end in fc6, fc7 and fc8 (VGG, AlexNet), "fc6" for the one before the usual.
 
@@ -44,7 +44,7 @@ class TorchvisionEncoder(OwnWeightsEncoder):
         UnknownNameError: torchvision has no such classification network.
         InputError: no such weights or transforms; or `grid` is no whole number from 1 to 32, or the network has no
             such layer. When the encoder is first used: the network does not end in a linear layer; with a grid, it
-            has no average pool, or no picture gives that grid.
+            has no average pool, or no image gives that grid.
 
     Example:
 
@@ -125,7 +125,7 @@ class TorchvisionEncoder(OwnWeightsEncoder):
 
     @cached_property
     def _side_and_dim(self) -> tuple[int, int]:
-        """With a grid: how wide the pictures are that the network is given, and how many channels its map has."""
+        """With a grid: how wide the images are that the network is given, and how many channels its map has."""
         return fit_regions(region_network(self._without_weights()), self.grid, self.model)
 
     def _without_weights(self) -> nn.Module:

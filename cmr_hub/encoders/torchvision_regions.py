@@ -1,4 +1,4 @@
-"""The map of a picture's regions inside a torchvision network: what its last average pool is given."""
+"""The map of an image's regions inside a torchvision network: what its last average pool is given."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def region_network(network: nn.Module) -> nn.Module:
 
 
 def fit_regions(regions: nn.Module, grid: int, name: str) -> tuple[int, int]:
-    """How large a square picture must be so that its map is `grid` x `grid`.
+    """How large a square image must be so that its map is `grid` x `grid`.
 
     Args:
         regions: what `region_network` made of a network on the meta device.
@@ -65,7 +65,7 @@ def fit_regions(regions: nn.Module, grid: int, name: str) -> tuple[int, int]:
         The side in pixels, which is 32 a region wherever that fits, and the map's channels.
 
     Raises:
-        InputError: the network takes no such picture, or none gives this grid.
+        InputError: the network takes no such image, or none gives this grid.
     """
 
     def shape(side: int) -> torch.Size:
@@ -76,14 +76,14 @@ def fit_regions(regions: nn.Module, grid: int, name: str) -> tuple[int, int]:
         _, channels, rows, _ = shape(usual)
     except RuntimeError as error:
         raise InputError(
-            f"{name} takes no pictures of {usual} x {usual} pixels, which a grid of {grid} x {grid} regions asks "
+            f"{name} takes no images of {usual} x {usual} pixels, which a grid of {grid} x {grid} regions asks "
             f"for ({str(error).splitlines()[0]}). Choose another grid."
         ) from error
     if rows == grid:
         return usual, channels
-    # Larger pictures have larger maps.
+    # Larger images have larger maps.
     sides = range(usual, 3 * usual) if rows < grid else range(usual // 2, usual)
     side = sides[bisect_left(sides, grid, hi=len(sides) - 1, key=lambda side: shape(side)[2])]
     if shape(side)[2] != grid:
-        raise InputError(f"{name} has no {grid} x {grid} regions in pictures of any size. Choose another grid.")
+        raise InputError(f"{name} has no {grid} x {grid} regions in images of any size. Choose another grid.")
     return side, channels

@@ -147,7 +147,7 @@ class TransformersImageEncoder(Pretrained, BackboneEncoder):
 
     @property
     def takes(self) -> list[str]:
-        """What the image processor makes of a picture; the encoder hands on "pixel_values" alone."""
+        """What the image processor makes of an image; the encoder hands on "pixel_values" alone."""
         return list(self._preprocessor.model_input_names)
 
     def _build_network(self) -> nn.Module:
@@ -162,7 +162,7 @@ class TransformersImageEncoder(Pretrained, BackboneEncoder):
 
 
 class ImageTower(nn.Module):
-    """Pixel values `(n, 3, height, width)` to one vector a picture, `(n, dim)`."""
+    """Pixel values `(n, 3, height, width)` to one vector an image, `(n, dim)`."""
 
     def __init__(self, model: nn.Module, has_pooler: bool):
         super().__init__()
@@ -185,8 +185,8 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
     """A transformers text model (MiniLM, BERT, CLIP …) with its own tokenizer; longer texts are cut to what it takes.
 
     The vector is the text embedding of a dual encoder (CLIP, SigLIP), else the mean of the last states over the text's
-    tokens, as sentence-transformers do. A text of blanks or of unknown tokens alone is the zero vector, and `knows`
-    is False for it.
+    tokens, as sentence-transformers do. A text of blanks or of unknown tokens alone is the zero vector, and
+    `has_known_tokens` is False for it.
 
     Args:
         model: a repo id of the Hub, or a local folder. A local folder's model is saved with a checkpoint.
@@ -209,7 +209,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
 
     def encode(self, inputs: Sequence[str]) -> torch.Tensor:
         features = torch.zeros(len(inputs), self.dim)
-        known = [index for index, knows in enumerate(self.knows(inputs)) if knows]
+        known = [index for index, has_known_tokens in enumerate(self.has_known_tokens(inputs)) if has_known_tokens]
         # Texts of about one length share a batch: little is computed on padding.
         known.sort(key=lambda index: len(inputs[index]))
         for start in range(0, len(known), self.batch_size):
@@ -240,7 +240,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         # SigLIP reads the vector off the last position, padding or not, and has only seen texts of full length.
         return "max_length" if "siglip" in self._model[0].config.model_type else "longest"
 
-    def knows(self, texts: Sequence[str]) -> list[bool]:
+    def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         words = [text for text in check_texts(texts) if text.strip()]
         if not words:
             return [False] * len(texts)

@@ -81,7 +81,7 @@ class VocabularyEncoder(TextEncoder):
         self._set_vocabulary(words)
         return self
 
-    def knows(self, texts: Sequence[str]) -> list[bool]:
+    def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         columns = self._columns
         return [any(word in columns for word in self._read(text)) for text in check_texts(texts)]
 

@@ -21,7 +21,7 @@ class WordVectorEncoder(TextEncoder):
     """The plain mean of the vectors of a text's known words, as papers use it; each occurrence counts.
 
     Words are those of `tokenise`. Words without a vector are left out; a text without any known word (empty, blank,
-    emoji alone, a script that the vectors do not cover) is the zero vector, and `knows` is False for it.
+    emoji alone, a script that the vectors do not cover) is the zero vector, and `has_known_tokens` is False for it.
 
     A subclass hands its vectors to `_keep`; checkpoints then carry them.
     """
@@ -88,7 +88,7 @@ class WordVectorEncoder(TextEncoder):
                 feature[:] = counts @ self._vectors[rows].astype(np.float32) / len(known)
         return torch.from_numpy(features)
 
-    def knows(self, texts: Sequence[str]) -> list[bool]:
+    def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         return [bool(self._known(text)) for text in check_texts(texts)]
 
     def _known(self, text: str) -> list[int]:

@@ -2,15 +2,15 @@
 
 from .captions import number_texts, spread_captions
 from .evaluator import EvaluationResult, RetrievalEvaluator, evaluate_embeddings
-from .over_seeds import Spread, decimals
+from .over_seeds import MeanStd, decimals
 from .protocols import Protocol, get_protocol, list_protocols
 from .retrievers import evaluate
 
 __all__ = [
     "EvaluationResult",
+    "MeanStd",
     "Protocol",
     "RetrievalEvaluator",
-    "Spread",
     "decimals",
     "evaluate",
     "evaluate_embeddings",

@@ -26,8 +26,8 @@ def spread_captions(sets: Sequence[Sequence[str]], an_item: int | None = None) -
     ```
     """
     counted = [[own[turn % len(own)] for turn in range(an_item or len(own))] for own in sets]
-    owner = np.repeat(np.arange(len(sets)), [len(own) for own in counted])
-    return [caption for own in counted for caption in own], owner
+    caption_to_image = np.repeat(np.arange(len(sets)), [len(own) for own in counted])
+    return [caption for own in counted for caption in own], caption_to_image
 
 
 def number_texts(texts: Sequence[str]) -> np.ndarray:

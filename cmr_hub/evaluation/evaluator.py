@@ -100,7 +100,7 @@ class _Items:
 
     embeds: np.ndarray
     labels: np.ndarray | csr_array
-    owner: np.ndarray
+    caption_to_image: np.ndarray
 
 
 def evaluate_embeddings(
@@ -112,7 +112,7 @@ def evaluate_embeddings(
     gallery_image_embeds: np.ndarray | None = None,
     gallery_text_embeds: np.ndarray | None = None,
     gallery_labels: np.ndarray | None = None,
-    caption_owner: np.ndarray | None = None,
+    caption_to_image: np.ndarray | None = None,
     text_ids: np.ndarray | None = None,
     real_valued: Mapping[str, np.ndarray] | None = None,
     curves: bool = False,
@@ -122,13 +122,13 @@ def evaluate_embeddings(
     Args:
         image_embeds: `(n, d)` floating rows, compared by cosine, or `(n, bits // 8)` uint8 packed codes, compared by
             Hamming distance.
-        text_embeds: `(n, d)` or `(n, bits // 8)`, row i the text of image i; with `caption_owner` `(m, …)`.
+        text_embeds: `(n, d)` or `(n, bits // 8)`, row i the text of image i; with `caption_to_image` `(m, …)`.
         labels: `(n,)` integer classes or `(n, classes)` multi-hot, of the items (images). Class protocols need them.
         protocol: name of [`list_protocols`] or a [`Protocol`].
         gallery_image_embeds: images of the training split, for protocols that search it.
         gallery_text_embeds: texts of the training split, one an item.
         gallery_labels: classes of the training split.
-        caption_owner: `(m,)` for each text the row of its image, where captions are texts of their own.
+        caption_to_image: `(m,)` for each text the row of its image, where captions are texts of their own.
         text_ids: `(m,)` integers, equal where two texts are, as [`number_texts`] gives them; for protocols that take a
             caption for right at each image that carries it.
         real_valued: for protocols that re-rank codes, the real-valued rows of what is given as codes, by the same
@@ -156,15 +156,15 @@ def evaluate_embeddings(
     protocol = get_protocol(protocol)
     images = _check_embeds("image_embeds", image_embeds)
     texts = _check_embeds("text_embeds", text_embeds)
-    owner = _check_owner(protocol, caption_owner, len(images), len(texts))
+    caption_to_image = _check_caption_to_image(protocol, caption_to_image, len(images), len(texts))
     text_ids = _check_text_ids(protocol, text_ids, len(texts))
     if protocol.relevance == "class":
         classes = _check_labels("labels", labels, len(images), protocol)
-        of_images, of_texts = classes, classes[owner]
+        of_images, of_texts = classes, classes[caption_to_image]
     else:
-        of_images, of_texts = _own_pairs(len(images), owner, text_ids)
+        of_images, of_texts = _own_pairs(len(images), caption_to_image, text_ids)
     query_images = _Items(images, of_images, np.arange(len(images)))
-    query_texts = _Items(texts, of_texts, owner)
+    query_texts = _Items(texts, of_texts, caption_to_image)
     gallery_images, gallery_texts = query_images, query_texts
 
     given = {
@@ -175,9 +175,12 @@ def evaluate_embeddings(
     if protocol.gallery == "train":
         images = _check_embeds("gallery_image_embeds", gallery_image_embeds)
         texts = _check_embeds("gallery_text_embeds", gallery_text_embeds)
-        owner = _check_owner(protocol, None, len(images), len(texts))
+        caption_to_image = _check_caption_to_image(protocol, None, len(images), len(texts))
         classes = _check_labels("gallery_labels", gallery_labels, len(images), protocol)
-        gallery_images, gallery_texts = _Items(images, classes, owner), _Items(texts, classes, owner)
+        gallery_images, gallery_texts = (
+            _Items(images, classes, caption_to_image),
+            _Items(texts, classes, caption_to_image),
+        )
     elif any(value is not None for value in given.values()):
         unused = ", ".join(name for name, value in given.items() if value is not None)
         raise InputError(f"Protocol {protocol.name!r} searches the queries' own split and has no use for {unused}.")
@@ -226,7 +229,7 @@ class EncodesPairs(Interface):
     """
 
     def encode_images(self, images: Sequence[Any], *, real_valued: bool = False) -> np.ndarray:
-        """Pictures or feature rows -> `(n, d)` embeddings."""
+        """Images or feature rows -> `(n, d)` embeddings."""
 
     def encode_texts(self, texts: Sequence[Any], *, real_valued: bool = False) -> np.ndarray:
         """Texts, lists of captions or feature rows -> `(n, d)` embeddings."""
@@ -277,7 +280,7 @@ class RetrievalEvaluator:
             raise InputError(f"Protocol {self.protocol.name!r} {use} gallery_dataset.")
         self.image_column = _pick_column(dataset, image_column, COLUMNS["image"])
         self.text_column = _pick_column(dataset, text_column, COLUMNS["text"])
-        by_caption = self.protocol.shared_caption == "all" or self.protocol.captions_an_item
+        by_caption = self.protocol.shared_caption == "all" or self.protocol.captions_per_item
         if by_caption and self.text_column == "text_features":
             raise InputError(
                 f"Protocol {self.protocol.name!r} goes by single captions; {self.text_column!r} has one row of "
@@ -294,13 +297,13 @@ class RetrievalEvaluator:
     def __call__(self, retriever: EncodesPairs, *, curves: bool = False) -> EvaluationResult:
         """Embed the split with a retriever and measure it; see [`evaluate_embeddings`]."""
         embeds = self._embed(retriever, real_valued=False)
-        texts, owner = self._texts(self.dataset)
+        texts, caption_to_image = self._texts(self.dataset)
         return evaluate_embeddings(
             **embeds,
             labels=self.labels,
             gallery_labels=self.gallery_labels,
             protocol=self.protocol,
-            caption_owner=owner,
+            caption_to_image=caption_to_image,
             text_ids=number_texts(texts) if self.protocol.shared_caption == "all" else None,
             real_valued=self._embed(retriever, real_valued=True) if self.protocol.rerank else None,
             curves=curves,
@@ -340,7 +343,7 @@ class RetrievalEvaluator:
                 raise InputError(f"Item {position} of the data set has no text in {self.text_column!r}.")
         if self.protocol.captions == "set":
             return sets, None
-        return spread_captions(sets, self.protocol.captions_an_item)
+        return spread_captions(sets, self.protocol.captions_per_item)
 
 
 def _measure(
@@ -348,7 +351,7 @@ def _measure(
 ) -> tuple[dict[str, float], dict[str, list[float]]]:
     if protocol.relevance == "pair":
         return _pair_metrics(protocol, Ranking(distances, query.labels, gallery.labels), description), {}
-    own_pairs = None if protocol.keep_own_pair else (query.owner, gallery.owner)
+    own_pairs = None if protocol.keep_own_pair else (query.caption_to_image, gallery.caption_to_image)
     ranking = Ranking(distances, query.labels, gallery.labels, own_pairs)
     bits = 8 * gallery.embeds.shape[1] if gallery.embeds.dtype == np.uint8 else None
     blocks = ranking.map(lambda *block: _class_metrics(protocol, *block, curves, bits), description)
@@ -404,8 +407,8 @@ def _class_metrics(
     if curves:
         values["precision"] = metrics.interpolated_precision(hits)
         if bits:
-            lookup = metrics.lookup_precision_recall(hits, scores, bits)
-            values["lookup_precision"], values["lookup_recall"] = lookup
+            range_search = metrics.lookup_precision_recall(hits, scores, bits)
+            values["lookup_precision"], values["lookup_recall"] = range_search
     return values
 
 
@@ -441,14 +444,14 @@ def _check_real_valued(
     """Queries and gallery of each direction as rows of unit length."""
     if similarity != "Hamming":
         raise InputError(f"Protocol {protocol.name!r} re-ranks binary codes, and these embeddings are real-valued.")
-    sides = ["image_embeds", "text_embeds"]
-    galleries = [f"gallery_{side}" for side in sides] if protocol.gallery == "train" else sides
-    missing = [name for name in {*sides, *galleries} if name not in (real_valued or {})]
+    modalities = ["image_embeds", "text_embeds"]
+    galleries = [f"gallery_{modality}" for modality in modalities] if protocol.gallery == "train" else modalities
+    missing = [name for name in {*modalities, *galleries} if name not in (real_valued or {})]
     if missing:
         raise InputError(
             f"Protocol {protocol.name!r} re-ranks: it takes the real-valued {', '.join(sorted(missing))} too."
         )
-    pairs = list(zip(sides, reversed(galleries), strict=True))
+    pairs = list(zip(modalities, reversed(galleries), strict=True))
     rows = [(_check_embeds(one, real_valued[one]), _check_embeds(other, real_valued[other])) for one, other in pairs]
     for (query, gallery), (one, other), names in zip(ways.values(), rows, pairs, strict=True):
         if (len(query.embeds), len(gallery.embeds)) != (len(one), len(other)) or one.shape[1] != other.shape[1]:
@@ -458,40 +461,45 @@ def _check_real_valued(
     return rows
 
 
-def _check_owner(protocol: Protocol, owner: np.ndarray | None, images: int, texts: int) -> np.ndarray:
-    if owner is None:
+def _check_caption_to_image(
+    protocol: Protocol, caption_to_image: np.ndarray | None, images: int, texts: int
+) -> np.ndarray:
+    if caption_to_image is None:
         if images != texts:
             raise InputError(
-                f"{images} images and {texts} texts: give one text an image, or say in caption_owner which image each "
-                "caption belongs to."
+                f"{images} images and {texts} texts: give one text per image, or say in caption_to_image which "
+                "image each caption belongs to."
             )
-        owner = np.arange(images)
+        caption_to_image = np.arange(images)
     elif protocol.captions == "set":
         raise InputError(
             f"Protocol {protocol.name!r} takes an item's captions as one text: embed them together, one row an item, "
-            "and leave caption_owner out."
+            "and leave caption_to_image out."
         )
-    owner = np.asarray(owner)
-    if owner.shape != (texts,) or not np.issubdtype(owner.dtype, np.integer):
-        raise InputError(f"caption_owner must be {texts} integers, one a text; it has shape {owner.shape}.")
-    if owner.min() < 0 or owner.max() >= images:
+    caption_to_image = np.asarray(caption_to_image)
+    if caption_to_image.shape != (texts,) or not np.issubdtype(caption_to_image.dtype, np.integer):
         raise InputError(
-            f"caption_owner must hold rows of the {images} images; it has {owner.min()} to {owner.max()}."
+            f"caption_to_image must be {texts} integers, one a text; it has shape {caption_to_image.shape}."
         )
-    counts = np.bincount(owner, minlength=images)
+    if caption_to_image.min() < 0 or caption_to_image.max() >= images:
+        raise InputError(
+            f"caption_to_image must hold rows of the {images} images; it has {caption_to_image.min()} to "
+            f"{caption_to_image.max()}."
+        )
+    counts = np.bincount(caption_to_image, minlength=images)
     if protocol.relevance == "pair" and not counts.all():
         raise InputError(
             f"Image {counts.argmin()} has no caption ({np.count_nonzero(counts == 0)} such images), so it cannot be "
             "looked for."
         )
-    wanted = protocol.captions_an_item
+    wanted = protocol.captions_per_item
     if wanted and (counts != wanted).any():
         other = np.argmax(counts != wanted)
         raise InputError(
             f"Protocol {protocol.name!r} counts {wanted} captions an item, and image {other} has {counts[other]}: "
             "repeat or cut them by spread_captions before they are embedded."
         )
-    return owner
+    return caption_to_image
 
 
 def _check_text_ids(protocol: Protocol, ids: np.ndarray | None, texts: int) -> np.ndarray | None:
@@ -510,16 +518,16 @@ def _check_text_ids(protocol: Protocol, ids: np.ndarray | None, texts: int) -> n
     return ids
 
 
-def _own_pairs(images: int, owner: np.ndarray, text_ids: np.ndarray | None) -> tuple[Any, Any]:
+def _own_pairs(images: int, caption_to_image: np.ndarray, text_ids: np.ndarray | None) -> tuple[Any, Any]:
     """What makes an image and a text each other's: the image's row or, with ids, the texts that the image carries."""
     if text_ids is None:
-        return np.arange(images), owner
+        return np.arange(images), caption_to_image
     distinct, number = np.unique(text_ids, return_inverse=True)
 
     def multi_hot(row: np.ndarray, rows: int) -> csr_array:
         return csr_array((np.ones(len(row), bool), (row, number)), shape=(rows, len(distinct)))
 
-    return multi_hot(owner, images), multi_hot(np.arange(len(owner)), len(owner))
+    return multi_hot(caption_to_image, images), multi_hot(np.arange(len(caption_to_image)), len(caption_to_image))
 
 
 def _check_labels(name: str, labels: np.ndarray | None, items: int, protocol: Protocol) -> np.ndarray:

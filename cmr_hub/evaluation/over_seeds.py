@@ -8,7 +8,7 @@ from statistics import mean, stdev
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanStd:
     """One metric over runs.
 
     Attributes:
@@ -20,7 +20,7 @@ class Spread:
     deviation: float | None
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
+    def of(cls, values: Sequence[float]) -> MeanStd:
         """That of one or more runs' values."""
         return cls(mean(values), stdev(values) if len(values) > 1 else None)
 

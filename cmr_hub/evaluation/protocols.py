@@ -24,7 +24,7 @@ class Protocol:
         gallery_view: what a gallery item is embedded from: the side that is looked for ("target"), or the whole item
             ("pair"), by methods that have one code for both sides.
         captions: "set" (an item's captions make one text) or "each" (every caption is a text of its own).
-        captions_an_item: of captions that are a text each, how many an item counts with: it repeats its own in turn,
+        captions_per_item: of captions that are a text each, how many an item counts with: it repeats its own in turn,
             or only the first count. `None` for those that it has, once.
         shared_caption: a caption that stands word for word (but for case and white space) on several images counts as
             found at its own image alone ("own": where it stands on another, it is a wrong answer that ties with the
@@ -50,7 +50,7 @@ class Protocol:
     gallery: Literal["test", "train"] = "test"
     gallery_view: Literal["target", "pair"] = "target"
     captions: Literal["set", "each"] = "set"
-    captions_an_item: int | None = None
+    captions_per_item: int | None = None
     shared_caption: Literal["own", "all"] = "own"
     cut_off: int | None = None
     ap_divisor: APDivisor = "hits"
@@ -77,8 +77,8 @@ class Protocol:
         if self.gallery_view == "pair" and self.gallery == "test":
             self._refuse("gallery_view='pair' would embed the queries with their own other half; use gallery='train'")
         several = self.captions == "each" and self.gallery == "test"
-        if self.captions_an_item is not None and (self.captions_an_item < 1 or not several):
-            self._refuse("captions_an_item is a number, from 1, with captions='each' and gallery='test'")
+        if self.captions_per_item is not None and (self.captions_per_item < 1 or not several):
+            self._refuse("captions_per_item is a number, from 1, with captions='each' and gallery='test'")
         if self.shared_caption == "all" and (self.relevance == "class" or self.captions == "set"):
             self._refuse("shared_caption='all' is of single captions and own pairs: relevance='pair', captions='each'")
         if self.relevance == "pair":
@@ -126,7 +126,7 @@ class Protocol:
                 ties,
                 "own pair " + ("kept" if self.keep_own_pair else "left out"),
             ]
-        count = self.captions_an_item
+        count = self.captions_per_item
         parts += [
             "gallery = " + ("the queries' own split" if self.gallery == "test" else "the training split"),
             "an item's captions are "
@@ -217,7 +217,7 @@ _PROTOCOLS = {
             source="tables on RSICD since Yuan et al., TGRS 2022, as remembered: short sets repeat up to five",
             relevance="pair",
             captions="each",
-            captions_an_item=5,
+            captions_per_item=5,
             at=(1, 5, 10),
         ),
     )

@@ -35,7 +35,7 @@ def evaluate(
         curves: also compute precision-recall curves.
 
     Returns:
-        Metrics of both directions; pictures' features are taken from the feature store.
+        Metrics of both directions; images' features are taken from the feature store.
 
     Raises:
         UnknownNameError: no such protocol.
@@ -57,8 +57,8 @@ def evaluate(
         dataset,
         protocol,
         gallery_dataset=gallery if protocol.gallery == "train" else None,
-        image_column=column_of(dataset, "image", processor.image_encoder.takes_raw),
-        text_column=column_of(dataset, "text", processor.text_encoder.takes_raw),
+        image_column=column_of(dataset, "image", processor.image_encoder.accepts_raw_input),
+        text_column=column_of(dataset, "text", processor.text_encoder.accepts_raw_input),
     )
     cached = SimpleNamespace(
         encode_images=partial(retriever.encode_images, cache=True),

@@ -18,7 +18,7 @@ from cmr_hub.training.recipe import Ablation, Recipe
 from cmr_hub.training.train import TrainingRun, train
 from cmr_hub.utils.processes import this_process
 
-from .run_cache import clear_way, kept_run
+from .run_cache import cached_run, clear_way
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def ablate(
         folder, published = Path(output_dir) / slug(table.title) / slug(name), with_average(table.rows[name])
         try:
             runs = [
-                kept_or_trained(variant, dataset, dataset_name, folder / f"seed-{seed}", seed, protocol, command)
+                cached_or_trained(variant, dataset, dataset_name, folder / f"seed-{seed}", seed, protocol, command)
                 for seed in seeds
             ]
         except CMRError as error:
@@ -84,18 +84,18 @@ def ablate(
     ]
 
 
-def kept_or_trained(
+def cached_or_trained(
     recipe: Recipe, dataset: DatasetDict, name: str, folder: Path, seed: int, protocol: Protocol, command: str
 ) -> TrainingRun:
     """The run in `folder` where it is complete and of the same settings; else one trained now."""
 
     def kept() -> TrainingRun | None:
-        run = kept_run(folder, recipe, name, seed, [protocol])
+        run = cached_run(folder, recipe, name, seed, [protocol])
         if run is None:
             clear_way(folder, recipe)
         return run
 
-    return this_process().by_main(kept) or train(
+    return this_process().run_on_main(kept) or train(
         recipe, dataset, name, folder, seed=seed, protocols=[protocol], resume=True, command=command
     )
 

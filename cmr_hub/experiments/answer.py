@@ -55,8 +55,8 @@ class AnswerRun:
         run: how it was made.
         questions: split -> how many questions.
         accuracy: share of the test questions answered rightly: by the method, under its title; by the method "blind",
-            every picture replaced by the mean of the training pictures; by the "majority answer" to the same question
-            in training; and by a "logistic regression" a question, on the mean of a picture's regions.
+            every image replaced by the mean of the training images; by the "majority answer" to the same question
+            in training; and by a "logistic regression" a question, on the mean of an image's regions.
         by_question: question -> the same, of this question alone.
     """
 
@@ -98,13 +98,13 @@ def answer(
     resume: bool = False,
     command: str = "",
 ) -> AnswerRun:
-    """Train one checkpoint on questions about a data set's pictures and measure it on those about the test split's.
+    """Train one checkpoint on questions about a data set's images and measure it on those about the test split's.
 
     Args:
         recipe: of a model that answers.
         dataset: splits "train" and "test", and "validation" where the source defines one.
         dataset_name: as `cmr_hub.data` knows it.
-        words, share: what is asked, and of how many pictures; see [`make_questions`].
+        words, share: what is asked, and of how many images; see [`make_questions`].
         output_dir: receives model, processor and `answers.json`.
         seed: of everything that chance decides.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`.
@@ -139,7 +139,7 @@ def answer(
         measured.save(output_dir)
         return measured
 
-    return this_process().by_main(finish)
+    return this_process().run_on_main(finish)
 
 
 def _fit(
@@ -168,7 +168,7 @@ def _fit(
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
     """Of `(n, answers)` logits against one-hot answers."""
     right = prediction.predictions.argmax(axis=1) == prediction.label_ids.argmax(axis=1)
-    return this_process().by_main(lambda: {"accuracy": float(right.mean())})
+    return this_process().run_on_main(lambda: {"accuracy": float(right.mean())})
 
 
 def _measure(

@@ -1,4 +1,4 @@
-"""What answers to questions are to be held against: no look at the picture, and a classifier a question."""
+"""What answers to questions are to be held against: no look at the image, and a classifier a question."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def majority_answers(train: Sequence[str], answers: np.ndarray, asked: Sequence[
 
 
 def blinded(pairs: Pairs, train: Pairs) -> Pairs:
-    """The same questions about one picture, the mean of the training questions' pictures."""
+    """The same questions about one image, the mean of the training questions' images."""
     images = {}
     for name, rows in train.images.items():
         mean = sum(batch.double().sum(dim=0) for batch in _batches(rows)) / len(rows)
         images[name] = mean.float().expand(len(pairs), *mean.shape)
-    return Pairs(pairs.owner, labels=pairs.labels, **pairs.texts, **images)
+    return Pairs(pairs.caption_to_image, labels=pairs.labels, **pairs.texts, **images)
 
 
 def regression_answers(questions: dict[str, Sequence[str]], pairs: dict[str, Pairs]) -> np.ndarray:
-    """The answers of a logistic regression a question, on the mean of a picture's regions.
+    """The answers of a logistic regression a question, on the mean of an image's regions.
 
     It learns from the same training questions as a model does; of several strengths of regularisation the one that
     answers the most validation questions rightly is taken, for all questions together.

@@ -22,7 +22,7 @@ from cmr_hub.retrieval.explanation import attend, check_attends, matching_scores
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.images import load_image
 
-PICTURES_AT_ONCE = 32
+IMAGES_AT_ONCE = 32
 RESAMPLES = 2000
 REGIONS = ("most attended", "least attended", "random")
 
@@ -30,46 +30,46 @@ Inputs = Mapping[str, torch.Tensor]
 
 
 class Deletion(Protocol):
-    """Some pictures, of which single regions can be deleted.
+    """Some images, of which single regions can be deleted.
 
     Attributes:
         meaning: what deleting is, in words.
-        whole: the pictures as the model eats them, a row each.
+        whole: the images as the model eats them, a row each.
     """
 
     meaning: ClassVar[str]
     whole: Inputs
 
-    def __init__(self, processor: CMRProcessor, pictures: Sequence[Any]) -> None: ...
+    def __init__(self, processor: CMRProcessor, images: Sequence[Any]) -> None: ...
 
     def without(self, rows: Sequence[int], regions: Sequence[int]) -> Inputs:
-        """As `whole`, of pictures that each lack one region: `rows` says which picture, `regions` which region."""
+        """As `whole`, of images that each lack one region: `rows` says which image, `regions` which region."""
         ...
 
 
 class ByPixels:
-    """A region's cell of the picture is painted over, and the picture encoded anew: what a person would cover up."""
+    """A region's cell of the image is painted over, and the image encoded anew: what a person would cover up."""
 
-    meaning = "its cell filled with the picture's mean colour"
+    meaning = "its cell filled with the image's mean colour"
 
-    def __init__(self, processor: CMRProcessor, pictures: Sequence[Any]):
+    def __init__(self, processor: CMRProcessor, images: Sequence[Any]):
         self._processor = processor
-        self._pictures = [load_image(picture) for picture in pictures]
-        self.whole = processor(images=self._pictures)
+        self._images = [load_image(image) for image in images]
+        self.whole = processor(images=self._images)
 
     def without(self, rows: Sequence[int], regions: Sequence[int]) -> Inputs:
         grid = self._processor.image_encoder.grid
         places = zip(rows, regions, strict=True)
-        return self._processor(images=[fill_cell(self._pictures[row], region, grid) for row, region in places])
+        return self._processor(images=[fill_cell(self._images[row], region, grid) for row, region in places])
 
 
 class ByFeatures:
     """A region's features are replaced: nothing of it is left, whatever its neighbours' features know of it."""
 
-    meaning = "its features replaced by the mean of the picture's regions"
+    meaning = "its features replaced by the mean of the image's regions"
 
-    def __init__(self, processor: CMRProcessor, pictures: Sequence[Any]):
-        self.whole = processor(images=pictures, cache=True)
+    def __init__(self, processor: CMRProcessor, images: Sequence[Any]):
+        self.whole = processor(images=images, cache=True)
 
     def without(self, rows: Sequence[int], regions: Sequence[int]) -> Inputs:
         (name, features), *_ = self.whole.items()
@@ -81,26 +81,26 @@ class ByFeatures:
 DELETIONS: Mapping[str, type[Deletion]] = {"pixels": ByPixels, "features": ByFeatures}
 
 
-def fill_cell(picture: Image.Image, region: int, grid: int) -> Image.Image:
-    """A copy of a picture with one cell of a `(grid, grid)` grid over it in the picture's mean colour.
+def fill_cell(image: Image.Image, region: int, grid: int) -> Image.Image:
+    """A copy of an image with one cell of a `(grid, grid)` grid over it in the image's mean colour.
 
     Args:
-        picture: mode "RGB".
+        image: mode "RGB".
         region: the cell, counted row by row from the top left.
         grid: cells a side.
     """
     row, column = divmod(region, grid)
-    left, right = (round(edge * picture.width / grid) for edge in (column, column + 1))
-    top, bottom = (round(edge * picture.height / grid) for edge in (row, row + 1))
-    mean = np.asarray(picture).mean(axis=(0, 1))
-    filled = picture.copy()
+    left, right = (round(edge * image.width / grid) for edge in (column, column + 1))
+    top, bottom = (round(edge * image.height / grid) for edge in (row, row + 1))
+    mean = np.asarray(image).mean(axis=(0, 1))
+    filled = image.copy()
     filled.paste(tuple(np.rint(mean).astype(int).tolist()), (left, top, right, bottom))
     return filled
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over pictures, and the interval that holds 95 % of the means of pictures drawn anew (bootstrap)."""
+    """A mean over images, and the interval that holds 95 % of the means of images drawn anew (bootstrap)."""
 
     value: float
     low: float
@@ -115,16 +115,16 @@ class Estimate:
 class Faithfulness:
     """What deleting single regions does to the score of matching pairs.
 
-    A picture counts once, however many captions it has: its captions' values are averaged first.
+    An image counts once, however many captions it has: its captions' values are averaged first.
 
     Attributes:
         by: how regions were deleted, a name of `DELETIONS`.
         seed: of the random regions and the bootstrap.
-        pictures: how many.
-        pairs: how many pairs of a picture and one of its captions; the same words twice are one caption.
-        regions: how many a picture has.
+        images: how many.
+        pairs: how many pairs of an image and one of its captions; the same words twice are one caption.
+        regions: how many an image has.
         steps: how many steps of attention were averaged.
-        score: mean cosine of whole pictures with their captions.
+        score: mean cosine of whole images with their captions.
         falls_more: "most attended" and "least attended" -> share of pairs whose score falls more without that region
             than without a random one of the others; ties count a half.
         drops: these and "random" -> by how much the cosine falls.
@@ -132,7 +132,7 @@ class Faithfulness:
 
     by: str
     seed: int
-    pictures: int
+    images: int
     pairs: int
     regions: int
     steps: int
@@ -150,9 +150,9 @@ class Faithfulness:
         return "\n".join(
             [
                 f"One region of {self.regions} deleted by {self.by}: {DELETIONS[self.by].meaning}. Attention averaged "
-                f"over {self.steps} steps; {self.pictures:,} pictures, each counted once, and {self.pairs:,} pairs "
+                f"over {self.steps} steps; {self.images:,} images, each counted once, and {self.pairs:,} pairs "
                 f"with their captions; mean cosine {self.score:.4f}; seed {self.seed}. In brackets 95 % bootstrap "
-                "intervals over pictures.",
+                "intervals over images.",
                 "",
                 markdown_row(columns),
                 markdown_row(["---"] * len(columns)),
@@ -168,42 +168,42 @@ class Faithfulness:
 def measure_faithfulness(
     retriever: Retriever, dataset: Dataset, *, by: str = "pixels", seed: int = 0, show_progress: bool = False
 ) -> Faithfulness:
-    """Delete, for each picture and each of its captions, the most, the least and a random one of the other regions.
+    """Delete, for each image and each of its captions, the most, the least and a random one of the other regions.
 
-    The random region of a picture is the same for all its captions, unless one of them gives it the most or the least
+    The random region of an image is the same for all its captions, unless one of them gives it the most or the least
     attention: the next of a random order is taken there.
 
     Args:
         retriever: a checkpoint of a method that attends and matches.
-        dataset: the split, with pictures and texts.
+        dataset: the split, with images and texts.
         by: how to delete, a name of `DELETIONS`.
         seed: of the random regions and the bootstrap.
         show_progress: show a bar.
 
     Raises:
-        InputError: the method does not attend, or gives answers instead of scores; the pictures have fewer than three
+        InputError: the method does not attend, or gives answers instead of scores; the images have fewer than three
             regions; or a column is missing.
     """
     model, processor = retriever.model, retriever.processor
     check_attends(model)
-    pictures = read_column(dataset, column_of(dataset, "image", takes_raw=True))
-    captions = [list(dict.fromkeys(texts)) for texts in dataset[column_of(dataset, "text", takes_raw=True)][:]]
+    images = read_column(dataset, column_of(dataset, "image", accepts_raw_input=True))
+    captions = [list(dict.fromkeys(texts)) for texts in dataset[column_of(dataset, "text", accepts_raw_input=True)][:]]
     orders = np.random.default_rng(seed)
     batches = []
-    for start in tqdm(range(0, len(dataset), PICTURES_AT_ONCE), "Deleting regions", disable=not show_progress):
-        rows = slice(start, start + PICTURES_AT_ONCE)
-        deletion = DELETIONS[by](processor, pictures[rows])
+    for start in tqdm(range(0, len(dataset), IMAGES_AT_ONCE), "Deleting regions", disable=not show_progress):
+        rows = slice(start, start + IMAGES_AT_ONCE)
+        deletion = DELETIONS[by](processor, images[rows])
         batches.append(_delete(model, processor, deletion, captions[rows], orders))
     scores, drops = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("scores", "drops"))
     most, least, random = drops.T
     falls_more = np.stack([(one > random) + 0.5 * (one == random) for one in (most, least)], axis=1)
     owners = np.repeat(np.arange(len(captions)), [len(texts) for texts in captions])
-    of_pictures = _means(np.column_stack([scores, falls_more, drops]), owners)
-    score, *estimates = _estimates(of_pictures, seed)
+    of_images = _means(np.column_stack([scores, falls_more, drops]), owners)
+    score, *estimates = _estimates(of_images, seed)
     return Faithfulness(
         by=by,
         seed=seed,
-        pictures=len(of_pictures),
+        images=len(of_images),
         pairs=len(scores),
         regions=batches[0].regions,
         steps=batches[0].steps,
@@ -247,7 +247,7 @@ def _delete(
     ranks[pairs, most] = ranks[pairs, least] = regions
     deleted = np.stack([most, least, ranks.argmin(axis=1)], axis=1)
 
-    # Captions mostly agree about a picture: what they delete of it together is encoded once.
+    # Captions mostly agree about an image: what they delete of it together is encoded once.
     places, row_of = np.unique(owners[:, None] * regions + deleted, return_inverse=True)
     inputs = deletion.without(*(part.tolist() for part in np.divmod(places, regions)))
     row_of = row_of.reshape(deleted.shape)
@@ -264,13 +264,13 @@ def _scores(output: CMROutput) -> np.ndarray:
     if scores is None:
         raise InputError(
             "This checkpoint answers texts as questions and gives pairs no score that could fall; measure one that "
-            "matches pictures and texts."
+            "matches images and texts."
         )
     return scores.double().cpu().numpy()
 
 
 def _means(values: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """The mean of the rows of each owner that has any: `(p, c)` to `(pictures, c)`."""
+    """The mean of the rows of each owner that has any: `(p, c)` to `(images, c)`."""
     _, first = np.unique(owners, return_index=True)
     return np.add.reduceat(values, first) / np.bincount(owners)[owners[first]][:, None]
 

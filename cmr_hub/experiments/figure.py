@@ -1,4 +1,4 @@
-"""A checkpoint's common space as a picture: t-SNE of images and texts together, by modality and by class."""
+"""A checkpoint's common space as an image: t-SNE of images and texts together, by modality and by class."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def project(
     _check_perplexity(perplexity, len(dataset))
     classes, class_of, has_several = first_classes(dataset)
     processor = retriever.processor
-    image_column = column_of(dataset, "image", processor.image_encoder.takes_raw)
-    text_column = column_of(dataset, "text", processor.text_encoder.takes_raw)
+    image_column = column_of(dataset, "image", processor.image_encoder.accepts_raw_input)
+    text_column = column_of(dataset, "text", processor.text_encoder.accepts_raw_input)
     logger.info("Embedding %d images and as many texts", len(dataset))
     images = retriever.encode_images(read_column(dataset, image_column), cache=True, show_progress=True)
     texts = retriever.encode_texts(read_column(dataset, text_column), show_progress=True)
@@ -126,18 +126,20 @@ def draw(projection: Projection, title: str) -> Figure:
 
 def draw_modalities(axes: Axes, projection: Projection) -> None:
     """One panel: every point, coloured by the side that it comes from."""
-    for side, points in projection.points.items():
-        _scatter(axes, side, points, MODALITY_COLOURS[side])
-    axes.legend(handles=[_handle(MARKERS[side], colour, side) for side, colour in MODALITY_COLOURS.items()])
+    for modality, points in projection.points.items():
+        _scatter(axes, modality, points, MODALITY_COLOURS[modality])
+    axes.legend(
+        handles=[_handle(MARKERS[modality], colour, modality) for modality, colour in MODALITY_COLOURS.items()]
+    )
     axes.set_title("by modality")
 
 
 def draw_classes(axes: Axes, projection: Projection) -> None:
     """One panel: every point, coloured by its class."""
     colours = np.array([class_colour(row, len(projection.classes)) for row in projection.class_of])
-    for side, points in projection.points.items():
-        _scatter(axes, side, points, colours)
-    axes.legend(handles=[_handle(marker, "grey", side) for side, marker in MARKERS.items()])
+    for modality, points in projection.points.items():
+        _scatter(axes, modality, points, colours)
+    axes.legend(handles=[_handle(marker, "grey", modality) for modality, marker in MARKERS.items()])
     axes.set_title("by class" + (" (of several the first)" if projection.has_several else ""))
 
 
@@ -146,8 +148,8 @@ def class_colour(row: int, number: int) -> tuple[float, float, float]:
     return hls_to_rgb(0.92 * row / number, (0.35, 0.52, 0.7)[row % 3], (0.75, 0.9, 0.65)[row % 3])
 
 
-def _scatter(axes: Axes, side: str, points: np.ndarray, colours: Any) -> None:
-    axes.scatter(*points.T, s=16, c=colours, marker=MARKERS[side], linewidths=0, alpha=0.75, label=side)
+def _scatter(axes: Axes, modality: str, points: np.ndarray, colours: Any) -> None:
+    axes.scatter(*points.T, s=16, c=colours, marker=MARKERS[modality], linewidths=0, alpha=0.75, label=modality)
     axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
 
 

@@ -35,7 +35,7 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
     """Make the galleries of a data set, one for each method whose recipe says so or that is published for it.
 
     What is complete is kept and not made again, so that an interrupted or cancelled preparation goes on where it
-    stopped: files already downloaded, pictures already encoded, epochs already trained, galleries already built.
+    stopped: files already downloaded, images already encoded, epochs already trained, galleries already built.
 
     Args:
         dataset_name: one of `cmr_hub.data.list_datasets()`.
@@ -56,7 +56,7 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         known.method
         for known in list_checkpoints()
         # What eats released features needs no gallery of its own: it is embedded in no time.
-        if known.takes_raw_images and _is_for(known, dataset_name, dataset)
+        if known.accepts_raw_images and _is_for(known, dataset_name, dataset)
     ]
     recipes = [load_recipe(method, dataset_name) for method in METHODS]
     recipes = [
@@ -103,7 +103,7 @@ def has_classes(dataset: DatasetDict) -> bool:
 
 
 def for_data(recipe: Recipe, dataset: DatasetDict) -> Recipe:
-    """The recipe with encoders for what the data set holds: pictures and texts where it has them, so that a query can
+    """The recipe with encoders for what the data set holds: images and texts where it has them, so that a query can
     be typed or dropped; released features otherwise."""
     columns = dataset["train"].column_names
     if not all(raw in columns for raw, _ in COLUMNS.values()):
@@ -126,7 +126,7 @@ def _extract_features(recipes: Sequence[Recipe], dataset: DatasetDict, report: R
 def _is_for(known: CheckpointInfo, dataset_name: str, dataset: DatasetDict) -> bool:
     """Whether a published checkpoint eats what this data set holds."""
     raw = all(column in dataset["train"].column_names for column, _ in COLUMNS.values())
-    return (known.dataset, known.takes_raw_images) == (dataset_name, raw)
+    return (known.dataset, known.accepts_raw_images) == (dataset_name, raw)
 
 
 def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str, epochs: ReportEpochs) -> Retriever:

@@ -88,7 +88,7 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict, reproduced: Re
     """What the card says, from the run's record, the recipe and the data set's own description."""
     recipe, facts = load_recipe(run.method, run.dataset), data.info(run.dataset)
     settings = {**run.recipe["config"], **run.recipe["training"], "seed": run.seed}
-    settings |= {name: run.recipe[name] for name in ("captions", "turns") if run.recipe.get(name)}
+    settings |= {name: run.recipe[name] for name in ("captions", "augmentations") if run.recipe.get(name)}
     settings |= {f"tuned {name}": value for name, value in (run.tuned or {}).items()}
     if run.epochs is not None:
         settings |= {"epochs trained": run.epochs, "epoch kept": run.best_epoch}
@@ -106,7 +106,7 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict, reproduced: Re
         limits=_limits(run, facts, processor),
         license=LICENSE,
         hashing=METHODS[run.method].representation == "binary",
-        attends=METHODS[run.method].attends,
+        has_attention=METHODS[run.method].has_attention,
         image_features=processor["image_encoder"].get("description", ""),
         text_features=processor["text_encoder"].get("description", ""),
         reproduced=reproduced,

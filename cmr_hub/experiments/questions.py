@@ -1,4 +1,4 @@
-"""Yes/no questions about the pictures of a data set, answered from its captions and classes.
+"""Yes/no questions about the images of a data set, answered from its captions and classes.
 
 The answers are made, not human: yes where a caption or the class names what is asked for, no where neither does. That
 captions are silent about a thing is weak evidence that it is not there, so some of the noes are wrong.
@@ -29,19 +29,19 @@ Words = Mapping[str, Sequence[str]]
 
 
 def make_questions(dataset: DatasetDict, words: Words, share: float) -> DatasetDict:
-    """Questions about the pictures of each split, in the columns of any other data set.
+    """Questions about the images of each split, in the columns of any other data set.
 
-    In every split each question is asked of as many pictures where the answer is yes as of pictures where it is no:
-    the question alone tells nothing. Which pictures, a hash of their ids decides.
+    In every split each question is asked of as many images where the answer is yes as of images where it is no:
+    the question alone tells nothing. Which images, a hash of their ids decides.
 
     Args:
         dataset: splits with the columns `id`, `image`, `texts` and, where there are classes, `label` or `labels`.
         words: question -> the words (or several words in a row) that mean yes, in the singular or as they stand: a
             plural in "s" or "es" counts as well.
-        share: a question is asked of at most this share of a split's pictures for either answer.
+        share: a question is asked of at most this share of a split's images for either answer.
 
     Returns:
-        The same splits. A row is a question about a picture: `id`, `image`, `texts` (the question alone), `label`
+        The same splits. A row is a question about an image: `id`, `image`, `texts` (the question alone), `label`
         ("no" or "yes").
 
     Raises:
@@ -51,12 +51,12 @@ def make_questions(dataset: DatasetDict, words: Words, share: float) -> DatasetD
 
     ```python
     >>> from cmr_hub.data import load_dataset
-    >>> questions = make_questions(load_dataset("emoji"), {"is there a cat in the picture?": ["cat"]}, share=0.03)
+    >>> questions = make_questions(load_dataset("emoji"), {"is there a cat in the image?": ["cat"]}, share=0.03)
     >>> questions["train"][0]["texts"], questions["train"].features["label"].names
-    (['is there a cat in the picture?'], ['no', 'yes'])
+    (['is there a cat in the image?'], ['no', 'yes'])
     ```
     """
-    asked = {split: _ask(pictures, words, share) for split, pictures in dataset.items()}
+    asked = {split: _ask(images, words, share) for split, images in dataset.items()}
     learned = {entry.question for entry in asked["train"]}
     questions = DatasetDict()
     for split, entries in asked.items():
@@ -64,7 +64,7 @@ def make_questions(dataset: DatasetDict, words: Words, share: float) -> DatasetD
         if not entries:
             raise InputError(
                 f"No question has both answers in the {split} split: ask for things that captions or classes of some "
-                f"of its pictures name and of others do not, or ask about a greater share of them than {share}."
+                f"of its images name and of others do not, or ask about a greater share of them than {share}."
             )
         questions[split] = _to_dataset(dataset[split], entries)
     return questions
@@ -86,7 +86,7 @@ def default_questions(dataset: str) -> Words:
 
 
 def read_questions(path: Path) -> Words:
-    """Questions from a YAML file of lines as `is there a cat in the picture?: [cat, kitten]`.
+    """Questions from a YAML file of lines as `is there a cat in the image?: [cat, kitten]`.
 
     Raises:
         InputError: the file is missing or holds something else.
@@ -99,29 +99,29 @@ def read_questions(path: Path) -> Words:
         isinstance(words, list) and words and all(isinstance(word, str) for word in words)
         for words in content.values()
     ):
-        raise InputError(f"{path} must hold lines as `is there a cat in the picture?: [cat, kitten]`.")
+        raise InputError(f"{path} must hold lines as `is there a cat in the image?: [cat, kitten]`.")
     return content
 
 
 class _Asked(NamedTuple):
-    """A question about the picture in a row of a split; the answer by its place in `ANSWERS`."""
+    """A question about the image in a row of a split; the answer by its place in `ANSWERS`."""
 
     question: str
     row: int
     answer: int
 
 
-def _ask(pictures: Dataset, words: Words, share: float) -> list[_Asked]:
+def _ask(images: Dataset, words: Words, share: float) -> list[_Asked]:
     """The questions of one split, in an order fixed by ids."""
-    missing = [column for column in ("id", "image", "texts") if column not in pictures.column_names]
+    missing = [column for column in ("id", "image", "texts") if column not in images.column_names]
     if missing:
         raise InputError(
-            f"Questions are made from pictures and captions, and the data set has no column {missing[0]!r}, only "
-            f"{', '.join(pictures.column_names)}."
+            f"Questions are made from images and captions, and the data set has no column {missing[0]!r}, only "
+            f"{', '.join(images.column_names)}."
         )
-    ids = pictures["id"][:]
-    said = [_plain(texts + classes) for texts, classes in zip(pictures["texts"][:], _classes(pictures), strict=True)]
-    most = int(share * len(pictures))
+    ids = images["id"][:]
+    said = [_plain(texts + classes) for texts, classes in zip(images["texts"][:], _classes(images), strict=True)]
+    most = int(share * len(images))
     asked = []
     for question, naming in words.items():
         naming = _pattern(naming)
@@ -157,20 +157,20 @@ def _plain(texts: Sequence[str]) -> str:
     return " | ".join(" ".join(tokenise(text)) for text in texts)  # no word is "|": no phrase spans two texts
 
 
-def _classes(pictures: Dataset) -> list[list[str]]:
-    """The class names of each picture; none where the data set has no classes."""
-    if not {"label", "labels"} & set(pictures.column_names):
-        return [[]] * len(pictures)
-    names = class_names(pictures)
-    return [[names[column] for column in row.nonzero()[0]] for row in label_matrix(pictures)]
+def _classes(images: Dataset) -> list[list[str]]:
+    """The class names of each image; none where the data set has no classes."""
+    if not {"label", "labels"} & set(images.column_names):
+        return [[]] * len(images)
+    names = class_names(images)
+    return [[names[column] for column in row.nonzero()[0]] for row in label_matrix(images)]
 
 
-def _to_dataset(pictures: Dataset, asked: Sequence[_Asked]) -> Dataset:
-    ids, images = pictures["id"][:], read_column(pictures, "image")
+def _to_dataset(source: Dataset, asked: Sequence[_Asked]) -> Dataset:
+    ids, images = source["id"][:], read_column(source, "image")
     columns = {
         "id": [f"{ids[entry.row]}: {entry.question}" for entry in asked],
         "image": [images[entry.row] for entry in asked],
         "texts": [[entry.question] for entry in asked],
         "label": [entry.answer for entry in asked],
     }
-    return Dataset.from_dict(columns, features=FEATURES, split=pictures.split)
+    return Dataset.from_dict(columns, features=FEATURES, split=source.split)

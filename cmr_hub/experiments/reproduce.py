@@ -28,7 +28,7 @@ from cmr_hub.training.train import make_features, train
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.hub import read_json
 
-from .run_cache import clear_way, kept_run
+from .run_cache import cached_run, clear_way
 from .table import Checkpoint, find_checkpoints, make_tables
 from .workers import machine, work
 
@@ -73,7 +73,7 @@ class Plan:
             Task(method, bits, seed)
             for method in self.methods
             for bits in self._lengths(method)
-            for seed in (self.seeds if METHODS[method].uses_chance else self.seeds[:1])
+            for seed in (self.seeds if METHODS[method].is_stochastic else self.seeds[:1])
         ]
 
     def _lengths(self, method: str) -> Sequence[int | None]:
@@ -95,8 +95,8 @@ class Plan:
         words += ["--methods", *methods] if methods else []
         words += [] if len(self.seeds) == SEEDS else ["--seeds", str(len(self.seeds))]
         words += [] if tuple(self.bits) == BITS else ["--bits", *map(str, self.bits)]
-        for side, encoder in self.encoders.items():
-            words += [f"--{side}-encoder", encoder if isinstance(encoder, str) else json.dumps(encoder)]
+        for modality, encoder in self.encoders.items():
+            words += [f"--{modality}-encoder", encoder if isinstance(encoder, str) else json.dumps(encoder)]
         words += ["--dataset-option"] * bool(self.options)
         words += [f"{name}={json.dumps(value)}" for name, value in self.options.items()]
         return shlex.join(words)
@@ -127,7 +127,7 @@ class Task:
         """For people: "DCMH, 16 bits, seed 0"."""
         parts = [METHODS[self.method].title]
         parts += [] if self.bits is None else [f"{self.bits} bits"]
-        return ", ".join(parts + ([f"seed {self.seed}"] if METHODS[self.method].uses_chance else []))
+        return ", ".join(parts + ([f"seed {self.seed}"] if METHODS[self.method].is_stochastic else []))
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Outcome:
     failed: bool = False
 
 
-class Bench:
+class Worker:
     """One process's data, and the features of the method that it had last."""
 
     def __init__(self, plan: Plan):
@@ -164,7 +164,7 @@ class Bench:
         try:
             recipe = self.plan.recipe(task, self.dataset)
             protocols = [get_protocol(name) for name in protocols_for(recipe, self.dataset)]
-            if kept_run(folder, recipe, self.plan.dataset, task.seed, protocols):
+            if cached_run(folder, recipe, self.plan.dataset, task.seed, protocols):
                 return Outcome(task, kept=True)
             features = self._features_of(recipe)
             clear_way(folder, recipe)
@@ -188,7 +188,7 @@ class Bench:
 
     def _features_of(self, recipe: Recipe) -> FeatureSplits:
         closed = issubclass(METHODS[recipe.method], ClosedFormCMRModel)
-        key = json.dumps([recipe.encoders, recipe.captions, recipe.turns, closed], sort_keys=True)
+        key = json.dumps([recipe.encoders, recipe.captions, recipe.augmentations, closed], sort_keys=True)
         if self._features[0] != key:
             self._features = ("", None)  # two at a time may be too large
             self._features = (key, make_features(recipe, self.dataset, self.plan.dataset))
@@ -239,7 +239,7 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
     tasks = longest_first(plan.tasks(), earlier)
     clock = Clock(plan.output_dir / "clock.json")
     outcomes: list[Outcome] = []
-    for outcome in work(partial(Bench, plan), tasks, min(jobs, len(tasks))):
+    for outcome in work(partial(Worker, plan), tasks, min(jobs, len(tasks))):
         outcomes.append(outcome)
         clock.note(outcome)
         what = outcome.reason or ("kept" if outcome.kept else f"{outcome.seconds:.1f} s")

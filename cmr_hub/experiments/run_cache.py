@@ -18,7 +18,7 @@ from cmr_hub.utils.files import atomic_file
 SETTINGS_NAME = "settings.json"  # beside the Trainer's states: what an interrupted run was to be
 
 
-def kept_run(
+def cached_run(
     folder: Path, recipe: Recipe, dataset: str, seed: int, protocols: Sequence[Protocol]
 ) -> TrainingRun | None:
     """The run in `folder` where it is complete, of the same settings, and measured under all of these protocols.

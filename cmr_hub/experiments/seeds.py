@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cmr_hub.evaluation import Spread
+from cmr_hub.evaluation import MeanStd
 
 if TYPE_CHECKING:
     from cmr_hub.training.train import TrainingRun
 
 
-def over_runs(entries: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
+def over_runs(entries: Sequence[Mapping[str, Any]]) -> dict[str, MeanStd]:
     """Each metric over runs that differ in the seed alone.
 
     Args:
         entries: one entry of `TrainingRun.results` a run, of the same protocol and split.
     """
-    return {name: Spread.of([entry["metrics"][name] for entry in entries]) for name in entries[0]["metrics"]}
+    return {name: MeanStd.of([entry["metrics"][name] for entry in entries]) for name in entries[0]["metrics"]}
 
 
 def summarise(runs: Sequence[TrainingRun]) -> str:

@@ -40,7 +40,7 @@ from cmr_hub.training.train import (
     training_arguments,
     versions,
 )
-from cmr_hub.training.trainer import CMRTrainer, among_pairs
+from cmr_hub.training.trainer import CMRTrainer, validation_protocol
 from cmr_hub.utils.files import atomic_file
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def sweep(
         dataset=dataset_name,
         seed=seed,
         command=command,
-        protocol=among_pairs(protocol).describe(),
+        protocol=validation_protocol(protocol).describe(),
         metric=protocol.primary_metric,
         space=list(space),
         prune_after=prune_after,
@@ -276,7 +276,9 @@ def sweep(
     storage = optuna.storages.RDBStorage(f"sqlite:///{output_dir / STUDY_FILE}")
     study, missing = _open_study(storage, outcome, trials)
     if missing:
-        features = FeatureSplits(seen, recipe.encoders, holds_out=True, captions=recipe.captions, turns=recipe.turns)
+        features = FeatureSplits(
+            seen, recipe.encoders, holds_out=True, captions=recipe.captions, augmentations=recipe.augmentations
+        )
         search = _Search(recipe, features, protocol, space, seed)
         if closed_form:
             study.optimize(search.solve, n_trials=missing, catch=(CMRError,))
@@ -390,8 +392,10 @@ class _Search:
         model.check_labels(pairs.labels)
         fit_closed_form(model, pairs)
         values = embed(model.eval(), validation, real_valued=True)
-        image, text = (torch.from_numpy(values[f"{side}_embeds"]) for side in ("image", "text"))
-        result = evaluate_pairs(model, image[validation.owner], text, validation, among_pairs(self.protocol))
+        image, text = (torch.from_numpy(values[f"{modality}_embeds"]) for modality in ("image", "text"))
+        result = evaluate_pairs(
+            model, image[validation.caption_to_image], text, validation, validation_protocol(self.protocol)
+        )
         return result.metrics[self.protocol.primary_metric]
 
     def train(

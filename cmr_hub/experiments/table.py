@@ -10,7 +10,7 @@ from statistics import mean
 from typing import Any
 
 from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.evaluation import Spread, get_protocol
+from cmr_hub.evaluation import MeanStd, get_protocol
 from cmr_hub.methods import METHODS, list_methods
 from cmr_hub.results import Row, Table
 from cmr_hub.results.leaderboard import RUN_NAME
@@ -42,12 +42,12 @@ class Checkpoint:
     def settings(self) -> Settings:
         """All that a run of the same method on the same data may differ in, beside the seed, by short names."""
         recipe, settings = self.run.recipe, {}
-        for side, spec in recipe["encoders"].items():
+        for modality, spec in recipe["encoders"].items():
             options = {"name": spec} if isinstance(spec, str) else dict(spec)
-            settings[side] = options.pop("name")
-            settings |= {f"{side}.{name}": value for name, value in options.items()}
+            settings[modality] = options.pop("name")
+            settings |= {f"{modality}.{name}": value for name, value in options.items()}
         settings |= {**recipe["config"], **recipe["training"], "patience": recipe["early_stopping_patience"]}
-        settings |= {"captions": recipe.get("captions", "set"), "turns": recipe.get("turns", [])}
+        settings |= {"captions": recipe.get("captions", "set"), "augmentations": recipe.get("augmentations", [])}
         settings |= {f"tuned.{name}": value for name, value in (self.run.tuned or {}).items()}
         return settings | {"dtype": read_json(self.folder / "config.json").get("dtype")}
 
@@ -190,13 +190,13 @@ def _differences(own: Settings, all_settings: Sequence[Settings]) -> str:
 
 def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str], split: str) -> Row:
     run = group[0].run
-    uses_chance = METHODS[run.method].uses_chance
+    is_stochastic = METHODS[run.method].is_stochastic
     title = load_recipe(run.method, run.dataset).title
     found = {name: [entry for c in group if (entry := c.entry(name, split))] for name in protocols}
     metrics = {name: over_runs(entries) for name, entries in found.items() if entries}
-    if not uses_chance:  # seeds change nothing, so that there is nothing to deviate
+    if not is_stochastic:  # seeds change nothing, so that there is nothing to deviate
         metrics = {
-            name: {metric: Spread(spread.mean, None) for metric, spread in spreads.items()}
+            name: {metric: MeanStd(spread.mean, None) for metric, spread in spreads.items()}
             for name, spreads in metrics.items()
         }
     return Row(
@@ -204,7 +204,7 @@ def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str]
         title=f"{title} ({differences})" if differences else title,
         supervision=list_methods(run.method)[0].supervision,
         bits=group[0].bits,
-        seeds=[checkpoint.run.seed for checkpoint in group] if uses_chance else [],
+        seeds=[checkpoint.run.seed for checkpoint in group] if is_stochastic else [],
         runs=len(group),
         seconds=mean(checkpoint.run.seconds for checkpoint in group),
         metrics=metrics,

@@ -79,7 +79,7 @@ def compare_vectorisers(
         InputError: the data set has no texts.
         UnknownNameError: there is no such text encoder.
     """
-    texts = [text for several in train[column_of(train, "text", takes_raw=True)][:] for text in several]
+    texts = [text for several in train[column_of(train, "text", accepts_raw_input=True)][:] for text in several]
     return WordPairTable(
         pairs,
         {
@@ -93,7 +93,7 @@ def cosines(encoder: TextEncoder, pairs: Sequence[WordPair]) -> list[float | Non
     """The cosine of each pair's two vectors; None where the encoder lacks one of the words."""
     first, second = (list(words) for words in zip(*pairs, strict=True))
     likeness = torch.cosine_similarity(encoder.encode(first), encoder.encode(second)).tolist()
-    known = zip(encoder.knows(first), encoder.knows(second), strict=True)
+    known = zip(encoder.has_known_tokens(first), encoder.has_known_tokens(second), strict=True)
     return [value if all(both) else None for value, both in zip(likeness, known, strict=True)]
 
 

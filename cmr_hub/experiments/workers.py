@@ -16,17 +16,17 @@ import torch
 from threadpoolctl import threadpool_limits
 from transformers.utils.logging import disable_progress_bar
 
-_bench: Bench | None = None  # of a worker process
+_worker: Worker | None = None  # of a worker process
 
 
-class Bench(Protocol):
+class Worker(Protocol):
     """What one process works with."""
 
     def do(self, task: Any) -> Any:
         """The outcome of one task."""
 
 
-def work(make: Callable[[], Bench], tasks: Iterable[Any], jobs: int) -> Iterator[Any]:
+def work(make: Callable[[], Worker], tasks: Iterable[Any], jobs: int) -> Iterator[Any]:
     """The outcomes of tasks, as they come.
 
     Args:
@@ -73,14 +73,14 @@ def machine(jobs: int) -> str:
     return f"{cores} {'core' if cores == 1 else 'cores'} ({platform.machine()}, {device}), {trainings}, a thread each"
 
 
-def _start(make: Callable[[], Bench], parent: int) -> None:
+def _start(make: Callable[[], Worker], parent: int) -> None:
     """Prepare a worker."""
-    global _bench
+    global _worker
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     disable_progress_bar()  # several at a time are unreadable
     torch.set_num_threads(1)
     threadpool_limits(1)
-    _bench = make()
+    _worker = make()
 
 
 def _leave_with(parent: int) -> None:
@@ -91,4 +91,4 @@ def _leave_with(parent: int) -> None:
 
 
 def _do(task: Any) -> Any:
-    return _bench.do(task)
+    return _worker.do(task)

@@ -16,7 +16,7 @@ from huggingface_hub.constants import EVAL_RESULTS_FOLDER
 from huggingface_hub.utils import yaml_dump
 
 from cmr_hub.errors import InputError
-from cmr_hub.evaluation import Spread
+from cmr_hub.evaluation import MeanStd
 from cmr_hub.results import Row
 from cmr_hub.results.cells import has_column
 from cmr_hub.utils.files import atomic_folder
@@ -119,7 +119,7 @@ class Reproduced:
     command: str
 
     @property
-    def lines(self) -> list[tuple[str, str, Spread, int]]:
+    def lines(self) -> list[tuple[str, str, MeanStd, int]]:
         """Protocol, metric, mean and deviation, and over how many runs, as a table has them."""
         return [
             (protocol, name, spread, self.row.measured[protocol])
@@ -146,7 +146,7 @@ class CardContent:
         limits: known limits and biases, Markdown.
         license: licence of the weights, a Hub identifier such as "apache-2.0".
         hashing: whether the embeddings are binary codes.
-        attends: whether the model can show where it looked.
+        has_attention: whether the model can show where it looked.
         image_features, text_features: for checkpoints that eat arrays, what one row is ("SIFT bag of words").
         reproduced: what its recipe gives over seeds; None where nobody measured that.
 
@@ -166,7 +166,7 @@ class CardContent:
     limits: str
     license: str
     hashing: bool = False
-    attends: bool = False
+    has_attention: bool = False
     image_features: str = ""
     text_features: str = ""
     reproduced: Reproduced | None = None

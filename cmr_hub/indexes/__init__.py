@@ -9,7 +9,7 @@ from pathlib import Path
 from cmr_hub.utils.hub import read_json
 from cmr_hub.utils.registry import Registry
 
-from .base import CONFIG_NAME, Among, Index
+from .base import CONFIG_NAME, Filter, Index
 from .choice import Choice, choose_index
 
 INDEXES: Mapping[str, type[Index]] = Registry(
@@ -48,4 +48,4 @@ def load_index(folder: str | os.PathLike) -> Index:
     return INDEXES[config["index"]].from_saved(folder, config["options"])
 
 
-__all__ = ["INDEXES", "Among", "Choice", "Index", "choose_index", "load_index"]
+__all__ = ["INDEXES", "Choice", "Filter", "Index", "choose_index", "load_index"]

@@ -24,7 +24,7 @@ NOT_FOUND = -1  # the id, beside a score of -inf, that fills up a result where a
 
 
 @dataclass(frozen=True)
-class Among:
+class Filter:
     """What a search is confined to.
 
     Attributes:
@@ -90,18 +90,18 @@ class Index(ABC):
         return {}
 
     @classmethod
-    def options_for(cls, options: Mapping[str, Any], gallery: str, side: str) -> dict[str, Any]:
+    def options_for(cls, options: Mapping[str, Any], gallery: str, modality: str) -> dict[str, Any]:
         """What the index of one side of a gallery is made with: for all sides the same, unless each needs a name."""
         return dict(options)
 
     @abstractmethod
-    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The best `k` items for each query.
 
         Args:
             queries: `(q, d)`, of the kind that the index was built from.
             k: from 1.
-            among: what may be found; by default everything.
+            filter: what may be found; by default everything.
 
         Returns:
             Cosines `(q, k)` float32, best first, and ids `(q, k)` int64. Of equal cosines an exact index gives the
@@ -205,9 +205,9 @@ class Index(ABC):
         ids[rows >= 0] = self._ids[rows[rows >= 0]]
         return ids
 
-    def _allowed(self, among: Among | None) -> np.ndarray | None:
+    def _allowed(self, filter: Filter | None) -> np.ndarray | None:
         """`(n,)` bool, which rows may be found; None for all."""
-        return None if among is None else np.isin(self.ids, among.ids)
+        return None if filter is None else np.isin(self.ids, filter.ids)
 
     @staticmethod
     def _checked_ids(ids: np.ndarray, count: int, taken: np.ndarray) -> np.ndarray:

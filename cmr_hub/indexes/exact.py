@@ -10,7 +10,7 @@ import torch
 
 from cmr_hub.errors import InputError
 
-from .base import Among, Index, check_k
+from .base import Filter, Index, check_k
 from .nearest import Nearest
 
 # Compared at once. Their scores stay in a core's cache; of halves also what is made whole of them. Not fewer: each
@@ -58,10 +58,10 @@ class ExactIndex(Index):
     def _kept(self, vectors: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(vectors, self.dtype)
 
-    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
         self.check(queries)
         check_k(k)
-        allowed = self._allowed(among)
+        allowed = self._allowed(filter)
         found = [
             self._search(np.ascontiguousarray(queries[start : start + BLOCK_QUERIES], np.float32), k, allowed)
             for start in range(0, len(queries), BLOCK_QUERIES)

@@ -14,7 +14,7 @@ import numpy as np
 
 from cmr_hub.errors import InputError
 
-from .base import NOT_FOUND, Among, Index, check_k, load_data
+from .base import NOT_FOUND, Filter, Index, check_k, load_data
 
 LEAST_A_LIST = 39  # faiss warns of k-means on fewer points a centroid
 TRAINING_A_LIST = 64  # more points find hardly better centroids
@@ -106,7 +106,7 @@ class FaissIndex(Index):
             fitting = {"factory": None, "nprobe": None, "ef_search": None}
             return cls(data["vectors"], data.get("ids"), **{**options, **fitting})
 
-    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
         self.check(queries)
         check_k(k)
         scores, ids = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), NOT_FOUND)
@@ -114,10 +114,10 @@ class FaissIndex(Index):
         if not len(queries) or not candidates:
             return scores, ids
         queries = np.ascontiguousarray(queries, np.float32)
-        if among is None:
+        if filter is None:
             near, found = self._made.search(queries, candidates)
         else:
-            chosen = self._parameters(np.asarray(among.ids, np.int64))
+            chosen = self._parameters(np.asarray(filter.ids, np.int64))
             with _refusals(f"faiss cannot confine a search in {self.factory!r}; with IVF1 before the codes it can"):
                 near, found = self._made.search(queries, candidates, params=chosen)
         near[found == NOT_FOUND] = -np.inf

@@ -9,7 +9,7 @@ import numpy as np
 from cmr_hub.errors import InputError
 from cmr_hub.modeling.codes import as_words
 
-from .base import Among, Index, check_k
+from .base import Filter, Index, check_k
 from .nearest import padded
 
 BLOCK_ROWS = 1 << 15  # compared at once: words, differences and distances stay in a core's cache
@@ -29,7 +29,7 @@ class HammingIndex(Index):
     >>> cosines, rows = index.search(np.array([[0b1111]], np.uint8), k=2)
     >>> rows.tolist(), cosines.tolist(), index.distances(cosines).tolist()
     ([[0, 1]], [[1.0, 0.75]], [[0, 1]])
-    >>> [found.tolist() for found in index.lookup(np.array([[0b0001]], np.uint8), radius=1)]
+    >>> [found.tolist() for found in index.range_search(np.array([[0b0001]], np.uint8), radius=1)]
     [[2]]
     ```
     """
@@ -45,14 +45,14 @@ class HammingIndex(Index):
         """Code length."""
         return 8 * self.vectors.shape[1]
 
-    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The nearest `k` codes of each query; see [`Index.search`].
 
         The cosine of two codes, as vectors of -1 and +1, is 1 - 2 distance / bits.
         """
         self.check(queries)
         check_k(k)
-        allowed, words = self._allowed(among), self.words
+        allowed, words = self._allowed(filter), self.words
         if allowed is not None:
             words = words[allowed]
         found = [self._nearest(query, k, words) for query in as_words(queries)]
@@ -65,7 +65,7 @@ class HammingIndex(Index):
         """The Hamming distances, int64, that cosines from [`search`] stand for."""
         return np.rint((1 - cosines) * (self.bits / 2)).astype(np.int64)
 
-    def lookup(self, queries: np.ndarray, radius: int) -> list[np.ndarray]:
+    def range_search(self, queries: np.ndarray, radius: int) -> list[np.ndarray]:
         """Hash lookup: all rows within a Hamming radius of each query.
 
         Args:

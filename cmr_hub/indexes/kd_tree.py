@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from cmr_hub.errors import InputError
 
-from .base import Among, Index, check_k
+from .base import Filter, Index, check_k
 from .nearest import best, padded
 
 UNIT = 1e-3  # how far from one a length may be: halves stray by less
@@ -52,11 +52,11 @@ class KDTreeIndex(Index):
     def options(self) -> dict[str, Any]:
         return {"leaf_size": self.leaf_size}
 
-    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
         self.check(queries)
         check_k(k)
         queries = queries.astype(np.float64)
-        allowed = self._allowed(among)
+        allowed = self._allowed(filter)
         if allowed is not None or not len(self):
             candidates = [np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)] * len(queries)
         else:

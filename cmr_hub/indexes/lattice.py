@@ -13,7 +13,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.utils.files import atomic_folder
 from cmr_hub.utils.hub import read_json
 
-from .base import CONFIG_NAME, Among, Index, check_k, load_data
+from .base import CONFIG_NAME, Filter, Index, check_k, load_data
 from .nearest import Nearest
 from .quantizers.lattice import SphereLattice
 from .quantizers.spreading_vectors import SpreadingVectorsModel
@@ -98,10 +98,10 @@ class LatticeIndex(Index):
         """As given; a saved index has its catalyser in its own folder, and asks for none elsewhere."""
         return {"catalyser": self._given, "r2": self.lattice.r2, "keep_points": self.keep_points}
 
-    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
         self.check(queries)
         check_k(k)
-        allowed = self._allowed(among)
+        allowed = self._allowed(filter)
         spread = self._spread(queries)
         # A point's norm is the root of r2 on each sphere.
         spread /= np.sqrt(self.lattice.r2 * self.spheres, dtype=np.float32)

@@ -9,12 +9,12 @@ import numpy as np
 
 from cmr_hub.errors import InputError
 
-from .base import Among, Index, check_k
+from .base import Filter, Index, check_k
 from .nearest import best, padded
 
 BLOCK_ROWS = 1 << 14
 BLOCK_QUERIES = 64
-MOST_BITS = 32  # of a key
+MAX_BITS = 32  # of a key
 FLIPPED_AMONG = 10  # the bits nearest to their hyperplanes; other buckets are not probed
 
 
@@ -62,7 +62,7 @@ class LSHIndex(Index):
     ):
         for option, value, most in (
             ("tables", tables, None),
-            ("bits", bits, MOST_BITS),
+            ("bits", bits, MAX_BITS),
             ("probes", probes, 1 << FLIPPED_AMONG),
         ):
             if value is not None and not 1 <= value <= (most or value):
@@ -75,11 +75,11 @@ class LSHIndex(Index):
     def options(self) -> dict[str, Any]:
         return {"tables": self.tables, "bits": self.bits, "probes": self.probes, "seed": self.seed}
 
-    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
         self.check(queries)
         check_k(k)
         queries = np.ascontiguousarray(queries, np.float32)
-        allowed = self._allowed(among)
+        allowed = self._allowed(filter)
         all_scores, all_rows = [], []
         for start in range(0, len(queries), BLOCK_QUERIES):
             block = queries[start : start + BLOCK_QUERIES]
@@ -97,7 +97,7 @@ class LSHIndex(Index):
 
     def _build(self) -> None:
         """Sort each table's keys, so that a bucket is a range."""
-        bits = self.bits or min(MOST_BITS, max(4, round(math.log2(max(len(self), 1) / 16))))
+        bits = self.bits or min(MAX_BITS, max(4, round(math.log2(max(len(self), 1) / 16))))
         self._planes = hyperplanes(self.tables, bits, self.width, self.seed)
         keys = np.empty((self.tables, len(self)), np.uint32)
         for start in range(0, len(self), BLOCK_ROWS):
@@ -112,9 +112,9 @@ class LSHIndex(Index):
     def _buckets(self, probed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where in `_rows`, laid end to end, the buckets of `(q, tables, p)` keys start and end, `(q, tables * p)`."""
         bounds = []
-        for side in ("left", "right"):
+        for modality in ("left", "right"):
             places = [
-                np.searchsorted(keys, probed[:, table], side) + table * len(self)
+                np.searchsorted(keys, probed[:, table], modality) + table * len(self)
                 for table, keys in enumerate(self._keys)
             ]
             bounds.append(np.concatenate(places, axis=1))

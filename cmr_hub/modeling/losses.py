@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 
-def share_a_class(labels: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
+def label_similarity(labels: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
     """S of a batch: `(n, classes)` multi-hot labels to an `(n, n)` matrix, 1 where i and j share a class.
 
     With the `(m, classes)` labels of other items it is `(n, m)`: a row an item, a column another.
@@ -14,7 +14,7 @@ def share_a_class(labels: torch.Tensor, others: torch.Tensor | None = None) -> t
     Example:
 
     ```python
-    >>> share_a_class(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])).tolist()
+    >>> label_similarity(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])).tolist()
     [[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
     ```
     """

@@ -24,9 +24,9 @@ class CanonicalModel(ClosedFormCMRModel):
 
     def __init__(self, config: CMRConfig, components: int):
         super().__init__(config)
-        for side, dim in (("image", config.image_dim), ("text", config.text_dim)):
-            self.register_buffer(f"{side}_mean", torch.zeros(dim))
-            self.register_buffer(f"{side}_projection", torch.zeros(dim, components))
+        for modality, dim in (("image", config.image_dim), ("text", config.text_dim)):
+            self.register_buffer(f"{modality}_mean", torch.zeros(dim))
+            self.register_buffer(f"{modality}_projection", torch.zeros(dim, components))
         self.register_buffer("correlations", torch.zeros(components))
 
     def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None) -> None:

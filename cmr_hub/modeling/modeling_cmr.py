@@ -77,10 +77,10 @@ class CMRModel(CheckedModel):
         supervision: "supervised" where the method learns from classes, "unsupervised" where from pairs alone.
         representation: what its embeddings are: "real-valued" vectors, compared by cosine, or "binary" codes, compared
             by Hamming distance.
-        uses_chance: whether another seed gives other weights.
+        is_stochastic: whether another seed gives other weights.
         image_input, text_input: what the method eats, by the name of the first argument of `get_image_features` and
             `get_text_features`; the processor's encoders must give it.
-        attends: whether it weighs regions and words, and can show how.
+        has_attention: whether it weighs regions and words, and can show how.
         groups_texts: whether a training batch must hold several texts of an item; they then stay together.
     """
 
@@ -88,10 +88,10 @@ class CMRModel(CheckedModel):
     paper: ClassVar[str]
     supervision: ClassVar[Literal["supervised", "unsupervised"]]
     representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
-    uses_chance: ClassVar[bool] = True
+    is_stochastic: ClassVar[bool] = True
     image_input: ClassVar[str] = "image_features"
     text_input: ClassVar[str] = "text_features"
-    attends: ClassVar[bool] = False
+    has_attention: ClassVar[bool] = False
     groups_texts: ClassVar[bool] = False
     config_class = CMRConfig
     config: CMRConfig
@@ -217,10 +217,10 @@ class ClosedFormCMRModel(CMRModel):
     """A method without an optimiser: `fit` solves it, in closed form or by its own iterations, and fills persistent
     buffers, whose sizes the config fixes.
 
-    A method whose iterations start from random numbers says `uses_chance = True`, and draws them by torch's generator.
+    A method whose iterations start from random numbers sets `is_stochastic = True` and uses torch's generator.
     """
 
-    uses_chance: ClassVar[bool] = False
+    is_stochastic: ClassVar[bool] = False
 
     def __init__(self, config: CMRConfig):
         super().__init__(config)
@@ -261,20 +261,24 @@ class ClosedFormCMRModel(CMRModel):
                 all the same, or labels that a supervised method cannot learn from.
         """
         pairs = {"image": image_features, "text": text_features}
-        for side, features in pairs.items():
+        for modality, features in pairs.items():
             if features is None:
                 raise InputError(
-                    f"{self.config.model_type} learns from pairs of an image and a text, and no {side} features are "
-                    "given."
+                    f"{self.config.model_type} learns from pairs of an image and a text, and no {modality} features "
+                    "are given."
                 )
-            dim = getattr(self.config, f"{side}_dim")
+            dim = getattr(self.config, f"{modality}_dim")
             if features.ndim != 2 or features.shape[1] != dim:
-                raise InputError(f"{side} features must have the shape (n, {dim}), not {tuple(features.shape)}.")
+                raise InputError(f"{modality} features must have the shape (n, {dim}), not {tuple(features.shape)}.")
             bad = (~torch.isfinite(features).all(dim=1)).nonzero().flatten()
             if len(bad):
-                raise InputError(f"Row {bad[0].item()} of the {side} features holds NaN or infinity; drop or mend it.")
+                raise InputError(
+                    f"Row {bad[0].item()} of the {modality} features holds NaN or infinity; drop or mend it."
+                )
             if len(features) > 1 and (features == features[0]).all():
-                raise InputError(f"All rows of the {side} features are the same: nothing can be learned from them.")
+                raise InputError(
+                    f"All rows of the {modality} features are the same: nothing can be learned from them."
+                )
         if len(image_features) != len(text_features):
             raise InputError(f"{len(image_features)} images against {len(text_features)} texts: pairs are needed.")
         if len(image_features) < 2:

@@ -23,9 +23,9 @@ class LinearHashModel(ClosedFormCMRModel):
 
     def __init__(self, config: HashingConfig):
         super().__init__(config)
-        for side, dim in (("image", config.image_dim), ("text", config.text_dim)):
-            self.register_buffer(f"{side}_weight", torch.zeros(dim, config.embed_dim))
-            self.register_buffer(f"{side}_bias", torch.zeros(config.embed_dim))
+        for modality, dim in (("image", config.image_dim), ("text", config.text_dim)):
+            self.register_buffer(f"{modality}_weight", torch.zeros(dim, config.embed_dim))
+            self.register_buffer(f"{modality}_bias", torch.zeros(config.embed_dim))
         self.post_init()
 
     @abstractmethod
@@ -36,9 +36,9 @@ class LinearHashModel(ClosedFormCMRModel):
 
     def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None) -> None:
         planes = self._hyperplanes(image_features, text_features, labels)
-        for side, (weight, bias) in zip(("image", "text"), planes, strict=True):
-            getattr(self, f"{side}_weight").copy_(weight)
-            getattr(self, f"{side}_bias").copy_(bias)
+        for modality, (weight, bias) in zip(("image", "text"), planes, strict=True):
+            getattr(self, f"{modality}_weight").copy_(weight)
+            getattr(self, f"{modality}_bias").copy_(bias)
 
     def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
         self.check_fitted()

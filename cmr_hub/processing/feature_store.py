@@ -1,8 +1,8 @@
-"""Features of frozen encoders, kept on disk so that no picture is ever encoded twice by the same encoder.
+"""Features of frozen encoders, kept on disk so that no image is ever encoded twice by the same encoder.
 
 The store is addressed by content: an encoder's fingerprint names a folder, the digest of an input's bytes names a row.
-A data set that grows, moves or shares pictures with another costs only what is new, and an interrupted extraction goes
-on where it stopped. The features of the embedded emoji pictures ship with the package in the same format.
+A data set that grows, moves or shares images with another costs only what is new, and an interrupted extraction goes
+on where it stopped. The features of the embedded emoji images ship with the package in the same format.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ DIGEST_BYTES = 16
 
 
 def content_digest(source: Any) -> bytes:
-    """Digest of an input's content: a text, a picture file, a `datasets` picture record, a PIL picture or an array.
+    """Digest of an input's content: a text, an image file, a `datasets` image record, a PIL image or an array.
 
-    A string counts as a path where a file of that name can be read, which only pictures are given as.
+    A string counts as a path where a file of that name can be read, which only images are given as.
     """
     if isinstance(source, dict):
         source = source["bytes"] if source.get("bytes") is not None else Path(source["path"])
@@ -49,10 +49,10 @@ def content_digest(source: Any) -> bytes:
 
 
 class StoredFeatures:
-    """Features of `n` pictures that stay on disk, mapped into memory, until rows of them are asked for.
+    """Features of `n` images that stay on disk, mapped into memory, until rows of them are asked for.
 
     Args:
-        rows: the pictures' features in half precision, all of one shape.
+        rows: the images' features in half precision, all of one shape.
 
     Example:
 
@@ -80,10 +80,10 @@ class StoredFeatures:
 
 
 class StoredViews:
-    """Features of `n` pictures in several views, of which each row that is asked for is one at random (torch's).
+    """Features of `n` images in several views, of which each row that is asked for is one at random (torch's).
 
     Args:
-        views: of the same pictures in the same order.
+        views: of the same images in the same order.
     """
 
     def __init__(self, views: Sequence[StoredFeatures]):
@@ -102,7 +102,7 @@ class StoredViews:
 
 
 class FeatureStore:
-    """Pictures' features of one encoder, in half precision, as shards of 1,024 rows.
+    """Images' features of one encoder, in half precision, as shards of 1,024 rows.
 
     What comes out is rounded to half precision whether it was stored before or not, so that a result never depends on
     what happened to be cached. Shards are mapped into memory, not read: what is not asked for takes none.
@@ -110,7 +110,7 @@ class FeatureStore:
     Args:
         encoder: whose features they are.
         folder: where stores are kept; by default in the cache.
-        turn: how each picture is turned before it is encoded; see [`~cmr_hub.utils.images.turned`].
+        augmentation: how each image is turned before it is encoded; see [`~cmr_hub.utils.images.turned`].
 
     Example:
 
@@ -122,9 +122,9 @@ class FeatureStore:
     ```
     """
 
-    def __init__(self, encoder: Encoder, folder: str | os.PathLike | None = None, turn: str | None = None):
-        self.encoder, self.turn = encoder, turn
-        name = f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}" + (f"-{turn}" if turn else "")
+    def __init__(self, encoder: Encoder, folder: str | os.PathLike | None = None, augmentation: str | None = None):
+        self.encoder, self.augmentation = encoder, augmentation
+        name = f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}" + (f"-{augmentation}" if augmentation else "")
         self.folder = Path(folder or cache_folder("features")) / name
         self._rows: dict[bytes, torch.Tensor] = {}
         self._shards: set[Path] = set()
@@ -137,25 +137,25 @@ class FeatureStore:
         return len(self._rows)
 
     def encode(self, images: Sequence[Any], *, show_progress: bool = False) -> torch.Tensor:
-        """Features of `n` pictures, all in memory: as the encoder gives them, but rounded to half precision.
+        """Features of `n` images, all in memory: as the encoder gives them, but rounded to half precision.
 
         Raises:
-            InputError: a picture cannot be used; everything before it is stored already.
+            InputError: an image cannot be used; everything before it is stored already.
         """
         return self.stored(images, show_progress=show_progress)[:]
 
     def stored(self, images: Sequence[Any], *, show_progress: bool = False) -> StoredFeatures:
-        """Features of `n` pictures, encoded where the store lacks them; in the order of `images`.
+        """Features of `n` images, encoded where the store lacks them; in the order of `images`.
 
         Raises:
-            InputError: a picture cannot be used; everything before it is stored already.
+            InputError: an image cannot be used; everything before it is stored already.
         """
         digests = _digests(images, show_progress)
         self._encode_missing(dict(zip(digests, images, strict=True)), show_progress)
         return StoredFeatures([self._rows[digest] for digest in digests])
 
     def extract(self, images: Sequence[Any], process: Process) -> None:
-        """Encode what the store lacks of `n` pictures by several processes, each a share of the distinct ones, with
+        """Encode what the store lacks of `n` images by several processes, each a share of the distinct ones, with
         progress.
 
         Args:
@@ -163,34 +163,34 @@ class FeatureStore:
             process: which of them this is.
 
         Raises:
-            InputError: a picture cannot be used; everything before it is stored already.
+            InputError: an image cannot be used; everything before it is stored already.
             OtherProcessError: one of another process's share cannot be used.
         """
-        pictures = dict(zip(_digests(images, process.is_main), images, strict=True))
-        own = {digest: pictures[digest] for digest in process.share(list(pictures))}
-        process.together(lambda: self._encode_missing(own, process.is_main))
+        by_digest = dict(zip(_digests(images, process.is_main), images, strict=True))
+        own = {digest: by_digest[digest] for digest in process.share(list(by_digest))}
+        process.gather(lambda: self._encode_missing(own, process.is_main))
         self._read_folder()
-        if lacking := len(pictures.keys() - self._rows.keys()):
+        if lacking := len(by_digest.keys() - self._rows.keys()):
             logger.warning(
-                "%d of %d pictures that other processes have encoded are not in %s: let $CMR_HUB_CACHE be a folder "
+                "%d of %d images that other processes have encoded are not in %s: let $CMR_HUB_CACHE be a folder "
                 "that all machines reach, or each encodes all of them.",
                 lacking,
-                len(pictures),
+                len(by_digest),
                 self.folder,
             )
 
     def export(self, images: Sequence[Any], path: Path) -> Path:
-        """Write the features of these pictures, and of no others, as one file in the store's format."""
+        """Write the features of these images, and of no others, as one file in the store's format."""
         self.encode(images, show_progress=True)
         digests = list(dict.fromkeys(content_digest(image) for image in images))
         _save(path, digests, torch.stack([self._rows[digest] for digest in digests]))
         return path
 
     def _encode_missing(self, images: Mapping[bytes, Any], show_progress: bool) -> None:
-        """Encode and write what is not stored yet of pictures by their digests."""
+        """Encode and write what is not stored yet of images by their digests."""
         missing = [digest for digest in images if digest not in self._rows]
         if missing:
-            logger.info("%d of %d pictures are new to %s", len(missing), len(images), self.encoder.name)
+            logger.info("%d of %d images are new to %s", len(missing), len(images), self.encoder.name)
         with tqdm(
             total=len(missing), desc=self.encoder.name, unit="img", disable=not show_progress or not missing
         ) as bar:
@@ -202,8 +202,8 @@ class FeatureStore:
         batches = []
         for start in range(0, len(images), 64):
             batch = images[start : start + 64]
-            if self.turn:
-                batch = [turned(load_image(image), self.turn) for image in batch]
+            if self.augmentation:
+                batch = [turned(load_image(image), self.augmentation) for image in batch]
             batches.append(self.encoder.encode(batch))
             bar.update(len(batches[-1]))
         return torch.cat(batches)
@@ -231,7 +231,7 @@ def _save(path: Path, digests: Sequence[bytes], features: torch.Tensor) -> None:
 
 
 def _digests(images: Sequence[Any], show_progress: bool) -> list[bytes]:
-    return [content_digest(image) for image in tqdm(images, "Reading pictures", disable=not show_progress)]
+    return [content_digest(image) for image in tqdm(images, "Reading images", disable=not show_progress)]
 
 
 def _as_digests(rows: torch.Tensor) -> list[bytes]:

@@ -46,7 +46,7 @@ class CMRProcessor(ProcessorMixin):
     """A frozen image encoder and a frozen text encoder, saved beside a model's weights.
 
     Args:
-        image_encoder: what turns pictures (or released image features) into vectors.
+        image_encoder: what turns images (or released image features) into vectors.
         text_encoder: what turns texts (or released text features) into vectors.
 
     Example:
@@ -79,12 +79,12 @@ class CMRProcessor(ProcessorMixin):
             images: `n` paths, PIL images or arrays; or an `(n, dim)` array where the encoder is "precomputed".
             text: `n` strings, or lists of strings that describe one thing together: their vectors are averaged.
                 An `(n, dim)` array where the encoder is "precomputed".
-            cache: keep the pictures' features on disk and look for them there first; see [`FeatureStore`].
-            show_progress: show a bar while pictures are encoded through the cache.
+            cache: keep the images' features on disk and look for them there first; see [`FeatureStore`].
+            show_progress: show a bar while images are encoded through the cache.
 
         Returns:
             What the model eats. Mostly `image_features` `(n, image_dim)` and `text_features` `(n, text_dim)`, float32;
-            of encoders that keep a picture's regions and a text's words apart, `region_features`
+            of encoders that keep an image's regions and a text's words apart, `region_features`
             `(n, regions, image_dim)`, float32, and `input_ids` with `attention_mask` `(n, words)`, int64.
 
         Raises:
@@ -104,7 +104,7 @@ class CMRProcessor(ProcessorMixin):
 
     @property
     def store(self) -> FeatureStore:
-        """Where the pictures' features are kept."""
+        """Where the images' features are kept."""
         if not hasattr(self, "_feature_store"):
             self._feature_store = FeatureStore(self.image_encoder)
         return self._feature_store
@@ -112,9 +112,9 @@ class CMRProcessor(ProcessorMixin):
     def _encode_texts(self, texts: Sequence[str | Sequence[str]]) -> torch.Tensor:
         if isinstance(texts, str):
             raise InputError("Texts come as a list: give [text] for a single one.")
-        if not self.text_encoder.takes_raw or not any(isinstance(text, list | tuple) for text in texts):
+        if not self.text_encoder.accepts_raw_input or not any(isinstance(text, list | tuple) for text in texts):
             return self.text_encoder.encode(texts)
-        if not self.text_encoder.averages:
+        if not self.text_encoder.supports_mean_pooling:
             raise InputError(
                 f"The encoder {self.text_encoder.name!r} reads one text at a time, and several texts of one thing "
                 "were given together. Retriever.encode_texts embeds each and averages the embeddings."

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr_hub.errors import CheckpointError
-from cmr_hub.evaluation import Protocol, Spread, decimals, get_protocol
+from cmr_hub.evaluation import MeanStd, Protocol, decimals, get_protocol
 
 DIRECTIONS = {"image → text": "image_to_text/", "text → image": "text_to_image/", "average": ""}
 UNKNOWN = "–"
@@ -60,7 +60,7 @@ class AblationTable:
         lines += ["| " + " | ".join(["", *columns]) + " |", "|---" * (1 + len(columns)) + "|"]
         for row in self.rows:
             metrics = [prefix + primary for prefix in DIRECTIONS.values()]
-            cells = [str(Spread.of(row.values[name])) if row.values else UNKNOWN for name in metrics]
+            cells = [str(MeanStd.of(row.values[name])) if row.values else UNKNOWN for name in metrics]
             if has_published:
                 cells += [decimals(row.published[name]) if name in row.published else UNKNOWN for name in metrics]
             lines.append("| " + " | ".join([row.name, *cells]) + " |")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cmr_hub.evaluation import Spread, decimals
+from cmr_hub.evaluation import MeanStd, decimals
 
 from .cells import (
     AVERAGES,
@@ -59,7 +59,7 @@ class Row:
     seeds: list[int]
     runs: int
     seconds: float
-    metrics: Mapping[str, Mapping[str, Spread]]
+    metrics: Mapping[str, Mapping[str, MeanStd]]
     measured: Mapping[str, int]
     published: Mapping[str, Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Row:
             KeyError, TypeError, AttributeError: it is of another version of cmr_hub.
         """
         metrics = {
-            protocol: {name: Spread(**spread) for name, spread in spreads.items()}
+            protocol: {name: MeanStd(**spread) for name, spread in spreads.items()}
             for protocol, spreads in content["metrics"].items()
         }
         return cls(**{**content, "metrics": metrics})
@@ -178,9 +178,9 @@ class Table:
                     continue
                 direction = next((way for way in DIRECTIONS if name.startswith(way)), "")
                 plain = name.removeprefix(direction)
-                owner = f"{protocol} " if names.count(name) > 1 else ""
+                caption_to_image = f"{protocol} " if names.count(name) > 1 else ""
                 of = f" {DIRECTIONS[direction]}" if direction else AVERAGES[plain]
-                columns[protocol, name] = f"{owner}{metric_title(plain)}{of}"
+                columns[protocol, name] = f"{caption_to_image}{metric_title(plain)}{of}"
         return columns
 
     def _reasons(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Answers to questions about a picture, by models that give them."""
+"""Answers to questions about an image, by models that give them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cmr_hub.processing.processing_cmr import CMRProcessor
 
 @torch.inference_mode()
 def answer(model: CMRModel, processor: CMRProcessor, image: Any, question: str) -> dict[str, float]:
-    """What a model answers to a question about a picture.
+    """What a model answers to a question about an image.
 
     Args:
         model: one that answers, such as an r-DAN.
@@ -25,7 +25,7 @@ def answer(model: CMRModel, processor: CMRProcessor, image: Any, question: str) 
         Answer -> probability, the most likely first; they sum to one.
 
     Raises:
-        InputError: the model gives no answers, or the picture or the question cannot be used.
+        InputError: the model gives no answers, or the image or the question cannot be used.
     """
     if not model.answers_questions:
         raise InputError(

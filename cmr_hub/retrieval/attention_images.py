@@ -1,6 +1,6 @@
-"""Attention as something to look at: heat maps on pictures, shaded words, and a panel of both.
+"""Attention as something to look at: heat maps on images, shaded words, and a panel of both.
 
-Colours tell weights by lightness as much as by hue (from night blue to amber over pictures, from white to amber behind
+Colours tell weights by lightness as much as by hue (from night blue to amber over images, from white to amber behind
 words), so that they read the same to people who do not tell red from green. They run from zero to a step's largest
 weight: even weights look even, and noise is not stretched until it looks like a choice.
 """
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from .explanation import Explanation
 
 NIGHT, AMBER = (0.06, 0.15, 0.33), (1.0, 0.76, 0.16)
-COLOUR_SHARE = 0.6  # in a heat map; the rest is the picture in grey
+COLOUR_SHARE = 0.6  # in a heat map; the rest is the image in grey
 INK, FAINT = "#1c2330", "#6b7280"
 LEGEND = "amber: a step's largest weight · blue regions, white words: none"
 
 FONTS = ("DejaVu Sans",)  # comes with matplotlib
 NO_GLYPH, NO_WORD = "□", "∅"
-MOST_LETTERS = 40
+MAX_LETTERS = 40
 
 # Pixels, where a column is as wide as this; all grow with it.
 COLUMN = 320
@@ -41,15 +41,15 @@ TALLEST = 1.4  # columns
 DPI = 100
 
 
-def heat_map(picture: Image.Image, weights: np.ndarray) -> Image.Image:
-    """The weights of a grid over a whole picture: the picture in grey, blue where there is none, amber where most.
+def heat_map(image: Image.Image, weights: np.ndarray) -> Image.Image:
+    """The weights of a grid over a whole image: the image in grey, blue where there is none, amber where most.
 
     Args:
-        picture: of mode "RGB".
+        image: of mode "RGB".
         weights: `(rows, columns)` floats, none negative, row by row from the top left.
 
     Returns:
-        A picture of the same size, of mode "RGB".
+        An image of the same size, of mode "RGB".
 
     Example:
 
@@ -59,11 +59,11 @@ def heat_map(picture: Image.Image, weights: np.ndarray) -> Image.Image:
     ```
     """
     grid = Image.fromarray(np.asarray(weights, dtype=np.float32))
-    smooth = np.asarray(grid.resize(picture.size, Image.Resampling.BICUBIC)).clip(min=0)  # bicubic swings below zero
+    smooth = np.asarray(grid.resize(image.size, Image.Resampling.BICUBIC)).clip(min=0)  # bicubic swings below zero
     share = Image.fromarray(np.rint(255 * smooth / (smooth.max() or 1)).astype(np.uint8))
-    night, amber = (Image.new("RGB", picture.size, _bytes(colour)) for colour in (NIGHT, AMBER))
+    night, amber = (Image.new("RGB", image.size, _bytes(colour)) for colour in (NIGHT, AMBER))
     colours = Image.composite(amber, night, share)
-    return Image.blend(picture.convert("L").convert("RGB"), colours, COLOUR_SHARE)
+    return Image.blend(image.convert("L").convert("RGB"), colours, COLOUR_SHARE)
 
 
 def _bytes(colour: tuple[float, ...]) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ def _bytes(colour: tuple[float, ...]) -> tuple[int, ...]:
 
 
 def panel(explanation: Explanation, column: int = COLUMN, fonts: Sequence[str] = FONTS) -> Image.Image:
-    """A picture above its words; beside it, for each step, both again as the step weighs them.
+    """An image above its words; beside it, for each step, both again as the step weighs them.
 
     Args:
         explanation: what to draw.
@@ -79,40 +79,40 @@ def panel(explanation: Explanation, column: int = COLUMN, fonts: Sequence[str] =
         fonts: families in which a letter is looked for, in this order; a letter of none is drawn as □.
 
     Returns:
-        A picture of mode "RGB".
+        An image of mode "RGB".
     """
     unit, known = column / COLUMN, explanation.known
     page = _Page(tuple(fonts), unit)
-    picture = _fitted(explanation.image, column, round(TALLEST * column))
+    image = _fitted(explanation.image, column, round(TALLEST * column))
     words, words_height = _set_words(page, explanation.words, column)
 
     steps = explanation.steps
     margin, gutter = round(MARGIN * unit), round(GUTTER * unit)
-    picture_top = margin + round(HEADING * unit)
-    words_top = picture_top + picture.height + GAP * unit
+    image_top = margin + round(HEADING * unit)
+    words_top = image_top + image.height + GAP * unit
     note_top = words_top + words_height + GAP * unit
     page.resize(2 * margin + column + steps * (column + gutter), round(note_top + (LINE + MARGIN / 2) * unit))
 
-    pictures = {}
+    images = {}
     for number in range(1 + steps):
         left = margin + number * (column + gutter)
         if number:
             regions, weights = explanation.region_attention[number - 1], explanation.word_attention[number - 1]
             title, remark = f"step {number}", f"largest: region {regions.max():.0%}, word {weights.max(initial=0):.0%}"
-            shown, shades = heat_map(picture, regions), weights / (weights.max(initial=0) or 1)
+            shown, shades = heat_map(image, regions), weights / (weights.max(initial=0) or 1)
         else:
-            title, remark = "picture and text", "" if explanation.score is None else f"cosine {explanation.score:.2f}"
-            shown, shades = picture, np.zeros(len(words))
+            title, remark = "image and text", "" if explanation.score is None else f"cosine {explanation.score:.2f}"
+            shown, shades = image, np.zeros(len(words))
         page.write(title, left, margin, FONT)
         page.write(remark, left + column, margin, SMALL_FONT, FAINT, align="right")
-        pictures[left + (column - picture.width) // 2, picture_top] = shown
+        images[left + (column - image.width) // 2, image_top] = shown
         for word, shade, is_known in zip(words, shades, known, strict=True):
             page.box(left + word.left, words_top + word.top, word.width, (*AMBER, shade), dashed=not is_known)
             page.write(word.text, left + word.left + WORD_PADDING * unit, words_top + word.top, FONT)
     unknown = "" if all(known) else " · dashed: a word that the model does not know"
     page.write(f"{LEGEND}{unknown}", margin, note_top, SMALL_FONT, FAINT)
     drawn = page.render()
-    for place, shown in pictures.items():
+    for place, shown in images.items():
         drawn.paste(shown, place)
     return drawn
 
@@ -130,7 +130,7 @@ def drawable(word: str, fonts: tuple[str, ...] = FONTS) -> str:
     glyphs = _glyphs(fonts)
     visible = (letter for letter in word if unicodedata.category(letter) != "Cf")
     letters = "".join(letter if letter.isprintable() and ord(letter) in glyphs else NO_GLYPH for letter in visible)
-    return (letters if len(letters) <= MOST_LETTERS else letters[:MOST_LETTERS] + "…") or NO_WORD
+    return (letters if len(letters) <= MAX_LETTERS else letters[:MAX_LETTERS] + "…") or NO_WORD
 
 
 @lru_cache(maxsize=8)
@@ -141,9 +141,9 @@ def _glyphs(fonts: tuple[str, ...]) -> frozenset[int]:
     return frozenset(letter for font in fonts for letter in get_font(findfont(font)).get_charmap())
 
 
-def _fitted(picture: Image.Image, width: int, height: int) -> Image.Image:
-    scale = min(width / picture.width, height / picture.height)
-    return picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.LANCZOS)
+def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
+    scale = min(width / image.width, height / image.height)
+    return image.resize([max(1, round(modality * scale)) for modality in image.size], Image.Resampling.LANCZOS)
 
 
 @dataclass(frozen=True)

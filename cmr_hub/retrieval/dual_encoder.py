@@ -55,7 +55,7 @@ class DualEncoderConfig(CMRConfig):
 
 
 class DualEncoderModel(CMRModel):
-    """The identity: pictures and texts come out of the processor's encoders as embeddings of one space.
+    """The identity: images and texts come out of the processor's encoders as embeddings of one space.
 
     `log_scale` is the dual encoder's own: the logarithm of what it multiplies cosines with to get logits (0 where it
     does not say). Nearest neighbours do not depend on it.
@@ -80,7 +80,7 @@ class DualEncoderModel(CMRModel):
 
 
 def is_dual_encoder(model_type: str | None) -> bool:
-    """Whether checkpoints of this `model_type` embed pictures and texts into one space, each on its own.
+    """Whether checkpoints of this `model_type` embed images and texts into one space, each on its own.
 
     Example:
 
@@ -92,7 +92,7 @@ def is_dual_encoder(model_type: str | None) -> bool:
     if model_type == DualEncoderConfig.model_type:
         return True
     model_class = MODEL_MAPPING.get(CONFIG_MAPPING[model_type], None) if model_type in CONFIG_MAPPING else None
-    has_both = all(hasattr(model_class, f"get_{side}_features") for side in ("image", "text"))
+    has_both = all(hasattr(model_class, f"get_{modality}_features") for modality in ("image", "text"))
     return has_both and not issubclass(model_class, CMRModel)
 
 
@@ -108,7 +108,7 @@ def load_dual_encoder(
         revision: branch, tag or commit of the repo.
 
     Raises:
-        CheckpointError: weights or preprocessors are missing or damaged, there are no safetensors, or its pictures
+        CheckpointError: weights or preprocessors are missing or damaged, there are no safetensors, or its images
             need more than pixel values (SigLIP 2 with a free aspect ratio).
     """
     if read_json(folder / "config.json")["model_type"] == DualEncoderConfig.model_type:
@@ -117,14 +117,12 @@ def load_dual_encoder(
         return model, processor
     is_local = Path(os.path.expanduser(repo_id_or_path)) == folder
     name = f"transformers/{folder if is_local else repo_id_or_path}"
-    image, text = (create_encoder(side, name, revision=revision) for side in ("image", "text"))
+    image, text = (create_encoder(modality, name, revision=revision) for modality in ("image", "text"))
     if is_local:
         image.saved_in = text.saved_in = SAVED_IN
     text.share_model(image)
     if set(image.takes) != {"pixel_values"}:
-        raise CheckpointError(
-            f"{repo_id_or_path} wants more of a picture than pixel values: {', '.join(image.takes)}."
-        )
+        raise CheckpointError(f"{repo_id_or_path} wants more of an image than pixel values: {', '.join(image.takes)}.")
     config = DualEncoderConfig(image_dim=image.dim, text_dim=text.dim, embed_dim=image.dim)
     model = DualEncoderModel(config)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Where a model looks: the weights that it gives regions of a picture and words of a text, step by step."""
+"""Where a model looks: the weights that it gives regions of an image and words of a text, step by step."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from .attention_images import COLUMN, FONTS, heat_map, panel
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a model looks at in a picture and reads in a text.
+    """What a model looks at in an image and reads in a text.
 
     Attributes:
-        image: the picture, upright and of mode "RGB".
+        image: the image, upright and of mode "RGB".
         text: the text as it was given.
         words: the text's words as the text encoder reads them.
         known: for each word whether the model has learned anything of it.
         region_attention: `(steps, rows, columns)` float32: how much each step looks at each region of a grid over the
-            whole picture, row by row from the top left. Sums to one in each step.
+            whole image, row by row from the top left. Sums to one in each step.
         word_attention: `(steps, words)` float32, likewise of the words.
-        score: the cosine of picture and text; None for a model that answers texts as questions and does not match.
+        score: the cosine of image and text; None for a model that answers texts as questions and does not match.
 
     Example:
 
     ```python
     >>> from PIL import Image
-    >>> picture = Image.new("RGB", (224, 224), "white")
+    >>> image = Image.new("RGB", (224, 224), "white")
     >>> regions = np.full((2, 7, 7), 1 / 49, dtype=np.float32)
     >>> words = np.array([[0.5, 0.5], [0.0, 1.0]], dtype=np.float32)
-    >>> explanation = Explanation(picture, "white snow", ["white", "snow"], [True, True], regions, words, 0.3)
+    >>> explanation = Explanation(image, "white snow", ["white", "snow"], [True, True], regions, words, 0.3)
     >>> explanation.overlay(1).size
     (224, 224)
-    >>> explanation.picture().save("explanation.png")
+    >>> explanation.draw().save("explanation.png")
     ```
     """
 
@@ -61,7 +61,7 @@ class Explanation:
         return len(self.region_attention)
 
     def overlay(self, step: int) -> Image.Image:
-        """The picture in grey, in its own size, coloured by the weights of one step (from 0): blue none, yellow most.
+        """The image in grey, in its own size, coloured by the weights of one step (from 0): blue none, yellow most.
 
         Raises:
             InputError: there is no such step.
@@ -70,8 +70,8 @@ class Explanation:
             raise InputError(f"There is no step {step}: the model took {self.steps}, counted from 0.")
         return heat_map(self.image, self.region_attention[step])
 
-    def picture(self, column: int = COLUMN, fonts: Sequence[str] = FONTS) -> Image.Image:
-        """A panel: the picture above its words; beside it, for each step, both again as the step weighs them.
+    def draw(self, column: int = COLUMN, fonts: Sequence[str] = FONTS) -> Image.Image:
+        """A panel: the image above its words; beside it, for each step, both again as the step weighs them.
 
         Regions go from blue (no weight) to yellow, words from white to amber; both end at the step's largest weight,
         which stands above. Words that the model does not know have a dashed frame.
@@ -84,7 +84,7 @@ class Explanation:
         return panel(self, column, fonts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the picture, as JSON values."""
+        """Everything but the image, as JSON values."""
         return {
             "text": self.text,
             "words": self.words,
@@ -96,7 +96,7 @@ class Explanation:
 
 
 def explain(model: CMRModel, processor: CMRProcessor, image: ImageSource, text: str) -> Explanation:
-    """What a model looks at in a picture when it reads a text.
+    """What a model looks at in an image when it reads a text.
 
     Args:
         model: of a method that attends.
@@ -118,7 +118,7 @@ def explain(model: CMRModel, processor: CMRProcessor, image: ImageSource, text: 
         image=load_image(image),
         text=text,
         words=words,
-        known=processor.text_encoder.knows(words),
+        known=processor.text_encoder.has_known_tokens(words),
         region_attention=output.image_attentions[0].float().cpu().numpy().reshape(-1, grid, grid),
         word_attention=output.text_attentions[0].float().cpu().numpy(),
         score=None if cosine is None else cosine.item(),
@@ -127,10 +127,10 @@ def explain(model: CMRModel, processor: CMRProcessor, image: ImageSource, text: 
 
 def check_attends(model: CMRModel) -> None:
     """Raise InputError where a method does not weigh regions and words, with the names of those that do."""
-    if not model.attends:
-        others = ", ".join(name for name, method in METHODS.items() if method.attends)
+    if not model.has_attention:
+        others = ", ".join(name for name, method in METHODS.items() if method.has_attention)
         raise InputError(
-            f"{model.config.model_type} takes a picture and a text as one vector each and weighs no parts of them. "
+            f"{model.config.model_type} takes an image and a text as one vector each and weighs no parts of them. "
             f"Methods that do: {others or 'none'}."
         )
 
@@ -141,7 +141,7 @@ def attend(model: CMRModel, inputs: dict[str, torch.Tensor]) -> CMROutput:
 
     Args:
         model: the method.
-        inputs: what the processor gives of `n` pictures and `n` texts.
+        inputs: what the processor gives of `n` images and `n` texts.
 
     Returns:
         The model's output, with `image_attentions` and `text_attentions`.

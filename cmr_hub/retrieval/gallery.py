@@ -19,10 +19,10 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset
 from datasets.exceptions import DatasetGenerationError
 
-from cmr_hub.data.columns import COLUMNS, Side, column_of, read_column
+from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
 from cmr_hub.data.labels import class_names
 from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.indexes import INDEXES, Among, Choice, Index, choose_index
+from cmr_hub.indexes import INDEXES, Choice, Filter, Index, choose_index
 from cmr_hub.modeling.codes import kind_of, unpack, warn_if_degenerate
 from cmr_hub.utils.files import atomic_folder
 from cmr_hub.utils.hub import push_folder, read_json, resolve
@@ -70,8 +70,8 @@ class Hit:
 
     @property
     def image(self) -> PIL.Image.Image | None:
-        """The item's picture, decoded when asked for; None where the data set came as features only."""
-        return None if self._gallery is None else self._gallery.picture(self.position)
+        """The item's image, decoded when asked for; None where the data set came as features only."""
+        return None if self._gallery is None else self._gallery.image(self.position)
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,17 @@ class _Query:
 
     embeds: Callable[..., np.ndarray]
     item: int | None = None
-    source: Side | None = None
+    source: Modality | None = None
 
 
 class Gallery:
-    """Items that can be found by text, by picture, or by one another.
+    """Items that can be found by text, by image, or by one another.
 
     Args:
         dataset: `n` items with an `id` column, and, where the source has them, `image`, `texts`, `label` or `labels`.
         retriever: the checkpoint that queries are embedded with.
         image_embeds: `(n, d)` float32 rows of unit length, or of a hashing method `(n, bits // 8)` uint8 codes; None
-            where the items have no pictures.
+            where the items have no images.
         text_embeds: likewise.
         index: name of an index in `cmr_hub.indexes`; "auto" picks one by the number and kind of the embeddings and
             logs why.
@@ -137,12 +137,14 @@ class Gallery:
         index: str = "auto",
         index_options: Mapping[str, Any] | None = None,
         name: str = "gallery",
-        real_valued: Mapping[Side, np.ndarray] | None = None,
+        real_valued: Mapping[Modality, np.ndarray] | None = None,
     ):
         if len(dataset) == 0:
             raise InputError("A gallery needs at least one item, and this data set has none.")
-        given: dict[Side, np.ndarray | None] = {"image": image_embeds, "text": text_embeds}
-        self.embeds: dict[Side, np.ndarray] = {side: rows for side, rows in given.items() if rows is not None}
+        given: dict[Modality, np.ndarray | None] = {"image": image_embeds, "text": text_embeds}
+        self.embeds: dict[Modality, np.ndarray] = {
+            modality: rows for modality, rows in given.items() if rows is not None
+        }
         self._check_embeds(dataset, retriever)
         self.dataset, self.retriever, self.name = dataset, retriever, name
         self.real_valued = dict(real_valued or {})
@@ -154,20 +156,20 @@ class Gallery:
         self._labels = _label_ids(dataset)
         self.class_names = class_names(dataset) if self._labels is not None else []
         self.index = self._chosen(index, index_options or {})
-        self.indexes = {side: self._indexed(side) for side in self.embeds}
+        self.indexes = {modality: self._indexed(modality) for modality in self.embeds}
 
     def _check_embeds(self, dataset: Dataset, retriever: Retriever) -> None:
         if not self.embeds:
-            raise InputError("A gallery needs embeddings of pictures, of texts or of both.")
+            raise InputError("A gallery needs embeddings of images, of texts or of both.")
         wanted = retriever.encode_texts([])
-        for side, embeds in self.embeds.items():
+        for modality, embeds in self.embeds.items():
             if embeds.ndim != 2 or (len(embeds), kind_of(embeds)) != (len(dataset), kind_of(wanted)):
                 raise InputError(
-                    f"{side}_embeds must be {len(dataset)} rows of {kind_of(wanted)}, as {retriever.name!r} gives "
+                    f"{modality}_embeds must be {len(dataset)} rows of {kind_of(wanted)}, as {retriever.name!r} gives "
                     f"them, not of the shape {embeds.shape} and the type {embeds.dtype}."
                 )
             if wanted.dtype == np.uint8:
-                warn_if_degenerate(embeds, f"gallery's {side}s")
+                warn_if_degenerate(embeds, f"gallery's {modality}s")
 
     def _chosen(self, index: str, options: Mapping[str, Any]) -> Choice:
         if index != "auto":
@@ -176,9 +178,9 @@ class Gallery:
         logger.info("Index %r for %r: %s.", choice.name, self.name, choice.reason)
         return replace(choice, options={**choice.options, **options})
 
-    def _indexed(self, side: Side) -> Index:
+    def _indexed(self, modality: Modality) -> Index:
         index_class = INDEXES[self.index.name]
-        options = index_class.options_for(self.index.options, self.name, side)
+        options = index_class.options_for(self.index.options, self.name, modality)
         if index_class.wants_metadata:
             options["metadata"] = ItemMetadata(self)
         taken = signature(index_class).parameters
@@ -186,7 +188,7 @@ class Gallery:
         if unknown:
             known = ", ".join(name for name in taken if name not in ("vectors", "ids", "metadata")) or "none"
             raise InputError(f"The index {self.index.name!r} has no option {unknown[0]!r}. It takes: {known}.")
-        return index_class(self.embeds[side], **options)
+        return index_class(self.embeds[modality], **options)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -226,12 +228,12 @@ class Gallery:
         """
         encoders = {"image": retriever.processor.image_encoder, "text": retriever.processor.text_encoder}
         inputs = {
-            side: read_column(dataset, column_of(dataset, side, encoder.takes_raw))
-            for side, encoder in encoders.items()
+            modality: read_column(dataset, column_of(dataset, modality, encoder.accepts_raw_input))
+            for modality, encoder in encoders.items()
         }
         image_embeds = retriever.encode_images(inputs["image"], cache=cache, show_progress=show_progress)
         text_embeds = retriever.encode_texts(inputs["text"], show_progress=show_progress)
-        real_valued: dict[Side, np.ndarray] = {}
+        real_valued: dict[Modality, np.ndarray] = {}
         if keep_real_valued and retriever.model.representation == "binary":
             real_valued["image"] = retriever.encode_images(inputs["image"], cache=cache, real_valued=True)
             real_valued["text"] = retriever.encode_texts(inputs["text"], real_valued=True)
@@ -257,26 +259,26 @@ class Gallery:
         index_options: Mapping[str, Any] | None = None,
         name: str = "gallery",
         shard_rows: int = SHARD_ROWS,
-        keep_pictures: bool = True,
+        keep_images: bool = True,
         keep_real_valued: bool = False,
         skip_unusable: bool = False,
         show_progress: bool = True,
     ) -> Gallery:
         """Embed items of any number into a folder, shard by shard, and open it.
 
-        Pictures are read, embedded and written a few hundred at a time. Interrupted, it goes on where it stopped when
+        Images are read, embedded and written a few hundred at a time. Interrupted, it goes on where it stopped when
         it is called again with the same arguments. Under `accelerate launch` each process embeds its share.
 
         Args:
             source: Parquet files (one, several, or a folder of them) with columns as for [`Gallery`], a folder of
-                pictures (with a `metadata.csv` or without any text), or a data set.
+                images (with a `metadata.csv` or without any text), or a data set.
             retriever: the checkpoint.
             save_directory: receives the gallery.
             index, index_options, name: as for [`Gallery`].
             shard_rows: items a file.
-            keep_pictures: copy pictures into the shards, so that the folder is complete; otherwise their paths.
+            keep_images: copy images into the shards, so that the folder is complete; otherwise their paths.
             keep_real_valued: as for [`from_dataset`].
-            skip_unusable: leave out items whose picture or text cannot be used, and log which; otherwise they raise.
+            skip_unusable: leave out items whose image or text cannot be used, and log which; otherwise they raise.
             show_progress: show a bar.
 
         Raises:
@@ -289,7 +291,7 @@ class Gallery:
             Path(save_directory),
             settings={"name": name, "index": index, "index_options": dict(index_options or {})},
             shard_rows=shard_rows,
-            keep_pictures=keep_pictures,
+            keep_images=keep_images,
             keep_real_valued=keep_real_valued,
             skip_unusable=skip_unusable,
         ).run(show_progress)
@@ -301,9 +303,9 @@ class Gallery:
         text: str | None = None,
         image: Any | None = None,
         item: str | None = None,
-        target: Side = "image",
+        target: Modality = "image",
         k: int = 10,
-        source: Side | None = None,
+        source: Modality | None = None,
         label: str | Sequence[str] | None = None,
         rerank: int = 0,
     ) -> list[Hit]:
@@ -311,9 +313,9 @@ class Gallery:
 
         Args:
             text: a text query.
-            image: a picture query: path, PIL image or array.
+            image: an image query: path, PIL image or array.
             item: the id of an item of this gallery as the query.
-            target: which side of the items is compared: their pictures ("image") or their texts ("text").
+            target: which side of the items is compared: their images ("image") or their texts ("text").
             k: how many hits.
             source: with `item`, which of its sides is the query; by default the side that `target` is not.
             label: a class, or several of which one will do, that hits must have.
@@ -325,7 +327,7 @@ class Gallery:
             that is its own query on the same side is left out.
 
         Raises:
-            InputError: none or several queries, an unknown item, an empty text or one without a known word, a picture
+            InputError: none or several queries, an unknown item, an empty text or one without a known word, an image
                 that cannot be used, a `k` that the gallery cannot fill, an unknown label, or re-ranking in a gallery
                 that keeps no real-valued embeddings.
         """
@@ -334,8 +336,8 @@ class Gallery:
         self._check_k(k, len(self) - leaves_out_itself)
         exact = self._exact_rows(target) if rerank else None
         found = min(max(k, rerank) + leaves_out_itself, len(self))
-        among = None if label is None else self._among(label)
-        scores, rows = (each[0] for each in self.indexes[target].search(query.embeds(), found, among))
+        filter = None if label is None else self._filter(label)
+        scores, rows = (each[0] for each in self.indexes[target].search(query.embeds(), found, filter))
         wanted = rows >= 0
         if leaves_out_itself:
             wanted &= rows != query.item
@@ -346,14 +348,14 @@ class Gallery:
             scores, rows = scores[order], rows[order]
         return self._hits(scores[:k], rows[:k], query.item)
 
-    def lookup(
+    def range_search(
         self,
         *,
         text: str | None = None,
         image: Any | None = None,
         item: str | None = None,
-        target: Side = "image",
-        source: Side | None = None,
+        target: Modality = "image",
+        source: Modality | None = None,
         radius: int = 2,
     ) -> list[Hit]:
         """Hash lookup: every item whose code lies within a Hamming radius of the query's, nearest first; maybe none.
@@ -366,49 +368,51 @@ class Gallery:
             InputError: as for [`search`], a radius out of range, or a gallery of real-valued embeddings.
         """
         index = self.indexes.get(target)
-        if index is not None and not hasattr(index, "lookup"):
+        if index is not None and not hasattr(index, "range_search"):
             raise InputError(
                 f"Lookup by radius is for binary codes in a Hamming index, and this gallery has the index "
                 f"{self.index.name!r} of {kind_of(self.embeds[target])}."
             )
         query = self._query(text, image, item, target, source)
         codes = query.embeds()
-        rows = index.lookup(codes, radius)[0]
+        rows = index.range_search(codes, radius)[0]
         if query.source == target:
             rows = rows[rows != query.item]
         signs = unpack(codes)[0]
         return self._hits(unpack(self.embeds[target][rows]) @ signs / len(signs), rows, query.item)
 
     def _query(
-        self, text: str | None, image: Any | None, item: str | None, target: Side, source: Side | None
+        self, text: str | None, image: Any | None, item: str | None, target: Modality, source: Modality | None
     ) -> _Query:
         if sum(query is not None for query in (text, image, item)) != 1:
             raise InputError("Give exactly one query: text=…, image=… or item=….")
         if target not in COLUMNS or source not in (None, *COLUMNS):
             raise InputError(f"target and source are 'image' or 'text', not {target!r} and {source!r}.")
         if target not in self.indexes:
-            raise InputError(f"The items of this gallery have no {target}s to find: its target is {self._sides()}.")
+            raise InputError(
+                f"The items of this gallery have no {target}s to find: its target is {self._modalities()}."
+            )
         if text is not None:
             return _Query(partial(self._embed_text, text))
         if image is not None:
             return _Query(partial(self.retriever.encode_images, [image]))
-        position, source = self.position(item), source or self.other_side(target)
+        position, source = self.position(item), source or self.other_modality(target)
         if source not in self.embeds:
-            raise InputError(f"The items of this gallery have no {source}s to search by: take {self._sides()}.")
+            raise InputError(f"The items of this gallery have no {source}s to search by: take {self._modalities()}.")
 
         def embeds(real_valued: bool = False) -> np.ndarray:
             return (self.real_valued if real_valued else self.embeds)[source][position][None]
 
         return _Query(embeds, position, source)
 
-    def other_side(self, target: Side) -> Side:
+    def other_modality(self, target: Modality) -> Modality:
         """The side that an item asks with for `target`: the other one where there is one."""
-        return next((side for side in self.embeds if side != target), target)
+        return next((modality for modality in self.embeds if modality != target), target)
 
-    def _sides(self) -> str:
-        return " or ".join(repr(side) for side in self.embeds)
+    def _modalities(self) -> str:
+        return " or ".join(repr(modality) for modality in self.embeds)
 
-    def _exact_rows(self, target: Side) -> np.ndarray:
+    def _exact_rows(self, target: Modality) -> np.ndarray:
         """What finds are re-ranked by."""
         if target in self.real_valued:
             return self.real_valued[target]
@@ -419,7 +423,7 @@ class Gallery:
             "hashing method; others are ranked by theirs anyway, unless the index is an approximate one)."
         )
 
-    def _among(self, label: str | Sequence[str]) -> Among:
+    def _filter(self, label: str | Sequence[str]) -> Filter:
         """The items of one or several classes."""
         wanted = [label] if isinstance(label, str) else list(label)
         unknown = [name for name in wanted if name not in self.class_names]
@@ -431,12 +435,12 @@ class Gallery:
             )
         classes = {self.class_names.index(name) for name in wanted}
         rows = [row for row, labels in enumerate(self._labels) if not classes.isdisjoint(labels)]
-        return Among(np.array(rows, np.int64), tuple(wanted))
+        return Filter(np.array(rows, np.int64), tuple(wanted))
 
     def _embed_text(self, text: str, real_valued: bool = False) -> np.ndarray:
         if not isinstance(text, str) or not text.strip():
             raise InputError("The text query is empty: type at least one word.")
-        if not self.retriever.knows([text])[0]:
+        if not self.retriever.has_known_tokens([text])[0]:
             raise InputError(
                 f"The checkpoint knows no word of {text[:60]!r}. Its text encoder is "
                 f"{self.retriever.processor.text_encoder.name!r}; try other words."
@@ -479,17 +483,17 @@ class Gallery:
         """Texts of the item in row `position`."""
         return () if self._texts is None else tuple(self._texts[position]["texts"])
 
-    def picture(self, position: int) -> PIL.Image.Image | None:
-        """Picture of the item in row `position`, or None where the data set has none."""
+    def image(self, position: int) -> PIL.Image.Image | None:
+        """Image of the item in row `position`, or None where the data set has none."""
         return self.dataset[position]["image"] if "image" in self.dataset.column_names else None
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
-        """Write items with pictures and embeddings (Parquet) and settings (JSON), but no index: it is rebuilt.
+        """Write items with images and embeddings (Parquet) and settings (JSON), but no index: it is rebuilt.
 
         An earlier gallery in the folder survives a full disk or an interrupt.
         """
-        columns = {EMBEDS[side]: rows for side, rows in self.embeds.items()}
-        columns |= {REAL_VALUED[side]: rows for side, rows in self.real_valued.items()}
+        columns = {EMBEDS[modality]: rows for modality, rows in self.embeds.items()}
+        columns |= {REAL_VALUED[modality]: rows for modality, rows in self.real_valued.items()}
         with atomic_folder(save_directory) as scratch:
             for number, start in enumerate(range(0, len(self), SHARD_ROWS)):
                 rows = range(start, min(start + SHARD_ROWS, len(self)))
@@ -555,11 +559,11 @@ class Gallery:
         return cls(
             dataset,
             retriever,
-            *(embeds.get(EMBEDS[side]) for side in ("image", "text")),
+            *(embeds.get(EMBEDS[modality]) for modality in ("image", "text")),
             index=saved[0] if index is None else index,
             index_options=saved[1] if index is None and index_options is None else index_options,
             name=name,
-            real_valued={side: embeds[key] for side, key in REAL_VALUED.items() if key in embeds},
+            real_valued={modality: embeds[key] for modality, key in REAL_VALUED.items() if key in embeds},
         )
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:

@@ -20,7 +20,7 @@ from datasets import Dataset
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
-from cmr_hub.data.columns import COLUMNS, Side, column_of, read_column
+from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
 from cmr_hub.errors import InputError
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.hub import read_json
@@ -44,7 +44,7 @@ class Building:
         retriever: the checkpoint.
         folder: receives the gallery.
         settings: "name", "index" and "index_options", as `Gallery.from_pretrained` reads them.
-        shard_rows, keep_pictures, keep_real_valued, skip_unusable: as for `Gallery.build`.
+        shard_rows, keep_images, keep_real_valued, skip_unusable: as for `Gallery.build`.
 
     Raises:
         InputError: there are no items, or the folder holds another gallery or its beginnings.
@@ -58,12 +58,12 @@ class Building:
         *,
         settings: Mapping[str, Any],
         shard_rows: int,
-        keep_pictures: bool,
+        keep_images: bool,
         keep_real_valued: bool,
         skip_unusable: bool,
     ):
         self.source, self.retriever, self.folder, self.settings = open_source(source), retriever, folder, settings
-        self.shard_rows, self.keep_pictures, self.skip_unusable = shard_rows, keep_pictures, skip_unusable
+        self.shard_rows, self.keep_images, self.skip_unusable = shard_rows, keep_images, skip_unusable
         self.real_valued = keep_real_valued and retriever.model.representation == "binary"
         if not len(self.source):
             raise InputError("A gallery needs at least one item, and the source has none.")
@@ -75,12 +75,12 @@ class Building:
         """Embed what is missing, and finish the folder."""
         process = this_process()
         self.folder.mkdir(parents=True, exist_ok=True)
-        process.together(self._check_record)
-        process.by_main(self._write_record)
+        process.gather(self._check_record)
+        process.run_on_main(self._write_record)
         # One after another, not every second: a Parquet file is read from its beginning to its end.
         own = np.array_split(np.arange(self.shards), process.count)[process.rank].tolist()
-        process.together(lambda: self._embed_shards(own, show_progress and process.is_main))
-        process.by_main(self._write_config)
+        process.gather(lambda: self._embed_shards(own, show_progress and process.is_main))
+        process.run_on_main(self._write_config)
 
     def _embed_shards(self, numbers: Sequence[int], show_progress: bool) -> None:
         total = sum(len(self._rows(number)) for number in numbers)
@@ -108,7 +108,7 @@ class Building:
             "source": self.source.digest(),
             "items": len(self.source),
             "shard_rows": self.shard_rows,
-            "keep_pictures": self.keep_pictures,
+            "keep_images": self.keep_images,
             "keep_real_valued": self.real_valued,
             "skip_unusable": self.skip_unusable,
         }
@@ -150,7 +150,7 @@ class Building:
         if not usable.all():
             items = items.select(np.flatnonzero(usable))
         with atomic_file(shard_path(self.folder, number)) as scratch:
-            write_items(scratch, items, embeds, copy_pictures=self.keep_pictures)
+            write_items(scratch, items, embeds, copy_images=self.keep_images)
         left.unlink(missing_ok=True)
 
     def _embed(self, items: Dataset) -> dict[str, np.ndarray]:
@@ -169,34 +169,37 @@ class Building:
 
     def _embeds(self, items: Dataset) -> dict[str, np.ndarray]:
         embeds = {}
-        for side, encode in (("image", self.retriever.encode_images), ("text", self.retriever.encode_texts)):
-            if side not in self._sides:
+        for modality, encode in (("image", self.retriever.encode_images), ("text", self.retriever.encode_texts)):
+            if modality not in self._modalities:
                 continue
-            encoder = getattr(self.retriever.processor, f"{side}_encoder")
-            inputs = read_column(items, column_of(items, side, encoder.takes_raw))
+            encoder = getattr(self.retriever.processor, f"{modality}_encoder")
+            inputs = read_column(items, column_of(items, modality, encoder.accepts_raw_input))
             rows = encode(inputs, batch_size=len(items), real_valued=self.real_valued)
             if self.real_valued:
-                embeds[REAL_VALUED[side]] = rows
+                embeds[REAL_VALUED[modality]] = rows
                 rows = self.retriever.model.as_embeddings(torch.from_numpy(rows))
-            embeds[EMBEDS[side]] = rows
+            embeds[EMBEDS[modality]] = rows
         return embeds
 
     @property
     def _none(self) -> dict[str, np.ndarray]:
         """Embeddings of no item."""
-        none = {EMBEDS[side]: self.retriever.encode_texts([]) for side in self._sides}
+        none = {EMBEDS[modality]: self.retriever.encode_texts([]) for modality in self._modalities}
         if self.real_valued:
-            none |= {REAL_VALUED[side]: self.retriever.encode_texts([], real_valued=True) for side in self._sides}
+            none |= {
+                REAL_VALUED[modality]: self.retriever.encode_texts([], real_valued=True)
+                for modality in self._modalities
+            }
         return none
 
     @cached_property
-    def _sides(self) -> list[Side]:
-        """The sides that items have; a folder of pictures alone has no texts."""
+    def _modalities(self) -> list[Modality]:
+        """The sides that items have; a folder of images alone has no texts."""
         columns = self.source.features
-        sides = [side for side, names in COLUMNS.items() if any(name in columns for name in names)]
-        if not sides:
-            raise InputError(f"The source has no pictures and no texts: its columns are {', '.join(columns)}.")
-        return sides
+        modalities = [modality for modality, names in COLUMNS.items() if any(name in columns for name in names)]
+        if not modalities:
+            raise InputError(f"The source has no images and no texts: its columns are {', '.join(columns)}.")
+        return modalities
 
     def _write_record(self) -> None:
         with atomic_file(self.folder / RECORD_NAME) as scratch:

@@ -23,9 +23,9 @@ CONFIG_NAME = "gallery_config.json"
 RETRIEVER = "retriever"  # the folder of the checkpoint, where a gallery brings its own
 SHARD_ROWS = 1024  # items a file
 # Side -> column of what is searched, and of the real-valued rows behind codes.
-EMBEDS = {side: f"{side}_embeds" for side in COLUMNS}
-REAL_VALUED = {side: f"{side}_real_valued" for side in COLUMNS}
-ROW_GROUP = 128  # items that are read at once by who wants one picture
+EMBEDS = {modality: f"{modality}_embeds" for modality in COLUMNS}
+REAL_VALUED = {modality: f"{modality}_real_valued" for modality in COLUMNS}
+ROW_GROUP = 128  # items that are read at once by who wants one image
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -34,7 +34,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def write_items(
-    path: str | os.PathLike, items: Dataset, embeds: Mapping[str, np.ndarray], *, copy_pictures: bool = True
+    path: str | os.PathLike, items: Dataset, embeds: Mapping[str, np.ndarray], *, copy_images: bool = True
 ) -> None:
     """Write one shard.
 
@@ -42,10 +42,10 @@ def write_items(
         path: of the file.
         items: `n` items.
         embeds: column -> `(n, d)` float32 or uint8 rows, as [`EMBEDS`] and [`REAL_VALUED`] name them.
-        copy_pictures: copy pictures that lie in files elsewhere into the shard; otherwise their paths.
+        copy_images: copy images that lie in files elsewhere into the shard; otherwise their paths.
     """
     table = items.with_format("arrow")[:]
-    if copy_pictures and len(table):
+    if copy_images and len(table):
         table = embed_table_storage(table)
     features = Features(items.features)
     for column, rows in embeds.items():
@@ -57,7 +57,7 @@ def write_items(
 
 
 def read_items(paths: Sequence[Path]) -> tuple[Dataset, dict[str, np.ndarray]]:
-    """What [`write_items`] wrote: the items of all shards, pictures left on disk, and the embeddings in memory."""
+    """What [`write_items`] wrote: the items of all shards, images left on disk, and the embeddings in memory."""
     names = pq.read_schema(paths[0]).names
     paths = filled(paths)
     embedded = [name for name in names if name in (*EMBEDS.values(), *REAL_VALUED.values())]

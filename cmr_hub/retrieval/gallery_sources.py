@@ -1,4 +1,4 @@
-"""Where the items of a big gallery come from, read piece by piece: Parquet files, a folder of pictures, a data set."""
+"""Where the items of a big gallery come from, read piece by piece: Parquet files, a folder of images, a data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cmr_hub.data import load_dataset
 from cmr_hub.data.folder import TABLES
 from cmr_hub.errors import InputError
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 READ_ROWS = 256  # of a Parquet file at once
 
 
@@ -34,7 +34,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Dataset:
-        """Items `start` to `stop`, with pictures undecoded."""
+        """Items `start` to `stop`, with images undecoded."""
 
     @abstractmethod
     def ids(self) -> Sequence[str]:
@@ -70,7 +70,7 @@ class ParquetSource(Source):
 
     Args:
         paths: of files with the same columns; their rows follow one another. A column `image` of structs with
-            `bytes` and `path`, or of paths, is taken for pictures. Without a column `id` the row's number is the id.
+            `bytes` and `path`, or of paths, is taken for images. Without a column `id` the row's number is the id.
 
     Raises:
         InputError: a file cannot be read, or has other columns than the first.
@@ -134,7 +134,7 @@ class ParquetSource(Source):
 
 
 def _typed(table: pa.Table) -> Dataset:
-    """A data set whose pictures are known as such, with what a Parquet file says of the columns, if it does."""
+    """A data set whose images are known as such, with what a Parquet file says of the columns, if it does."""
     dataset = Dataset(table)
     kind = dataset.features.get("image")
     is_record = isinstance(kind, dict) and {"bytes", "path"} <= set(kind)
@@ -154,7 +154,7 @@ def open_source(source: Source | Dataset | DatasetDict | str | os.PathLike | Seq
 
     Args:
         source: a [`Source`], a data set (of a `DatasetDict` all splits), Parquet files, or a folder: of Parquet files,
-            of pictures with a `metadata.csv` (see `cmr_hub.data.folder`), or of pictures alone, in depth.
+            of images with a `metadata.csv` (see `cmr_hub.data.folder`), or of images alone, in depth.
 
     Raises:
         InputError: there is nothing of this kind.
@@ -171,13 +171,13 @@ def open_source(source: Source | Dataset | DatasetDict | str | os.PathLike | Seq
     if folder.is_file():
         return ParquetSource([folder])
     if not folder.is_dir():
-        raise InputError(f"{folder} is no file and no folder: give Parquet files or a folder of them or of pictures.")
+        raise InputError(f"{folder} is no file and no folder: give Parquet files or a folder of them or of images.")
     if any((folder / name).is_file() for name in TABLES):
         return open_source(load_dataset("folder", folder))
     if shards := sorted(folder.glob("*.parquet")):
         return ParquetSource(shards)
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    if not pictures:
-        raise InputError(f"{folder} has no Parquet files and no pictures ({', '.join(PICTURES)}).")
-    columns = {"id": [str(path.relative_to(folder)) for path in pictures], "image": [str(path) for path in pictures]}
+    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
+    if not images:
+        raise InputError(f"{folder} has no Parquet files and no images ({', '.join(IMAGES)}).")
+    columns = {"id": [str(path.relative_to(folder)) for path in images], "image": [str(path) for path in images]}
     return DatasetSource(Dataset.from_dict(columns, Features({"id": Value("string"), "image": Image()})))

@@ -31,8 +31,8 @@ class ItemMetadata:
     def __init__(self, gallery: Gallery):
         self._gallery = gallery
         dataset = gallery.dataset
-        self._pictures = "image" in dataset.column_names
-        if self._pictures:
+        self._images = "image" in dataset.column_names
+        if self._images:
             self._paths = dataset.select_columns("image").cast_column("image", Image(decode=False))
 
     def __len__(self) -> int:
@@ -40,9 +40,9 @@ class ItemMetadata:
 
     def __getitem__(self, rows: slice) -> list[dict[str, Any]]:
         """`id`, `labels` (names of classes), `text` (all texts of the item, a line each) and `image` (where the
-        picture is: its path, or its name in the gallery's shards; "" where there is none) of some rows."""
+        image is: its path, or its name in the gallery's shards; "" where there is none) of some rows."""
         numbers = range(*rows.indices(len(self)))
-        paths = [picture["path"] or "" for picture in self._paths[numbers]["image"]] if self._pictures else []
+        paths = [image["path"] or "" for image in self._paths[numbers]["image"]] if self._images else []
         return [
             {
                 "id": self._gallery.ids[row],

@@ -1,4 +1,4 @@
-"""A gallery's common space in two dimensions: where its pictures and texts lie, and where a query lies among them.
+"""A gallery's common space in two dimensions: where its images and texts lie, and where a query lies among them.
 
 Two layouts: principal components, at once and for any gallery, and t-SNE, which takes its time and is saved. Both see
 hashing codes as their signs, -1 and +1.
@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cmr_hub.data.base import hash_order
-from cmr_hub.data.columns import Side
+from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.modeling.codes import unpack
 from cmr_hub.utils.files import atomic_file, cache_folder
@@ -30,13 +30,13 @@ from cmr_hub.utils.files import atomic_file, cache_folder
 from .gallery import Gallery
 
 MAP_NAME = "map.safetensors"
-MOST_ANALYSED = 10_000  # pairs whose principal components are taken; more would change them little
-MOST_LAID_OUT = 2_000  # pairs that t-SNE lays out in half a minute, and as many as a page can draw
+MAX_ANALYSED = 10_000  # pairs whose principal components are taken; more would change them little
+MAX_LAID_OUT = 2_000  # pairs that t-SNE lays out in half a minute, and as many as a page can draw
 PERPLEXITY = 30.0
 ITERATIONS = 1_000
 NEIGHBOURS = 10  # by whose positions t-SNE's layout takes up a query
 SAME = 1e-6  # cosine distance below which two vectors count as one
-FEWEST = 4  # points that make a layout
+MIN = 4  # points that make a layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,25 +49,25 @@ class GalleryMap(ABC):
     """
 
     rows: np.ndarray
-    points: Mapping[Side, np.ndarray]
+    points: Mapping[Modality, np.ndarray]
 
     @abstractmethod
     def place(self, embeds: np.ndarray) -> np.ndarray:
         """`(q, d)` embeddings, or `(q, bits // 8)` codes, to `(q, 2)` float32 positions."""
 
-    def positions(self, gallery: Gallery, rows: Sequence[int], side: Side) -> np.ndarray:
+    def positions(self, gallery: Gallery, rows: Sequence[int], modality: Modality) -> np.ndarray:
         """Where a side of some rows of the gallery lies: `(q, 2)` float32. Rows that are not on the map are placed."""
         wanted = np.asarray(rows, np.int64)
-        found = self.place(gallery.embeds[side][wanted])
+        found = self.place(gallery.embeds[modality][wanted])
         at = np.searchsorted(self.rows, wanted).clip(max=len(self.rows) - 1)
         is_here = self.rows[at] == wanted
-        found[is_here] = self.points[side][at[is_here]]
+        found[is_here] = self.points[modality][at[is_here]]
         return found
 
 
 @dataclass(frozen=True, eq=False)
 class PrincipalMap(GalleryMap):
-    """The plane of the two principal components of pictures and texts together.
+    """The plane of the two principal components of images and texts together.
 
     Attributes:
         mean: `(d,)` float32 centre.
@@ -92,7 +92,7 @@ class PrincipalMap(GalleryMap):
     shares: tuple[float, float]
 
     @classmethod
-    def of(cls, gallery: Gallery, most: int = MOST_ANALYSED) -> PrincipalMap:
+    def of(cls, gallery: Gallery, most: int = MAX_ANALYSED) -> PrincipalMap:
         """The map of a gallery; of more items than `most`, of those that come first in an order fixed by their ids."""
         from sklearn.decomposition import PCA
 
@@ -116,7 +116,7 @@ class PrincipalMap(GalleryMap):
 
 @dataclass(frozen=True, eq=False)
 class NeighbourMap(GalleryMap):
-    """t-SNE by cosine of pictures and texts together, which keeps neighbours and little else.
+    """t-SNE by cosine of images and texts together, which keeps neighbours and little else.
 
     t-SNE gives positions and no projection: a query is placed at the mean of the positions of its nearest neighbours
     on the map, each weighted by the inverse square of its cosine distance, so that what equals a point lies on it.
@@ -131,7 +131,7 @@ class NeighbourMap(GalleryMap):
     def of(
         cls,
         gallery: Gallery,
-        most: int = MOST_LAID_OUT,
+        most: int = MAX_LAID_OUT,
         *,
         seed: int = 0,
         perplexity: float = PERPLEXITY,
@@ -140,7 +140,7 @@ class NeighbourMap(GalleryMap):
         """Lay a gallery out; of more items than `most`, those that come first in an order fixed by their ids.
 
         Args:
-            gallery: whose pictures and texts.
+            gallery: whose images and texts.
             most: pairs.
             seed: of the layout.
             perplexity: about how many neighbours each point keeps; of few points at most a third of them.
@@ -151,8 +151,8 @@ class NeighbourMap(GalleryMap):
         """
         rows = rows_by_id(gallery.ids, most)
         vectors = _vectors(gallery, rows)
-        if len(vectors) < FEWEST:
-            raise InputError(f"A layout needs {FEWEST} points at least, and this gallery has {len(vectors)}.")
+        if len(vectors) < MIN:
+            raise InputError(f"A layout needs {MIN} points at least, and this gallery has {len(vectors)}.")
         perplexity = min(perplexity, (len(vectors) - 1) / 3)
         positions = lay_out(vectors, seed=seed, perplexity=perplexity, progress=progress)
         points = dict(zip(gallery.embeds, np.split(positions, len(gallery.embeds)), strict=True))

@@ -19,7 +19,7 @@ KEPT = 64  # results, each a few hundred numbers
 
 
 def is_quick(checkpoint: str, dataset: str) -> bool:
-    """Whether this machine can measure a checkpoint in seconds: the data are here, and no picture has to be encoded.
+    """Whether this machine can measure a checkpoint in seconds: the data are here, and no image has to be encoded.
 
     Args:
         checkpoint: repo id or folder.

@@ -51,10 +51,12 @@ class Retriever:
     """
 
     def __init__(self, model: CMRModel, processor: CMRProcessor, name: str | None = None):
-        for side in ("image", "text"):
-            eats, gets = getattr(model.config, f"{side}_dim"), getattr(processor, f"{side}_encoder").dim
+        for modality in ("image", "text"):
+            eats, gets = getattr(model.config, f"{modality}_dim"), getattr(processor, f"{modality}_encoder").dim
             if eats != gets:
-                raise CheckpointError(f"The model eats {side} features of width {eats}, its processor gives {gets}.")
+                raise CheckpointError(
+                    f"The model eats {modality} features of width {eats}, its processor gives {gets}."
+                )
         check_inputs(type(model), processor)
         self.model = model.eval()
         self.processor = processor
@@ -98,7 +100,7 @@ class Retriever:
             raise CheckpointError(
                 f"{folder / 'config.json'} is of model_type {method!r}, which is no method of this cmr_hub "
                 f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "
-                "embedding for pictures, one for texts)."
+                "embedding for images, one for texts)."
             )
         for part in (model, processor.image_encoder, processor.text_encoder):
             part.to(device or "cpu")
@@ -115,7 +117,7 @@ class Retriever:
         show_progress: bool = False,
         real_valued: bool = False,
     ) -> np.ndarray:
-        """Embed pictures.
+        """Embed images.
 
         Args:
             images: `n` paths, PIL images or arrays; for checkpoints on released features an `(n, image_dim)` array.
@@ -160,7 +162,8 @@ class Retriever:
         Args:
             texts: `n` strings, or lists of strings that describe one thing together (their features are averaged; of
                 an encoder of single words their embeddings); for checkpoints on released features an `(n, text_dim)`
-                array. A text without any known word has the same embedding as every other such text: [`knows`] tells.
+                array. A text without any known word has the same embedding as every other such text: see
+                [`has_known_tokens`].
             batch_size: how many are embedded at once.
             show_progress: show a bar.
             real_valued: of a hashing method, the values whose signs are the codes, as rows of unit length: to re-rank
@@ -178,7 +181,9 @@ class Retriever:
             return self.model.get_text_features(**self.processor(text=batch).to(self.model.device))
 
         with self._readable_refusals("text", texts):
-            if self.processor.text_encoder.averages or not any(isinstance(text, list | tuple) for text in texts):
+            if self.processor.text_encoder.supports_mean_pooling or not any(
+                isinstance(text, list | tuple) for text in texts
+            ):
                 return self._encode(embed, texts, "Texts", batch_size, show_progress, real_valued)
             flat, lengths = flattened(texts)
             rows = torch.from_numpy(self._encode(embed, flat, "Texts", batch_size, show_progress, real_valued=True))
@@ -195,7 +200,7 @@ class Retriever:
         show_progress: bool = False,
         real_valued: bool = False,
     ) -> np.ndarray:
-        """Embed items of which both the picture and the text are known, each as one: the unified codes of SePH, CMFH …
+        """Embed items of which both the image and the text are known, each as one: the unified codes of SePH, CMFH …
 
         Args:
             images: as for [`encode_images`].
@@ -225,14 +230,14 @@ class Retriever:
         return self._encode(embed, range(len(images)), "Pairs", batch_size, show_progress, real_valued)
 
     def explain(self, image: ImageSource, text: str) -> Explanation:
-        """Where the model looks in a picture and what it reads in a text, step by step; of methods that attend (DAN).
+        """Where the model looks in an image and what it reads in a text, step by step; of methods that attend (DAN).
 
         Args:
             image: a path, PIL image or array.
             text: one text.
 
         Returns:
-            The weights as arrays; `.picture()` draws them.
+            The weights as arrays; `.draw()` draws them.
 
         Raises:
             InputError: the method does not attend, or an input cannot be used.
@@ -240,7 +245,7 @@ class Retriever:
         return explain(self.model, self.processor, image, text)
 
     def answer(self, image: ImageSource, question: str) -> dict[str, float]:
-        """What the model answers to a question about a picture, by those that were trained to answer (r-DAN).
+        """What the model answers to a question about an image, by those that were trained to answer (r-DAN).
 
         Args:
             image: a path, PIL image or array.
@@ -255,17 +260,17 @@ class Retriever:
         return answer(self.model, self.processor, image, question)
 
     @contextmanager
-    def _readable_refusals(self, side: Literal["image", "text"], inputs: Any) -> Iterator[None]:
+    def _readable_refusals(self, modality: Literal["image", "text"], inputs: Any) -> Iterator[None]:
         """Refuse a single input, and tell who gives raw input to released features where it is taken."""
         if isinstance(inputs, str | os.PathLike):
-            raise InputError(f"{side.capitalize()}s come as a list: give [{side}] for a single one.")
+            raise InputError(f"{modality.capitalize()}s come as a list: give [{modality}] for a single one.")
         try:
             yield
         except InputError as error:
-            if getattr(self.processor, f"{side}_encoder").takes_raw:
+            if getattr(self.processor, f"{modality}_encoder").accepts_raw_input:
                 raise
-            raw = ", ".join(info.repo_id for info in list_checkpoints() if getattr(info, f"takes_raw_{side}s"))
-            raise InputError(f"{error} Checkpoints that take a raw {side}: {raw or 'none is bundled'}.") from None
+            raw = ", ".join(info.repo_id for info in list_checkpoints() if getattr(info, f"accepts_raw_{modality}s"))
+            raise InputError(f"{error} Checkpoints that take a raw {modality}: {raw or 'none is bundled'}.") from None
 
     @torch.inference_mode()
     def _encode(
@@ -290,9 +295,9 @@ class Retriever:
                 raise InputError(f"{error}{where}") from error
         return np.concatenate(batches)
 
-    def knows(self, texts: Sequence[str]) -> list[bool]:
+    def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         """For each text whether the text encoder knows at least one of its words."""
-        return self.processor.text_encoder.knows(texts)
+        return self.processor.text_encoder.has_known_tokens(texts)
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write the model and its processor into one folder; an earlier checkpoint there survives a failure."""
@@ -335,11 +340,11 @@ def check_inputs(model_class: type[CMRModel], processor: CMRProcessor) -> None:
     Raises:
         CheckpointError: pooled features for a method that attends to regions, or the like.
     """
-    for side in ("image", "text"):
-        eats, encoder = getattr(model_class, f"{side}_input"), getattr(processor, f"{side}_encoder")
+    for modality in ("image", "text"):
+        eats, encoder = getattr(model_class, f"{modality}_input"), getattr(processor, f"{modality}_encoder")
         if encoder.input_name != eats:
             raise CheckpointError(
-                f"{model_class.title} eats {eats}, and the {side} encoder {encoder.name!r} gives "
+                f"{model_class.title} eats {eats}, and the {modality} encoder {encoder.name!r} gives "
                 f"{encoder.input_name}: region_features come from an image encoder with a grid "
                 "({name: efficientnet-lite0, grid: 7}), input_ids from the text encoder 'tokens', and features from "
                 "the others."

@@ -37,14 +37,14 @@ MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"
 
 HEADER = """
 <header class="cmr-header">
-  <h1>Search pictures with words, and words with a picture</h1>
+  <h1>Search images with words, and words with an image</h1>
   <p>Both are embedded into one common space, where what belongs together lies close together.
   Click anything that you find to search on from there.</p>
   <details><summary>How does it work?</summary>
-  <p>A model has seen many pictures with their texts. It turns each picture, and each text, into a point of one space,
-  so that a picture of a cat and the words “a cat” land near each other. To search is to find the points next to yours:
-  pictures for words, words for a picture. The tabs look at the same question in other ways: by several models side by
-  side, on a map of the space, with the measured scores of every model, and among pictures of your own.</p></details>
+  <p>A model has seen many images with their texts. It turns each image, and each text, into a point of one space,
+  so that an image of a cat and the words “a cat” land near each other. To search is to find the points next to yours:
+  images for words, words for an image. The tabs look at the same question in other ways: by several models side by
+  side, on a map of the space, with the measured scores of every model, and among images of your own.</p></details>
 </header>
 """
 
@@ -91,37 +91,51 @@ class Page:
 
     def __init__(self, catalogue: Catalogue, preparations: Preparations):
         self.catalogue = catalogue
-        self.place = lay_out_place(catalogue)
+        self.session_state = lay_out_place(catalogue)
         self.notice = gr.HTML(apply_default_css=False, visible=False)
-        self.preparing = PreparingView(catalogue, preparations, self.place)
+        self.preparing = PreparingView(catalogue, preparations, self.session_state)
         # Gradio passes over what a tab that is not open is told of its visibility, so that style hides what there is
         # nothing to show in.
         self.style = gr.HTML(apply_default_css=False, elem_id="cmr-style")
         self.views: dict[str, Any] = {}
-        self.place.tabs.render()
-        with self.place.tabs:
+        self.session_state.tabs.render()
+        with self.session_state.tabs:
             for view in VIEWS:
                 with gr.Tab(view.title, id=view.name, elem_id=f"cmr-tab-{view.name}"):
-                    self.views[view.name] = view(catalogue, self.place)
+                    self.views[view.name] = view(catalogue, self.session_state)
         self.everything = self._components()
 
     def _components(self) -> list[Any]:
         """All that [`open`] may change, each once."""
-        place = self.place
-        components = [place.gallery, place.method, place.asked, place.shown, place.tabs, self.notice, self.style]
+        session_state = self.session_state
+        components = [
+            session_state.gallery,
+            session_state.method,
+            session_state.asked,
+            session_state.shown,
+            session_state.tabs,
+            self.notice,
+            self.style,
+        ]
         components += [*self.preparing.page, *(component for view in self.views.values() for component in view.page)]
         return list(dict.fromkeys(components))
 
     def connect(self, app: gr.Blocks) -> None:
         """Let what happens in the place bar, in the tabs and in the page's address open the view that it asks for."""
-        place = self.place
-        here = [place.gallery, place.method, place.asked, place.shown, place.own]
+        session_state = self.session_state
+        here = [
+            session_state.gallery,
+            session_state.method,
+            session_state.asked,
+            session_state.shown,
+            session_state.own,
+        ]
         app.load(self.arrive, None, self.everything, **QUIET)
         # Of clicks that follow one another quickly, the last one counts.
         moving = {"trigger_mode": "always_last", **QUIET}
-        place.gallery.input(self.on_gallery, here, self.everything, **moving)
-        place.tabs.select(self.on_tab, here, self.everything, **moving)
-        moved = [place.method.input, place.moved.change, self.preparing.arrived.change]
+        session_state.gallery.input(self.on_gallery, here, self.everything, **moving)
+        session_state.tabs.select(self.on_tab, here, self.everything, **moving)
+        moved = [session_state.method.input, session_state.moved.change, self.preparing.arrived.change]
         gr.on(moved, self.open, here, self.everything, **moving)
 
     def arrive(self, request: gr.Request) -> Updates:
@@ -133,7 +147,7 @@ class Page:
             notice = str(UnknownNameError("gallery", name, self.catalogue.names))
             name, link = self.catalogue.default, replace(link, method=None, asked=None)
         return {
-            self.place.tabs: gr.Tabs(selected=view),
+            self.session_state.tabs: gr.Tabs(selected=view),
             **self.open(name, link.method, link.asked, view, None),
             **(self._noticed(notice) if notice else {}),
         }
@@ -162,15 +176,15 @@ class Page:
         if name not in self.catalogue:
             gone = "This gallery is no longer on this server: visitors' own are removed after a while."
             return {**self.open(self.catalogue.default, None, None, shown, None), **self._noticed(gone)}
-        place, view = self.place, self.views[shown]
+        session_state, view = self.session_state, self.views[shown]
         sources = self.catalogue[name].sources
         method = method if method in sources else next(iter(sources), None)
         is_open = method is not None or not getattr(view, "needs_gallery", True)
         updates = {
-            **place.pickers(self.catalogue, name, method, own),
+            **session_state.pickers(self.catalogue, name, method, own),
             **self.preparing.open(name),
-            place.shown: shown,
-            place.asked: asked,
+            session_state.shown: shown,
+            session_state.asked: asked,
         }
         without = [
             each
@@ -179,13 +193,13 @@ class Page:
         ]
         if shown in without:
             shown, view = "search", self.views["search"]
-            updates |= {place.shown: shown, place.tabs: gr.Tabs(selected=shown)}
+            updates |= {session_state.shown: shown, session_state.tabs: gr.Tabs(selected=shown)}
         try:
             if method is not None:
                 asked = asked or first_question(self.catalogue.open(name, method))
             opened = view.open(name, method, asked) if is_open else {}
             hidden = self._hiding(without, None if is_open else shown)
-            return {**updates, place.asked: asked, **opened, self.style: hidden, **self._noticed("")}
+            return {**updates, session_state.asked: asked, **opened, self.style: hidden, **self._noticed("")}
         except CMRError as error:
             return {**updates, self.style: self._hiding(without, shown), **self._noticed(str(error))}
 
@@ -237,7 +251,7 @@ def launch(app: gr.Blocks, **options: Any) -> Any:
 
 
 def _warm_up(catalogue: Catalogue) -> None:
-    """Encode a blank picture, so that the first visitor's picture does not wait for the network to be built."""
+    """Encode a blank image, so that the first visitor's image does not wait for the network to be built."""
     if not (catalogue[catalogue.default].is_ready and catalogue.source().takes_images):
         return
     catalogue.open().retriever.encode_images([Image.new("RGB", (256, 256), "white")])

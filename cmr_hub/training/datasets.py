@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset, DatasetDict
 
 from cmr_hub.data.base import hash_order
-from cmr_hub.data.columns import COLUMNS, Side, column_of, read_column
+from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
 from cmr_hub.data.labels import label_matrix
 from cmr_hub.encoders import create_encoder
 from cmr_hub.encoders.base import Encoder
@@ -32,44 +32,44 @@ class Pairs(torch.utils.data.Dataset):
     A batch also says which `rows` it is made of and which `items` they belong to, `(b,)` int64 each, for methods that
     learn something for each training item (a code) or need to know which texts are of one image. Of single captions
     it also says `matching`, `(b, b)` booleans, which text describes which image: a caption that stands word for word
-    under another picture too is no wrong answer for that. The others let these pass by.
+    under another image too is no wrong answer for that. The others let these pass by.
 
     Args:
-        owner: `(m,)` int64, the item of each text; by default text i is item i's.
-        captions: `(m,)` int64, the same number for texts that are equal word for word; with `owner`.
+        caption_to_image: `(m,)` int64, the item of each text; by default text i is item i's.
+        captions: `(m,)` int64, the same number for texts that are equal word for word; with `caption_to_image`.
         tensors: what the model eats of each item, by its names: `image_features` `(n, image_dim)` and `text_features`
             `(n, text_dim)` for most; [`StoredFeatures`] or [`StoredViews`] may stand for an image's tensor. With
-            `owner`, those of `TEXT_INPUTS` have a row a text. `labels`, where the data set has classes,
+            `caption_to_image`, those of `TEXT_INPUTS` have a row a text. `labels`, where the data set has classes,
             `(n, num_labels)` multi-hot.
 
     Attributes:
         images, texts, labels: the tensors by side; `labels` may be None.
-        owner: as above.
+        caption_to_image: as above.
     """
 
     def __init__(
         self,
-        owner: torch.Tensor | None = None,
+        caption_to_image: torch.Tensor | None = None,
         captions: torch.Tensor | None = None,
         **tensors: torch.Tensor | StoredFeatures | StoredViews,
     ):
         self.labels = tensors.pop("labels", None)
         self.texts = {name: rows for name, rows in tensors.items() if name in TEXT_INPUTS}
         self.images = {name: rows for name, rows in tensors.items() if name not in TEXT_INPUTS}
-        self.owner = torch.arange(self._length()) if owner is None else owner
+        self.caption_to_image = torch.arange(self._length()) if caption_to_image is None else caption_to_image
         self.rows = torch.arange(len(self))
         self._captions = captions
         if captions is not None:
-            self._known = self._described(self.owner, captions).unique()
+            self._known = self._described(self.caption_to_image, captions).unique()
 
     def _length(self) -> int:
         return len(next(iter((self.texts or self.images).values())))
 
     def __len__(self) -> int:
-        return len(self.owner)
+        return len(self.caption_to_image)
 
     def __getitem__(self, index: int | slice | torch.Tensor) -> dict[str, torch.Tensor]:
-        items = self.owner[index]
+        items = self.caption_to_image[index]
         batch = {"rows": self.rows[index], "items": items}
         batch |= {name: rows[items] for name, rows in self.images.items()}
         batch |= {name: rows[index] for name, rows in self.texts.items()}
@@ -83,7 +83,7 @@ class Pairs(torch.utils.data.Dataset):
         """`matching` of a batch; nothing where an item's captions are one text."""
         if self._captions is None:
             return {}
-        asked = self._described(self.owner[rows, None], self._captions[rows])
+        asked = self._described(self.caption_to_image[rows, None], self._captions[rows])
         at = torch.searchsorted(self._known, asked).clamp(max=len(self._known) - 1)
         return {"matching": self._known[at] == asked}
 
@@ -123,7 +123,7 @@ class FeatureSplits:
         encoders: the recipe's.
         holds_out: whether a tenth of the training split serves for validation where the source defines none.
         captions: "set" where an item's captions are one text, "each" where every caption is a text of its own.
-        turns: how training pictures are turned besides; see [`make_pairs`].
+        augmentations: how training images are turned besides; see [`make_pairs`].
 
     Attributes:
         dataset: as given.
@@ -137,36 +137,36 @@ class FeatureSplits:
         *,
         holds_out: bool,
         captions: Captions = "set",
-        turns: Sequence[str] = (),
+        augmentations: Sequence[str] = (),
     ):
-        self.dataset, self.captions, self.turns = dataset, captions, turns
+        self.dataset, self.captions, self.augmentations = dataset, captions, augmentations
         self._splits = with_validation(dataset) if holds_out else dataset
         self.processor = make_processor(encoders, self._splits["train"])
         self._pairs: dict[str, Pairs] = {}
 
     def __getitem__(self, split: str) -> Pairs:
         if split not in self._pairs:
-            turns = self.turns if split == "train" else ()
-            self._pairs[split] = make_pairs(self._splits[split], self.processor, self.captions, turns)
+            augmentations = self.augmentations if split == "train" else ()
+            self._pairs[split] = make_pairs(self._splits[split], self.processor, self.captions, augmentations)
         return self._pairs[split]
 
     def extract(self, process: Process) -> None:
-        """Store the features of all pictures, each process those of its share; all must call this."""
+        """Store the features of all images, each process those of its share; all must call this."""
         encoder = self.processor.image_encoder
         if not encoder.cacheable:
             return
         images = {
-            name: read_column(split, column_of(split, "image", encoder.takes_raw))
+            name: read_column(split, column_of(split, "image", encoder.accepts_raw_input))
             for name, split in self.dataset.items()
         }
         self.processor.store.extract([image for split in images.values() for image in split], process)
-        for turn in self.turns:
-            FeatureStore(encoder, turn=turn).extract(images["train"], process)
+        for augmentation in self.augmentations:
+            FeatureStore(encoder, augmentation=augmentation).extract(images["train"], process)
 
     @property
     def gallery(self) -> Pairs:
         """The whole training split, what is held out of it included: what some protocols search."""
-        if self._splits["train"] is self.dataset["train"] and not self.turns:
+        if self._splits["train"] is self.dataset["train"] and not self.augmentations:
             return self["train"]
         if "gallery" not in self._pairs:
             self._pairs["gallery"] = make_pairs(self.dataset["train"], self.processor, self.captions)
@@ -181,20 +181,20 @@ def make_processor(encoders: Mapping[str, str | Mapping[str, Any]], train: Datas
     Raises:
         InputError: a column that an encoder needs is missing, or one learns from classes and the data set has none.
     """
-    return CMRProcessor(*(make_encoder(side, encoders[side], train) for side in COLUMNS))
+    return CMRProcessor(*(make_encoder(modality, encoders[modality], train) for modality in COLUMNS))
 
 
-def make_encoder(side: Side, spec: str | Mapping[str, Any], train: Dataset) -> Encoder:
+def make_encoder(modality: Modality, spec: str | Mapping[str, Any], train: Dataset) -> Encoder:
     """One encoder as a recipe describes it; see [`make_processor`]."""
     options = {"name": spec} if isinstance(spec, str) else dict(spec)
     name = options.pop("name")
     if name == "precomputed":
-        column = column_of(train, side, takes_raw=False)
+        column = column_of(train, modality, accepts_raw_input=False)
         options.setdefault("dim", train.features[column].length)
         options.setdefault("description", f"released {column} of {train.info.description}")
-    encoder = create_encoder(side, name, **options)
-    if side == "text" and encoder.takes_raw:
-        texts, lengths = flattened(train[column_of(train, side, takes_raw=True)][:])
+    encoder = create_encoder(modality, name, **options)
+    if modality == "text" and encoder.accepts_raw_input:
+        texts, lengths = flattened(train[column_of(train, modality, accepts_raw_input=True)][:])
         if encoder.learns_labels:
             encoder.fit(texts, _labels_of_texts(encoder, train, lengths))
         else:
@@ -211,15 +211,15 @@ def _labels_of_texts(encoder: Encoder, train: Dataset, lengths: Sequence[int]) -
 
 
 def make_pairs(
-    dataset: Dataset, processor: CMRProcessor, captions: Captions = "set", turns: Sequence[str] = ()
+    dataset: Dataset, processor: CMRProcessor, captions: Captions = "set", augmentations: Sequence[str] = ()
 ) -> Pairs:
-    """What the model eats of all pairs of a split; pictures go through the feature store, with progress.
+    """What the model eats of all pairs of a split; images go through the feature store, with progress.
 
     Args:
         dataset: the split.
         processor: the encoders.
         captions: "each" makes as many pairs of an item as it has texts.
-        turns: a batch has each picture as it is or in one of these turns, by chance; see
+        augmentations: a batch has each image as it is or in one of these turns, by chance; see
             [`~cmr_hub.utils.images.turned`].
 
     Raises:
@@ -227,14 +227,15 @@ def make_pairs(
             text of its own (or cannot be one text) in a data set or for an encoder where that does not go.
     """
     image_encoder, show_progress = processor.image_encoder, this_process().is_main
-    images = read_column(dataset, column_of(dataset, "image", image_encoder.takes_raw))
+    images = read_column(dataset, column_of(dataset, "image", image_encoder.accepts_raw_input))
     tensors = texts_and_labels(dataset, processor, captions)
-    if turns:
+    if augmentations:
         if not image_encoder.cacheable:
-            raise InputError(
-                f"The image encoder {image_encoder.name!r} keeps no features, so pictures are not turned."
-            )
-        stores = [processor.store, *(FeatureStore(image_encoder, turn=turn) for turn in turns)]
+            raise InputError(f"The image encoder {image_encoder.name!r} keeps no features, so images are not turned.")
+        stores = [
+            processor.store,
+            *(FeatureStore(image_encoder, augmentation=augmentation) for augmentation in augmentations),
+        ]
         views = StoredViews([store.stored(images, show_progress=show_progress) for store in stores])
         tensors[image_encoder.input_name] = views
     elif image_encoder.mapped:
@@ -247,19 +248,19 @@ def make_pairs(
 def texts_and_labels(
     dataset: Dataset, processor: CMRProcessor, captions: Captions
 ) -> dict[str, torch.Tensor | StoredFeatures | StoredViews]:
-    """What [`Pairs`] are made of, but for the pictures.
+    """What [`Pairs`] are made of, but for the images.
 
     Raises:
         InputError: as for [`make_pairs`].
     """
     text_encoder = processor.text_encoder
-    texts = read_column(dataset, column_of(dataset, "text", text_encoder.takes_raw))
+    texts = read_column(dataset, column_of(dataset, "text", text_encoder.accepts_raw_input))
     tensors: dict[str, torch.Tensor | StoredFeatures | StoredViews] = {}
     if captions == "each":
-        if not text_encoder.takes_raw:
+        if not text_encoder.accepts_raw_input:
             raise InputError("Released text features are one vector an item: there are no captions to take each.")
         texts, lengths = flattened(texts)
-        tensors["owner"] = torch.arange(len(dataset)).repeat_interleave(torch.tensor(lengths))
+        tensors["caption_to_image"] = torch.arange(len(dataset)).repeat_interleave(torch.tensor(lengths))
         tensors["captions"] = torch.from_numpy(number_texts(texts))
     tensors |= processor(text=texts)
     if {"label", "labels"} & set(dataset.column_names):

@@ -108,17 +108,17 @@ class JointSteps:
             vector_to_parameters(together / self.process.count, gradients)
             self._shared = False
 
-    def _embed(self, embed: Callable[..., torch.Tensor], *sides: Any, **named_sides: Any) -> torch.Tensor:
-        length = next(len(rows) for rows in (*sides, *named_sides.values()) if rows is not None)
+    def _embed(self, embed: Callable[..., torch.Tensor], *modalities: Any, **named_modalities: Any) -> torch.Tensor:
+        length = next(len(rows) for rows in (*modalities, *named_modalities.values()) if rows is not None)
         if length < self.process.count or not self._row_by_row:
-            return embed(*sides, **named_sides)
+            return embed(*modalities, **named_modalities)
         before = _random_states()
-        own = embed(*map(self._own, sides), **{name: self._own(rows) for name, rows in named_sides.items()})
+        own = embed(*map(self._own, modalities), **{name: self._own(rows) for name, rows in named_modalities.items()})
         if any(not torch.equal(*states) for states in zip(before, _random_states(), strict=True)):
             # Another share would have drawn other numbers than one process does for the whole batch.
             self._row_by_row = False
             _set_random_states(before)
-            return embed(*sides, **named_sides)
+            return embed(*modalities, **named_modalities)
         self._shared |= self.model.training
         lengths = [len(share) for share in torch.arange(length).tensor_split(self.process.count)]
         return GatherRows.apply(own, lengths, self.process)

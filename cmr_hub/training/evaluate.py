@@ -56,10 +56,10 @@ def evaluate_pairs(
         protocol: one that searches the pairs themselves. Where it takes an item's captions as one text, the mean of
             their embeddings stands for it.
     """
-    _, first, counts = np.unique(pairs.owner.numpy(), return_index=True, return_counts=True)
-    owner = None
+    _, first, counts = np.unique(pairs.caption_to_image.numpy(), return_index=True, return_counts=True)
+    caption_to_image = None
     if len(first) < len(pairs) and protocol.captions == "each":
-        owner = pairs.owner.numpy()
+        caption_to_image = pairs.caption_to_image.numpy()
     elif len(first) < len(pairs):
         text_values = torch.stack([rows.mean(dim=0) for rows in F.normalize(text_values).split(counts.tolist())])
     return evaluate_embeddings(
@@ -67,7 +67,7 @@ def evaluate_pairs(
         model.as_embeddings(text_values),
         _labels(pairs) if protocol.relevance == "class" else None,
         protocol=protocol,
-        caption_owner=owner,
+        caption_to_image=caption_to_image,
     )
 
 
@@ -95,7 +95,7 @@ def embed(
             "text": _in_batches(model.get_text_features, pairs.texts),
         }
     finish = unit_rows if real_valued else model.as_embeddings
-    return {f"{side}_embeds": finish(rows) for side, rows in features.items()}
+    return {f"{modality}_embeds": finish(rows) for modality, rows in features.items()}
 
 
 def _in_batches(

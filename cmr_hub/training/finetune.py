@@ -25,7 +25,7 @@ from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.processes import this_process
 
 from .datasets import texts_and_labels, with_validation
-from .image_datasets import NETWORK_INPUTS, PLACES, ROWS_AT_ONCE, PicturePairs, Pictures, run_frozen
+from .image_datasets import NETWORK_INPUTS, PLACES, ROWS_AT_ONCE, ImagePairs, Images, run_frozen
 from .network_parts import cut_after
 from .recipe import Recipe, load_recipe
 from .train import (
@@ -44,15 +44,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Tuning:
+class FinetuneSettings:
     """What of an image encoder learns, and how fast.
 
     Attributes:
         encoder_learning_rate: the network's; the method's own is among the TrainingArguments. 0 makes a control, which
             says what further training of the method alone adds.
         freeze: the last part of the network that stays as it is, and all before it with it ("blocks.4", "layer3");
-            None where all of it learns. What is frozen runs once a picture, not once a step.
-        together: whether the texts of a picture stay together in an epoch's order. A batch then has fewer pictures
+            None where all of it learns. What is frozen runs once an image, not once a step.
+        together: whether the texts of an image stay together in an epoch's order. A batch then has fewer images
             than texts, each of which goes through the network once: far fewer passes, and fewer wrong answers a batch.
     """
 
@@ -61,12 +61,12 @@ class Tuning:
     together: bool = False
 
 
-def tune(
+def finetune(
     checkpoint: str | Path,
     dataset: DatasetDict,
     dataset_name: str,
     output_dir: Path,
-    tuning: Tuning,
+    tuning: FinetuneSettings,
     *,
     training: Mapping[str, Any],
     seed: int = 0,
@@ -133,13 +133,13 @@ def tune(
         run.save(output_dir)
         return run
 
-    return this_process().by_main(finish)
+    return this_process().run_on_main(finish)
 
 
 def recipe_of(run: TrainingRun) -> Recipe:
     """The recipe that a run was trained by."""
     recipe = load_recipe(run.method, run.dataset)
-    names = ("encoders", "captions", "turns", "config", "training", "early_stopping_patience")
+    names = ("encoders", "captions", "augmentations", "config", "training", "early_stopping_patience")
     return dataclasses.replace(recipe, **{name: run.recipe[name] for name in names if name in run.recipe})
 
 
@@ -159,8 +159,8 @@ def _check(retriever: Retriever, output_dir: Path) -> None:
 
 
 def _make_splits(
-    retriever: Retriever, dataset: DatasetDict, names: Sequence[str], recipe: Recipe, tuning: Tuning
-) -> tuple[nn.Module, list[PicturePairs]]:
+    retriever: Retriever, dataset: DatasetDict, names: Sequence[str], recipe: Recipe, tuning: FinetuneSettings
+) -> tuple[nn.Module, list[ImagePairs]]:
     """The part of the image network that learns, and those splits as pairs for it."""
     encoder = retriever.processor.image_encoder
     frozen, rest = nn.Identity(), encoder.network
@@ -168,10 +168,10 @@ def _make_splits(
         frozen, rest = cut_after(encoder.network, tuning.freeze)
     learner = AsWhenUsed(rest.requires_grad_(True))
 
-    def pairs(split: Dataset) -> PicturePairs:
+    def pairs(split: Dataset) -> ImagePairs:
         tensors = texts_and_labels(split, retriever.processor, recipe.captions)
-        images = read_column(split, column_of(split, "image", encoder.takes_raw))
-        return PicturePairs(Pictures(encoder, learner, run_frozen(encoder, frozen, images)), **tensors)
+        images = read_column(split, column_of(split, "image", encoder.accepts_raw_input))
+        return ImagePairs(Images(encoder, learner, run_frozen(encoder, frozen, images)), **tensors)
 
     return learner, [pairs(dataset[name]) for name in names]
 
@@ -179,9 +179,9 @@ def _make_splits(
 def _fit(
     model: CMRModel,
     learner: nn.Module,
-    splits: Sequence[PicturePairs],
+    splits: Sequence[ImagePairs],
     recipe: Recipe,
-    tuning: Tuning,
+    tuning: FinetuneSettings,
     protocol: Protocol,
     folder: Path,
     seed: int,
@@ -190,7 +190,7 @@ def _fit(
     last = last_state(folder, resume)
     arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
     arguments.eval_on_start = True
-    arguments.per_device_eval_batch_size = ROWS_AT_ONCE  # pictures take more memory than features
+    arguments.per_device_eval_batch_size = ROWS_AT_ONCE  # images take more memory than features
     trainer = TuningTrainer(model, arguments, *splits, protocol, learner=learner, tuning=tuning)
     trainer.train(resume_from_checkpoint=last)
     trainer.release()
@@ -219,7 +219,7 @@ class TuningTrainer(CMRTrainer):
     hold it as well.
 
     Args:
-        model, args, train_dataset, eval_dataset, protocol: as for [`CMRTrainer`]; the data sets are [`PicturePairs`].
+        model, args, train_dataset, eval_dataset, protocol: as for [`CMRTrainer`]; the data sets are [`ImagePairs`].
         learner: the part of the image encoder's network that learns.
         tuning: how.
     """
@@ -230,15 +230,15 @@ class TuningTrainer(CMRTrainer):
         self,
         model: CMRModel,
         args: TrainingArguments,
-        train_dataset: PicturePairs,
-        eval_dataset: PicturePairs,
+        train_dataset: ImagePairs,
+        eval_dataset: ImagePairs,
         protocol: Protocol,
         *,
         learner: nn.Module,
-        tuning: Tuning,
+        tuning: FinetuneSettings,
     ):
         self.learner, self.tuning = learner, tuning
-        self.encoder = train_dataset.pictures.encoder
+        self.encoder = train_dataset.images.encoder
         model.add_module(self.PART, learner)
         super().__init__(model, args, train_dataset, eval_dataset, protocol)
         for callback in list(self.callback_handler.callbacks):
@@ -269,7 +269,7 @@ class TuningTrainer(CMRTrainer):
 
     def _get_train_sampler(self, train_dataset=None):
         if self.tuning.together:
-            return ItemSampler(self.train_dataset.owner)
+            return ItemSampler(self.train_dataset.caption_to_image)
         return super()._get_train_sampler(train_dataset)
 
 

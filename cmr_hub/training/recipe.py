@@ -64,7 +64,7 @@ class Recipe:
         encoders: "image" and "text" -> an encoder's name, or a mapping of `name` and its options.
         captions: "set" where an item's captions are one training text, their features averaged; "each" where every
             caption is a text of its own.
-        turns: how training pictures are turned at random, besides as they are ("flip_left_right", "rotate_90" …).
+        augmentations: random augmentations of training images, in addition to none ("flip_left_right", "rotate_90" …).
         config: fields of the method's configuration.
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
         early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
@@ -83,7 +83,7 @@ class Recipe:
     paper: Paper
     encoders: Mapping[str, str | Mapping[str, Any]]
     captions: Captions = "set"
-    turns: Sequence[str] = ()
+    augmentations: Sequence[str] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     early_stopping_patience: int | None = None
@@ -126,13 +126,15 @@ class Recipe:
 
     def for_columns(self, columns: Collection[str]) -> Recipe:
         """The recipe with released features for each side of which a data set has nothing else."""
-        released = {side for side, (raw, features) in COLUMNS.items() if raw not in columns and features in columns}
-        given = {side for side in released if encoder_name(self.encoders[side]) == "precomputed"}
+        released = {
+            modality for modality, (raw, features) in COLUMNS.items() if raw not in columns and features in columns
+        }
+        given = {modality for modality in released if encoder_name(self.encoders[modality]) == "precomputed"}
         if released == given:
             return self
         changed = self.changed(encoders=dict.fromkeys(released - given, "precomputed"))
         captions = "set" if "text" in released else self.captions
-        return replace(changed, captions=captions, turns=() if "image" in released else self.turns)
+        return replace(changed, captions=captions, augmentations=() if "image" in released else self.augmentations)
 
     def for_answering(self) -> Recipe:
         """The recipe of a model that answers questions.

@@ -191,17 +191,17 @@ def train(
             if protocol.name not in watched:
                 result = measure(retriever, features, protocol)
                 logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
-                run.results.append(result_entry(result, "test", seed if model.uses_chance else None))
+                run.results.append(result_entry(result, "test", seed if model.is_stochastic else None))
         run.save(output_dir)
         return run
 
-    return this_process().by_main(finish)
+    return this_process().run_on_main(finish)
 
 
 def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> FeatureSplits:
     """The features that trainings of a recipe on a data set share, whatever their seeds and other settings.
 
-    Several processes encode the pictures together, each a share, and all must call this.
+    Several processes encode the images together, each a share, and all must call this.
 
     Raises:
         InputError: a split is missing.
@@ -212,7 +212,7 @@ def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> Fe
     # A closed form has no epoch to choose, and so no need to hold anything out.
     holds_out = not issubclass(METHODS[recipe.method], ClosedFormCMRModel)
     features = FeatureSplits(
-        dataset, recipe.encoders, holds_out=holds_out, captions=recipe.captions, turns=recipe.turns
+        dataset, recipe.encoders, holds_out=holds_out, captions=recipe.captions, augmentations=recipe.augmentations
     )
     if not this_process().is_alone:
         features.extract(this_process())
@@ -324,7 +324,7 @@ def last_state(folder: Path, resume: bool) -> str | None:
     Raises:
         InputError: there was one, and `resume` is not set.
     """
-    last = this_process().by_main(lambda: get_last_checkpoint(folder) if folder.exists() else None)
+    last = this_process().run_on_main(lambda: get_last_checkpoint(folder) if folder.exists() else None)
     if last and not resume:
         raise InputError(f"{folder.parent} holds an interrupted run: add --resume to go on, or remove {folder}.")
     return last
@@ -361,7 +361,7 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
     """What a [`TrainingRun`] keeps of a recipe."""
     names = ("encoders", "captions", "config", "training", "early_stopping_patience")
     settings = {name: getattr(recipe, name) for name in names}
-    return {**settings, "turns": list(recipe.turns), "published": recipe.published_here}
+    return {**settings, "augmentations": list(recipe.augmentations), "published": recipe.published_here}
 
 
 def versions() -> dict[str, str]:

@@ -31,7 +31,7 @@ QUERIES_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
-class SpreadSettings:
+class QuantizerSettings:
     """How a catalyser is trained. What the paper gives is the default; README.md beside the model says what it is.
 
     Attributes:
@@ -104,7 +104,7 @@ class SpreadSettings:
 
 
 @dataclass
-class SpreadRun:
+class QuantizerRun:
     """What is kept of a training, beside the weights.
 
     Attributes:
@@ -115,7 +115,7 @@ class SpreadRun:
         command: how it was called.
     """
 
-    settings: SpreadSettings
+    settings: QuantizerSettings
     vectors: int
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
@@ -123,13 +123,13 @@ class SpreadRun:
 
 
 def read_vectors(
-    gallery: Path | None = None, side: Literal["image", "text", "both"] = "image", path: Path | None = None
+    gallery: Path | None = None, modality: Literal["image", "text", "both"] = "image", path: Path | None = None
 ) -> np.ndarray:
     """What to train on, `(n, d)` float32: the embeddings in a gallery's folder, or a file of vectors.
 
     Args:
         gallery: a folder that `Gallery.save_pretrained` wrote.
-        side: whose embeddings of it; "both", one side's below the other's.
+        modality: whose embeddings of it; "both", one side's below the other's.
         path: `.npy`, or `.safetensors` with a single array.
 
     Raises:
@@ -137,11 +137,11 @@ def read_vectors(
     """
     if gallery is not None:
         embeds = Gallery.from_pretrained(gallery).embeds
-        sides = ["image", "text"] if side == "both" else [side]
-        missing = [name for name in sides if name not in embeds]
+        modalities = ["image", "text"] if modality == "both" else [modality]
+        missing = [name for name in modalities if name not in embeds]
         if missing:
             raise InputError(f"The gallery in {gallery} has no {missing[0]} embeddings, only {', '.join(embeds)}.")
-        return _checked(np.concatenate([embeds[name] for name in sides]), f"the gallery in {gallery}")
+        return _checked(np.concatenate([embeds[name] for name in modalities]), f"the gallery in {gallery}")
     try:
         if path.suffix == ".safetensors":
             arrays = load_file(path)
@@ -183,7 +183,7 @@ class Neighbourhood:
     nearest: np.ndarray
 
 
-def find_neighbours(vectors: np.ndarray, settings: SpreadSettings) -> Neighbourhood:
+def find_neighbours(vectors: np.ndarray, settings: QuantizerSettings) -> Neighbourhood:
     """Hold some vectors out, and find the neighbours of all: exact, of every training vector among all of them.
 
     Args:
@@ -204,7 +204,7 @@ def find_neighbours(vectors: np.ndarray, settings: SpreadSettings) -> Neighbourh
     return Neighbourhood(base, neighbours, queries, nearest_rows(queries, base, 1)[:, 0])
 
 
-def spread(known: Neighbourhood, settings: SpreadSettings) -> tuple[SpreadingVectorsModel, SpreadRun]:
+def spread(known: Neighbourhood, settings: QuantizerSettings) -> tuple[SpreadingVectorsModel, QuantizerRun]:
     """Train a catalyser, and choose its epoch on the vectors that are held out.
 
     Returns:
@@ -217,7 +217,7 @@ def spread(known: Neighbourhood, settings: SpreadSettings) -> tuple[SpreadingVec
     steps = settings.epochs * (len(base) // min(settings.batch_size, len(base)))
     optimiser = torch.optim.SGD(model.parameters(), settings.learning_rate, settings.momentum)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    run, best = SpreadRun(settings, len(base)), None
+    run, best = QuantizerRun(settings, len(base)), None
     with tqdm(total=steps, desc="Spreading", unit="step") as bar:
         for epoch in range(1, settings.epochs + 1):
             negatives = hard_negatives(model.catalyse(base), settings.negative_rank, settings.mining_rows, rng)
@@ -301,7 +301,7 @@ def lattice_recall(
     return {rank: float(hits[:, :rank].any(axis=1).mean()) for rank in ranks}
 
 
-def save(model: SpreadingVectorsModel, run: SpreadRun, output_dir: Path) -> None:
+def save(model: SpreadingVectorsModel, run: QuantizerRun, output_dir: Path) -> None:
     """Write the weights, and beside them the record of the training."""
     with atomic_folder(output_dir) as scratch:
         model.save_pretrained(scratch)

@@ -41,7 +41,7 @@ class CMRTrainer(Trainer):
         args: optimiser, schedule, logging and saving, as everywhere in transformers.
         train_dataset: pairs to learn from.
         eval_dataset: pairs to measure on, under `protocol`.
-        protocol: how the mAPs (or recalls) of the log are defined, as [`among_pairs`] has it.
+        protocol: how the mAPs (or recalls) of the log are defined, as [`validation_protocol`] has it.
         early_stopping_patience: evaluations without a better primary metric before training stops.
 
     Raises:
@@ -60,7 +60,7 @@ class CMRTrainer(Trainer):
     ):
         if protocol.relevance == "class" and eval_dataset.labels is None:
             raise InputError(f"Protocol {protocol.name!r} measures by class, and this data set has no label column.")
-        self.protocol = among_pairs(protocol)
+        self.protocol = validation_protocol(protocol)
         if isinstance(model, CMRModel):  # before the Trainer makes its folder
             model.check_labels(train_dataset.labels)
         super().__init__(
@@ -125,28 +125,28 @@ class CMRTrainer(Trainer):
         return super().evaluate(eval_dataset, ignored, metric_key_prefix)
 
     def _retrieval_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        return this_process().by_main(lambda: self._measure(prediction))
+        return this_process().run_on_main(lambda: self._measure(prediction))
 
     def _measure(self, prediction: EvalPrediction) -> dict[str, float]:
         features = [torch.from_numpy(x) for x in prediction.predictions]
-        for side, values in zip(("image", "text"), features, strict=True):
+        for modality, values in zip(("image", "text"), features, strict=True):
             likeness = mean_cosine(F.normalize(values, dim=1))
             if likeness > COLLAPSED:
                 logger.warning(
                     "The %s embeddings have collapsed: the mean cosine between all of them is %.3f. A lower learning "
                     "rate, other loss weights or scaled features may help.",
-                    side,
+                    modality,
                     likeness,
                 )
         return evaluate_pairs(self.model, *features, self.eval_dataset, self.protocol).metrics
 
     def _get_train_sampler(self, train_dataset=None):
         if self.model.groups_texts:
-            return ItemSampler(self.train_dataset.owner)
+            return ItemSampler(self.train_dataset.caption_to_image)
         return super()._get_train_sampler(train_dataset)
 
 
-def among_pairs(protocol: Protocol) -> Protocol:
+def validation_protocol(protocol: Protocol) -> Protocol:
     """The protocol as it measures the pairs that an epoch, or a setting, is chosen on.
 
     One that searches the training split searches these pairs (what was learned from is no judge), codes are not
@@ -157,7 +157,7 @@ def among_pairs(protocol: Protocol) -> Protocol:
         gallery="test",
         gallery_view="target",
         rerank=None,
-        captions_an_item=None,
+        captions_per_item=None,
         shared_caption="own",
     )
 
@@ -166,19 +166,19 @@ class ItemSampler(torch.utils.data.Sampler):
     """Items in random order, the texts of each together, also in random order.
 
     Args:
-        owner: `(m,)` the item of each text.
+        caption_to_image: `(m,)` the item of each text.
     """
 
-    def __init__(self, owner: torch.Tensor):
-        self.owner = owner
+    def __init__(self, caption_to_image: torch.Tensor):
+        self.caption_to_image = caption_to_image
 
     def __len__(self) -> int:
-        return len(self.owner)
+        return len(self.caption_to_image)
 
     def __iter__(self) -> Iterator[int]:
-        place = torch.randperm(int(self.owner.max()) + 1)
-        texts = torch.randperm(len(self.owner))
-        yield from texts[place[self.owner[texts]].argsort(stable=True)].tolist()
+        place = torch.randperm(int(self.caption_to_image.max()) + 1)
+        texts = torch.randperm(len(self.caption_to_image))
+        yield from texts[place[self.caption_to_image[texts]].argsort(stable=True)].tolist()
 
 
 def mean_cosine(embeds: torch.Tensor) -> float:

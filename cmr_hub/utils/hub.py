@@ -109,7 +109,7 @@ def resolve(
 
     Returns:
         An existing folder. From the Hub it holds JSON, safetensors, YAML, Markdown and text only (galleries also
-        tables and pictures): whatever else the repo has is never downloaded.
+        tables and images): whatever else the repo has is never downloaded.
 
     Raises:
         CheckpointNotFoundError: no such folder, id or revision, or no way to reach it; says what is bundled, which
@@ -251,12 +251,12 @@ class CheckpointInfo:
     metrics: tuple[EvalResult, ...]
 
     @property
-    def takes_raw_images(self) -> bool:
-        """Whether it embeds pictures; else it embeds arrays of image features."""
+    def accepts_raw_images(self) -> bool:
+        """Whether it embeds images; else it embeds arrays of image features."""
         return self.image_input is not None
 
     @property
-    def takes_raw_texts(self) -> bool:
+    def accepts_raw_texts(self) -> bool:
         """Whether it embeds strings; else it embeds arrays of text features."""
         return self.text_input is not None
 

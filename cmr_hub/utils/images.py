@@ -1,4 +1,4 @@
-"""Opening a picture that may come from anyone: every source ends as one kind of picture, or as one clear error."""
+"""Opening an image that may come from anyone: every source ends as one kind of image, or as one clear error."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|data:)", re.IGNORECASE)
 def load_image(
     source: ImageSource, *, min_side: int | None = None, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
 ) -> Image.Image:
-    """Open a picture as 8-bit RGB, upright.
+    """Open an image as 8-bit RGB, upright.
 
     Files are trusted with nothing: their size, format and pixel count (as the header gives it) are checked before
-    anything is decoded, and URLs are never fetched. What a picture becomes:
+    anything is decoded, and URLs are never fetched. What an image becomes:
 
-    | the picture is | the result is |
+    | the image is | the result is |
     |---|---|
     | animated (GIF, WEBP, TIFF pages) | its first frame; a PIL image gives the frame it stands at |
     | transparent (alpha, palette with a transparent colour) | composited over white |
@@ -49,10 +49,10 @@ def load_image(
         max_bytes: a larger file is refused before it is read.
 
     Returns:
-        A picture of mode "RGB", independent of `source`.
+        An image of mode "RGB", independent of `source`.
 
     Raises:
-        InputError: the source is not a picture, or is one that is refused; the message says why and what to do.
+        InputError: the source is not an image, or is one that is refused; the message says why and what to do.
 
     Example:
 
@@ -64,13 +64,13 @@ def load_image(
     ```
     """
     if isinstance(source, Image.Image):
-        return _decoded(source, "the picture", max_pixels, min_side=None)
+        return _decoded(source, "the image", max_pixels, min_side=None)
     if isinstance(source, np.ndarray):
         return _decoded(_from_array(source), "the array", max_pixels, min_side=None)
     if isinstance(source, Mapping):
         source = source["bytes"] if source.get("bytes") is not None else source.get("path")
     if isinstance(source, bytes | bytearray | memoryview):
-        name = "the picture's bytes"
+        name = "the image's bytes"
         _check_size(memoryview(source).nbytes, name, max_bytes)
         return _read(io.BytesIO(source), name, max_pixels, min_side)
     if isinstance(source, str | os.PathLike):
@@ -82,24 +82,24 @@ def load_image(
         except PermissionError as error:
             raise InputError(f"{path} may not be read by this user. Change its permissions.") from error
     raise InputError(
-        f"a picture cannot be made from {type(source).__name__}. Give a path, bytes, a PIL image or a numpy array."
+        f"an image cannot be made from {type(source).__name__}. Give a path, bytes, a PIL image or a numpy array."
     )
 
 
-def turned(picture: Image.Image, turn: str) -> Image.Image:
-    """A picture mirrored or turned by quarters.
+def turned(image: Image.Image, augmentation: str) -> Image.Image:
+    """An image mirrored or turned by quarters.
 
     Args:
-        picture: any.
-        turn: a name of PIL's `Image.Transpose` in lower case: "flip_left_right", "rotate_90" (anti-clockwise) …
+        image: any.
+        augmentation: name of a PIL `Transpose` in lower case: "flip_left_right", "rotate_90" (anti-clockwise) …
 
     Raises:
         UnknownNameError: there is no such turn.
     """
     names = [known.name.lower() for known in Image.Transpose]
-    if turn not in names:
-        raise UnknownNameError("turn of a picture", turn, names)
-    return picture.transpose(Image.Transpose[turn.upper()])
+    if augmentation not in names:
+        raise UnknownNameError("turn of an image", augmentation, names)
+    return image.transpose(Image.Transpose[augmentation.upper()])
 
 
 def _local_path(source: str | os.PathLike) -> Path:
@@ -107,18 +107,18 @@ def _local_path(source: str | os.PathLike) -> Path:
     if isinstance(text, bytes):
         text = os.fsdecode(text)
     if _URL.match(text):
-        raise InputError(f"URLs are never fetched: {text[:200]!r}. Download the picture and give its path.")
+        raise InputError(f"URLs are never fetched: {text[:200]!r}. Download the image and give its path.")
     try:
         if Path(text).is_file():
             return Path(text)
     except (OSError, ValueError) as error:  # a name too long, or with a NUL, is no file either
-        raise InputError(f"{text[:200]!r} is not a file's path. Give the path of a picture.") from error
+        raise InputError(f"{text[:200]!r} is not a file's path. Give the path of an image.") from error
     raise InputError(f"there is no file at {text[:200]!r}. Check the path, relative to {Path.cwd()}.")
 
 
 def _check_size(size: int, name: str, max_bytes: int) -> None:
     if size == 0:
-        raise InputError(f"{name} is empty (0 bytes). Fetch or save the picture again.")
+        raise InputError(f"{name} is empty (0 bytes). Fetch or save the image again.")
     if size > max_bytes:
         raise InputError(
             f"{name} has {size / 2**20:.0f} MiB, more than the {max_bytes / 2**20:.0f} MiB allowed. Save it smaller."
@@ -127,19 +127,19 @@ def _check_size(size: int, name: str, max_bytes: int) -> None:
 
 def _read(file: BinaryIO, name: str, max_pixels: int, min_side: int | None) -> Image.Image:
     try:
-        picture = Image.open(file, formats=FORMATS)
+        image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} declares too many pixels: at most {max_pixels:,} are allowed. Scale it.") from error
     except Exception as error:  # on a hostile file the format readers raise whatever their parsing runs into
         file.seek(0)
-        kind = "an SVG drawing" if b"<svg" in file.read(4096).lower() else "not a picture that can be read"
+        kind = "an SVG drawing" if b"<svg" in file.read(4096).lower() else "not an image that can be read"
         raise InputError(f"{name} is {kind}. Accepted are {', '.join(FORMATS)}.") from error
-    with picture:
-        return _decoded(picture, name, max_pixels, min_side)
+    with image:
+        return _decoded(image, name, max_pixels, min_side)
 
 
-def _decoded(picture: Image.Image, name: str, max_pixels: int, min_side: int | None) -> Image.Image:
-    width, height = picture.size
+def _decoded(image: Image.Image, name: str, max_pixels: int, min_side: int | None) -> Image.Image:
+    width, height = image.size
     if not width * height:
         raise InputError(f"{name} has no pixels ({width} x {height}).")
     if width * height > max_pixels:
@@ -148,22 +148,22 @@ def _decoded(picture: Image.Image, name: str, max_pixels: int, min_side: int | N
         )
     try:
         if min_side:
-            picture.draft(None, (min_side, min_side))
-        picture.load()
-        return _to_rgb(ImageOps.exif_transpose(picture))
+            image.draft(None, (min_side, min_side))
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
     except InputError as error:
         raise InputError(f"{name} {error}") from error
     except Exception as error:  # as above: the decoders' errors are of every class
         raise InputError(f"{name} is truncated or damaged ({error}). Fetch or save it again.") from error
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "F" or picture.mode.startswith("I"):
-        return Image.fromarray(_to_8_bits(np.asarray(picture))).convert("RGB")
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
@@ -178,7 +178,7 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
 def _from_array(array: np.ndarray) -> Image.Image:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         hint = " Move the channels last." if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
-        raise InputError(f"the array has shape {array.shape}, but a picture is (H, W), (H, W, 3) or (H, W, 4).{hint}")
+        raise InputError(f"the array has shape {array.shape}, but an image is (H, W), (H, W, 3) or (H, W, 4).{hint}")
     if not array.size:
         raise InputError(f"the array has no pixels: its shape is {array.shape}.")
     if array.dtype.kind == "f":
@@ -186,10 +186,10 @@ def _from_array(array: np.ndarray) -> Image.Image:
             raise InputError("the array holds NaN or infinite values. Replace them.")
         if array.min() < 0 or array.max() > 1:
             raise InputError(
-                f"the array's floats go from {array.min():g} to {array.max():g}, but a picture's lie in [0, 1]. "
+                f"the array's floats go from {array.min():g} to {array.max():g}, but an image's lie in [0, 1]. "
                 "Divide by 255, or give uint8."
             )
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise InputError(f"the array is of {array.dtype}, but a picture is of uint8, or of floats in [0, 1].")
+        raise InputError(f"the array is of {array.dtype}, but an image is of uint8, or of floats in [0, 1].")
     return Image.fromarray(np.ascontiguousarray(array))

@@ -31,10 +31,10 @@ class Process:
 
     ```python
     >>> from cmr_hub.utils.processes import Process
-    >>> pictures = ["a.jpg", "b.jpg", "c.jpg"]
-    >>> [Process(rank, 2).share(pictures) for rank in range(2)]
+    >>> images = ["a.jpg", "b.jpg", "c.jpg"]
+    >>> [Process(rank, 2).share(images) for rank in range(2)]
     [['a.jpg', 'c.jpg'], ['b.jpg']]
-    >>> Process().share(pictures)
+    >>> Process().share(images)
     ['a.jpg', 'b.jpg', 'c.jpg']
     ```
     """
@@ -58,9 +58,9 @@ class Process:
 
     def wait(self) -> None:
         """Go on once every process has come here: what any has written before, all can read."""
-        self.together(lambda: None)
+        self.gather(lambda: None)
 
-    def together(self, work: Callable[[], Value]) -> list[Value]:
+    def gather(self, work: Callable[[], Value]) -> list[Value]:
         """Do `work` in every process, and go on once all are done.
 
         Args:
@@ -75,7 +75,7 @@ class Process:
         Example:
 
         ```python
-        >>> Process().together(lambda: "done")
+        >>> Process().gather(lambda: "done")
         ['done']
         ```
         """
@@ -98,18 +98,18 @@ class Process:
                 raise OtherProcessError(f"Process {rank} failed. {failure}")
         return [value for value, _ in outcomes]
 
-    def by_main(self, work: Callable[[], Value]) -> Value:
+    def run_on_main(self, work: Callable[[], Value]) -> Value:
         """What `work` returns, done by the main process alone once all have come here, in all; see [`together`].
 
         Example:
 
         ```python
-        >>> Process().by_main(lambda: "measured")
+        >>> Process().run_on_main(lambda: "measured")
         'measured'
         ```
         """
         self.wait()
-        return self.together(work if self.is_main else lambda: None)[0]
+        return self.gather(work if self.is_main else lambda: None)[0]
 
 
 @cache

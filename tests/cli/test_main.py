@@ -90,8 +90,8 @@ def test_a_figure_of_a_bundled_checkpoint(monkeypatch, tmp_path):
     output, coordinates = tmp_path / "tsne.png", tmp_path / "tsne.json"
     where = ("--checkpoint", "cmr/cca-emoji", "--dataset", "emoji", "--output", output)
     assert call(monkeypatch, "figure", *where, "--most", 40, "--perplexity", 10, "--json", coordinates) == 0
-    with Image.open(output) as picture:
-        assert picture.size == (1620, 650)
+    with Image.open(output) as image:
+        assert image.size == (1620, 650)
     written = json.loads(coordinates.read_text())
     assert (written["checkpoint"], written["split"], written["perplexity"]) == ("cmr/cca-emoji", "test", 10.0)
     assert len(written["items"]) == 40
@@ -119,11 +119,11 @@ def test_a_catalyser_for_a_gallery(monkeypatch, tmp_path, capsys):
     assert "no field 'lambda'" in capsys.readouterr().err
 
 
-def test_a_gallery_of_pictures(monkeypatch, tmp_path):
+def test_a_gallery_of_images(monkeypatch, tmp_path):
     for i in range(5):
-        (tmp_path / "pictures").mkdir(exist_ok=True)
-        Image.new("RGB", (30, 30), (50 * i, 90, 120)).save(tmp_path / "pictures" / f"{i}.png")
-    where = ("--source", tmp_path / "pictures", "--output-dir", tmp_path / "gallery", "--index", "exact")
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.new("RGB", (30, 30), (50 * i, 90, 120)).save(tmp_path / "images" / f"{i}.png")
+    where = ("--source", tmp_path / "images", "--output-dir", tmp_path / "gallery", "--index", "exact")
     more = ("--index-option", "dtype=float16", "--shard-rows", 2, "--refer", "--name", "Five")
     handler = signal.getsignal(signal.SIGTERM)
     assert call(monkeypatch, "gallery", "--checkpoint", "cmr/dscmr-emoji", *where, *more) == 0

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Image, List, Value
 
 from cmr_hub.data import load_dataset
 from cmr_hub.data.base import split_by_hash
-from cmr_hub.data.emoji import Emoji, picture_files, readable_names
+from cmr_hub.data.emoji import Emoji, image_files, readable_names
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_base_emoji_only(by_id):
     assert not any(tone in item_id for item_id in by_id for tone in ("1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"))
 
 
-def test_each_picture_is_of_exactly_its_emoji(by_id):
+def test_each_image_is_of_exactly_its_emoji(by_id):
     paths = [row["image"]["path"] for row in by_id.values()]
     assert len(set(paths)) == len(paths)
     name = {item_id: Path(row["image"]["path"]).name for item_id, row in by_id.items()}
@@ -52,16 +52,16 @@ def test_each_picture_is_of_exactly_its_emoji(by_id):
     assert name["1F441-FE0F-200D-1F5E8-FE0F"] == "1f441-200d-1f5e8.png"  # twemoji's one exception to its rule
 
 
-def test_no_two_pictures_share_a_key():
-    pictures = picture_files()
-    folder = next(iter(pictures.values())).parent
-    assert len(pictures) == sum(1 for _ in folder.glob("*.png"))
+def test_no_two_images_share_a_key():
+    images = image_files()
+    folder = next(iter(images.values())).parent
+    assert len(images) == sum(1 for _ in folder.glob("*.png"))
 
 
-def test_an_emoji_without_a_picture_is_dropped(monkeypatch):
-    pictures = picture_files()
-    del pictures["1f468-200d-1f33e"]
-    monkeypatch.setattr("cmr_hub.data.emoji.picture_files", lambda: pictures)
+def test_an_emoji_without_a_image_is_dropped(monkeypatch):
+    images = image_files()
+    del images["1f468-200d-1f33e"]
+    monkeypatch.setattr("cmr_hub.data.emoji.image_files", lambda: images)
     rows = load_dataset("emoji")
     assert sum(map(len, rows.values())) == 1897
 

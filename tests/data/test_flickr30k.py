@@ -86,9 +86,9 @@ def test_the_row_of_kaggles_table_that_lacks_a_bar(folder):
         (listing(filename=7), "Expected `str`, got `int`"),
         (listing(filename="../4.jpg"), "'../4.jpg' is refused"),
         (listing(filename="0.jpg"), "name a file that does not exist: 0.jpg"),
-        (listing(sentences=[]), r"1 of 4 pictures have no text: 2.jpg \(picture 2\)"),
+        (listing(sentences=[]), r"1 of 4 images have no text: 2.jpg \(image 2\)"),
         (listing(filename="1.jpg", split="test"), "1.jpg has split 'test' here but 'train'"),
-        ('{"images": []}', "lists no pictures"),
+        ('{"images": []}', "lists no images"),
         ("[" * 100_000, "not laid out as it should be"),
         (listing()[:-10], "truncated"),
         (listing().encode().replace(b"2.jpg", b"\xff.jpg"), "not laid out as it should be"),
@@ -104,7 +104,7 @@ def test_unusable_listings(folder, content, message):
 def test_a_line_that_is_no_caption(folder):
     (folder / "dataset_flickr30k.json").unlink()
     lay_out(folder, {"results.csv": "image_name| comment_number| comment\n1.jpg, 0, A dog .\n"})
-    with pytest.raises(DatasetError, match=r"results.csv, line 2: '1.jpg, 0, A dog .' is not 'picture\| number"):
+    with pytest.raises(DatasetError, match=r"results.csv, line 2: '1.jpg, 0, A dog .' is not 'image\| number"):
         load_dataset("flickr30k", folder)
 
 

@@ -110,11 +110,11 @@ def test_karpathys_file_gives_captions_and_split(kaggle):
         ),
         (
             {"Flickr8k.token.txt": "train0_ab.jpg#0 no tab\n"},
-            "line 1: 'train0_ab.jpg#0 no tab' is not 'picture#number'",
+            "line 1: 'train0_ab.jpg#0 no tab' is not 'image#number'",
         ),
         ({"Flickr8k.token.txt": b"train0_ab.jpg#0\tCaf\xe9\n"}, "not UTF-8"),
         ({"Flickr8k.token.txt": "elsewhere.jpg#0\tA dog .\n"}, "there is no row in it"),
-        ({"Flickr8k.token.txt": "train0_ab.jpg#0\t \n"}, "1 of 1 pictures have no text"),
+        ({"Flickr8k.token.txt": "train0_ab.jpg#0\t \n"}, "1 of 1 images have no text"),
         (
             {"Flickr8k.token.txt": TOKENS + "../x.jpg#0\tA dog .\n", "Flickr_8k.testImages.txt": "../x.jpg"},
             "'../x.jpg' is refused",
@@ -129,7 +129,7 @@ def test_unusable_files(official, files, message):
 
 def test_missing_files(official):
     (official / "Flicker8k_Dataset" / "dev0_ab.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"1 of 11 pictures name a file that does not exist: dev0_ab.jpg"):
+    with pytest.raises(DatasetError, match=r"1 of 11 images name a file that does not exist: dev0_ab.jpg"):
         load_dataset("flickr8k", official)
     (official / "Flickr_8k.devImages.txt").unlink()
     with pytest.raises(DatasetError, match=r"lacks Flickr_8k.devImages.txt; put it beside the other lists"):

@@ -14,7 +14,7 @@ from cmr_hub.errors import DatasetError
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Pictures a.png, b.png, c.png and sub/d.png, and no metadata yet."""
+    """Images a.png, b.png, c.png and sub/d.png, and no metadata yet."""
     root = tmp_path / "mine"
     for name in ("a.png", "b.png", "c.png", "sub/d.png"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def test_several_text_columns_splits_and_ids(folder):
     assert "label" not in loaded["train"].column_names
 
 
-def test_rows_of_one_picture_are_merged(folder):
+def test_rows_of_one_image_are_merged(folder):
     loaded = load(
         folder, "file_name,caption,label", "a.png,One.,x", "b.png,Other.,y", "./a.png,Two.,x", "a.png,One.,x"
     )
@@ -101,7 +101,7 @@ def test_empty_splits_are_named(folder, caplog):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["file_name,text", "a.png,A", "x.png,X", "y.png,Y"], r"2 of 3 pictures name a file .* exist: x.png, y.png\."),
+        (["file_name,text", "a.png,A", "x.png,X", "y.png,Y"], r"2 of 3 images name a file .* exist: x.png, y.png\."),
         (["file_name,text", "a.png,A", "b.png, ", "c.png,"], r"2 of 3 .* no text: b.png \(line 3\), c.png \(line 4\)"),
         (["file_name,label", "a.png,x"], "no text column.*Its columns are: file_name, label"),
         (["picture,text", "a.png,A"], "no column file_name or image"),
@@ -132,7 +132,7 @@ def test_unusable_tables(folder, lines, message):
         ("{not json", "line 1: not valid JSON"),
         ("[1]", "line 1: a list; each line must be a JSON object"),
         ("[" * 100_000, "not valid JSON"),
-        ('{"file_name": 3, "text": "A"}', "must hold the path of a picture, not 3"),
+        ('{"file_name": 3, "text": "A"}', "must hold the path of an image, not 3"),
         ('{"file_name": "a.png", "text": {"en": "A"}}', "which is not a text"),
         ('{"file_name": "a.png", "text": "A", "label": ["x", "y"]}', "2 classes in the column label"),
     ],

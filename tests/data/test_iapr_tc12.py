@@ -11,7 +11,7 @@ from cmr_hub.errors import DatasetError
 
 @pytest.fixture
 def official(tmp_path) -> Path:
-    """The main archive, unpacked: pictures 991 to 1020, in two folders."""
+    """The main archive, unpacked: images 991 to 1020, in two folders."""
     root = tmp_path / "unpacked" / "iaprtc12"
     for number in range(991, 1021):
         place = f"{number // 1000:02}/{number}"
@@ -26,7 +26,7 @@ def official(tmp_path) -> Path:
 
 @pytest.fixture
 def segmented(official) -> Path:
-    """The segmented release beside it; picture 1020 has no segments."""
+    """The segmented release beside it; image 1020 has no segments."""
     benchmark = official.parent / "benchmark" / "saiapr_tc-12"
     for folder, numbers in (("00", range(991, 1000)), ("01", range(1000, 1020))):
         rows = [f"{number}\t{segment}\t{label}" for number in numbers for segment, label in ((1, 7), (2, 120), (3, 7))]
@@ -84,7 +84,7 @@ def test_nothing_whole(official, segmented):
     with pytest.raises(DatasetError, match=r"has no rows in any <dir>/labels.txt"):
         load_dataset("iapr_tc12", official.parent)
     write_lines(segmented / "01" / "labels.txt", ["5000 1 7"])
-    with pytest.raises(DatasetError, match="no picture has a description and a class"):
+    with pytest.raises(DatasetError, match="no image has a description and a class"):
         load_dataset("iapr_tc12", official.parent)
 
 

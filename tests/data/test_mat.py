@@ -14,12 +14,12 @@ from cmr_hub.data import mat
 from cmr_hub.errors import DatasetError
 
 MATRIX = np.arange(12, dtype=np.float64).reshape(4, 3)
-PICTURES = np.arange(2 * 3 * 3 * 5, dtype=np.uint8).reshape(2, 3, 3, 5)
+IMAGES = np.arange(2 * 3 * 3 * 5, dtype=np.uint8).reshape(2, 3, 3, 5)
 
 
 @pytest.fixture(params=["5", "7.3"])
 def file(request, tmp_path) -> Path:
-    return save_mat(tmp_path / "some.mat", {"YAll": MATRIX, "images": PICTURES}, request.param)
+    return save_mat(tmp_path / "some.mat", {"YAll": MATRIX, "images": IMAGES}, request.param)
 
 
 def test_both_versions_read_the_same(file):
@@ -32,7 +32,7 @@ def test_both_versions_read_the_same(file):
     np.testing.assert_array_equal(matrix, MATRIX)
     blocks = list(mat.find_array(file, ["images"]).blocks(2))
     assert [len(block) for block in blocks] == [2, 2, 1]
-    np.testing.assert_array_equal(np.concatenate(blocks), np.moveaxis(PICTURES, -1, 0))
+    np.testing.assert_array_equal(np.concatenate(blocks), np.moveaxis(IMAGES, -1, 0))
 
 
 def test_what_is_no_matrix_of_this_name(file):

@@ -16,7 +16,7 @@ CLASSES = info("mirflickr").classes
 
 @pytest.fixture
 def official(tmp_path) -> Path:
-    """Both archives, unpacked: 40 pictures, of which 1 to 30 are tagged and 3 to 40 have concepts."""
+    """Both archives, unpacked: 40 images, of which 1 to 30 are tagged and 3 to 40 have concepts."""
     root = tmp_path / "unpacked"
     write_lines(
         root / "mirflickr" / "doc" / "common_tags.txt", [f"{tag} {20 + row}" for row, tag in enumerate(COMMON)]
@@ -69,11 +69,11 @@ def test_annotations_in_a_folder_of_their_own(official):
     [
         (lambda root: (root / "sky.txt").unlink(), "does not have the layout of MIRFlickr-25K"),
         (lambda root: write_lines(root / "sky.txt", [3, "../4"]), r"sky.txt, row 2: '../4' is not a whole number"),
-        (lambda root: write_lines(root / "sky.txt", [25001]), "there is no picture 25001"),
-        (lambda root: write_lines(root / "sky.txt", [0]), "there is no picture 0"),
+        (lambda root: write_lines(root / "sky.txt", [25001]), "there is no image 25001"),
+        (lambda root: write_lines(root / "sky.txt", [0]), "there is no image 0"),
         (lambda root: (root / "mirflickr" / "meta" / "tags" / "tags9.txt").unlink(), "tags9.txt is missing"),
         (lambda root: (root / "mirflickr" / "im9.jpg").unlink(), "1 of the 28 listed files .*mirflickr/im9.jpg"),
-        (lambda root: write_lines(root / "mirflickr" / "doc" / "common_tags.txt", ["none 20"]), "no picture has both"),
+        (lambda root: write_lines(root / "mirflickr" / "doc" / "common_tags.txt", ["none 20"]), "no image has both"),
         (lambda root: write_lines(root / "sky.txt", ["1" * (17 << 20)]), r"sky.txt has 17,825,793 bytes"),
     ],
 )

@@ -100,10 +100,10 @@ def test_the_split_of_karpathy_with_categories(folder, caplog):
     assert "6 pairs (train 3, validation 1, test 2); the complete data set has 123,287" in caplog.text
 
 
-def test_pictures_without_an_object_are_left_out_when_asked_for(folder, caplog):
+def test_images_without_an_object_are_left_out_when_asked_for(folder, caplog):
     rows = load_dataset("mscoco", folder, labelled_only=True)
     assert numbers(rows) == {"train": [1, 2, 3], "validation": [4], "test": [5]}
-    assert "Pictures without an object are left out: 1." in caplog.text
+    assert "Images without an object are left out: 1." in caplog.text
 
 
 def test_without_karpathys_file_the_official_parts_split(folder, caplog):
@@ -132,8 +132,8 @@ def test_without_objects_there_are_no_labels(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"annotations": [{"image_id": 3, "category_id": 2}]}, "object 1: there is no picture 3 or no category 2"),
-        ({"annotations": [{"image_id": 77, "category_id": 1}]}, "no picture 77"),
+        ({"annotations": [{"image_id": 3, "category_id": 2}]}, "object 1: there is no image 3 or no category 2"),
+        ({"annotations": [{"image_id": 77, "category_id": 1}]}, "no image 77"),
         ({"annotations": [{"image_id": 3}]}, "missing required field `category_id`"),
         (
             {"categories": [{"id": 1, "name": "unicorn"}, {"id": 90, "name": "toothbrush"}]},
@@ -148,9 +148,9 @@ def test_unusable_objects(folder, change, message):
         load_dataset("mscoco", folder)
 
 
-def test_a_missing_picture(folder):
+def test_a_missing_image(folder):
     (folder / "val2014" / "COCO_val2014_000000000005.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"1 of 6 pictures name a file .* exist: val2014/COCO_val2014_000000000005"):
+    with pytest.raises(DatasetError, match=r"1 of 6 images name a file .* exist: val2014/COCO_val2014_000000000005"):
         load_dataset("mscoco", folder)
 
 

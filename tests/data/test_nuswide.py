@@ -9,7 +9,7 @@ from archives import jpeg, lay_out, write_lines
 from cmr_hub.data import info, is_available, load_dataset, nuswide
 from cmr_hub.errors import DatasetError, DownloadError
 
-PICTURES = 300
+IMAGES = 300
 TAGS = ("sky", "cat", "nikon")
 OTHERS = tuple(f"other{number}" for number in range(81 - len({*nuswide.TC21, *nuswide.SINGLE})))
 CONCEPTS = tuple(sorted({*nuswide.TC21, *nuswide.SINGLE, *OTHERS}))
@@ -23,16 +23,14 @@ def concepts_of(row: int) -> set[str]:
 
 @pytest.fixture
 def official(tmp_path) -> Path:
-    """The official files but the pictures, of 300 pictures."""
+    """The official files but the images, of 300 images."""
     root = tmp_path / "nuswide"
-    write_lines(
-        root / "ImageList" / "Imagelist.txt", [f"dir{row % 2}\\{row:04}_77{row}.jpg" for row in range(PICTURES)]
-    )
+    write_lines(root / "ImageList" / "Imagelist.txt", [f"dir{row % 2}\\{row:04}_77{row}.jpg" for row in range(IMAGES)])
     for concept in CONCEPTS:
-        seen = [int(concept in concepts_of(row)) for row in range(PICTURES)]
+        seen = [int(concept in concepts_of(row)) for row in range(IMAGES)]
         write_lines(root / "Groundtruth" / "AllLabels" / f"Labels_{concept}.txt", seen)
     write_lines(root / "NUS_WID_Tags" / "TagList1k.txt", TAGS)
-    bits = ["1\t0\t1\t" if row % 5 else "0\t0\t0\t" for row in range(PICTURES)]
+    bits = ["1\t0\t1\t" if row % 5 else "0\t0\t0\t" for row in range(IMAGES)]
     write_lines(root / "NUS_WID_Tags" / "AllTags1k.txt", bits)
     return root
 
@@ -51,7 +49,7 @@ def test_the_counts_of_the_parts():
 def test_pairs_with_a_frequent_concept(official, caplog, name, classes):
     rows = load_dataset(name, official)
     assert rows["train"].column_names == ["id", "texts", "text_features", "labels"]
-    expected = {f"dir{row % 2}/{row:04}_77{row}": row for row in range(PICTURES) if concepts_of(row) & set(classes)}
+    expected = {f"dir{row % 2}/{row:04}_77{row}": row for row in range(IMAGES) if concepts_of(row) & set(classes)}
     by_id = {row["id"]: row for part in rows.values() for row in part}
     assert set(by_id) == set(expected)
     assert "the complete data set has" in caplog.text
@@ -68,7 +66,7 @@ def test_ten_thousand_pairs_of_one_concept(official, monkeypatch):
     by_id = {row["id"]: names[row["label"]] for part in rows.values() for row in part}
     numbers = {item_id: int(item_id[5:9]) for item_id in by_id}
     assert all(concepts_of(numbers[item_id]) == {concept} for item_id, concept in by_id.items())
-    single = [row for row in range(PICTURES) if len(concepts_of(row)) == 1 and row % 5]
+    single = [row for row in range(IMAGES) if len(concepts_of(row)) == 1 and row % 5]
     assert sorted(numbers.values()) == single
     monkeypatch.setattr(nuswide, "OF_EACH", 10)
     rows = load_dataset("nuswide-10k", official)
@@ -78,15 +76,15 @@ def test_ten_thousand_pairs_of_one_concept(official, monkeypatch):
     assert set(counts["test"]) | set(counts["validation"]) <= {0, 1}
 
 
-def test_pictures_and_sift_words_where_they_are(official, caplog):
+def test_images_and_sift_words_where_they_are(official, caplog):
     before = load_dataset("nuswide-tc10", official)
-    write_lines(official / nuswide.SIFT, [" ".join(str(row) for _ in range(500)) + " " for row in range(PICTURES)])
+    write_lines(official / nuswide.SIFT, [" ".join(str(row) for _ in range(500)) + " " for row in range(IMAGES)])
     ids = [item_id for part in before.values() for item_id in part["id"]]
     for item_id in ids[3:]:
         lay_out(official, {f"Flickr/{item_id}.jpg": jpeg()})
     rows = load_dataset("nuswide-tc10", official)
     assert rows["train"].column_names == ["id", "image", "texts", "image_features", "text_features", "labels"]
-    assert "3 pairs have no picture in Flickr/ and are left out." in caplog.text
+    assert "3 pairs have no image in Flickr/ and are left out." in caplog.text
     for split, part in rows.items():
         assert part["id"][:] == [item_id for item_id in before[split]["id"] if item_id in ids[3:]]
     first = rows["test"][0] if "test" in rows else rows["train"][0]
@@ -103,21 +101,21 @@ def replace_row(path: Path, row: int, *lines: str) -> None:
     ("path", "lines", "message"),
     [
         ("ImageList/Imagelist.txt", ["..\\evil.jpg"], r"row 5: the path '../evil' is refused, it contains '..'"),
-        ("ImageList/Imagelist.txt", ["dir0\\0000_770.jpg"], "lists a picture twice"),
-        ("ImageList/Imagelist.txt", [], "Labels_animal.txt is not a 0 or 1 for each of the 299 pictures"),
+        ("ImageList/Imagelist.txt", ["dir0\\0000_770.jpg"], "lists an image twice"),
+        ("ImageList/Imagelist.txt", [], "Labels_animal.txt is not a 0 or 1 for each of the 299 images"),
         ("Groundtruth/AllLabels/Labels_sky.txt", ["2"], "Labels_sky.txt is not a 0 or 1 for each of the 300"),
         ("Groundtruth/AllLabels/Labels_sky.txt", ["1", "1"], "Labels_sky.txt is not a 0 or 1 for each of the 300"),
         ("Groundtruth/AllLabels/Labels_sky.txt", ["1" * 20_000], "Labels_sky.txt is too large for 300 rows"),
         ("NUS_WID_Tags/AllTags1k.txt", ["1\t2\t0"], "AllTags1k.txt, row 5: a value is neither 0 nor 1"),
         ("NUS_WID_Tags/AllTags1k.txt", ["1"], "AllTags1k.txt, row 5: it has 1 values, not 3"),
         ("NUS_WID_Tags/AllTags1k.txt", ["1" * 20_000], r"AllTags1k.txt, row 5: it has 16384 values"),
-        ("NUS_WID_Tags/AllTags1k.txt", [], "AllTags1k.txt has 299 rows, but .* lists 300 pictures"),
-        ("NUS_WID_Tags/AllTags1k.txt", ["1\t1\t1", "1\t1\t1"], "AllTags1k.txt has more rows than the 300 pictures"),
+        ("NUS_WID_Tags/AllTags1k.txt", [], "AllTags1k.txt has 299 rows, but .* lists 300 images"),
+        ("NUS_WID_Tags/AllTags1k.txt", ["1\t1\t1", "1\t1\t1"], "AllTags1k.txt has more rows than the 300 images"),
         (nuswide.SIFT, ["-1 " + "0 " * 499], "BoW_int.dat, row 5: a value is no whole number"),
     ],
 )
 def test_damage_is_named(official, path, lines, message):
-    write_lines(official / nuswide.SIFT, ["0 " * 500] * PICTURES)
+    write_lines(official / nuswide.SIFT, ["0 " * 500] * IMAGES)
     replace_row(official / path, 4, *lines)
     with pytest.raises(DatasetError, match=message):
         load_dataset("nuswide-tc21", official)

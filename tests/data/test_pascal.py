@@ -26,7 +26,7 @@ def made(tmp_path) -> Path:
 
 @pytest.fixture
 def mirror(server, cache, monkeypatch, real_data):
-    """The official page and pictures, of 24 real pairs of four classes."""
+    """The official page and images, of 24 real pairs of four classes."""
     monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + BASE)
     serve_pascal(server, real_data / "pascal_sentence", BASE, ("cat", "cow", "dog", "horse"), most=6)
     return server
@@ -36,9 +36,9 @@ def test_the_real_subset(real_data, caplog):
     rows = load_dataset("pascal", real_data / "pascal_sentence")
     assert {split: len(part) for split, part in rows.items()} == {"train": 226, "validation": 30, "test": 26}
     assert "282 pairs (train 226, validation 30, test 26); the complete data set has 1,000" in caplog.text
-    assert "lack pictures: aeroplane 0, bicycle 0, bird 0, boat 0, bottle 4, bus 0, car 4, chair" in caplog.text
+    assert "lack images: aeroplane 0, bicycle 0, bird 0, boat 0, bottle 4, bus 0, car 4, chair" in caplog.text
     label = rows["train"].features["label"]
-    for name in ("cat", "cow", "dog", "horse", "sheep"):  # the classes with all their pictures
+    for name in ("cat", "cow", "dog", "horse", "sheep"):  # the classes with all their images
         counts = [list(part["label"]).count(label.str2int(name)) for part in rows.values()]
         assert counts == [40, 5, 5]
     first = rows["train"][0]
@@ -53,7 +53,7 @@ def test_the_complete_classes_of_the_real_subset(real_data, caplog):
     assert rows["test"].features["label"].names == ["cat", "cow", "dog", "horse", "sheep"]
     assert set(rows["test"]["label"]) == {0, 1, 2, 3, 4}
     assert "250 pairs (train 200" in caplog.text
-    assert "Left out for want of pictures: aeroplane 0" in caplog.text
+    assert "Left out for want of images: aeroplane 0" in caplog.text
     everything = load_dataset("pascal", real_data / "pascal_sentence")
     assert set(rows["test"]["id"]) < set(everything["test"]["id"])
 
@@ -97,7 +97,7 @@ def test_unusable_files(made, path, content, message):
 def test_no_whole_pair(made):
     for path in made.glob("images/*/*.jpg"):
         path.rename(path.with_stem(f"{path.stem}_x"))
-    with pytest.raises(DatasetError, match="no picture in images/ has the class and name of a text"):
+    with pytest.raises(DatasetError, match="no image in images/ has the class and name of a text"):
         load_dataset("pascal", made)
 
 
@@ -145,7 +145,7 @@ def test_an_interrupted_download_fetches_only_the_rest(mirror):
     assert (lost, None) in mirror.requests
 
 
-def test_an_error_page_is_no_picture(mirror):
+def test_an_error_page_is_no_image(mirror):
     lost = next(path for path in mirror.files if "/cow/" in path)
     mirror.files[lost] = b"<html>moved</html>"
     with pytest.raises(DownloadError, match="did not send a JPEG"):
@@ -154,7 +154,7 @@ def test_an_error_page_is_no_picture(mirror):
 
 def test_a_page_of_another_layout(mirror):
     mirror.files[f"{BASE}/"] = b"<html>We have moved.</html>"
-    with pytest.raises(DownloadError, match="not laid out as it was: it has no picture"):
+    with pytest.raises(DownloadError, match="not laid out as it was: it has no image"):
         load_dataset("pascal")
     mirror.files[f"{BASE}/"] = b'<table><tr><td><img src="cat/1.jpg"></td></tr></table>'
     with pytest.raises(DownloadError, match="no sentences for cat/1"):

@@ -60,7 +60,7 @@ def test_dscmrs_features_of_pascal_sentence(pascal, caplog):
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("test_img", np.ones((19, 6)), "the test part has 19 pictures, 20 texts and 20 classes"),
+        ("test_img", np.ones((19, 6)), "the test part has 19 images, 20 texts and 20 classes"),
         ("test_txt", np.ones((20, 5)), r"vectors of different lengths, \[\(6, 4\), \(6, 5\)\]"),
         ("test_img_lab", np.full((20, 1), 21), "test part: 21 in row 1 is no class"),
         ("test_img_lab", np.full((20, 1), -1), "test part: -1 in row 1 is no class"),
@@ -85,7 +85,7 @@ def test_dscmrs_files_by_other_names(pascal):
         load_dataset("pascal-dscmr", pascal)
 
 
-def test_xmedias_pictures_and_texts_are_paired_by_class(tmp_path, caplog):
+def test_xmedias_images_and_texts_are_paired_by_class(tmp_path, caplog):
     savemat(tmp_path / "XMediaFeatures.mat", {**xmedia_arrays(), "A_tr": np.ones((3, 3))})
     rows = load_dataset("xmedia", tmp_path)
     assert {split: len(part) for split, part in rows.items()} == SIZES
@@ -100,7 +100,7 @@ def test_xmedias_pictures_and_texts_are_paired_by_class(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"teImgCat": np.ones(20)}, "a class has more pictures than texts, or fewer"),
+        ({"teImgCat": np.ones(20)}, "a class has more images than texts, or fewer"),
         ({"I_te_CNN": np.ones((19, 2))}, "have 19, 20, 20, 20 rows"),
         ({"teImgCat": np.full(20, 21), "teTxtCat": np.full(20, 21)}, "test part: 21 in row 1 is no class"),
         ({"T_te_BOW": np.ones((20, 2))}, "vectors of different lengths"),

@@ -41,9 +41,9 @@ def official(tmp_path) -> Path:
         (root / LISTS[part]).write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
         for text_id, image_id, category in rows:
             (root / "texts" / f"{text_id}.xml").write_text(article(text_id), encoding="utf-8")
-            picture = root / "images" / CLASSES[category - 1] / f"{image_id}.jpg"
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (8, 8), (category, 0, 0)).save(picture)
+            image = root / "images" / CLASSES[category - 1] / f"{image_id}.jpg"
+            image.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (category, 0, 0)).save(image)
     return root
 
 

@@ -44,7 +44,7 @@ def test_empty_blank_emoji_and_unknown_texts_are_the_zero_vector(name):
     features = encoder.encode(texts)
     assert features.dtype == torch.float32
     assert features.shape == (5, encoder.dim)
-    assert features.any(dim=1).tolist() == encoder.knows(texts) == [False, False, False, False, True]
+    assert features.any(dim=1).tolist() == encoder.has_known_tokens(texts) == [False, False, False, False, True]
     assert encoder.encode([]).shape == (0, encoder.dim)
 
 

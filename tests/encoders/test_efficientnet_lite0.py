@@ -35,12 +35,12 @@ def region_encoder():
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     pixels = np.random.default_rng(0).integers(0, 256, (19, 12, 16, 3), dtype=np.uint8)
     return [Image.fromarray(values).resize((320, 240)) for values in pixels]
 
 
-def test_the_network_is_built_by_the_first_picture():
+def test_the_network_is_built_by_the_first_image():
     encoder = create_encoder("image", "efficientnet-lite0")
     assert (encoder.dim, encoder.name, encoder.modality) == (1280, "efficientnet-lite0", "image")
     assert "network" not in vars(encoder)
@@ -48,59 +48,59 @@ def test_the_network_is_built_by_the_first_picture():
     assert "network" in vars(encoder)
 
 
-def test_the_vectors_are_those_of_the_plain_network(encoder, pictures):
+def test_the_vectors_are_those_of_the_plain_network(encoder, images):
     network = build_classifier().eval()
     network.reset_classifier(0)
-    features = encoder.encode(pictures)
+    features = encoder.encode(images)
     assert features.dtype == torch.float32
     with torch.no_grad():
-        expected = torch.cat([network(pixels) for pixels in encoder.pixels(pictures)])
+        expected = torch.cat([network(pixels) for pixels in encoder.pixels(images)])
     torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_order_is_kept_across_internal_batches(encoder, pictures):
-    features = encoder.encode(pictures)
+def test_order_is_kept_across_internal_batches(encoder, images):
+    features = encoder.encode(images)
     assert features.shape == (19, 1280)
     for index in (0, 8, 18):
-        torch.testing.assert_close(encoder.encode([pictures[index]])[0], features[index], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(encoder.encode([images[index]])[0], features[index], atol=1e-4, rtol=1e-4)
 
 
-def test_features_can_be_trained_on(encoder, pictures):
-    features = encoder.encode(pictures[:2])
+def test_features_can_be_trained_on(encoder, images):
+    features = encoder.encode(images[:2])
     torch.nn.Linear(1280, 2)(features).sum().backward()
     assert not features.is_inference()
 
 
-def test_no_pictures_no_rows(encoder):
+def test_no_images_no_rows(encoder):
     assert encoder.encode([]).shape == (0, 1280)
 
 
-def test_a_bad_picture_is_named_by_its_position(encoder, pictures, tmp_path):
+def test_a_bad_image_is_named_by_its_position(encoder, images, tmp_path):
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"image 12 of 20: .*broken.jpg is not a picture"):
-        encoder.encode([*pictures[:11], broken, *pictures[11:]])
+    broken.write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"image 12 of 20: .*broken.jpg is not an image"):
+        encoder.encode([*images[:11], broken, *images[11:]])
 
 
 @pytest.mark.parametrize("one", ["a.jpg", Path("a.jpg"), Image.new("RGB", (9, 9)), np.zeros((9, 9, 3), np.uint8)])
-def test_one_picture_alone_is_refused(encoder, one):
+def test_one_image_alone_is_refused(encoder, one):
     with pytest.raises(InputError, match="Put it into a list"):
         encoder.encode(one)
 
 
-def test_a_large_jpeg_gives_nearly_the_vector_of_a_small_one(encoder, pictures):
-    large = pictures[0].resize((3200, 2400), Image.Resampling.BICUBIC)
+def test_a_large_jpeg_gives_nearly_the_vector_of_a_small_one(encoder, images):
+    large = images[0].resize((3200, 2400), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     large.save(buffer, "JPEG", quality=95)
     similarity = torch.nn.functional.cosine_similarity(encoder.encode([buffer.getvalue()]), encoder.encode([large]))
     assert similarity.item() > 0.98
 
 
-def test_round_trip(encoder, pictures, tmp_path):
+def test_round_trip(encoder, images, tmp_path):
     encoder.save_files(tmp_path)
     again = load_encoder(encoder.to_dict(), tmp_path)
     assert again.fingerprint == encoder.fingerprint
-    assert torch.equal(again.encode(pictures[:2]), encoder.encode(pictures[:2]))
+    assert torch.equal(again.encode(images[:2]), encoder.encode(images[:2]))
 
 
 def test_pooled_features_keep_the_fingerprint_that_shipped_ones_have(encoder, region_encoder):
@@ -108,14 +108,14 @@ def test_pooled_features_keep_the_fingerprint_that_shipped_ones_have(encoder, re
     assert region_encoder.fingerprint != encoder.fingerprint
 
 
-def test_regions(encoder, region_encoder, pictures):
-    features = region_encoder.encode(pictures[:9])
+def test_regions(encoder, region_encoder, images):
+    features = region_encoder.encode(images[:9])
     assert features.dtype == torch.float32
     assert features.shape == (9, 49, region_encoder.dim) == (9, 49, 1280)
     assert features.is_contiguous()
-    torch.testing.assert_close(region_encoder.encode([pictures[8]])[0], features[8], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(region_encoder.encode([images[8]])[0], features[8], atol=1e-4, rtol=1e-4)
     assert region_encoder.encode([]).shape == (0, 49, 1280)
-    assert create_encoder("image", "efficientnet-lite0", grid=3).encode(pictures[:1]).shape == (1, 9, 1280)
+    assert create_encoder("image", "efficientnet-lite0", grid=3).encode(images[:1]).shape == (1, 9, 1280)
 
 
 def test_what_a_model_is_given(encoder, region_encoder):
@@ -125,17 +125,17 @@ def test_what_a_model_is_given(encoder, region_encoder):
     assert region_encoder.as_inputs(features)["region_features"] is features
 
 
-def test_the_mean_of_the_regions_is_the_pooled_vector_of_the_same_pixels(encoder, region_encoder, pictures):
-    picture = pictures[0].resize((256, 256))
-    seen = picture.crop((16, 16, 240, 240))  # what the pooled features see of it
+def test_the_mean_of_the_regions_is_the_pooled_vector_of_the_same_pixels(encoder, region_encoder, images):
+    image = images[0].resize((256, 256))
+    seen = image.crop((16, 16, 240, 240))  # what the pooled features see of it
     torch.testing.assert_close(
-        region_encoder.encode([seen]).mean(dim=1), encoder.encode([picture]), atol=1e-4, rtol=1e-4
+        region_encoder.encode([seen]).mean(dim=1), encoder.encode([image]), atol=1e-4, rtol=1e-4
     )
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 6), (2, 5), (6, 0), (6, 6)])
 @pytest.mark.parametrize("size", [(224, 224), (448, 224), (112, 336)])
-def test_regions_stand_row_by_row_from_the_top_left_over_the_whole_picture(region_encoder, row, column, size):
+def test_regions_stand_row_by_row_from_the_top_left_over_the_whole_image(region_encoder, row, column, size):
     plain = np.full((size[1], size[0], 3), 128, np.uint8)
     marked = plain.copy()
     height, width = size[1] // 7, size[0] // 7
@@ -152,12 +152,12 @@ def test_a_grid_that_is_none(grid):
         create_encoder("image", "efficientnet-lite0", grid=grid)
 
 
-def test_round_trip_with_a_grid(region_encoder, pictures, tmp_path):
+def test_round_trip_with_a_grid(region_encoder, images, tmp_path):
     region_encoder.save_files(tmp_path)
     again = load_encoder(json.loads(json.dumps(region_encoder.to_dict())), tmp_path)
     assert again.grid == 7
     assert again.fingerprint == region_encoder.fingerprint
-    assert torch.equal(again.encode(pictures[:2]), region_encoder.encode(pictures[:2]))
+    assert torch.equal(again.encode(images[:2]), region_encoder.encode(images[:2]))
 
 
 def tuned(**options):
@@ -170,7 +170,7 @@ def tuned(**options):
 
 
 @pytest.mark.parametrize("options", [{}, {"grid": 3}])
-def test_own_weights_go_into_the_checkpoint(options, pictures, tmp_path):
+def test_own_weights_go_into_the_checkpoint(options, images, tmp_path):
     plain, encoder = create_encoder("image", "efficientnet-lite0", **options), tuned(**options)
     assert encoder.to_dict() == plain.to_dict() | {"weights": "file"}
     assert encoder.fingerprint != plain.fingerprint
@@ -178,18 +178,18 @@ def test_own_weights_go_into_the_checkpoint(options, pictures, tmp_path):
     again = load_encoder(json.loads(json.dumps(encoder.to_dict())), tmp_path)
     assert again.to_dict() == encoder.to_dict()
     assert again.fingerprint == encoder.fingerprint
-    features = again.encode(pictures[:2])
-    assert torch.equal(features, encoder.encode(pictures[:2]))
-    assert not torch.allclose(features, plain.encode(pictures[:2]))
+    features = again.encode(images[:2])
+    assert torch.equal(features, encoder.encode(images[:2]))
+    assert not torch.allclose(features, plain.encode(images[:2]))
     (tmp_path / "image_encoder.safetensors").unlink()
     with pytest.raises(CheckpointError, match="image_encoder"):
         load_encoder(encoder.to_dict(), tmp_path)
 
 
-def test_own_weights_of_pooled_features_are_those_of_regions_too(pictures, tmp_path):
+def test_own_weights_of_pooled_features_are_those_of_regions_too(images, tmp_path):
     tuned().save_files(tmp_path)
     regions = create_encoder("image", "efficientnet-lite0", weights=tmp_path / "image_encoder.safetensors", grid=3)
-    assert torch.equal(regions.encode(pictures[:2]), tuned(grid=3).encode(pictures[:2]))
+    assert torch.equal(regions.encode(images[:2]), tuned(grid=3).encode(images[:2]))
 
 
 def test_no_weights_of_its_own_to_save(encoder, tmp_path):
@@ -198,20 +198,20 @@ def test_no_weights_of_its_own_to_save(encoder, tmp_path):
     assert encoder.to_dict() == {"name": "efficientnet-lite0", "modality": "image"}
 
 
-def test_weights_that_are_none_of_it(tmp_path, pictures):
+def test_weights_that_are_none_of_it(tmp_path, images):
     with pytest.raises(InputError, match="There is no file of weights"):
         create_encoder("image", "efficientnet-lite0", weights=tmp_path / "none.safetensors")
     path = tmp_path / "other.safetensors"
     safetensors.torch.save_file({"conv_stem.weight": torch.zeros(3)}, path)
     with pytest.raises(CheckpointError, match="are not those of efficientnet-lite0"):
-        create_encoder("image", "efficientnet-lite0", weights=path).encode(pictures[:1])
+        create_encoder("image", "efficientnet-lite0", weights=path).encode(images[:1])
 
 
-def test_who_trains_the_network_trains_through_its_features(region_encoder, pictures):
+def test_who_trains_the_network_trains_through_its_features(region_encoder, images):
     network = create_encoder("image", "efficientnet-lite0", grid=7).network.requires_grad_(True)
-    pixels = next(region_encoder.pixels(pictures[:2]))
+    pixels = next(region_encoder.pixels(images[:2]))
     features = region_encoder.as_features(network(pixels))
-    torch.testing.assert_close(features, region_encoder.encode(pictures[:2]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(features, region_encoder.encode(images[:2]), atol=1e-4, rtol=1e-4)
     features.sum().backward()
     assert network.conv_stem.weight.grad.abs().sum() > 0
 

@@ -66,5 +66,5 @@ def test_what_a_model_calls_the_features(modality, name, options, input_name):
     encoder = create_encoder(modality, name, **options)
     assert encoder.input_name == input_name
     assert encoder.mapped == (input_name == "region_features")
-    assert encoder.averages == (name != "tokens")
+    assert encoder.supports_mean_pooling == (name != "tokens")
     assert input_name in encoder.as_inputs(torch.ones(2, 3, dtype=torch.int64))

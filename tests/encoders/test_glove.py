@@ -44,7 +44,7 @@ def test_texts_without_a_known_word_are_the_zero_vector(glove):
     texts = ["", "  ", "😀❤️", "собака", "红色", "qqzzxx", "a dog"]
     features = glove.encode(texts)
     assert features.dtype == torch.float32
-    assert features.any(dim=1).tolist() == glove.knows(texts) == [False] * 6 + [True]
+    assert features.any(dim=1).tolist() == glove.has_known_tokens(texts) == [False] * 6 + [True]
     assert glove.encode([]).shape == (0, 50)
 
 
@@ -88,11 +88,11 @@ def test_a_text_file(text_file):
 def test_a_text_file_with_a_first_line_of_sizes(tmp_path):
     path = tmp_path / "word2vec.txt"
     path.write_text("2 3\nred 1 0 0\nbird 0 1 0\n")
-    assert GloveEncoder.from_text_file(path).knows(["2", "red"]) == [False, True]
+    assert GloveEncoder.from_text_file(path).has_known_tokens(["2", "red"]) == [False, True]
 
 
 def test_only_the_words_of_a_vocabulary(text_file):
-    assert GloveEncoder.from_text_file(text_file, {"bird", "cat"}).knows(["red", "bird"]) == [False, True]
+    assert GloveEncoder.from_text_file(text_file, {"bird", "cat"}).has_known_tokens(["red", "bird"]) == [False, True]
     with pytest.raises(InputError, match="no vectors of the vocabulary"):
         GloveEncoder.from_text_file(text_file, {"cat"})
 

@@ -1,4 +1,4 @@
-"""Pixels: the picture itself, in a fixed order and range."""
+"""Pixels: the image itself, in a fixed order and range."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from cmr_hub.errors import InputError
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 3), dtype=np.uint8)
 
 
-def test_a_picture_of_the_size_comes_out_pixel_by_pixel():
+def test_a_image_of_the_size_comes_out_pixel_by_pixel():
     flat = PixelsEncoder(size=6).encode(list(PIXELS))
     assert (flat.dtype, flat.shape) == (torch.float32, (5, 108))
     for item in range(5):
@@ -23,7 +23,7 @@ def test_a_picture_of_the_size_comes_out_pixel_by_pixel():
                     assert value == pytest.approx(PIXELS[item, row, column, channel] / 255 * 2 - 1, abs=1e-6)
 
 
-def test_the_whole_picture_is_seen_whatever_its_shape():
+def test_the_whole_image_is_seen_whatever_its_shape():
     wide = Image.new("RGB", (60, 20), "white")
     wide.paste("black", (0, 0, 30, 20))
     values = PixelsEncoder(size=8).encode([wide]).reshape(3, 8, 8)
@@ -42,16 +42,16 @@ def test_pixels_are_not_kept_on_disk():
     assert not PixelsEncoder.cacheable
 
 
-def test_more_pictures_than_go_through_at_a_time_keep_their_order():
+def test_more_images_than_go_through_at_a_time_keep_their_order():
     many = [Image.new("RGB", (4, 4), (value, value, value)) for value in range(20)]
     grey = PixelsEncoder(size=2).encode(many)[:, 0]
     assert (grey.diff() > 0).all()
 
 
-def test_a_bad_picture_is_named_by_its_position(tmp_path):
+def test_a_bad_image_is_named_by_its_position(tmp_path):
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"image 2 of 2: .*broken.jpg is not a picture"):
+    broken.write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"image 2 of 2: .*broken.jpg is not an image"):
         PixelsEncoder(size=4).encode([PIXELS[0], broken])
 
 

@@ -66,7 +66,7 @@ def test_round_trip(encoder, tmp_path):
 
 def test_the_zero_vector_knows_nothing(encoder):
     assert encoder.fit(ROWS) is encoder
-    assert encoder.knows([[0, 0, 0], [0, 1, 0]]) == [False, True]
+    assert encoder.has_known_tokens([[0, 0, 0], [0, 1, 0]]) == [False, True]
 
 
 def test_histograms_become_their_square_roots(encoder):

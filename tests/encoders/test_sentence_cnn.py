@@ -95,9 +95,9 @@ def test_words_of_the_vectors_count_though_no_training_text_has_them():
     truck, lorry, nothing = encoder.encode(["truck", "lorry", "spaceship"])
     assert torch.equal(truck, lorry)
     assert not nothing.any()
-    assert encoder.knows(["lorry", "the spaceship", "spaceship", ""]) == [True, True, False, False]
+    assert encoder.has_known_tokens(["lorry", "the spaceship", "spaceship", ""]) == [True, True, False, False]
     chance = SentenceCNNEncoder("rand", **SMALL).fit(TEXTS, LABELS)
-    assert chance.knows(["lorry", "truck"]) == [False, True]
+    assert chance.has_known_tokens(["lorry", "truck"]) == [False, True]
 
 
 def test_what_training_changes_of_the_word_vectors():
@@ -141,7 +141,7 @@ def test_a_text_is_encoded_alike_whatever_stands_beside_it(fitted):
 def test_long_texts_are_cut():
     encoder = SentenceCNNEncoder("rand", max_length=3, **SMALL).fit(TEXTS, LABELS)
     assert torch.equal(encoder.encode(["the old dog waits"]), encoder.encode(["the old dog"]))
-    assert encoder.knows(["a b c dog"]) == [False]
+    assert encoder.has_known_tokens(["a b c dog"]) == [False]
 
 
 def test_it_is_saved_with_the_checkpoint_bit_for_bit(fitted, tmp_path):
@@ -189,7 +189,7 @@ def test_a_seed_decides_everything():
 def test_fitting_again_forgets_the_first_words():
     encoder = SentenceCNNEncoder("rand", **SMALL).fit(TEXTS, LABELS)
     encoder.fit(["red", "blue", "red", "blue"], np.tile(np.eye(2), (2, 1)))
-    assert encoder.knows(["dog", "red"]) == [False, True]
+    assert encoder.has_known_tokens(["dog", "red"]) == [False, True]
 
 
 def test_several_classes_a_text():
@@ -238,7 +238,7 @@ def test_padding():
 
 
 def test_an_encoder_that_is_not_trained_says_so(tmp_path):
-    for use in (lambda e: e.encode(["dog"]), lambda e: e.knows(["dog"]), lambda e: e.save_files(tmp_path)):
+    for use in (lambda e: e.encode(["dog"]), lambda e: e.has_known_tokens(["dog"]), lambda e: e.save_files(tmp_path)):
         with pytest.raises(NotFittedError, match="'sentence_cnn' is not trained yet"):
             use(SentenceCNNEncoder())
     assert not list(tmp_path.iterdir())

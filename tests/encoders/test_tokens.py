@@ -33,7 +33,7 @@ def test_a_text_without_words_is_one_unknown_word(encoder):
         assert encoder.encode([text]).tolist() == [[1]]
         assert encoder.words(text) == [""]
     assert encoder.encode(["", "red bird"])[0].tolist() == [1, 0]
-    assert encoder.knows(["😀", "zebra", "red 😀"]) == [False, False, True]
+    assert encoder.has_known_tokens(["😀", "zebra", "red 😀"]) == [False, False, True]
 
 
 def test_scripts_and_emoji(encoder):
@@ -48,7 +48,7 @@ def test_long_texts_are_cut(encoder):
     assert short.vocabulary == ["a", "red", "two", "红", "色"]  # words that are never read are not learned either
     assert short.words("two red birds") == ["two", "red"]
     assert short.encode(["two red birds", "red"]).tolist() == [[4, 3], [3, 0]]
-    assert short.knows(["the birds red", "a"]) == [False, True]
+    assert short.has_known_tokens(["the birds red", "a"]) == [False, True]
     assert encoder.encode(["red " * 60]).shape == (1, 50)
 
 
@@ -69,7 +69,7 @@ def test_what_a_model_is_given(encoder):
     assert torch.equal(inputs["input_ids"], numbers)
     assert inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
     assert encoder.input_name == "input_ids"
-    assert not encoder.averages
+    assert not encoder.supports_mean_pooling
 
 
 def test_glove_starts_the_words_that_it_has():

@@ -15,7 +15,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from cmr_hub.encoders import create_encoder, load_encoder
 from cmr_hub.errors import CheckpointError, DownloadError, InputError
 
-PICTURES = [
+IMAGES = [
     Image.fromarray(values) for values in np.random.default_rng(0).integers(0, 256, (3, 60, 80, 3), dtype=np.uint8)
 ]
 
@@ -39,10 +39,10 @@ def test_widths(name, dim):
 
 def test_fc7_is_taken_after_its_relu():
     encoder = create_encoder("image", "alexnet", weights="random", seed=3)
-    features = encoder.encode(PICTURES)
+    features = encoder.encode(IMAGES)
     torch.manual_seed(3)
     network = models.alexnet().eval()
-    pixels = torch.stack([models.AlexNet_Weights.DEFAULT.transforms()(image) for image in PICTURES])
+    pixels = torch.stack([models.AlexNet_Weights.DEFAULT.transforms()(image) for image in IMAGES])
     with torch.no_grad():
         expected = network.classifier[:-1](network.avgpool(network.features(pixels)).flatten(1))
     torch.testing.assert_close(features, expected)
@@ -58,9 +58,9 @@ def test_fc6_and_fc7_are_the_nodes_of_torchvisions_graph(monkeypatch, name, laye
     with torch.device("meta"):
         whole = models.get_model(name).eval()
     whole.load_state_dict(encoder.network.state_dict(), strict=False, assign=True)
-    features = encoder.encode(PICTURES[:1])
+    features = encoder.encode(IMAGES[:1])
     with torch.no_grad():
-        expected = create_feature_extractor(whole, {node: "wanted"})(encoder._preprocess(PICTURES[:1]))["wanted"]
+        expected = create_feature_extractor(whole, {node: "wanted"})(encoder._preprocess(IMAGES[:1]))["wanted"]
     torch.testing.assert_close(features, expected)
     assert features.shape == (1, encoder.dim) == (1, 4096)
     assert features.min() == 0
@@ -90,7 +90,7 @@ def test_layers_that_there_are_not(name, options):
 def test_random_weights_are_those_of_the_seed():
     state = torch.get_rng_state()
     first, again, other = (
-        create_encoder("image", "torchvision/resnet18", weights="random", seed=seed).encode(PICTURES)
+        create_encoder("image", "torchvision/resnet18", weights="random", seed=seed).encode(IMAGES)
         for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
@@ -113,9 +113,9 @@ def test_weights_from_a_file_go_into_the_checkpoint(tmp_path, suffix):
     else:
         safetensors.torch.save_file(network.state_dict(), path)
     encoder = create_encoder("image", "torchvision/resnet18", weights=path)
-    features = encoder.encode(PICTURES)
+    features = encoder.encode(IMAGES)
     assert torch.equal(
-        features, create_encoder("image", "torchvision/resnet18", weights="random", seed=5).encode(PICTURES)
+        features, create_encoder("image", "torchvision/resnet18", weights="random", seed=5).encode(IMAGES)
     )
 
     folder = tmp_path / "checkpoint"
@@ -124,7 +124,7 @@ def test_weights_from_a_file_go_into_the_checkpoint(tmp_path, suffix):
     path.unlink()
     config = json.loads(json.dumps(encoder.to_dict()))
     again = load_encoder(config, folder)
-    assert torch.equal(again.encode(PICTURES), features)
+    assert torch.equal(again.encode(IMAGES), features)
     assert again.to_dict() == config
     assert again.fingerprint == encoder.fingerprint
     (folder / "image_encoder.safetensors").unlink()
@@ -145,7 +145,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     safetensors.torch.save_file({"conv1.weight": torch.zeros(3)}, path)
     with pytest.raises(CheckpointError, match="not those of resnet18"):
-        create_encoder("image", "torchvision/resnet18", weights=path).encode(PICTURES)
+        create_encoder("image", "torchvision/resnet18", weights=path).encode(IMAGES)
 
 
 class Trap:
@@ -158,14 +158,14 @@ def test_a_file_of_other_things_than_named_weights_is_refused(tmp_path, content)
     path = tmp_path / "weights.pth"
     torch.save(content, path)
     with pytest.raises(CheckpointError, match="other things than a network's weights"):
-        create_encoder("image", "torchvision/resnet18", weights=path).encode(PICTURES)
+        create_encoder("image", "torchvision/resnet18", weights=path).encode(IMAGES)
 
 
 def test_a_file_with_code_in_it_is_refused(tmp_path, capsys):
     path = tmp_path / "weights.pth"
     path.write_bytes(pickle.dumps(Trap(), protocol=2))
     with pytest.raises(CheckpointError, match="not a file of weights"):
-        create_encoder("image", "torchvision/resnet18", weights=path).encode(PICTURES)
+        create_encoder("image", "torchvision/resnet18", weights=path).encode(IMAGES)
     assert "a pickle ran" not in capsys.readouterr().out
 
 
@@ -177,7 +177,7 @@ def test_offline_it_says_what_to_fetch_and_where_to_put_it(monkeypatch, tmp_path
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(DownloadError, match=r"https://download.pytorch.org/models/resnet18-\w+.pth.*checkpoints"):
-        create_encoder("image", "torchvision/resnet18").encode(PICTURES)
+        create_encoder("image", "torchvision/resnet18").encode(IMAGES)
 
 
 def test_unknown_weights():
@@ -187,29 +187,29 @@ def test_unknown_weights():
 
 def test_a_network_without_a_last_linear_layer():
     with pytest.raises(InputError, match="linear layer"):
-        create_encoder("image", "torchvision/squeezenet1_0", weights="random").encode(PICTURES)
+        create_encoder("image", "torchvision/squeezenet1_0", weights="random").encode(IMAGES)
 
 
 def test_regions():
     encoder = create_encoder("image", "torchvision/resnet18", weights="random", grid=7)
     assert (encoder.dim, encoder.input_name, encoder.mapped) == (512, "region_features", True)
-    features = encoder.encode(PICTURES)
+    features = encoder.encode(IMAGES)
     assert features.dtype == torch.float32
     assert features.shape == (3, 49, 512)
-    torch.testing.assert_close(encoder.encode(PICTURES[2:])[0], features[2])
+    torch.testing.assert_close(encoder.encode(IMAGES[2:])[0], features[2])
     assert encoder.encode([]).shape == (0, 49, 512)
 
 
 def test_the_mean_of_the_regions_is_the_pooled_vector_of_the_same_pixels():
     regions = create_encoder("image", "torchvision/resnet18", weights="random", seed=4, grid=7)
     pooled = create_encoder("image", "torchvision/resnet18", weights="random", seed=4)
-    picture = PICTURES[0].resize((256, 256), Image.Resampling.BICUBIC)  # as large as the transforms make it
-    seen = picture.crop((16, 16, 240, 240))
-    torch.testing.assert_close(regions.encode([seen]).mean(dim=1), pooled.encode([picture]))
+    image = IMAGES[0].resize((256, 256), Image.Resampling.BICUBIC)  # as large as the transforms make it
+    seen = image.crop((16, 16, 240, 240))
+    torch.testing.assert_close(regions.encode([seen]).mean(dim=1), pooled.encode([image]))
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 6), (2, 5), (6, 0)])
-def test_regions_stand_row_by_row_from_the_top_left_over_the_whole_picture(row, column):
+def test_regions_stand_row_by_row_from_the_top_left_over_the_whole_image(row, column):
     encoder = create_encoder("image", "torchvision/resnet18", weights="random", grid=7)
     plain = np.full((224, 448, 3), 128, np.uint8)
     marked = plain.copy()
@@ -220,9 +220,9 @@ def test_regions_stand_row_by_row_from_the_top_left_over_the_whole_picture(row, 
     np.testing.assert_allclose(strongest, (row, column), atol=1)
 
 
-def test_alexnet_is_given_pictures_whose_map_fits():
+def test_alexnet_is_given_images_whose_map_fits():
     encoder = create_encoder("image", "alexnet", weights="random", grid=7)
-    assert encoder.encode(PICTURES).shape == (3, 49, 256)
+    assert encoder.encode(IMAGES).shape == (3, 49, 256)
 
 
 def test_the_pixels_are_normalised_as_the_network_wants():
@@ -237,8 +237,8 @@ def test_a_grid_from_a_file_of_weights_goes_into_the_checkpoint_without_the_clas
     path = tmp_path / "alexnet.safetensors"
     safetensors.torch.save_file(models.alexnet().state_dict(), path)
     encoder = create_encoder("image", "alexnet", weights=path, grid=3)
-    features = encoder.encode(PICTURES)
-    assert torch.equal(features, create_encoder("image", "alexnet", weights="random", seed=5, grid=3).encode(PICTURES))
+    features = encoder.encode(IMAGES)
+    assert torch.equal(features, create_encoder("image", "alexnet", weights="random", seed=5, grid=3).encode(IMAGES))
 
     folder = tmp_path / "checkpoint"
     folder.mkdir()
@@ -248,7 +248,7 @@ def test_a_grid_from_a_file_of_weights_goes_into_the_checkpoint_without_the_clas
     assert {name.split(".")[0] for name in saved} == {"features"}
     config = json.loads(json.dumps(encoder.to_dict()))
     again = load_encoder(config, folder)
-    assert torch.equal(again.encode(PICTURES), features)
+    assert torch.equal(again.encode(IMAGES), features)
     assert again.to_dict() == config
     assert again.fingerprint == encoder.fingerprint
 
@@ -263,7 +263,7 @@ def test_a_grid_of_published_weights(monkeypatch, tmp_path):
         create_encoder("image", "torchvision/resnet18", weights=weights, seed=5, grid=2)
         for weights in ("default", "random")
     )
-    assert torch.equal(published.encode(PICTURES), random.encode(PICTURES))
+    assert torch.equal(published.encode(IMAGES), random.encode(IMAGES))
     assert published.to_dict()["weights"] == "IMAGENET1K_V1"
 
 
@@ -298,6 +298,6 @@ def test_tuned_weights_keep_the_transforms_that_they_were_tuned_behind(tmp_path,
     assert again.to_dict() == encoder.to_dict()
     assert again.fingerprint == encoder.fingerprint
     assert again._transforms.resize_size == [256]  # of IMAGENET1K_V2, the default, it is 232
-    assert torch.equal(again.encode(PICTURES[:1]), encoder.encode(PICTURES[:1]))
+    assert torch.equal(again.encode(IMAGES[:1]), encoder.encode(IMAGES[:1]))
     with pytest.raises(InputError, match="resnet50 has no published weights 'V9' to take transforms of"):
         create_encoder("image", "torchvision/resnet50", weights="random", transforms="V9")

@@ -1,4 +1,4 @@
-"""Where a torchvision network's map of regions is, and which pictures give it a wanted size."""
+"""Where a torchvision network's map of regions is, and which images give it a wanted size."""
 
 import pytest
 import torch
@@ -67,6 +67,6 @@ def test_a_network_without_a_map_is_refused():
         regions_and_side("vit_b_16", 7)
 
 
-def test_a_grid_of_pictures_too_small_for_the_network_is_refused():
-    with pytest.raises(InputError, match="alexnet takes no pictures of 32 x 32 pixels"):
+def test_a_grid_of_images_too_small_for_the_network_is_refused():
+    with pytest.raises(InputError, match="alexnet takes no images of 32 x 32 pixels"):
         regions_and_side("alexnet", 1)

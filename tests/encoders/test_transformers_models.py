@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from cmr_hub.encoders import create_encoder, load_encoder
 from cmr_hub.errors import CheckpointError, InputError
 
-PICTURES = [
+IMAGES = [
     Image.fromarray(values) for values in np.random.default_rng(0).integers(0, 256, (11, 40, 50, 3), dtype=np.uint8)
 ]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "bird", "car", "##s", "!"]
@@ -60,31 +60,31 @@ def text_encoder(folder):
 @pytest.mark.parametrize(("name", "dim"), [("vit", 16), ("vit-without-pooler", 16), ("resnet", 24), ("clip", 8)])
 def test_image_encoders(folders, name, dim):
     encoder = image_encoder(folders / name)
-    features = encoder.encode(PICTURES)
+    features = encoder.encode(IMAGES)
     assert encoder.dim == dim
     assert features.shape == (11, dim)
     assert features.dtype == torch.float32
-    torch.testing.assert_close(encoder.encode(PICTURES[9:10])[0], features[9], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(encoder.encode(IMAGES[9:10])[0], features[9], atol=1e-5, rtol=1e-4)
 
 
 def pixels_of(folder):
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
-    return processor(images=PICTURES, return_tensors="pt")["pixel_values"]
+    return processor(images=IMAGES, return_tensors="pt")["pixel_values"]
 
 
 @torch.no_grad()
 def test_which_output_is_the_vector(folders):
     close = torch.testing.assert_close
     vit = transformers.ViTModel.from_pretrained(folders / "vit").eval()
-    close(image_encoder(folders / "vit").encode(PICTURES), vit(pixels_of(folders / "vit")).pooler_output)
+    close(image_encoder(folders / "vit").encode(IMAGES), vit(pixels_of(folders / "vit")).pooler_output)
 
     whole = transformers.ViTForImageClassification.from_pretrained(folders / "vit-without-pooler").eval()
     states = whole.vit(pixels_of(folders / "vit-without-pooler")).last_hidden_state
-    close(image_encoder(folders / "vit-without-pooler").encode(PICTURES), states[:, 0])
+    close(image_encoder(folders / "vit-without-pooler").encode(IMAGES), states[:, 0])
 
     clip = transformers.CLIPModel.from_pretrained(folders / "clip").eval()
     expected = clip.visual_projection(clip.vision_model(pixels_of(folders / "clip")).pooler_output)
-    close(image_encoder(folders / "clip").encode(PICTURES), expected, atol=1e-5, rtol=1e-4)
+    close(image_encoder(folders / "clip").encode(IMAGES), expected, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -116,7 +116,7 @@ def test_texts_without_a_known_token_are_the_zero_vector(folders, name):
     encoder = text_encoder(folders / name)
     texts = ["", " \n", "😀❤️", "собака", "a car"]
     features = encoder.encode(texts)
-    assert features.any(dim=1).tolist() == encoder.knows(texts) == [False] * 4 + [True]
+    assert features.any(dim=1).tolist() == encoder.has_known_tokens(texts) == [False] * 4 + [True]
     assert encoder.encode([]).shape == (0, encoder.dim)
     assert encoder.encode(["", ""]).shape == (2, encoder.dim)
 
@@ -126,11 +126,11 @@ def test_one_megabyte_of_text_is_cut(folders):
 
 
 def test_features_can_be_trained_on(folders):
-    assert not image_encoder(folders / "vit").encode(PICTURES[:1]).is_inference()
+    assert not image_encoder(folders / "vit").encode(IMAGES[:1]).is_inference()
     assert not text_encoder(folders / "bert").encode(["a car"]).is_inference()
 
 
-@pytest.mark.parametrize(("modality", "name", "inputs"), [("image", "vit", PICTURES), ("text", "bert", ["a red car"])])
+@pytest.mark.parametrize(("modality", "name", "inputs"), [("image", "vit", IMAGES), ("text", "bert", ["a red car"])])
 def test_a_local_model_goes_into_the_checkpoint(folders, tmp_path, modality, name, inputs):
     encoder = create_encoder(modality, f"transformers/{folders / name}")
     encoder.save_files(tmp_path)
@@ -166,7 +166,7 @@ def test_incomplete_weights_are_refused(folders, tmp_path):
     weights = load_file(path)
     save_file({name: value for name, value in weights.items() if "layernorm" not in name}, path, {"format": "pt"})
     with pytest.raises(CheckpointError, match="incomplete"):
-        image_encoder(tmp_path / "image_encoder").encode(PICTURES)
+        image_encoder(tmp_path / "image_encoder").encode(IMAGES)
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
@@ -174,11 +174,11 @@ def test_a_model_that_is_not_there(monkeypatch, modality, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     encoder = create_encoder(modality, "transformers/nobody/nothing")
     with pytest.raises(CheckpointError, match=r"nobody/nothing.*could not be loaded"):
-        encoder.encode(PICTURES if modality == "image" else ["a car"])
+        encoder.encode(IMAGES if modality == "image" else ["a car"])
 
 
 def test_bad_input_is_named_by_position(folders):
     with pytest.raises(InputError, match="image 2 of 2"):
-        image_encoder(folders / "vit").encode([PICTURES[0], b"no picture"])
+        image_encoder(folders / "vit").encode([IMAGES[0], b"no image"])
     with pytest.raises(InputError, match="text 2 of 2"):
         text_encoder(folders / "bert").encode(["a car", 5])

@@ -21,7 +21,13 @@ def test_which_words_are_kept(name):
 
 def test_known_texts(name):
     encoder = create_encoder("text", name).fit(TEXTS)
-    assert encoder.knows(["Movies!", "", "zebra", "a zebra likes", "😀"]) == [True, False, False, True, False]
+    assert encoder.has_known_tokens(["Movies!", "", "zebra", "a zebra likes", "😀"]) == [
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_the_fingerprint_tells_vocabularies_apart(name):
@@ -31,7 +37,7 @@ def test_the_fingerprint_tells_vocabularies_apart(name):
 
 def test_use_before_fit(name):
     encoder = create_encoder("text", name)
-    for use in (lambda: encoder.encode(["a"]), lambda: encoder.dim, lambda: encoder.knows(["a"])):
+    for use in (lambda: encoder.encode(["a"]), lambda: encoder.dim, lambda: encoder.has_known_tokens(["a"])):
         with pytest.raises(NotFittedError, match="fit"):
             use()
 
@@ -53,7 +59,7 @@ def test_fitting_on_nothing(name, texts):
 )
 def test_what_is_no_text_is_named_by_position(name, texts, message):
     encoder = create_encoder("text", name).fit(TEXTS)
-    for use in (encoder.encode, encoder.knows, encoder.fit):
+    for use in (encoder.encode, encoder.has_known_tokens, encoder.fit):
         with pytest.raises(InputError, match=message):
             use(texts)
 

@@ -41,7 +41,7 @@ def test_a_text_is_the_mean_of_its_known_words(fitted):
     dog, bus, both, empty = fitted.encode(["dog", "bus", "Dog, dog: qqzzxx bus!", "😀"])
     torch.testing.assert_close(both, (2 * dog + bus) / 3)
     assert not empty.any()
-    assert fitted.knows(["a dog", "qqzzxx", ""]) == [True, False, False]
+    assert fitted.has_known_tokens(["a dog", "qqzzxx", ""]) == [True, False, False]
     assert fitted.encode([]).shape == (0, 12)
 
 
@@ -84,13 +84,13 @@ def test_it_is_saved_with_the_checkpoint_bit_for_bit(fitted, tmp_path):
 
 def test_fitting_again_forgets_the_first_words():
     encoder = Word2VecEncoder(dim=4, epochs=1).fit(["a dog"])
-    assert encoder.knows(["dog"]) == [True]
-    assert encoder.fit(["a bus"]).knows(["dog", "bus"]) == [False, True]
+    assert encoder.has_known_tokens(["dog"]) == [True]
+    assert encoder.fit(["a bus"]).has_known_tokens(["dog", "bus"]) == [False, True]
 
 
 def test_only_words_that_are_frequent_enough():
     encoder = Word2VecEncoder(dim=4, min_count=2).fit(["red bird", "red car"])
-    assert encoder.knows(["red", "bird"]) == [True, False]
+    assert encoder.has_known_tokens(["red", "bird"]) == [True, False]
     assert torch.isfinite(encoder.encode(["red"])).all()
 
 
@@ -101,7 +101,7 @@ def test_texts_without_a_frequent_word_are_refused(texts):
 
 
 def test_an_unfitted_encoder_says_so(tmp_path):
-    for use in (lambda e: e.encode(["dog"]), lambda e: e.knows(["dog"]), lambda e: e.save_files(tmp_path)):
+    for use in (lambda e: e.encode(["dog"]), lambda e: e.has_known_tokens(["dog"]), lambda e: e.save_files(tmp_path)):
         with pytest.raises(NotFittedError, match=r"'word2vec' has no word vectors yet. Call fit"):
             use(Word2VecEncoder())
 

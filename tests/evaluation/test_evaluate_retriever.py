@@ -10,7 +10,7 @@ from toys import feature_dataset, feature_retriever
 def test_measures_what_the_retriever_embeds(method: str):
     retriever, test, train = feature_retriever(method), feature_dataset(20, seed=1), feature_dataset(60, seed=2)
 
-    def both_sides(dataset, prefix=""):
+    def both_modalities(dataset, prefix=""):
         columns = dataset.with_format("numpy")[:]
         return {
             f"{prefix}image_embeds": retriever.encode_images(columns["image_features"]),
@@ -19,7 +19,9 @@ def test_measures_what_the_retriever_embeds(method: str):
         }
 
     result = evaluate(retriever, test, "dcmh", train, curves=True)
-    by_hand = evaluate_embeddings(**both_sides(test), **both_sides(train, "gallery_"), protocol="dcmh", curves=True)
+    by_hand = evaluate_embeddings(
+        **both_modalities(test), **both_modalities(train, "gallery_"), protocol="dcmh", curves=True
+    )
     assert (result.metrics, result.curves) == (by_hand.metrics, by_hand.curves)
     assert result.gallery["image_to_text"] == 60
 

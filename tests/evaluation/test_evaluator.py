@@ -88,21 +88,21 @@ def slow_pair_ranks(similarity, right):
 @pytest.mark.parametrize("block_bytes", [1, 2**27])
 def test_pair_metrics_are_the_loop_over_items(monkeypatch, shared_caption, block_bytes):
     monkeypatch.setattr(ranking, "BLOCK_BYTES", block_bytes)
-    images, owner = real(0), np.arange(12) // 2
+    images, caption_to_image = real(0), np.arange(12) // 2
     vectors = real(1, rows=6)
     texts = vectors[["abcdef".index(text) for text in SHARED_TEXTS]]  # equal texts have equal embeddings
     result = evaluate_embeddings(
         images,
         texts,
         protocol=get_protocol("instance", at=(1, 3), shared_caption=shared_caption),
-        caption_owner=owner,
+        caption_to_image=caption_to_image,
         text_ids=number_texts(SHARED_TEXTS) if shared_caption == "all" else None,
     )
     right = np.zeros((6, 12), bool)
     for image in range(6):
-        carried = {text for text, of in zip(SHARED_TEXTS, owner, strict=True) if of == image}
+        carried = {text for text, of in zip(SHARED_TEXTS, caption_to_image, strict=True) if of == image}
         for column, text in enumerate(SHARED_TEXTS):
-            right[image, column] = text in carried if shared_caption == "all" else owner[column] == image
+            right[image, column] = text in carried if shared_caption == "all" else caption_to_image[column] == image
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (images, vectors)]
     similarity = (unit[0] @ unit[1].T)[:, ["abcdef".index(text) for text in SHARED_TEXTS]]
     recalls = []
@@ -120,9 +120,9 @@ def test_pair_metrics_are_the_loop_over_items(monkeypatch, shared_caption, block
 
 
 def test_tie_aware_pair_metrics_are_the_mean_over_orders_of_the_gallery():
-    images, texts, owner = packed(0, nbytes=1) & 3, packed(1, rows=12, nbytes=1) & 3, np.arange(12) // 2
+    images, texts, caption_to_image = packed(0, nbytes=1) & 3, packed(1, rows=12, nbytes=1) & 3, np.arange(12) // 2
     found = evaluate_embeddings(
-        images, texts, protocol=get_protocol("instance-tie-aware", at=(1, 3)), caption_owner=owner
+        images, texts, protocol=get_protocol("instance-tie-aware", at=(1, 3)), caption_to_image=caption_to_image
     )
     random, by_order = np.random.default_rng(2), []
     for _ in range(400):
@@ -133,7 +133,7 @@ def test_tie_aware_pair_metrics_are_the_mean_over_orders_of_the_gallery():
                 images[items],
                 texts[captions],
                 protocol=get_protocol("instance", at=(1, 3)),
-                caption_owner=row_of[owner[captions]],
+                caption_to_image=row_of[caption_to_image[captions]],
             ).metrics
         )
     for name in found.metrics:
@@ -213,7 +213,7 @@ def test_no_query_with_a_hit_is_a_zero_not_a_nan():
         ({"protocol": get_protocol("dscmr", at=(1, 8))}, "looks at 8 ranks"),
         ({"protocol": "instance"}, "looks at 10 ranks"),
         ({"gallery_labels": LABELS}, "has no use for gallery_labels"),
-        ({"caption_owner": np.arange(6)}, "an item's captions as one text"),
+        ({"caption_to_image": np.arange(6)}, "an item's captions as one text"),
         ({"protocol": get_protocol("instance", at=(1,)), "curves": True}, "curves are of classes"),
         ({"protocol": get_protocol("instance-shared", at=(1,))}, "say in text_ids which texts are equal"),
         ({"protocol": get_protocol("instance", at=(1,)), "text_ids": np.arange(6)}, "leave text_ids out"),
@@ -231,7 +231,7 @@ def test_bad_input_is_named(arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("owner", "message"),
+    ("caption_to_image", "message"),
     [
         (None, "6 images and 8 texts"),
         (np.zeros(7, int), "8 integers"),
@@ -241,10 +241,10 @@ def test_bad_input_is_named(arguments, message):
         (np.array([0, 1, 2, 3, 4, 0, 0, 0]), "Image 5 has no caption"),
     ],
 )
-def test_bad_caption_owners_are_named(owner, message):
+def test_bad_caption_to_images_are_named(caption_to_image, message):
     with pytest.raises(InputError, match=message):
         evaluate_embeddings(
-            real(rows=6), real(rows=8), protocol=get_protocol("instance", at=(1,)), caption_owner=owner
+            real(rows=6), real(rows=8), protocol=get_protocol("instance", at=(1,)), caption_to_image=caption_to_image
         )
 
 

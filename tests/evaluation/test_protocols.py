@@ -84,7 +84,7 @@ def test_fico_itr_by_hand():
         fan(3),
         np.array([0, 1]),
         protocol=get_protocol("fico-itr", cut_off=2),
-        caption_owner=np.array([0, 0, 1]),
+        caption_to_image=np.array([0, 0, 1]),
     )
     assert result.metrics["image_to_text/map"] == pytest.approx((1 + 0) / 2)
     assert result.queries == {"image_to_text": 2, "text_to_image": 3}
@@ -98,7 +98,7 @@ def test_instance_by_hand():
         np.repeat(fan(1), 2, axis=0),
         fan(5),
         protocol=get_protocol("instance", at=(1, 2)),
-        caption_owner=np.array([1, 0, 0, 0, 1]),
+        caption_to_image=np.array([1, 0, 0, 0, 1]),
     )
     assert result.metrics["image_to_text/recall@1"] == 0.5  # first ranks 2 and 1
     assert result.metrics["image_to_text/mean_rank"] == 1.5
@@ -120,12 +120,12 @@ def seen_alike(protocol, **changes):
     """Three images that see their captions as grass (twice), trees and sand, in this order; the captions see 0 1 2."""
     angles = {"grass": 0, "trees": 1, "sand": 2}
     protocol = get_protocol(protocol, at=(1, 2), **changes)
-    captions, owner = spread_captions(CAPTIONS, protocol.captions_an_item)
+    captions, caption_to_image = spread_captions(CAPTIONS, protocol.captions_per_item)
     return evaluate_embeddings(
         np.repeat(fan(1), 3, axis=0),
         fan(3)[[angles[caption] for caption in captions]],
         protocol=protocol,
-        caption_owner=owner,
+        caption_to_image=caption_to_image,
         text_ids=number_texts(captions) if protocol.shared_caption == "all" else None,
     ).metrics
 
@@ -161,7 +161,7 @@ def test_instance_five_by_hand():
     metrics = seen_alike("instance-five")
     assert metrics["image_to_text/mean_rank"] == pytest.approx((1 + 11 + 4) / 3)
     assert metrics["text_to_image/mean_rank"] == pytest.approx((5 * 1 + 5 * 2 + 5 * 3) / 15)
-    assert seen_alike("instance", captions_an_item=1)["image_to_text/mean_rank"] == pytest.approx((1 + 3 + 2) / 3)
+    assert seen_alike("instance", captions_per_item=1)["image_to_text/mean_rank"] == pytest.approx((1 + 3 + 2) / 3)
 
 
 def test_every_named_protocol_gives_another_number():
@@ -202,16 +202,16 @@ def test_every_named_protocol_gives_another_number():
         each = protocol.captions == "each"
         values = []
         for images, captions, _, labels in epochs:
-            texts, owner = spread_captions(captions_of, protocol.captions_an_item)
+            texts, caption_to_image = spread_captions(captions_of, protocol.captions_per_item)
             rows = {
                 "image_embeds": images,
                 "text_embeds": captions[[int(text) for text in texts]] if each else captions[::2],
             }
             result = evaluate_embeddings(
-                **{side: pack(values) for side, values in rows.items()},
+                **{modality: pack(values) for modality, values in rows.items()},
                 labels=labels,
                 protocol=protocol,
-                caption_owner=owner if each else None,
+                caption_to_image=caption_to_image if each else None,
                 text_ids=number_texts(texts) if protocol.shared_caption == "all" else None,
                 real_valued=rows,
                 **(train(protocol) if protocol.gallery == "train" else {}),
@@ -279,9 +279,9 @@ def test_patterns_list_protocols():
         ("instance", {"gallery": "train"}, "own pair in the gallery"),
         ("dscmr", {"shared_caption": "all"}, "single captions and own pairs"),
         ("instance-shared", {"captions": "set"}, "single captions and own pairs"),
-        ("instance-five", {"captions": "set"}, "captions_an_item is a number, from 1, with captions='each'"),
-        ("instance", {"captions_an_item": 0}, "captions_an_item is a number, from 1"),
-        ("djsrh", {"captions": "each", "captions_an_item": 5}, "gallery='test'"),
+        ("instance-five", {"captions": "set"}, "captions_per_item is a number, from 1, with captions='each'"),
+        ("instance", {"captions_per_item": 0}, "captions_per_item is a number, from 1"),
+        ("djsrh", {"captions": "each", "captions_per_item": 5}, "gallery='test'"),
         ("instance", {"shared_caption": "any"}, "shared_caption='any' is not one of 'own', 'all'"),
         ("instance", {"at": ()}, "such as at="),
     ],

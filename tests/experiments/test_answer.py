@@ -12,11 +12,11 @@ from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, train
 from toys import COLOURS, raw_dataset
 
-WORDS = {f"is there a {colour} square in the picture?": [f"{colour} square"] for colour in COLOURS}
+WORDS = {f"is there a {colour} square in the image?": [f"{colour} square"] for colour in COLOURS}
 
 
 def quick(**training):
-    """r-DAN, on nine regions a picture."""
+    """r-DAN, on nine regions an image."""
     return (
         load_recipe("dan")
         .for_answering()
@@ -30,8 +30,8 @@ def quick(**training):
 
 @pytest.fixture
 def dataset(tmp_path, private_cache):
-    (tmp_path / "pictures").mkdir()
-    return raw_dataset(tmp_path / "pictures")
+    (tmp_path / "images").mkdir()
+    return raw_dataset(tmp_path / "images")
 
 
 @pytest.mark.slow
@@ -40,7 +40,7 @@ def test_from_questions_to_a_measured_checkpoint(dataset, tmp_path):
     assert run.questions == {"train": 108, "validation": 36, "test": 36}
     assert run.accuracy["DAN"] > 0.8
     assert run.accuracy["logistic regression"] > 0.8
-    # As often yes as no, of each question: what does not look at the picture is right half the time.
+    # As often yes as no, of each question: what does not look at the image is right half the time.
     for accuracies in (run.accuracy, *run.by_question.values()):
         assert accuracies["blind"] == accuracies["majority answer"] == 0.5
     assert set(run.by_question) == set(WORDS)
@@ -52,7 +52,7 @@ def test_from_questions_to_a_measured_checkpoint(dataset, tmp_path):
     row = dataset["test"][0]
     chances = {question: answering.answer(*parts, row["image"], question)["yes"] for question in WORDS}
     (colour,) = set(COLOURS) & set(row["texts"][0].split())
-    assert max(chances, key=chances.get) == f"is there a {colour} square in the picture?"
+    assert max(chances, key=chances.get) == f"is there a {colour} square in the image?"
 
 
 def test_the_table_ends_in_all_questions_together():

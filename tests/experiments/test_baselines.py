@@ -21,7 +21,7 @@ def test_the_majority_is_a_question_s_own():
     assert majority_answers(train, answers, ["c?", "b?", "a?", "a?"]).tolist() == [0, 0, 1, 1]
 
 
-def test_the_blind_see_the_mean_of_the_training_pictures(monkeypatch):
+def test_the_blind_see_the_mean_of_the_training_images(monkeypatch):
     monkeypatch.setattr("cmr_hub.experiments.baselines.ROWS_AT_ONCE", 3)
     train, test = torch.randn(8, 4, 5), torch.randn(6, 4, 5)
     blind = blinded(pairs_of(test, [0, 1] * 3), pairs_of(train, [0, 1] * 4))

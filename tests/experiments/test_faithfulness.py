@@ -22,14 +22,14 @@ from toys import feature_retriever
 
 
 def noisy(rng, grid=GRID):
-    """A picture of random cells, 10 pixels wide and 5 high."""
+    """An image of random cells, 10 pixels wide and 5 high."""
     cells = Image.fromarray(rng.integers(0, 256, (grid, grid, 3), dtype=np.uint8))
     return cells.resize((10 * grid, 5 * grid), Image.Resampling.NEAREST)
 
 
 @pytest.fixture(scope="module")
 def spots():
-    """Each picture has one red cell and two captions of it, one of them twice."""
+    """Each image has one red cell and two captions of it, one of them twice."""
     places = np.random.default_rng(0).integers(0, GRID, size=(70, 2)).tolist()
     texts = [["a red square", "red", "a red square"]] * 35 + [["red square", "red"]] * 35
     return captioned([spotted(row, column) for row, column in places], texts)
@@ -49,7 +49,7 @@ def test_attention_that_is_used_is_faithful(spots, by):
     assert found.falls_more["least attended"].value < 0.9
     assert found.drops["most attended"].low > 0.3
     assert abs(found.drops["random"].value) < 0.01
-    assert (found.pictures, found.pairs, found.regions, found.steps) == (70, 140, GRID**2, 2)
+    assert (found.images, found.pairs, found.regions, found.steps) == (70, 140, GRID**2, 2)
 
 
 @pytest.mark.parametrize("by", ["pixels", "features"])
@@ -61,17 +61,17 @@ def test_attention_that_is_made_up_is_not(noise, by):
 
 
 def test_each_drop_is_that_of_a_slow_and_obvious_computation(noise):
-    retriever, picture = red_seeker(), noise["image"][3]
+    retriever, image = red_seeker(), noise["image"][3]
     found = measure_faithfulness(retriever, noise.select([3]), by="pixels")
-    redness = np.asarray(picture.resize((GRID, GRID), Image.Resampling.BOX)).astype(float) @ [1, -0.5, -0.5]
+    redness = np.asarray(image.resize((GRID, GRID), Image.Resampling.BOX)).astype(float) @ [1, -0.5, -0.5]
 
     def score(shown):
         return (retriever.encode_images([shown]) @ retriever.encode_texts(["a green square"]).T).item()
 
     def drop(region):
-        return score(picture) - score(fill_cell(picture, int(region), GRID))
+        return score(image) - score(fill_cell(image, int(region), GRID))
 
-    assert found.score == pytest.approx(score(picture), abs=1e-6)
+    assert found.score == pytest.approx(score(image), abs=1e-6)
     assert found.drops["most attended"].value == pytest.approx(drop(redness.argmax()), abs=1e-6)
     others = [drop(region) for region in range(GRID**2) if region not in (redness.argmax(), redness.argmin())]
     assert min(np.abs(np.array(others) - found.drops["random"].value)) < 1e-6
@@ -86,22 +86,22 @@ def test_the_seed_decides_the_random_regions(noise):
 
 
 def test_a_cell_is_filled_with_the_mean_colour():
-    picture = Image.new("RGB", (70, 35), (200, 100, 0))
-    picture.paste((0, 0, 0), (0, 0, 35, 35))
-    filled = np.asarray(fill_cell(picture, 9, 7))  # second row, third column
-    changed = (filled != np.asarray(picture)).any(axis=-1)
+    image = Image.new("RGB", (70, 35), (200, 100, 0))
+    image.paste((0, 0, 0), (0, 0, 35, 35))
+    filled = np.asarray(fill_cell(image, 9, 7))  # second row, third column
+    changed = (filled != np.asarray(image)).any(axis=-1)
     assert changed[5:10, 20:30].all()
     assert changed.sum() == 50
     assert filled[7, 25].tolist() == [100, 50, 0]
 
 
-def test_cells_tile_a_picture_of_any_size():
-    picture = Image.fromarray(np.indices((17, 31)).sum(axis=0).astype(np.uint8) % 2 * 255).convert("RGB")
-    changed = [(np.asarray(fill_cell(picture, region, 7)) != np.asarray(picture)).any(axis=-1) for region in range(49)]
+def test_cells_tile_a_image_of_any_size():
+    image = Image.fromarray(np.indices((17, 31)).sum(axis=0).astype(np.uint8) % 2 * 255).convert("RGB")
+    changed = [(np.asarray(fill_cell(image, region, 7)) != np.asarray(image)).any(axis=-1) for region in range(49)]
     assert (np.sum(changed, axis=0) == 1).all()
 
 
-def test_features_are_replaced_by_the_mean_of_the_pictures_regions():
+def test_features_are_replaced_by_the_mean_of_the_images_regions():
     deletion = ByFeatures(red_seeker().processor, [spotted(0, 1), spotted(2, 2)])
     whole = deletion.whole["region_features"].clone()
     changed = deletion.without([1, 0, 1], [3, 1, 0])["region_features"]
@@ -117,7 +117,7 @@ def test_pixels_are_encoded_anew():
     torch.testing.assert_close(changed[2:], deletion.whole["region_features"][0, 2:])
 
 
-def test_a_picture_counts_once():
+def test_a_image_counts_once():
     owners = np.array([0, 0, 0, 2])
     assert _means(np.array([[1.0], [2.0], [3.0], [10.0]]), owners).tolist() == [[2], [10]]
 
@@ -148,7 +148,7 @@ def test_the_command_prints_a_table_and_writes_json(spots, monkeypatch, caplog, 
     with caplog.at_level("INFO"):
         assert command_line.main() == 0
     assert "| most attended | 1.000 [1.000, 1.000] |" in caplog.text
-    assert "70 pictures, each counted once, and 140 pairs" in caplog.text
+    assert "70 images, each counted once, and 140 pairs" in caplog.text
     written = json.loads((tmp_path / "found.json").read_text())
     assert written["split"] == "test"
     assert Estimate(**written["falls_more"]["most attended"]).value == 1

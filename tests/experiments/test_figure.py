@@ -40,7 +40,10 @@ def test_every_item_has_two_points_and_its_class():
     dataset = feature_dataset(40)
     found = project(feature_retriever(), dataset, perplexity=8)
     assert found.ids == dataset["id"][:]
-    assert {side: points.shape for side, points in found.points.items()} == {"images": (40, 2), "texts": (40, 2)}
+    assert {modality: points.shape for modality, points in found.points.items()} == {
+        "images": (40, 2),
+        "texts": (40, 2),
+    }
     assert all(np.isfinite(points).all() for points in found.points.values())
     assert [found.classes[row] for row in found.class_of] == [["a", "b", "c"][row] for row in dataset["label"][:]]
     items = json.loads(json.dumps(found.to_dict()))["items"]
@@ -115,14 +118,14 @@ def test_classes_differ_in_colour(number):
 
 @pytest.mark.parametrize(("classes", "size"), [(0, (700, 650)), (3, (1620, 650)), (31, (1840, 650))])
 def test_a_png_of_the_expected_size_with_something_on_it(tmp_path, projection, classes, size):
-    points = {side: np.tile(points, (4, 1)) for side, points in projection.points.items()}
+    points = {modality: np.tile(points, (4, 1)) for modality, points in projection.points.items()}
     names, class_of = [f"class {row}" for row in range(classes)], np.arange(48) % max(1, classes)
     shown = Projection(["x"] * 48, points, names, class_of if classes else None, False)
     path = tmp_path / "new" / "tsne.png"
     save(draw(shown, "a title"), path)
-    with Image.open(path) as picture:
-        assert (picture.format, picture.size) == ("PNG", size)
-        pixels = np.asarray(picture.convert("RGB"))
+    with Image.open(path) as image:
+        assert (image.format, image.size) == ("PNG", size)
+        pixels = np.asarray(image.convert("RGB"))
     panels = pixels[100:600, 50:650]
     assert len(np.unique(panels.reshape(-1, 3), axis=0)) > 20
     assert (pixels == 255).all(axis=2).mean() > 0.5

@@ -69,7 +69,7 @@ def test_pascal_from_its_page_to_searched_galleries(
     assert len(NeighbourMap.load(prepared_galleries("pascal")["dscmr"] / MAP_NAME, gallery).rows) == 250
     hits = gallery.search(text="a cow on the grass", k=5)
     assert hits[0].image is not None
-    assert len(gallery.search(image=gallery.picture(0), target="text", k=5)[0].texts) == 5
+    assert len(gallery.search(image=gallery.image(0), target="text", k=5)[0].texts) == 5
 
     asked = len(server.requests)
     prepare("pascal", report=progress)
@@ -123,7 +123,7 @@ def wiki_server(server, monkeypatch, private_cache):
 
 
 @pytest.mark.slow
-def test_wikipedia_with_raw_pictures_takes_a_typed_query(wiki_server, quick_recipes, progress):
+def test_wikipedia_with_raw_images_takes_a_typed_query(wiki_server, quick_recipes, progress):
     wiki_server(raw=True)
     prepare("wiki", report=progress)
     gallery = Gallery.from_pretrained(prepared_galleries("wiki")["dscmr"])

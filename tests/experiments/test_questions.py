@@ -6,10 +6,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Va
 from cmr_hub.data import list_datasets, load_dataset
 from cmr_hub.errors import InputError
 from cmr_hub.experiments.questions import default_questions, make_questions, read_questions
-from toys import picture_files
+from toys import image_files
 
-RED = "is there a red square in the picture?"
-CHURCH = "is there a church in the picture?"
+RED = "is there a red square in the image?"
+CHURCH = "is there a church in the image?"
 CAPTIONS = {
     "church": ["Two churches stand beside a parking lot.", "a red roof"],
     "square": ["A red square", "paint"],
@@ -19,7 +19,7 @@ CAPTIONS = {
 
 
 def asked(words, captions=CAPTIONS, classes=None, share=1.0):
-    """Picture -> answer, of one question about one picture a list of captions."""
+    """Image -> answer, of one question about one image a list of captions."""
     columns = {"id": list(captions), "image": [None] * len(captions), "texts": list(captions.values())}
     features = {"id": Value("string"), "image": Image(), "texts": List(Value("string"))}
     if classes is not None:
@@ -31,7 +31,7 @@ def asked(words, captions=CAPTIONS, classes=None, share=1.0):
 
 
 def split(paths, prefix, n):
-    """Every third picture is red, of which captions speak; every second is of the class "church"."""
+    """Every third image is red, of which captions speak; every second is of the class "church"."""
     features = Features(
         {
             "id": Value("string"),
@@ -51,7 +51,7 @@ def split(paths, prefix, n):
 
 @pytest.fixture
 def dataset(tmp_path):
-    paths = picture_files(tmp_path)
+    paths = image_files(tmp_path)
     return DatasetDict(
         train=split(paths, "train", 120), validation=split(paths, "val", 20), test=split(paths, "test", 31)
     )
@@ -71,7 +71,7 @@ def test_yes_is_what_a_caption_or_the_class_names(dataset):
             assert answer == (row % 3 == 0 if question == RED else row % 2 == 0)
 
 
-def test_a_question_comes_with_its_picture(dataset):
+def test_a_question_comes_with_its_image(dataset):
     row = make_questions(dataset, WORDS, share=1.0)["train"].filter(
         lambda row: row["texts"] == [RED] and row["label"] == 1
     )[0]
@@ -124,8 +124,8 @@ def test_data_that_allow_no_questions(dataset):
 
 def test_questions_from_a_file(tmp_path):
     path = tmp_path / "questions.yaml"
-    path.write_text("is there a cat in the picture?: [cat, kitten]\n")
-    assert read_questions(path) == {"is there a cat in the picture?": ["cat", "kitten"]}
+    path.write_text("is there a cat in the image?: [cat, kitten]\n")
+    assert read_questions(path) == {"is there a cat in the image?": ["cat", "kitten"]}
     for content in ("- cat", "is there a cat?: cat", "is there a cat?: []", "{"):
         path.write_text(content)
         with pytest.raises(InputError, match=r"questions\.yaml"):
@@ -142,7 +142,7 @@ def test_questions_kept_for_a_data_set():
 
 
 @pytest.mark.slow
-def test_questions_about_real_pictures(real_data):
+def test_questions_about_real_images(real_data):
     words = default_questions("rsicd")
     questions = make_questions(load_dataset("rsicd", real_data / "rsicd"), words, share=0.03)
     assert {name: part.num_rows for name, part in questions.items()} == {

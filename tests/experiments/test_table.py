@@ -3,7 +3,7 @@ import json
 import pytest
 
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
-from cmr_hub.evaluation import Spread, get_protocol
+from cmr_hub.evaluation import MeanStd, get_protocol
 from cmr_hub.experiments.table import find_checkpoints, make_tables, same_recipe
 from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
 
@@ -173,8 +173,8 @@ def test_other_settings_are_never_averaged(tmp_path, changes, titles):
     assert {row.title for row in table.rows} == titles
     assert [row.seeds for row in table.rows] == [[0, 1], [1]]
     assert table.rows[0].settings == find_checkpoints([tmp_path / "a/seed-1"])[0].settings != table.rows[1].settings
-    assert table.rows[0].metrics["dscmr"]["image_to_text/map"] == Spread(pytest.approx(0.6), pytest.approx(0.02**0.5))
-    assert table.rows[1].metrics["dscmr"]["image_to_text/map"] == Spread(0.2, None)
+    assert table.rows[0].metrics["dscmr"]["image_to_text/map"] == MeanStd(pytest.approx(0.6), pytest.approx(0.02**0.5))
+    assert table.rows[1].metrics["dscmr"]["image_to_text/map"] == MeanStd(0.2, None)
 
 
 def test_an_equal_setting_written_otherwise_is_no_difference(tmp_path):

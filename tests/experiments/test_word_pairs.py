@@ -66,14 +66,14 @@ def test_the_table_ends_in_the_mean_of_what_is_known():
     ]
 
 
-def test_the_figure_is_a_picture(tmp_path):
+def test_the_figure_is_a_image(tmp_path):
     table = WordPairTable(PAIRS, {"BoW": [0.0, 1.0, None], "GloVe": [0.9, 1.0, -0.2]})
     save(draw(table), tmp_path / "figure.png")
-    with Image.open(tmp_path / "figure.png") as picture:
-        picture.load()
-        assert picture.format == "PNG"
-        assert picture.width > picture.height > 300
-        assert len(picture.convert("RGB").getcolors(2**24)) > 10  # bars and letters, not a blank sheet
+    with Image.open(tmp_path / "figure.png") as image:
+        image.load()
+        assert image.format == "PNG"
+        assert image.width > image.height > 300
+        assert len(image.convert("RGB").getcolors(2**24)) > 10  # bars and letters, not a blank sheet
 
 
 def test_pairs_are_written_with_a_colon():

@@ -17,7 +17,7 @@ Entries = Mapping[str, bytes | str]
 
 
 def jpeg(red: int = 0, size: int = 8) -> bytes:
-    """A picture in one colour."""
+    """An image in one colour."""
     buffer = io.BytesIO()
     Image.new("RGB", (size, size), (red, 0, 0)).save(buffer, "jpeg")
     return buffer.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from datasets import Dataset, Features, Image, List, Value
-from PIL import Image as Pictures
+from PIL import Image as Images
 from torch import nn
 
 from cmr_hub import CMRConfig, CMRModel, CMROutput, CMRProcessor, Retriever
@@ -18,7 +18,7 @@ COLOURS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 
 
 
 class MeanColours(ImageEncoder):
-    """The mean colour of each cell of a grid over the whole picture, `(n, grid * grid, 3)`."""
+    """The mean colour of each cell of a grid over the whole image, `(n, grid * grid, 3)`."""
 
     name, dim, input_name = "mean-colours", 3, "region_features"
 
@@ -27,7 +27,7 @@ class MeanColours(ImageEncoder):
 
     def encode(self, inputs):
         size = (self.grid, self.grid)
-        cells = [np.asarray(load_image(image).resize(size, Pictures.Resampling.BOX)) for image in inputs]
+        cells = [np.asarray(load_image(image).resize(size, Images.Resampling.BOX)) for image in inputs]
         return torch.from_numpy(np.stack(cells)).flatten(1, 2) / 255
 
     def to_dict(self):
@@ -46,7 +46,7 @@ class RedSeeker(CMRModel):
     """
 
     title, paper, supervision = "Red seeker", "none", "unsupervised"
-    image_input, text_input, attends = "region_features", "input_ids", True
+    image_input, text_input, has_attention = "region_features", "input_ids", True
     config_class = CMRConfig
 
     def __init__(self, words, pretends=False, answers=False):
@@ -89,16 +89,16 @@ def red_seeker(grid: int = GRID, **options: bool) -> Retriever:
     return Retriever(model, CMRProcessor(MeanColours(grid), text_encoder), name="red seeker")
 
 
-def spotted(row: int, column: int, size: tuple[int, int] = (80, 40), grid: int = GRID) -> Pictures.Image:
-    """A grey picture with one red cell."""
-    picture = Pictures.new("RGB", size, (120, 120, 120))
+def spotted(row: int, column: int, size: tuple[int, int] = (80, 40), grid: int = GRID) -> Images.Image:
+    """A grey image with one red cell."""
+    image = Images.new("RGB", size, (120, 120, 120))
     width, height = size[0] // grid, size[1] // grid
-    picture.paste((230, 20, 20), (column * width, row * height, (column + 1) * width, (row + 1) * height))
-    return picture
+    image.paste((230, 20, 20), (column * width, row * height, (column + 1) * width, (row + 1) * height))
+    return image
 
 
-def captioned(pictures: list[Pictures.Image], texts: list[list[str]]) -> Dataset:
-    """Pictures with their captions, as a split of a data set has them."""
+def captioned(images: list[Images.Image], texts: list[list[str]]) -> Dataset:
+    """Images with their captions, as a split of a data set has them."""
     features = Features({"id": Value("string"), "image": Image(), "texts": List(Value("string"))})
-    ids = [str(row) for row in range(len(pictures))]
-    return Dataset.from_dict({"id": ids, "image": pictures, "texts": texts}, features=features)
+    ids = [str(row) for row in range(len(images))]
+    return Dataset.from_dict({"id": ids, "image": images, "texts": texts}, features=features)

@@ -49,8 +49,8 @@ def toy_recipe(name: str) -> Recipe:
     return load_recipe(method).changed(encoders=encoders, captions="set", config=config, training=training)
 
 
-def write_pictures(folder: Path) -> None:
-    """A folder of pictures as `--dataset folder` takes it, one of them twice."""
+def write_images(folder: Path) -> None:
+    """A folder of images as `--dataset folder` takes it, one of them twice."""
     folder.mkdir()
     splits = raw_dataset(folder)
     (folder / "again.png").write_bytes((folder / "train-0.png").read_bytes())
@@ -64,8 +64,8 @@ def write_pictures(folder: Path) -> None:
 
 
 def run_command(folder: Path) -> None:
-    """`python -m training train`, from pictures, with two seeds."""
-    options = {"method": "dscmr", "dataset": "folder", "data-dir": folder / "pictures", "text-encoder": "bow"}
+    """`python -m training train`, from images, with two seeds."""
+    options = {"method": "dscmr", "dataset": "folder", "data-dir": folder / "images", "text-encoder": "bow"}
     options |= {"epochs": 2, "output-dir": folder / "command"}
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     sys.argv = ["training", "train", *words, "--seed", "0", "1", "--config", "hidden_dim=32", "embed_dim=16"]
@@ -73,8 +73,8 @@ def run_command(folder: Path) -> None:
 
 
 def run_gallery(folder: Path) -> None:
-    """`python -m training gallery` from the same pictures, in shards of a size that does not fit."""
-    where = {"checkpoint": "cmr/dscmr-emoji", "source": folder / "pictures", "output-dir": folder / "gallery"}
+    """`python -m training gallery` from the same images, in shards of a size that does not fit."""
+    where = {"checkpoint": "cmr/dscmr-emoji", "source": folder / "images", "output-dir": folder / "gallery"}
     words = [str(word) for name, value in where.items() for word in (f"--{name}", value)]
     sys.argv = ["training", "gallery", *words, "--shard-rows", "13"]
     assert command_line.main() == 0
@@ -85,10 +85,10 @@ def failure() -> str | None:
 
     def work() -> None:
         if this_process().rank == 1:
-            raise InputError("Picture 3 is no picture.")
+            raise InputError("Image 3 is no image.")
 
     try:
-        this_process().together(work)
+        this_process().gather(work)
     except CMRError as error:
         return f"{type(error).__name__}: {error}"
 

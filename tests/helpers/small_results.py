@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cmr_hub.evaluation import Spread, get_protocol
+from cmr_hub.evaluation import MeanStd, get_protocol
 from cmr_hub.methods import METHODS
 from cmr_hub.results import NotMeasured, Reproduction, Row, Table
 
@@ -26,7 +26,7 @@ def small_row(
     names = {"image_to_text/": mean + 0.1, "text_to_image/": mean - 0.1, "": mean}
     metrics = {
         protocol: {
-            way + get_protocol(protocol).primary_metric: Spread(value, deviation) for way, value in names.items()
+            way + get_protocol(protocol).primary_metric: MeanStd(value, deviation) for way, value in names.items()
         }
         for protocol in protocols
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets import Dataset, Image
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from cmr_hub.data import info
 from cmr_hub.data.base import TEXTS, label_features
@@ -18,10 +18,10 @@ COLOURS = ["red", "green", "black", "grey"]
 
 
 def make_gallery(folder: Path) -> Gallery:
-    """Four pairs in two classes, searched by colour words and pictures; the third has HTML in its texts and its id."""
+    """Four pairs in two classes, searched by colour words and images; the third has HTML in its texts and its id."""
     paths = [str(folder / f"{colour}.png") for colour in COLOURS]
     for path, colour in zip(paths, COLOURS, strict=True):
-        Pictures.new("RGB", (40, 30), colour).save(path)
+        Images.new("RGB", (40, 30), colour).save(path)
     rows = {
         "id": ["apple", "pear", 'dog"><i>', "cat"],
         "image": paths,
@@ -40,7 +40,7 @@ class OneGallery:
 
     def __init__(self, gallery: Gallery):
         encoders = gallery.retriever.processor
-        takes = (encoders.text_encoder.takes_raw, encoders.image_encoder.takes_raw)
+        takes = (encoders.text_encoder.accepts_raw_input, encoders.image_encoder.accepts_raw_input)
         self.gallery, self.entry = gallery, Entry(info("wiki"), {"cca": Source("cca", "test/cca", None, *takes)})
 
     def __getitem__(self, name: str) -> Entry:

@@ -1,4 +1,4 @@
-"""Small real parts that several test modules build on: fitted models, pictures and data sets of a few items."""
+"""Small real parts that several test modules build on: fitted models, images and data sets of a few items."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 import cmr_hub
 from cmr_hub.encoders import create_encoder
@@ -37,7 +37,7 @@ def feature_retriever(method: str = "dscmr", seed: int = 0) -> cmr_hub.Retriever
 
 
 def raw_retriever() -> cmr_hub.Retriever:
-    """A retriever on pictures and strings: a real network, and counts of colour words."""
+    """A retriever on images and strings: a real network, and counts of colour words."""
     torch.manual_seed(0)
     image = create_encoder("image", "efficientnet-lite0")
     text = create_encoder("text", "bow").fit(list(COLOURS))
@@ -48,17 +48,17 @@ def raw_retriever() -> cmr_hub.Retriever:
     return cmr_hub.Retriever(model, cmr_hub.CMRProcessor(image, text), name="toy")
 
 
-def picture_files(folder: Path, size: int = 40) -> list[str]:
-    """One picture file a colour."""
+def image_files(folder: Path, size: int = 40) -> list[str]:
+    """One image file a colour."""
     paths = []
     for name, colour in COLOURS.items():
         paths.append(str(folder / f"{name}.png"))
-        Pictures.new("RGB", (size, size), colour).save(paths[-1])
+        Images.new("RGB", (size, size), colour).save(paths[-1])
     return paths
 
 
-def picture_dataset(folder: Path) -> Dataset:
-    """Three pictures with two texts each and two classes."""
+def image_dataset(folder: Path) -> Dataset:
+    """Three images with two texts each and two classes."""
     features = Features(
         {
             "id": Value("string"),
@@ -68,12 +68,12 @@ def picture_dataset(folder: Path) -> Dataset:
         }
     )
     texts = [[f"a {name} square", f"{name} paint"] for name in COLOURS]
-    columns = {"id": list(COLOURS), "image": picture_files(folder), "texts": texts, "label": [0, 1, 1]}
+    columns = {"id": list(COLOURS), "image": image_files(folder), "texts": texts, "label": [0, 1, 1]}
     return Dataset.from_dict(columns, features=features)
 
 
 def raw_dataset(folder: Path, train: int = 54) -> DatasetDict:
-    """Pictures of a coloured square somewhere, with two captions each that say which colour and where.
+    """Images of a coloured square somewhere, with two captions each that say which colour and where.
 
     Validation and test hold each of the nine combinations twice. The classes are the places.
     """
@@ -93,10 +93,10 @@ def raw_dataset(folder: Path, train: int = 54) -> DatasetDict:
         columns: dict[str, list] = {name: [] for name in features}
         for i in range(size):
             colour, place = kinds[i % len(kinds)]
-            picture = Pictures.new("RGB", (36, 36), tuple(rng.integers(90, 160, size=3).tolist()))
-            picture.paste(COLOURS[colour], (*places[place], places[place][0] + 12, places[place][1] + 12))
+            image = Images.new("RGB", (36, 36), tuple(rng.integers(90, 160, size=3).tolist()))
+            image.paste(COLOURS[colour], (*places[place], places[place][0] + 12, places[place][1] + 12))
             path = folder / f"{split}-{i}.png"
-            picture.save(path)
+            image.save(path)
             columns["id"].append(path.stem)
             columns["image"].append(str(path))
             columns["texts"].append([f"a {colour} square on the {place}", f"{place} there is {colour} paint"])
@@ -133,20 +133,18 @@ def feature_dataset(
     return Dataset.from_dict(columns, features=features)
 
 
-PASCAL_CLASSES = ("cat", "cow", "dog", "horse", "sheep")  # those whose pictures are among the real data
+PASCAL_CLASSES = ("cat", "cow", "dog", "horse", "sheep")  # those whose images are among the real data
 
 
 def serve_pascal(
     server: FileServer, folder: Path, base: str = "", classes: Iterable[str] = PASCAL_CLASSES, most: int | None = None
 ) -> None:
-    """Real pictures of some classes, at most so many of each, as the official page of Pascal Sentence lists them."""
+    """Real images of some classes, at most so many of each, as the official page of Pascal Sentence lists them."""
     page = "<html><body>\n<h1>Pascal Sentences</h1>\n<table>\n"
     for directory in classes:
-        for picture in sorted((folder / "images" / directory).glob("*.jpg"))[:most]:
-            server.files[f"{base}/{directory}/{picture.name}"] = picture.read_bytes()
-            sentences = (folder / "texts" / directory / f"{picture.stem}.txt").read_text().splitlines()
+        for image in sorted((folder / "images" / directory).glob("*.jpg"))[:most]:
+            server.files[f"{base}/{directory}/{image.name}"] = image.read_bytes()
+            sentences = (folder / "texts" / directory / f"{image.stem}.txt").read_text().splitlines()
             cells = "".join(f"<tr><td> {html.escape(sentence)}</td></tr>\n" for sentence in sentences)
-            page += (
-                f'<tr>\n<td><img src="{directory}/{picture.name}"></td>\n<td><table>\n{cells}</table></td>\n</tr>\n'
-            )
+            page += f'<tr>\n<td><img src="{directory}/{image.name}"></td>\n<td><table>\n{cells}</table></td>\n</tr>\n'
     server.files[f"{base}/"] = (page + "</table></body></html>").encode()

@@ -27,7 +27,7 @@ CONTENT = CardContent(
     dataset=DatasetFacts(
         name="emoji",
         title="Emoji",
-        license="CC-BY 4.0 (pictures), MIT (names)",
+        license="CC-BY 4.0 (images), MIT (names)",
         homepage="https://example.org/emoji",
         citation="@misc{emoji}",
     ),
@@ -86,7 +86,7 @@ class TestMetadata:
         assert "binary codes" in card.text
 
     def test_what_attends_is_shown_to_explain(self, folder: Path):
-        assert "retriever.explain(" in written(folder, attends=True).text
+        assert "retriever.explain(" in written(folder, has_attention=True).text
         assert "retriever.explain(" not in written(folder).text
 
     def test_the_model_index_holds_every_figure(self, folder: Path):
@@ -138,7 +138,7 @@ class TestText:
             CONTENT.dataset.citation,
             "| betas | (0.5, 0.999) |",
             "torch 2.15, transformers 5.23",
-            "CC-BY 4.0 (pictures), MIT (names)",
+            "CC-BY 4.0 (images), MIT (names)",
             "Emoji names are English.",
         ):
             assert said in text
@@ -154,7 +154,7 @@ class TestText:
         text = written(folder, image_features="SIFT bag of words").text
         assert "encode_images(image_features)  # float array of shape (n, 128)" in text
         assert "encode_texts(text_features)  # float array of shape (n, 10)" in text
-        assert "(SIFT bag of words), not pictures" in text
+        assert "(SIFT bag of words), not images" in text
 
     def test_the_example_is_valid_python(self, folder: Path):
         for image, text, hashing in (("a", "b", False), ("precomputed", "precomputed", False), ("a", "b", True)):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.indexes import INDEXES, Among, load_index
+from cmr_hub.indexes import INDEXES, Filter, load_index
 from small_indexes import SETTINGS, make, vectors_for
 
 
@@ -63,7 +63,7 @@ def test_added_one_by_one_or_at_once(name, vectors):
 
 def test_confined_to_some(name, vectors):
     some = np.arange(3, 300, 7)
-    scores, ids = make(name, vectors).search(vectors[:10], 50, Among(some))
+    scores, ids = make(name, vectors).search(vectors[:10], 50, Filter(some))
     assert np.isin(ids, [*some, -1]).all()
     assert (ids[:, -1] == -1).all()  # there are 43
     assert (scores[ids == -1] == -np.inf).all()

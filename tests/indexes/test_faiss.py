@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cmr_hub.errors import InputError
-from cmr_hub.indexes import INDEXES, Among, load_index
+from cmr_hub.indexes import INDEXES, Filter, load_index
 from cmr_hub.indexes import faiss as module
 from cmr_hub.indexes.faiss import FaissIndex, default_factory
 from small_indexes import clustered, recall, slow_search
@@ -70,18 +70,18 @@ def test_confined_to_some(vectors, queries, factory):
     some = np.arange(0, 3000, 3)
     options = {"nprobe": 16} if "IVF" in factory else {}
     index = FaissIndex(vectors, factory=factory, **options, refine=10)
-    rows = index.search(queries, 5, Among(some))[1]
+    rows = index.search(queries, 5, Filter(some))[1]
     assert np.isin(rows, some).all()
     assert recall(rows, some[slow_search(vectors[some], queries, 5)]) >= 0.8
-    assert (index.search(queries, 5, Among(some[:0]))[1] == -1).all()
+    assert (index.search(queries, 5, Filter(some[:0]))[1] == -1).all()
 
 
 def test_where_faiss_cannot_confine_it_says_what_can(vectors, queries):
     index = FaissIndex(vectors, factory="PQ8x4")
     with pytest.raises(InputError, match="cannot confine a search in 'PQ8x4'; with IVF1 before the codes it can"):
-        index.search(queries, 5, Among(np.arange(10)))
+        index.search(queries, 5, Filter(np.arange(10)))
     confined = FaissIndex(vectors, factory="IVF1,PQ8x4")
-    assert (confined.search(queries, 5, Among(np.arange(10)))[1] < 10).all()
+    assert (confined.search(queries, 5, Filter(np.arange(10)))[1] < 10).all()
 
 
 @pytest.mark.parametrize("factory", ["IVF16,Flat", "HNSW16", "NSG16"])

@@ -66,7 +66,7 @@ def test_the_farthest_of_256_bits_is_256_away():
 @pytest.mark.parametrize("radius", [0, 3, 8, 16])
 def test_lookup_finds_all_within_the_radius(radius):
     codes, queries = random_codes(2, 100, 2), random_codes(3, 4, 2)
-    found = HammingIndex(codes).lookup(queries, radius)
+    found = HammingIndex(codes).range_search(queries, radius)
     for query, rows in zip(queries, found, strict=True):
         order, distance = slow_order(query, codes)
         assert rows.tolist() == [i for i in order if distance[i] <= radius]
@@ -99,7 +99,7 @@ def test_queries_that_cannot_be_compared_are_refused():
     with pytest.raises(InputError, match="The queries are codes of 32 bits and the gallery has codes of 64 bits"):
         index.search(random_codes(1, 1, 4), 1)
     with pytest.raises(InputError, match="The queries are real-valued vectors of width 8"):
-        index.lookup(np.zeros((1, 8), np.float32), 1)
+        index.range_search(np.zeros((1, 8), np.float32), 1)
     floats = INDEXES["exact"](np.eye(3, dtype=np.float32))
     with pytest.raises(
         InputError, match="queries are codes of 24 bits and the gallery has real-valued vectors of width 3"
@@ -112,4 +112,4 @@ def test_queries_that_cannot_be_compared_are_refused():
 @pytest.mark.parametrize("radius", [-1, 65])
 def test_a_radius_out_of_range_is_refused(radius):
     with pytest.raises(InputError, match=f"between 0 and the code length, 64; it is {radius}"):
-        HammingIndex(random_codes(0, 3, 8)).lookup(random_codes(1, 1, 8), radius)
+        HammingIndex(random_codes(0, 3, 8)).range_search(random_codes(1, 1, 8), radius)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmr_hub.errors import InputError
-from cmr_hub.indexes import Among
+from cmr_hub.indexes import Filter
 from cmr_hub.indexes.kd_tree import KDTreeIndex
 
 
@@ -63,7 +63,7 @@ def test_confined_to_some():
     rng = np.random.default_rng(2)
     vectors, queries = unit(rng.normal(size=(90, 3))), unit(rng.normal(size=(9, 3)))
     some = np.arange(1, 90, 4)
-    rows = KDTreeIndex(vectors).search(queries, 6, Among(some))[1]
+    rows = KDTreeIndex(vectors).search(queries, 6, Filter(some))[1]
     np.testing.assert_array_equal(rows, some[slow_search(vectors[some], queries, 6)])
 
 

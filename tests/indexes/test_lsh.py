@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmr_hub.errors import InputError
-from cmr_hub.indexes import Among
+from cmr_hub.indexes import Filter
 from cmr_hub.indexes.lsh import LSHIndex, hyperplanes, keys_of, margins, probed_keys
 from small_indexes import clustered, recall, slow_search
 
@@ -17,8 +17,10 @@ WIDTH = 32
 def test_two_vectors_share_a_bit_with_probability_one_minus_angle_over_pi(angle):
     pair = np.zeros((2, 5), np.float32)
     pair[:, 0], pair[1, :2] = 1, (np.cos(angle), np.sin(angle))
-    sides = margins(pair, hyperplanes(1000, 20, 5, seed=0)) > 0
-    assert abs((sides[0] == sides[1]).mean() - (1 - angle / np.pi)) < 0.01  # three deviations of 20,000 throws
+    modalities = margins(pair, hyperplanes(1000, 20, 5, seed=0)) > 0
+    assert (
+        abs((modalities[0] == modalities[1]).mean() - (1 - angle / np.pi)) < 0.01
+    )  # three deviations of 20,000 throws
 
 
 def test_a_key_has_a_bit_for_each_hyperplane():
@@ -61,7 +63,7 @@ def test_where_every_bucket_is_probed_it_is_exact():
     np.testing.assert_array_equal(index.search(queries, 20)[1], slow_search(vectors, queries, 20))
     some = np.arange(0, 300, 7)
     np.testing.assert_array_equal(
-        index.search(queries, 5, Among(some))[1], some[slow_search(vectors[some], queries, 5)]
+        index.search(queries, 5, Filter(some))[1], some[slow_search(vectors[some], queries, 5)]
     )
 
 

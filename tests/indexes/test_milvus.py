@@ -20,7 +20,7 @@ pymilvus = pytest.importorskip("pymilvus", reason="the client of Milvus is not i
 
 from cmr_hub import Gallery  # noqa: E402
 from cmr_hub.errors import CheckpointError, InputError, ServerError  # noqa: E402
-from cmr_hub.indexes import INDEXES, Among, load_index  # noqa: E402
+from cmr_hub.indexes import INDEXES, Filter, load_index  # noqa: E402
 from cmr_hub.indexes.exact import ExactIndex  # noqa: E402
 from cmr_hub.indexes.hamming import HammingIndex  # noqa: E402
 from cmr_hub.indexes.milvus import MilvusIndex  # noqa: E402
@@ -212,10 +212,10 @@ def test_what_every_index_does(address, vectors, exact):
     np.testing.assert_array_equal(ours[1], theirs[1])
     assert (ours[0].dtype, ours[1].dtype) == (np.float32, np.int64)
     some = np.arange(1003, 1200, 9)
-    scores, ids = index.search(vectors[:4], 50, Among(some))
+    scores, ids = index.search(vectors[:4], 50, Filter(some))
     assert sorted(ids[0][ids[0] >= 0]) == some.tolist()
     assert (scores[ids < 0] == -np.inf).all()
-    assert (index.search(vectors[:2], 3, Among(np.empty(0, np.int64)))[1] == -1).all()
+    assert (index.search(vectors[:2], 3, Filter(np.empty(0, np.int64)))[1] == -1).all()
     for ids, message in [([1000], "taken already"), ([3, 4], "one id each"), ([-4], "negative")]:
         with pytest.raises(InputError, match=message):
             index.add(vectors[:1], np.array(ids))
@@ -248,7 +248,7 @@ def test_refused_before_the_server_is_asked(codes_index, address):
     with pytest.raises(InputError, match="k is 16,385, and Milvus finds at most 16,384"):
         codes_index.search(random_codes(1), 16_385)
     with pytest.raises(InputError, match=r"confined to 200,000 ids, not to 200,001: confine it by class"):
-        codes_index.search(random_codes(1), 1, Among(np.arange(200_001)))
+        codes_index.search(random_codes(1), 1, Filter(np.arange(200_001)))
     with pytest.raises(InputError, match="no item with the id 300"):
         codes_index.metadata([3, 300])
     assert codes_index.search(random_codes(0), 3)[1].shape == (0, 3)
@@ -265,10 +265,10 @@ def test_refused_before_the_server_is_asked(codes_index, address):
 
 
 def test_ids_in_many_filters_are_one_search(codes_index, monkeypatch):
-    whole = codes_index.search(random_codes(3, seed=1), 20, Among(np.arange(0, 300, 2)))
+    whole = codes_index.search(random_codes(3, seed=1), 20, Filter(np.arange(0, 300, 2)))
     monkeypatch.setattr(milvus, "BATCH_KEYS", 40)
     monkeypatch.setattr(milvus, "BATCH_QUERIES", 2)
-    parts = codes_index.search(random_codes(3, seed=1), 20, Among(np.arange(0, 300, 2)))
+    parts = codes_index.search(random_codes(3, seed=1), 20, Filter(np.arange(0, 300, 2)))
     np.testing.assert_array_equal(whole[0], parts[0])
     assert (parts[1] % 2 == 0).all()
 
@@ -331,11 +331,11 @@ def test_metadata_and_filters_by_label_whatever_they_contain(address):
     assert {item["text"] for item in stored} == {"é" * 2048}
     assert (stored[3]["id"], stored[3]["image"]) == ("ü 3", "a/ß.jpg")
     for name in HOSTILE:
-        found = index.search(codes[:1], len(labels), Among(np.arange(0), (name,)))[1][0]
+        found = index.search(codes[:1], len(labels), Filter(np.arange(0), (name,)))[1][0]
         assert sorted(found[found >= 0]) == [row for row, names in enumerate(labels) if name in names]
-    found = index.search(codes[:1], 12, Among(np.arange(0), (HOSTILE[1], HOSTILE[7])))[1][0]
+    found = index.search(codes[:1], 12, Filter(np.arange(0), (HOSTILE[1], HOSTILE[7])))[1][0]
     assert sorted(found[found >= 0]) == [1, 7, 10]
-    assert (index.search(codes[:1], 5, Among(np.arange(0), ("none",)))[1] == -1).all()
+    assert (index.search(codes[:1], 5, Filter(np.arange(0), ("none",)))[1] == -1).all()
     for item, message in [
         ({"id": "x" * 513}, "its id has more than 512 bytes"),
         ({"labels": ["\ud800"]}, "its label has more than 512 bytes, or is no Unicode"),

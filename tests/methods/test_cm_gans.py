@@ -108,7 +108,8 @@ def test_the_generators_objective(batch):
         "text": model.decoders["text"](output.text_embeds),
     }
     intra = sum(
-        real_loss(slow_discriminator(model.intra_discriminators[side], decoded[side])) for side in ("image", "text")
+        real_loss(slow_discriminator(model.intra_discriminators[modality], decoded[modality]))
+        for modality in ("image", "text")
     )
     inter = real_loss(slow_discriminator(model.inter_discriminators["image"], output.text_embeds, share))
     inter = inter + real_loss(slow_discriminator(model.inter_discriminators["text"], output.image_embeds, share))
@@ -129,14 +130,14 @@ def test_the_discriminators_objective(batch):
     features = {"image": image, "text": text}
     embeds = {"image": output.image_embeds, "text": output.text_embeds}
     intra = inter = 0.0
-    for side, other in (("image", "text"), ("text", "image")):
-        within, between = model.intra_discriminators[side], model.inter_discriminators[side]
-        intra += real_loss(slow_discriminator(within, features[side]))
-        intra += fake_loss(slow_discriminator(within, model.decoders[side](embeds[side])))
-        inter += real_loss(slow_discriminator(between, embeds[side], share))
+    for modality, other in (("image", "text"), ("text", "image")):
+        within, between = model.intra_discriminators[modality], model.inter_discriminators[modality]
+        intra += real_loss(slow_discriminator(within, features[modality]))
+        intra += fake_loss(slow_discriminator(within, model.decoders[modality](embeds[modality])))
+        inter += real_loss(slow_discriminator(between, embeds[modality], share))
         inter += fake_loss(slow_discriminator(between, embeds[other], share)) / 2
         wrong = share[[*range(1, N), 0]]
-        inter += slow_mismatch(slow_discriminator(between, embeds[side], wrong), labels) / 2
+        inter += slow_mismatch(slow_discriminator(between, embeds[modality], wrong), labels) / 2
     torch.testing.assert_close(output.loss_terms["intra_discriminator"], intra)
     torch.testing.assert_close(output.loss_terms["inter_discriminator"], inter)
     torch.testing.assert_close(output.loss, intra + inter)

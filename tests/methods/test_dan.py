@@ -15,7 +15,7 @@ from cmr_hub.methods.dan.modeling_dan import Attention, bidirectional_ranking_lo
 from cmr_hub.training.datasets import make_pairs, make_processor
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import train
-from toys import picture_dataset, raw_dataset
+from toys import image_dataset, raw_dataset
 
 N, REGIONS, DIM, WIDTH, WORDS = 4, 6, 5, 3, 12
 IDS = torch.tensor([[5, 3, 7, 2], [2, 4, 0, 0], [7, 0, 0, 0], [9, 9, 1, 0]])
@@ -385,7 +385,7 @@ def test_texts_of_one_thing_are_averaged_as_embeddings():
 
 
 def test_a_gallery_serves_it_like_any_other(tmp_path, private_cache):
-    dataset = picture_dataset(tmp_path)
+    dataset = image_dataset(tmp_path)
     retriever = make_retriever([text for texts in dataset["texts"] for text in texts])
     gallery = cmr_hub.Gallery.from_dataset(dataset, retriever)
     gallery.save_pretrained(tmp_path / "gallery")
@@ -396,7 +396,7 @@ def test_a_gallery_serves_it_like_any_other(tmp_path, private_cache):
 
 
 @pytest.mark.slow
-def test_it_learns_to_tell_pictures_by_their_captions(tmp_path, private_cache):
+def test_it_learns_to_tell_images_by_their_captions(tmp_path, private_cache):
     dataset = raw_dataset(tmp_path)
     recipe = load_recipe("dan").changed(
         config={"embed_dim": 96},
@@ -412,7 +412,7 @@ def test_it_learns_to_tell_pictures_by_their_captions(tmp_path, private_cache):
 
 
 def test_pairs_give_what_the_model_eats(tmp_path, private_cache):
-    dataset = picture_dataset(tmp_path)
+    dataset = image_dataset(tmp_path)
     processor = make_processor(load_recipe("dan").encoders, dataset)
     batch = make_pairs(dataset, processor, "each")[:]
     model = DANModel(DANConfig(text_dim=processor.text_encoder.dim, embed_dim=24))

@@ -49,15 +49,15 @@ def slow_objective(image, text, codes, labels):
         for j in range(N):
             theta = sum(image[i, k] * text[j, k] for k in range(BITS)) / 2
             total = total - (similar[i, j] * theta - torch.log(1 + torch.exp(theta)))
-    for side in (image, text):
+    for modality in (image, text):
         for k in range(BITS):
-            total = total + GAMMA * sum((codes[i, k] - side[i, k]) ** 2 for i in range(N))
-            total = total + ETA * sum(side[i, k] for i in range(N)) ** 2
+            total = total + GAMMA * sum((codes[i, k] - modality[i, k]) ** 2 for i in range(N))
+            total = total + ETA * sum(modality[i, k] for i in range(N)) ** 2
     return total
 
 
 def test_both_networks_gradients_are_those_of_the_objective(outputs, labels):
-    image, text = (side.clone().requires_grad_() for side in outputs)
+    image, text = (modality.clone().requires_grad_() for modality in outputs)
     codes, similar = unified_codes(*outputs), similarity(labels)
     expected = torch.autograd.grad(slow_objective(image, text, codes, labels), (image, text))
     loss = weighted(network_terms(image, outputs[1], codes, similar))
@@ -230,24 +230,24 @@ def test_cnn_f_takes_other_sizes(size):
         assert CNNF(size, 16)(torch.empty(2, 3 * size * size)).shape == (2, 16)
 
 
-def test_cnn_f_tells_pictures_apart_from_the_start_and_survives_saving(tmp_path):
+def test_cnn_f_tells_images_apart_from_the_start_and_survives_saving(tmp_path):
     model = make_model(image_network="cnn_f", image_dim=3 * LEAST_SIZE**2).eval()
-    pictures = torch.randn(8, 3, LEAST_SIZE, LEAST_SIZE)
+    images = torch.randn(8, 3, LEAST_SIZE, LEAST_SIZE)
     with torch.no_grad():
-        outputs = model.get_image_features(pixel_values=pictures)
+        outputs = model.get_image_features(pixel_values=images)
         assert outputs.std(dim=0).mean() > 0.01  # with torch's own initialisation below 1e-4
         model.save_pretrained(tmp_path)
         again = DCMHModel.from_pretrained(tmp_path).eval()
-        assert torch.equal(again.get_image_features(pictures.flatten(1)), outputs)
+        assert torch.equal(again.get_image_features(images.flatten(1)), outputs)
 
 
-def test_of_smaller_pictures_nothing_is_left():
+def test_of_smaller_images_nothing_is_left():
     size = LEAST_SIZE - 1
     with torch.device("meta"), pytest.raises(RuntimeError):
         CNNF(size, 16)(torch.empty(1, 3 * size * size))
 
 
-def test_pixels_come_flat_or_as_pictures():
+def test_pixels_come_flat_or_as_images():
     model, pixels, text = make_model(), torch.randn(2, 3, 2, 2), torch.randn(2, 5)
     flat = model(pixels.flatten(1), text)
     torch.testing.assert_close(model(pixel_values=pixels, text_features=text).image_embeds, flat.image_embeds)

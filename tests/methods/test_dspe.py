@@ -61,7 +61,7 @@ def slow_terms(images, texts, margin, violations):
     every_image, every_text = set(range(IMAGES)), set(range(TEXTS))
     near_images = {i: {a for j in TEXTS_OF[i] for a in IMAGES_OF[j]} for i in every_image}
     near_texts = {j: {b for i in IMAGES_OF[j] for b in TEXTS_OF[i]} for j in every_text}
-    sides = {
+    modalities = {
         "image_to_text": (images, texts, TEXTS_OF, {i: every_text - TEXTS_OF[i] for i in every_image}),
         "text_to_image": (texts, images, IMAGES_OF, {j: every_image - IMAGES_OF[j] for j in every_text}),
         "image_structure": (
@@ -77,7 +77,7 @@ def slow_terms(images, texts, margin, violations):
             {j: every_text - near_texts[j] for j in every_text},
         ),
     }
-    return {name: slow_cost(*side, margin, violations) for name, side in sides.items()}
+    return {name: slow_cost(*modality, margin, violations) for name, modality in modalities.items()}
 
 
 def terms_of(images, texts, margin, violations):
@@ -102,7 +102,7 @@ def test_every_term_is_the_sum_over_its_triplets(embeds, margin, violations):
 
 @pytest.mark.parametrize("term", TERMS)
 def test_gradients_agree_with_finite_differences(embeds, term):
-    images, texts = (side.requires_grad_() for side in embeds)
+    images, texts = (modality.requires_grad_() for modality in embeds)
 
     def cost(images, texts):
         return terms_of(F.normalize(images), F.normalize(texts), 0.9, 2)[term]
@@ -140,7 +140,10 @@ def test_the_objective_is_the_weighted_sum_of_the_terms(batch, violations):
 
 def test_the_order_of_the_batch_does_not_matter(batch):
     model, order = make_model().train(), torch.tensor([5, 2, 7, 0, 4, 1, 6, 3])
-    straight, shuffled = model(*batch, items=IMAGE), model(*(side[order] for side in batch), items=IMAGE[order])
+    straight, shuffled = (
+        model(*batch, items=IMAGE),
+        model(*(modality[order] for modality in batch), items=IMAGE[order]),
+    )
     for name, value in straight.loss_terms.items():
         torch.testing.assert_close(shuffled.loss_terms[name], value)
     torch.testing.assert_close(shuffled.image_embeds, straight.image_embeds[order])
@@ -182,12 +185,12 @@ def test_what_a_text_says_of_two_images_is_wrong_for_neither():
 def test_gradients_reach_every_weight_of_the_sides_a_term_compares(batch, term):
     model = make_model(margin=2.0)
     model(*batch, items=IMAGE).loss_terms[term].backward()
-    for side in ("image", "text"):
-        compared = term != f"{'text' if side == 'image' else 'image'}_structure"
-        for name, parameter in getattr(model, f"{side}_branch").named_parameters():
+    for modality in ("image", "text"):
+        compared = term != f"{'text' if modality == 'image' else 'image'}_structure"
+        for name, parameter in getattr(model, f"{modality}_branch").named_parameters():
             # The bias before the batch norm is taken out again by it.
             reached = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
-            assert reached == compared or name == "3.bias", (side, name)
+            assert reached == compared or name == "3.bias", (modality, name)
 
 
 def test_a_single_image_trains_by_the_running_statistics(batch):

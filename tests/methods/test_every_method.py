@@ -66,7 +66,7 @@ def method(request):
 @pytest.fixture
 def dataset(method, tmp_path_factory, private_cache):
     if not eats_vectors(method):
-        return raw_dataset(tmp_path_factory.mktemp("pictures"))
+        return raw_dataset(tmp_path_factory.mktemp("images"))
     return DatasetDict(
         train=feature_dataset(150, **DIMS),
         validation=feature_dataset(40, 1, "val", **DIMS),

@@ -17,10 +17,10 @@ SETTINGS = {"neighbors": 3, "intra_media": 0.7, "regularization": 0.2}
 def views():
     torch.manual_seed(0)
     shared = torch.randn(50, 3, dtype=torch.float64)
-    sides = [
+    modalities = [
         shared @ torch.randn(3, dim, dtype=torch.float64) + torch.randn(50, dim, dtype=torch.float64) for dim in (6, 4)
     ]
-    return [side - side.mean(dim=0) for side in sides]
+    return [modality - modality.mean(dim=0) for modality in modalities]
 
 
 def slow_laplacian(features, k):
@@ -54,10 +54,12 @@ def test_laplacian_is_that_of_the_nearest_neighbours(views):
 
 def solved(views, bits):
     """C of the views' codes, by way of the pieces that the model puts together."""
-    both, sides = torch.cat(views, dim=1), (slice(None, views[0].shape[1]), slice(views[0].shape[1], None))
+    both, modalities = torch.cat(views, dim=1), (slice(None, views[0].shape[1]), slice(views[0].shape[1], None))
     covariance = both.T @ both / len(both)
     laplacian = sum(slow_laplacian(view, SETTINGS["neighbors"]) for view in views)
-    regressions = [(side, ridge_regression(covariance, side, SETTINGS["regularization"])) for side in sides]
+    regressions = [
+        (modality, ridge_regression(covariance, modality, SETTINGS["regularization"])) for modality in modalities
+    ]
     roughness = both.T @ torch.from_numpy(laplacian) @ both / len(both)
     return shared_codes(covariance, roughness, regressions, bits, SETTINGS["intra_media"])
 
@@ -111,7 +113,7 @@ def test_pairs_share_bits(views):
     image, text = model.get_image_features(x) > 0, model.get_text_features(y) > 0
     pair = model.get_pair_features(x, y) > 0
     assert (image == text).float().mean(dim=0)[:3].min() > 0.6
-    assert min((side == pair).float().mean() for side in (image, text)) > (image == text).float().mean()
+    assert min((modality == pair).float().mean() for modality in (image, text)) > (image == text).float().mean()
 
 
 def test_pairs_before_fitting_are_refused():

@@ -72,11 +72,11 @@ def test_hash_values_are_those_of_the_full_centred_kernel():
     root = vectors[:, kept] @ np.diag(values[kept] ** 0.5) @ vectors[:, kept].T
     indicator = root @ model.weights.double().numpy() / np.sqrt(count / 7)
     members = np.sort(np.argsort(-indicator, axis=0)[:7], axis=0).T
-    for side in ("image", "text"):
-        features = {"image": image, "text": text}[side][:12]
-        variates = getattr(model, f"{side}_variates")(features).double()
+    for modality in ("image", "text"):
+        features = {"image": image, "text": text}[modality][:12]
+        variates = getattr(model, f"{modality}_variates")(features).double()
         points = (variates / variates.norm(dim=1, keepdim=True) - model.centre).numpy()
-        ours = getattr(model, f"get_{side}_features")(features).numpy()
+        ours = getattr(model, f"get_{modality}_features")(features).numpy()
         for row, point in enumerate(points):
             seen = np.array([kernel(point, a) for a in anchors])
             seen = seen - seen.mean() - full.mean(axis=0) + full.mean()

@@ -13,8 +13,8 @@ from cmr_hub.methods.udcmh.factorisation import (
     BinaryFactors,
     centred_rows,
     independent_groups,
+    modality_weights,
     neighbour_affinities,
-    side_weights,
     signs,
 )
 from cmr_hub.methods.udcmh.modeling_udcmh import SolveCodes
@@ -24,28 +24,28 @@ N, BITS = 40, 8
 
 
 @pytest.fixture
-def sides():
+def modalities():
     """Three clusters that both sides know, which also have much of their own."""
     torch.manual_seed(0)
     cluster = torch.arange(N) % 3
     return tuple(torch.randn(3, dim)[cluster] + 0.5 * torch.randn(N, dim) for dim in (7, 5))
 
 
-def make_factors(sides, **settings):
+def make_factors(modalities, **settings):
     torch.manual_seed(1)
     weights = {"laplacian_weight": 0.3, "network_weight": 0.2, "ridge": 0.01, "power": 2.0, **settings}
-    factors = BinaryFactors.start(*(side.double() for side in sides), bits=BITS, neighbours=4, **weights)
-    return factors, [torch.randn(N, BITS, dtype=torch.double) for _ in sides]
+    factors = BinaryFactors.start(*(modality.double() for modality in modalities), bits=BITS, neighbours=4, **weights)
+    return factors, [torch.randn(N, BITS, dtype=torch.double) for _ in modalities]
 
 
 def slow_objective(factors, outputs, shares, us):
     """The objective at given weights and factors, item by item."""
     codes, total = factors.codes.tolist(), 0.0
-    for share, side, joined, u in zip(shares, factors.features, factors.affinities, us, strict=True):
+    for share, modality, joined, u in zip(shares, factors.features, factors.affinities, us, strict=True):
         error = factors.ridge * N * sum(x * x for row in u.tolist() for x in row)
         for i in range(N):
-            for d in range(side.shape[1]):
-                error += (side[i, d].item() - sum(codes[i][k] * u[k, d].item() for k in range(BITS))) ** 2
+            for d in range(modality.shape[1]):
+                error += (modality[i, d].item() - sum(codes[i][k] * u[k, d].item() for k in range(BITS))) ** 2
         dense = joined.to_dense()
         for i, j in itertools.product(range(N), repeat=2):
             inner = sum(a * b for a, b in zip(codes[i], codes[j], strict=True))
@@ -56,16 +56,16 @@ def slow_objective(factors, outputs, shares, us):
     return total / N
 
 
-def test_objective_by_loops(sides):
-    factors, outputs = make_factors(sides)
+def test_objective_by_loops(modalities):
+    factors, outputs = make_factors(modalities)
     us = factors.factors()
-    shares = side_weights(factors.errors(us), factors.power).tolist()
+    shares = modality_weights(factors.errors(us), factors.power).tolist()
     assert factors.objective(outputs).item() == pytest.approx(slow_objective(factors, outputs, shares, us), rel=1e-9)
 
 
 @pytest.mark.parametrize("settings", [{}, {"laplacian_weight": 5.0}, {"laplacian_weight": 0.0}, {"power": 1.2}])
-def test_the_objective_falls_at_every_step(sides, settings):
-    factors, outputs = make_factors(sides, **settings)
+def test_the_objective_falls_at_every_step(modalities, settings):
+    factors, outputs = make_factors(modalities, **settings)
     values = [factors.objective(outputs).item()]
     for _ in range(12):
         factors.update(outputs)
@@ -74,10 +74,10 @@ def test_the_objective_falls_at_every_step(sides, settings):
     assert values[-1] < values[0] - 0.01
 
 
-def test_factors_and_weights_are_the_best_for_the_codes(sides):
-    factors, outputs = make_factors(sides)
+def test_factors_and_weights_are_the_best_for_the_codes(modalities):
+    factors, outputs = make_factors(modalities)
     us = factors.factors()
-    shares = side_weights(factors.errors(us), factors.power).tolist()
+    shares = modality_weights(factors.errors(us), factors.power).tolist()
     best = slow_objective(factors, outputs, shares, us)
     torch.manual_seed(3)
     for _ in range(5):
@@ -87,12 +87,12 @@ def test_factors_and_weights_are_the_best_for_the_codes(sides):
         assert slow_objective(factors, outputs, [share, 1 - share], us) >= best
 
 
-def test_no_single_bit_would_be_better_flipped(sides):
-    factors, outputs = make_factors(sides)
+def test_no_single_bit_would_be_better_flipped(modalities):
+    factors, outputs = make_factors(modalities)
     for _ in range(50):
         factors.update(outputs)
     us = factors.factors()
-    shares = side_weights(factors.errors(us), factors.power).tolist()
+    shares = modality_weights(factors.errors(us), factors.power).tolist()
     best = slow_objective(factors, outputs, shares, us)
     for item, bit in itertools.product(range(0, N, 20), range(0, BITS, 2)):
         factors.codes[item, bit] *= -1
@@ -100,8 +100,8 @@ def test_no_single_bit_would_be_better_flipped(sides):
         factors.codes[item, bit] *= -1
 
 
-def test_groups_part_all_items_and_hold_no_neighbours(sides):
-    joined = [graph for side in sides for graph in neighbour_affinities(side, 4)]
+def test_groups_part_all_items_and_hold_no_neighbours(modalities):
+    joined = [graph for modality in modalities for graph in neighbour_affinities(modality, 4)]
     groups = independent_groups(*joined)
     assert sorted(torch.cat(groups).tolist()) == list(range(N))
     assert 1 < len(groups) < N
@@ -110,8 +110,8 @@ def test_groups_part_all_items_and_hold_no_neighbours(sides):
             assert not matrix.to_dense()[items][:, items].any()
 
 
-def test_neighbours_by_loops(sides):
-    image = sides[0].double()
+def test_neighbours_by_loops(modalities):
+    image = modalities[0].double()
     for farthest in (False, True):
         joined = [[0.0] * N for _ in range(N)]
         for i in range(N):
@@ -137,8 +137,8 @@ def test_constant_features_give_finite_codes():
     assert torch.isfinite(factors.objective([]))
 
 
-def test_rows_are_scaled_as_codes_are(sides):
-    rows = centred_rows(sides[0], BITS)
+def test_rows_are_scaled_as_codes_are(modalities):
+    rows = centred_rows(modalities[0], BITS)
     assert rows.mean(dim=0).abs().max() < 1e-5
     assert rows.square().sum(dim=1).mean().item() == pytest.approx(BITS, rel=1e-4)
 
@@ -150,9 +150,9 @@ def make_model(**settings):
     ).train()
 
 
-def begin(model, sides, step=0):
+def begin(model, modalities, step=0):
     """What the Trainer does before the first step, and a callback as it then is."""
-    loader = SimpleNamespace(dataset=Pairs(image_features=sides[0], text_features=sides[1]))
+    loader = SimpleNamespace(dataset=Pairs(image_features=modalities[0], text_features=modalities[1]))
     state = SimpleNamespace(global_step=step)
     callbacks = model.training_callbacks()
     for callback in callbacks:
@@ -160,11 +160,11 @@ def begin(model, sides, step=0):
     return next(callback for callback in callbacks if isinstance(callback, SolveCodes))
 
 
-def test_the_loss_is_the_distance_to_the_rows_codes(sides):
+def test_the_loss_is_the_distance_to_the_rows_codes(modalities):
     model = make_model()
-    begin(model, sides)
+    begin(model, modalities)
     rows = torch.tensor([5, 0, 11])
-    output = model(sides[0][rows], sides[1][rows], rows=rows)
+    output = model(modalities[0][rows], modalities[1][rows], rows=rows)
     for name, embeds in (("image_regression", output.image_embeds), ("text_regression", output.text_embeds)):
         errors = [
             (embeds[i, k].item() - model.codes[row, k].item()) ** 2
@@ -175,56 +175,56 @@ def test_the_loss_is_the_distance_to_the_rows_codes(sides):
     torch.testing.assert_close(output.loss, sum(output.loss_terms.values()))
 
 
-def test_items_without_a_code_are_held_against_the_nearest(sides):
+def test_items_without_a_code_are_held_against_the_nearest(modalities):
     model = make_model()
-    begin(model, sides)
+    begin(model, modalities)
     model.eval()
-    output = model(*sides, rows=torch.arange(N))
+    output = model(*modalities, rows=torch.arange(N))
     slow = 0.0
     for image, text in zip(output.image_embeds.tolist(), output.text_embeds.tolist(), strict=True):
         slow += sum(min((u - b) ** 2 + (v - b) ** 2 for b in (-1, 1)) for u, v in zip(image, text, strict=True))
     assert output.loss.item() == pytest.approx(slow / N / BITS, rel=1e-4)
 
 
-def test_codes_follow_the_networks_from_the_second_epoch(sides):
+def test_codes_follow_the_networks_from_the_second_epoch(modalities):
     model = make_model(network_weight=1e3, laplacian_weight=0.0)
-    solver = begin(model, sides)
+    solver = begin(model, modalities)
     first = model.codes.clone()
     solver.on_epoch_begin(None, SimpleNamespace(global_step=0), None, model=model)
     assert torch.equal(model.codes, first)
     solver.on_epoch_begin(None, SimpleNamespace(global_step=2), None, model=model)
-    assert torch.equal(model.codes, signs(sum(model.outputs(*sides))))
+    assert torch.equal(model.codes, signs(sum(model.outputs(*modalities))))
 
 
-def test_a_resumed_training_starts_from_the_networks_codes(sides):
+def test_a_resumed_training_starts_from_the_networks_codes(modalities):
     model = make_model(laplacian_weight=0.0)
-    solver = begin(model, sides, step=7)
-    assert torch.equal(solver.factors.codes, signs(sum(model.outputs(*sides))))
+    solver = begin(model, modalities, step=7)
+    assert torch.equal(solver.factors.codes, signs(sum(model.outputs(*modalities))))
 
 
-def test_codes_of_the_training_items_are_not_saved(sides, tmp_path):
+def test_codes_of_the_training_items_are_not_saved(modalities, tmp_path):
     model = make_model()
-    begin(model, sides)
+    begin(model, modalities)
     model.save_pretrained(tmp_path)
     loaded = UDCMHModel.from_pretrained(tmp_path)
     assert "codes" not in model.state_dict()
     assert loaded.codes.shape == (0, BITS)
-    assert torch.isfinite(loaded.train()(*sides).loss)
+    assert torch.isfinite(loaded.train()(*modalities).loss)
 
 
-def test_gradients_reach_every_weight(sides):
+def test_gradients_reach_every_weight(modalities):
     model = make_model()
-    begin(model, sides)
-    model(*sides, rows=torch.arange(N)).loss.backward()
+    begin(model, modalities)
+    model(*modalities, rows=torch.arange(N)).loss.backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 
-def test_one_side_alone_needs_no_other(sides):
+def test_one_side_alone_needs_no_other(modalities):
     model = make_model()
-    both = model(*sides)
-    torch.testing.assert_close(model(image_features=sides[0]).image_embeds, both.image_embeds)
-    torch.testing.assert_close(model(text_features=sides[1]).text_embeds, both.text_embeds)
-    assert model(text_features=sides[1]).loss is None
+    both = model(*modalities)
+    torch.testing.assert_close(model(image_features=modalities[0]).image_embeds, both.image_embeds)
+    torch.testing.assert_close(model(text_features=modalities[1]).text_embeds, both.text_embeds)
+    assert model(text_features=modalities[1]).loss is None
 
 
 @pytest.mark.parametrize(

@@ -8,24 +8,24 @@ import torch
 from cmr_hub.modeling.losses import (
     classification_loss,
     label_loss,
+    label_similarity,
     modality_invariance_loss,
     pairwise_likelihood_loss,
     residual_norm,
-    share_a_class,
 )
 
 LABELS = torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 1], [1, 0, 0]])
 
 
-def test_share_a_class():
+def test_label_similarity():
     slow = [[float(any(x and y for x, y in zip(a, b, strict=True))) for b in LABELS] for a in LABELS]
-    assert share_a_class(LABELS).tolist() == slow
-    assert share_a_class(LABELS[:2], LABELS).tolist() == slow[:2]
+    assert label_similarity(LABELS).tolist() == slow
+    assert label_similarity(LABELS[:2], LABELS).tolist() == slow[:2]
 
 
 def test_pairwise_likelihood():
     theta = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
-    similar = share_a_class(LABELS)
+    similar = label_similarity(LABELS)
     slow = sum(
         math.log(1 + math.exp(t)) - s * t
         for t, s in zip(theta.flatten().tolist(), similar.flatten().tolist(), strict=True)
@@ -56,8 +56,8 @@ def test_classification_splits_several_classes_and_skips_none():
     labels = torch.cat([LABELS, torch.zeros(1, 3)])
     logits = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     slow = 0.0
-    for side in logits.tolist():
-        for row, label in zip(side, labels.tolist(), strict=True):
+    for modality in logits.tolist():
+        for row, label in zip(modality, labels.tolist(), strict=True):
             total = math.log(sum(math.exp(x) for x in row))
             slow += sum(y * (total - x) for x, y in zip(row, label, strict=True)) / max(1, sum(label)) / 5
     assert classification_loss(logits[0], logits[1], labels).item() == pytest.approx(slow, abs=1e-6)

@@ -10,7 +10,7 @@ from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.processing import feature_store as features
 from cmr_hub.processing.feature_store import FeatureStore, StoredFeatures, StoredViews, content_digest
 from cmr_hub.utils.processes import Process
-from toys import picture_files
+from toys import image_files
 
 
 class Counting:
@@ -29,8 +29,8 @@ def encoder():
     return Counting(create_encoder("image", "torchvision/mobilenet_v3_small", weights="random"))
 
 
-def test_no_picture_is_encoded_twice(encoder, tmp_path):
-    paths = picture_files(tmp_path)
+def test_no_image_is_encoded_twice(encoder, tmp_path):
+    paths = image_files(tmp_path)
     first = FeatureStore(encoder, tmp_path / "store").encode([*paths, paths[0]])
     assert encoder.seen == 3
     again = FeatureStore(encoder, tmp_path / "store")
@@ -39,8 +39,8 @@ def test_no_picture_is_encoded_twice(encoder, tmp_path):
     assert encoder.seen == 3
 
 
-def test_a_copy_elsewhere_is_the_same_picture(encoder, tmp_path):
-    path = picture_files(tmp_path)[0]
+def test_a_copy_elsewhere_is_the_same_image(encoder, tmp_path):
+    path = image_files(tmp_path)[0]
     (tmp_path / "copy").mkdir()
     copy = tmp_path / "copy" / "other-name.png"
     copy.write_bytes(Path(path).read_bytes())
@@ -51,8 +51,8 @@ def test_a_copy_elsewhere_is_the_same_picture(encoder, tmp_path):
 
 def test_an_interrupted_extraction_goes_on(encoder, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "SHARD_ROWS", 2)
-    paths = picture_files(tmp_path)
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    paths = image_files(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(InputError):
         FeatureStore(encoder, tmp_path / "store").encode([*paths[:2], str(tmp_path / "broken.png")])
     resumed = FeatureStore(encoder, tmp_path / "store")
@@ -64,14 +64,14 @@ def test_an_interrupted_extraction_goes_on(encoder, tmp_path, monkeypatch):
 
 def test_several_processes_encode_a_share_each(encoder, tmp_path, monkeypatch, caplog):
     # One after the other, without waiting; tests/training/test_several_processes.py has real ones.
-    monkeypatch.setattr(Process, "together", lambda self, work: [work()])
-    paths = picture_files(tmp_path)
+    monkeypatch.setattr(Process, "gather", lambda self, work: [work()])
+    paths = image_files(tmp_path)
     stores = [FeatureStore(encoder, tmp_path / "store") for rank in range(2)]
     for rank, seen in ((0, 2), (1, 3)):
         stores[rank].extract([*paths, paths[0]], Process(rank, 2))
         assert encoder.seen == seen
     assert [len(store) for store in stores] == [2, 3]
-    assert caplog.text.count("1 of 3 pictures that other processes have encoded are not in") == 1
+    assert caplog.text.count("1 of 3 images that other processes have encoded are not in") == 1
     features = stores[0].encode(paths)  # what the warning said: a store that is not shared makes the rest by itself
     assert encoder.seen == 4
     assert torch.equal(features, stores[1].encode(paths))
@@ -86,24 +86,27 @@ def test_other_encoders_have_other_stores(tmp_path):
 
 
 def test_values_do_not_depend_on_what_was_stored(encoder, tmp_path):
-    paths = picture_files(tmp_path)
+    paths = image_files(tmp_path)
     fresh = FeatureStore(encoder, tmp_path / "store").encode(paths)
     assert torch.equal(fresh, FeatureStore(encoder, tmp_path / "store").encode(paths))
     assert torch.equal(fresh, fresh.half().float())
 
 
-def test_turned_pictures_have_a_store_of_their_own(tmp_path):
+def test_turned_images_have_a_store_of_their_own(tmp_path):
     encoder, path = create_encoder("image", "pixels", size=8), tmp_path / "half.png"
-    picture = Image.new("RGB", (40, 40), "white")
-    picture.paste((200, 0, 0), (0, 0, 20, 40))
-    picture.save(path)
-    plain, turned = (FeatureStore(encoder, tmp_path / "store", turn=turn) for turn in (None, "flip_left_right"))
+    image = Image.new("RGB", (40, 40), "white")
+    image.paste((200, 0, 0), (0, 0, 20, 40))
+    image.save(path)
+    plain, turned = (
+        FeatureStore(encoder, tmp_path / "store", augmentation=augmentation)
+        for augmentation in (None, "flip_left_right")
+    )
     assert plain.folder != turned.folder
-    mirrored = encoder.encode([picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]).half().float()
+    mirrored = encoder.encode([image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]).half().float()
     assert torch.equal(turned.encode([path]), mirrored)
     assert not torch.equal(plain.encode([path]), mirrored)
-    with pytest.raises(UnknownNameError, match="turn of a picture"):
-        FeatureStore(encoder, tmp_path / "store", turn="upside_down").encode([path])
+    with pytest.raises(UnknownNameError, match="turn of an image"):
+        FeatureStore(encoder, tmp_path / "store", augmentation="upside_down").encode([path])
 
 
 def test_each_row_of_views_is_one_of_them_by_chance():

@@ -6,7 +6,7 @@ from PIL import Image
 
 import cmr_hub
 from cmr_hub.errors import CheckpointError, InputError
-from toys import feature_retriever, picture_files, raw_retriever
+from toys import feature_retriever, image_files, raw_retriever
 
 
 def test_texts_of_one_thing_are_averaged():
@@ -30,7 +30,7 @@ def test_round_trip(tmp_path):
 
 
 def test_cached_features_are_the_same(tmp_path, private_cache):
-    processor, paths = raw_retriever().processor, picture_files(tmp_path)
+    processor, paths = raw_retriever().processor, image_files(tmp_path)
     plain = processor(images=paths)["image_features"]
     cached = processor(images=paths, cache=True)["image_features"]
     torch.testing.assert_close(cached, plain, rtol=1e-3, atol=1e-3)
@@ -43,11 +43,11 @@ def test_texts_that_are_none(text):
         raw_retriever().processor(text=text)
 
 
-def test_one_bad_picture_is_named(tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"not a picture")
-    pictures = [Image.new("RGB", (8, 8)), tmp_path / "broken.png"]
+def test_one_bad_image_is_named(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    images = [Image.new("RGB", (8, 8)), tmp_path / "broken.png"]
     with pytest.raises(InputError, match="2 of 2"):
-        raw_retriever().processor(images=pictures)
+        raw_retriever().processor(images=images)
 
 
 @pytest.mark.parametrize("content", ["{", "{}", json.dumps({"image_encoder": 3, "text_encoder": {}})])

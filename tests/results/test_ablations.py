@@ -4,7 +4,7 @@ import pytest
 
 import cmr_hub
 from cmr_hub.errors import CheckpointError
-from cmr_hub.evaluation import Spread, get_protocol
+from cmr_hub.evaluation import MeanStd, get_protocol
 from cmr_hub.results.ablations import AblationRow, AblationTable, list_ablations, read_ablations
 
 METHODS = Path(cmr_hub.__file__).parent / "methods"
@@ -40,7 +40,9 @@ def test_what_is_shipped_is_as_the_methods_own_page_has_it(path: Path):
         assert (table.method, f"ablations-{table.dataset}") == (path.parent.name, path.stem)
         for row in table.rows:
             if row.values:
-                figures = [str(Spread.of(row.values[f"{way}map"])) for way in ("image_to_text/", "text_to_image/", "")]
+                figures = [
+                    str(MeanStd.of(row.values[f"{way}map"])) for way in ("image_to_text/", "text_to_image/", "")
+                ]
                 assert f"| {' | '.join(figures)} |" in readme, (table.title, row.name)
 
 

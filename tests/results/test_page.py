@@ -43,9 +43,9 @@ def test_each_data_set_has_its_plot_its_tables_and_its_ablations(page):
 def test_plots_are_small_and_the_same_whenever_they_are_drawn(page):
     plot = page / "docs/results/wiki.png"
     before = plot.read_bytes()
-    with Image.open(plot) as picture:
-        assert picture.info.keys() <= {"dpi"}
-        assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+    with Image.open(plot) as image:
+        assert image.info.keys() <= {"dpi"}
+        assert len(np.unique(np.asarray(image.convert("L")))) > 10
     assert len(before) < 60_000
     write_results_page(page)
     assert plot.read_bytes() == before

@@ -5,7 +5,7 @@ from cmr_hub import CMRProcessor, DANConfig, DANModel
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import InputError
 from cmr_hub.retrieval.answering import answer
-from toys import picture_files, raw_retriever
+from toys import image_files, raw_retriever
 
 QUESTION = "is there a red square?"
 
@@ -25,9 +25,9 @@ def model(processor):
 
 
 def test_answers_come_with_their_probabilities(model, processor, tmp_path):
-    picture = picture_files(tmp_path)[0]
-    answers = answer(model, processor, picture, QUESTION)
-    inputs = processor([picture, picture], [QUESTION, "another one"])
+    image = image_files(tmp_path)[0]
+    answers = answer(model, processor, image, QUESTION)
+    inputs = processor([image, image], [QUESTION, "another one"])
     expected = model(**inputs).pair_logits[0].softmax(dim=0).tolist()
     assert {name: answers[name] for name in ("no", "yes", "perhaps")} == pytest.approx(
         dict(zip(("no", "yes", "perhaps"), expected, strict=True)), abs=1e-5
@@ -38,10 +38,10 @@ def test_answers_come_with_their_probabilities(model, processor, tmp_path):
 
 def test_a_question_is_one_string(model, processor, tmp_path):
     with pytest.raises(InputError, match="One question is taken at a time, a string, not list"):
-        answer(model, processor, picture_files(tmp_path)[0], [QUESTION])
+        answer(model, processor, image_files(tmp_path)[0], [QUESTION])
 
 
-def test_a_picture_that_cannot_be_used(model, processor, tmp_path):
+def test_a_image_that_cannot_be_used(model, processor, tmp_path):
     with pytest.raises(InputError, match="image 1 of 1"):
         answer(model, processor, tmp_path / "none.png", QUESTION)
 

@@ -18,14 +18,14 @@ from cmr_hub.evaluation import evaluate, get_protocol
 from cmr_hub.retrieval.dual_encoder import DualEncoderConfig
 from cmr_hub.utils.hub import push_folder
 from hub_server import TOKEN
-from toys import picture_dataset, picture_files
+from toys import image_dataset, image_files
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "green", "blue", "bird", "square", "paint"]
 TEXTS = ["a red bird", "blue", "a green square paint", "red red red red red"]
 TOWER = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20}
 VISION = {**TOWER, "image_size": 32, "patch_size": 8}
 TEXT = {**TOWER, "vocab_size": len(WORDS), "max_position_embeddings": 12}
-PICTURES = [
+IMAGES = [
     Image.fromarray(values) for values in np.random.default_rng(0).integers(0, 256, (11, 40, 50, 3), dtype=np.uint8)
 ]
 
@@ -66,7 +66,7 @@ def folders(tmp_path_factory):
 def own_embeddings(folder, padding):
     """Both sides by transformers alone."""
     model = transformers.AutoModel.from_pretrained(folder).eval()
-    pixels = transformers.AutoImageProcessor.from_pretrained(folder)(images=PICTURES, return_tensors="pt")
+    pixels = transformers.AutoImageProcessor.from_pretrained(folder)(images=IMAGES, return_tensors="pt")
     tokens = transformers.AutoTokenizer.from_pretrained(folder)(TEXTS, padding=padding, return_tensors="pt")
     image = model.get_image_features(**pixels).pooler_output
     text = model.get_text_features(**tokens).pooler_output
@@ -77,10 +77,10 @@ def own_embeddings(folder, padding):
 def test_embeddings_are_the_models_own(folders, name, padding):
     retriever = cmr_hub.from_pretrained(folders[name])
     image, text = own_embeddings(folders[name], padding)
-    np.testing.assert_allclose(retriever.encode_images(PICTURES), image, atol=1e-5)
+    np.testing.assert_allclose(retriever.encode_images(IMAGES), image, atol=1e-5)
     np.testing.assert_allclose(retriever.encode_texts(TEXTS), text, atol=1e-5)
-    np.testing.assert_allclose(retriever.encode_images(PICTURES[::-1], batch_size=3), image[::-1], atol=1e-5)
-    np.testing.assert_allclose(retriever.encode_images(PICTURES[4:5]), image[4:5], atol=1e-5)
+    np.testing.assert_allclose(retriever.encode_images(IMAGES[::-1], batch_size=3), image[::-1], atol=1e-5)
+    np.testing.assert_allclose(retriever.encode_images(IMAGES[4:5]), image[4:5], atol=1e-5)
     np.testing.assert_allclose(retriever.encode_texts(TEXTS[:1]), text[:1], atol=1e-5)
 
 
@@ -108,7 +108,7 @@ def test_the_round_trip_stores_the_model_once(folders, tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
     (tmp_path / "saved").rename(tmp_path / "moved")
     loaded = cmr_hub.from_pretrained(tmp_path / "moved")
-    np.testing.assert_array_equal(loaded.encode_images(PICTURES), retriever.encode_images(PICTURES))
+    np.testing.assert_array_equal(loaded.encode_images(IMAGES), retriever.encode_images(IMAGES))
     np.testing.assert_array_equal(loaded.encode_texts(TEXTS), retriever.encode_texts(TEXTS))
     assert loaded.fingerprint == retriever.fingerprint
     assert loaded.processor.image_encoder.network.model is loaded.processor.text_encoder.network
@@ -131,8 +131,8 @@ def test_fingerprints_tell_models_of_one_name_apart(folders, tmp_path):
 
 def test_a_gallery_searches(folders, tmp_path, private_cache):
     retriever = cmr_hub.from_pretrained(folders["clip"])
-    gallery = cmr_hub.Gallery.from_dataset(picture_dataset(tmp_path), retriever)
-    query, path = retriever.encode_texts(["a red square"]), picture_files(tmp_path)
+    gallery = cmr_hub.Gallery.from_dataset(image_dataset(tmp_path), retriever)
+    query, path = retriever.encode_texts(["a red square"]), image_files(tmp_path)
     nearest = (query @ retriever.encode_images(path).T).argmax()
     assert gallery.search(text="a red square", k=1)[0].position == nearest
     assert gallery.search(image=path[1], k=3)[0].position == 1
@@ -143,7 +143,7 @@ def test_a_gallery_searches(folders, tmp_path, private_cache):
 
 def test_it_is_measured_like_any_checkpoint(folders, tmp_path, private_cache):
     result = evaluate(
-        cmr_hub.from_pretrained(folders["siglip"]), picture_dataset(tmp_path), get_protocol("instance", at=(1, 3))
+        cmr_hub.from_pretrained(folders["siglip"]), image_dataset(tmp_path), get_protocol("instance", at=(1, 3))
     )
     assert result.metrics["text_to_image/recall@3"] == 1
 
@@ -151,10 +151,10 @@ def test_it_is_measured_like_any_checkpoint(folders, tmp_path, private_cache):
 def test_bad_input_is_named_by_position(folders):
     retriever = cmr_hub.from_pretrained(folders["clip"])
     with pytest.raises(InputError, match="image 2 of 2"):
-        retriever.encode_images([PICTURES[0], b"no picture"])
+        retriever.encode_images([IMAGES[0], b"no image"])
     with pytest.raises(InputError, match="come as a list"):
         retriever.encode_texts("a red bird")
-    assert retriever.knows(["a bird", "", "xyz"]) == [True, False, False]
+    assert retriever.has_known_tokens(["a bird", "", "xyz"]) == [True, False, False]
 
 
 def test_a_model_of_one_side_is_refused(folders):
@@ -186,10 +186,10 @@ def test_pickled_weights_are_not_read(tmp_path):
         cmr_hub.from_pretrained(tmp_path)
 
 
-def test_pictures_that_need_more_than_pixel_values_are_refused(tmp_path):
+def test_images_that_need_more_than_pixel_values_are_refused(tmp_path):
     save(make_clip(), tmp_path)
     transformers.Siglip2ImageProcessor().save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"more of a picture than pixel values: .*spatial_shapes"):
+    with pytest.raises(CheckpointError, match=r"more of an image than pixel values: .*spatial_shapes"):
         cmr_hub.from_pretrained(tmp_path)
 
 
@@ -206,7 +206,7 @@ def test_a_repo_of_the_hub_is_referred_to_by_id_and_revision(folders, tmp_path, 
     push_folder(published, "me/clip", token=TOKEN, revision="v1", required=("config.json",))
     retriever = cmr_hub.from_pretrained("me/clip", revision="v1")
     image, text = own_embeddings(folders["clip"], "longest")
-    np.testing.assert_allclose(retriever.encode_images(PICTURES), image, atol=1e-5)
+    np.testing.assert_allclose(retriever.encode_images(IMAGES), image, atol=1e-5)
     retriever.save_pretrained(tmp_path / "saved")
     assert not (tmp_path / "saved" / "dual_encoder").exists()
     saved = json.loads((tmp_path / "saved" / "processor_config.json").read_text())

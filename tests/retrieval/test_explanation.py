@@ -15,8 +15,8 @@ from cmr_hub.retrieval.explanation import Explanation
 from toys import feature_retriever
 
 
-def explained(text="a red zebra", picture=None, **options):
-    return red_seeker(**options).explain(picture or spotted(1, 3), text)
+def explained(text="a red zebra", image=None, **options):
+    return red_seeker(**options).explain(image or spotted(1, 3), text)
 
 
 def made_up(words, steps=2, image=None):
@@ -45,17 +45,17 @@ def test_it_says_how_each_step_weighs_the_words():
 
 
 def test_the_score_is_the_cosine_that_galleries_rank_by():
-    retriever, picture = red_seeker(), spotted(0, 0)
-    image, text = retriever.encode_images([picture]), retriever.encode_texts(["red and blue"])
-    explanation = retriever.explain(picture, "red and blue")
+    retriever, dots = red_seeker(), spotted(0, 0)
+    image, text = retriever.encode_images([dots]), retriever.encode_texts(["red and blue"])
+    explanation = retriever.explain(dots, "red and blue")
     assert explanation.score == pytest.approx((image @ text.T).item(), abs=1e-6)
     assert 0.1 < explanation.score < 0.9
     assert explained(answers=True).score is None
 
 
-def test_pictures_come_as_files_too(tmp_path):
+def test_images_come_as_files_too(tmp_path):
     spotted(2, 1).save(tmp_path / "spot.png")
-    explanation = explained(picture=str(tmp_path / "spot.png"))
+    explanation = explained(image=str(tmp_path / "spot.png"))
     assert explanation.image.tobytes() == spotted(2, 1).tobytes()
     assert np.unravel_index(explanation.region_attention[0].argmax(), (4, 4)) == (2, 1)
 
@@ -89,8 +89,8 @@ def test_it_can_be_written_as_json():
     assert np.shape(written["region_attention"]) == (2, 4, 4)
 
 
-def test_a_heat_map_lies_over_the_whole_picture():
-    explanation = explained(picture=spotted(1, 3, size=(160, 80)))
+def test_a_heat_map_lies_over_the_whole_image():
+    explanation = explained(image=spotted(1, 3, size=(160, 80)))
     assert explanation.overlay(0).size == (160, 80)
     red, _, blue = np.moveaxis(np.asarray(explanation.overlay(0)).astype(int), -1, 0)
     amber = red - blue
@@ -107,25 +107,25 @@ def test_even_weights_look_even():
     assert len(heat_map(grey, np.zeros((7, 7))).getcolors()) == 1
 
 
-def test_a_panel_has_a_column_for_the_picture_and_one_for_each_step():
-    one, three = (made_up(["red"], steps).picture() for steps in (1, 3))
+def test_a_panel_has_a_column_for_the_image_and_one_for_each_step():
+    one, three = (made_up(["red"], steps).draw() for steps in (1, 3))
     assert three.mode == "RGB"
     assert three.width - one.width == 2 * (320 + 20)
-    assert made_up(["red"]).picture(column=640).width == 2 * made_up(["red"]).picture().width
-    assert made_up(["red"], steps=0).picture().height == one.height
+    assert made_up(["red"]).draw(column=640).width == 2 * made_up(["red"]).draw().width
+    assert made_up(["red"], steps=0).draw().height == one.height
 
 
 def test_long_captions_wrap():
-    short, long = (made_up(["meadow"] * n).picture() for n in (3, 30))
+    short, long = (made_up(["meadow"] * n).draw() for n in (3, 30))
     assert long.width == short.width
     assert long.height > short.height + 4 * 20
 
 
 def test_unknown_words_are_marked():
     explanation = explained()
-    drawn = np.asarray(explanation.picture()).astype(int)
+    drawn = np.asarray(explanation.draw()).astype(int)
     unmarked = Explanation(**{**vars(explanation), "known": [True] * 3})
-    assert np.abs(drawn - np.asarray(unmarked.picture())).max() > 50
+    assert np.abs(drawn - np.asarray(unmarked.draw())).max() > 50
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_unknown_words_are_marked():
 def test_any_word_can_be_drawn(words):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert made_up(words).picture().width == 2 * 20 + 3 * 320 + 2 * 20
+        assert made_up(words).draw().width == 2 * 20 + 3 * 320 + 2 * 20
 
 
 def test_letters_that_turn_others_round_are_left_out():
@@ -151,5 +151,5 @@ def test_letters_that_turn_others_round_are_left_out():
 
 
 @pytest.mark.parametrize("size", [(1, 500), (500, 1), (1, 1)])
-def test_pictures_of_any_shape_are_drawn(size):
+def test_images_of_any_shape_are_drawn(size):
     assert panel(made_up(["thin"], image=Image.new("RGB", size))).height < 700

@@ -7,12 +7,12 @@ import cmr_hub
 from cmr_hub import Gallery
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 from hub_server import TOKEN
-from toys import COLOURS, feature_dataset, feature_retriever, picture_dataset, raw_retriever
+from toys import COLOURS, feature_dataset, feature_retriever, image_dataset, raw_retriever
 
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory):
-    return Gallery.from_dataset(picture_dataset(tmp_path_factory.mktemp("pictures")), raw_retriever(), cache=False)
+    return Gallery.from_dataset(image_dataset(tmp_path_factory.mktemp("images")), raw_retriever(), cache=False)
 
 
 def test_hits_are_the_nearest_in_order(gallery):
@@ -31,8 +31,8 @@ def test_a_hit_tells_what_it_is(gallery):
     assert hit.same_class is None
 
 
-def test_a_picture_finds_its_own_text_side(gallery):
-    hits = gallery.search(image=gallery.picture(1), target="image", k=1)
+def test_a_image_finds_its_own_text_side(gallery):
+    hits = gallery.search(image=gallery.image(1), target="image", k=1)
     assert hits[0].id == "green"
     assert hits[0].score == pytest.approx(1, abs=1e-5)
 
@@ -72,11 +72,11 @@ def test_round_trip(gallery, tmp_path):
     gallery.save_pretrained(tmp_path / "gallery")
     loaded = Gallery.from_pretrained(tmp_path / "gallery", retriever=gallery.retriever)
     assert loaded.search(text="blue", k=3) == gallery.search(text="blue", k=3)
-    assert loaded.picture(2).convert("RGB").getpixel((0, 0)) == COLOURS["blue"]
+    assert loaded.image(2).convert("RGB").getpixel((0, 0)) == COLOURS["blue"]
     assert loaded.dataset.features == gallery.dataset.features
 
 
-def test_a_saved_gallery_holds_its_pictures(gallery, tmp_path):
+def test_a_saved_gallery_holds_its_images(gallery, tmp_path):
     gallery.save_pretrained(tmp_path)
     loaded = Gallery.from_pretrained(tmp_path, retriever=gallery.retriever)
     assert loaded.dataset.data.column("image")[0].as_py()["bytes"].startswith(b"\x89PNG")
@@ -92,7 +92,7 @@ def test_another_retriever_is_refused(tmp_path):
 def test_it_loads_the_retriever_that_it_brings(tmp_path):
     raw_retriever().save_pretrained(tmp_path / "elsewhere")
     retriever = cmr_hub.from_pretrained(tmp_path / "elsewhere")
-    gallery = Gallery.from_dataset(picture_dataset(tmp_path), retriever, cache=False)
+    gallery = Gallery.from_dataset(image_dataset(tmp_path), retriever, cache=False)
     gallery.save_pretrained(tmp_path / "gallery")
     (tmp_path / "elsewhere").rename(tmp_path / "gallery" / "retriever")
     assert Gallery.from_pretrained(tmp_path / "gallery").ids == gallery.ids
@@ -193,7 +193,7 @@ def test_a_smaller_gallery_takes_the_place_of_a_larger_one(tmp_path, monkeypatch
         assert len(Gallery.from_pretrained(tmp_path, retriever=feature_retriever())) == items
 
 
-def test_released_features_have_no_pictures():
+def test_released_features_have_no_images():
     gallery = Gallery.from_dataset(feature_dataset(12), feature_retriever())
     hit = gallery.search(item="item-3", target="text", k=1)[0]
     assert hit.image is None
@@ -240,7 +240,7 @@ def codes():
 
 
 def slow_distances(gallery, source, position, target):
-    bits = {side: np.unpackbits(embeds, axis=1) for side, embeds in gallery.embeds.items()}
+    bits = {modality: np.unpackbits(embeds, axis=1) for modality, embeds in gallery.embeds.items()}
     return (bits[source][position] != bits[target]).sum(axis=1)
 
 
@@ -275,11 +275,11 @@ def test_reranking_never_gives_fewer_hits_than_asked_for(codes):
 
 def test_lookup_gives_all_within_the_radius_and_maybe_none(codes):
     distance = slow_distances(codes, "text", 5, "text")
-    hits = codes.lookup(item="item-5", source="text", target="text", radius=6)
+    hits = codes.range_search(item="item-5", source="text", target="text", radius=6)
     inside = [i for i in sorted(range(60), key=lambda i: (distance[i], i)) if distance[i] <= 6 and i != 5]
     assert [hit.position for hit in hits] == inside
     assert [hit.score for hit in hits] == pytest.approx([1 - distance[i] / 8 for i in inside])
-    assert len(codes.lookup(item="item-5", target="image", radius=16)) == 60
+    assert len(codes.range_search(item="item-5", target="image", radius=16)) == 60
 
 
 def test_codes_survive_saving(codes, tmp_path):
@@ -292,7 +292,7 @@ def test_codes_survive_saving(codes, tmp_path):
 
 
 def test_floats_are_not_searched_with_codes(codes):
-    rows = {side: codes.real_valued[side] for side in ("image", "text")}
+    rows = {modality: codes.real_valued[modality] for modality in ("image", "text")}
     with pytest.raises(
         InputError, match=r"60 rows of codes of 16 bits, as 'toy' gives them, not of the shape \(60, 16\)"
     ):
@@ -306,12 +306,12 @@ def test_floats_are_not_searched_with_codes(codes):
 def test_what_needs_codes_says_so(codes):
     floats = Gallery.from_dataset(feature_dataset(60), feature_retriever(), keep_real_valued=True)
     with pytest.raises(InputError, match="Lookup by radius is for binary codes"):
-        floats.lookup(item="item-1")
+        floats.range_search(item="item-1")
     for gallery in (floats, Gallery.from_dataset(codes.dataset, codes.retriever)):
         with pytest.raises(InputError, match="keeps no real-valued embeddings to re-rank by"):
             gallery.search(item="item-1", rerank=10)
     with pytest.raises(InputError, match="between 0 and the code length, 16; it is 17"):
-        codes.lookup(item="item-1", radius=17)
+        codes.range_search(item="item-1", radius=17)
 
 
 def test_a_gallery_of_one_code_is_warned_of(caplog):

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from cmr_hub import Gallery
 from cmr_hub.errors import InputError
 from cmr_hub.retrieval import gallery_building
-from toys import COLOURS, feature_dataset, feature_retriever, picture_dataset, raw_retriever
+from toys import COLOURS, feature_dataset, feature_retriever, image_dataset, raw_retriever
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +38,8 @@ def test_the_same_as_built_at_once(tmp_path, shard_rows):
     built = Gallery.build(dataset, retriever, tmp_path, shard_rows=shard_rows, name="Thirty", show_progress=False)
     at_once = Gallery.from_dataset(dataset, retriever)
     assert len(list(tmp_path.glob("items-*.parquet"))) == -(-30 // shard_rows)
-    for side in ("image", "text"):
-        np.testing.assert_allclose(built.embeds[side], at_once.embeds[side], atol=1e-6)
+    for modality in ("image", "text"):
+        np.testing.assert_allclose(built.embeds[modality], at_once.embeds[modality], atol=1e-6)
     assert built.name == "Thirty"
     assert built.ids == at_once.ids
     hits = built.search(item="item-3", k=5)
@@ -102,10 +102,10 @@ def test_another_gallery_is_not_built_over(tmp_path):
     assert len(Gallery.from_pretrained(tmp_path / "saved", retriever=retriever)) == 12
 
 
-def test_pictures_alone(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    picture_dataset(tmp_path / "pictures")
-    gallery = Gallery.build(tmp_path / "pictures", raw_retriever(), tmp_path / "gallery", show_progress=False)
+def test_images_alone(tmp_path):
+    (tmp_path / "images").mkdir()
+    image_dataset(tmp_path / "images")
+    gallery = Gallery.build(tmp_path / "images", raw_retriever(), tmp_path / "gallery", show_progress=False)
     assert list(gallery.embeds) == ["image"]
     hits = gallery.search(text="red", k=3)
     assert {hit.id for hit in hits} == {f"{name}.png" for name in COLOURS}
@@ -121,35 +121,35 @@ def test_pictures_alone(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_pictures_are_copied_or_stay_where_they_are(tmp_path, keep):
-    (tmp_path / "pictures").mkdir()
-    dataset = picture_dataset(tmp_path / "pictures")
-    gallery = Gallery.build(dataset, raw_retriever(), tmp_path / "gallery", keep_pictures=keep, show_progress=False)
+def test_images_are_copied_or_stay_where_they_are(tmp_path, keep):
+    (tmp_path / "images").mkdir()
+    dataset = image_dataset(tmp_path / "images")
+    gallery = Gallery.build(dataset, raw_retriever(), tmp_path / "gallery", keep_images=keep, show_progress=False)
     stored = pq.read_table(tmp_path / "gallery" / "items-00000.parquet").column("image")[0].as_py()
     assert (stored["bytes"] is not None) == keep
-    assert gallery.picture(0).convert("RGB").getpixel((0, 0)) == COLOURS["red"]
+    assert gallery.image(0).convert("RGB").getpixel((0, 0)) == COLOURS["red"]
 
 
 @pytest.fixture
 def with_a_bad_one(tmp_path):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     for i in range(11):
-        Pictures.new("RGB", (20, 20), (20 * i, 50, 90)).save(folder / f"{i:02}.png")
-    (folder / "06.png").write_bytes(b"no picture at all")
+        Images.new("RGB", (20, 20), (20 * i, 50, 90)).save(folder / f"{i:02}.png")
+    (folder / "06.png").write_bytes(b"no image at all")
     return folder
 
 
-def test_a_bad_picture_is_named_and_what_came_before_is_kept(tmp_path, with_a_bad_one):
+def test_a_bad_image_is_named_and_what_came_before_is_kept(tmp_path, with_a_bad_one):
     with pytest.raises(InputError, match=r"06\.png.*Among the items '04.png' to '07.png'"):
         Gallery.build(with_a_bad_one, raw_retriever(), tmp_path / "gallery", show_progress=False)
     assert (tmp_path / "gallery" / "items-00000.partial.safetensors").exists()
-    Pictures.new("RGB", (20, 20)).save(with_a_bad_one / "06.png")
+    Images.new("RGB", (20, 20)).save(with_a_bad_one / "06.png")
     assert len(Gallery.build(with_a_bad_one, raw_retriever(), tmp_path / "gallery", show_progress=False)) == 11
 
 
 @pytest.mark.parametrize("shard_rows", [8, 1])
-def test_bad_pictures_can_be_left_out(tmp_path, with_a_bad_one, caplog, shard_rows):
+def test_bad_images_can_be_left_out(tmp_path, with_a_bad_one, caplog, shard_rows):
     gallery = Gallery.build(
         with_a_bad_one,
         raw_retriever(),
@@ -167,10 +167,10 @@ def test_bad_pictures_can_be_left_out(tmp_path, with_a_bad_one, caplog, shard_ro
 
 
 def test_where_nothing_can_be_used_it_says_so(tmp_path):
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for i in range(3):
-        (tmp_path / "pictures" / f"{i}.png").write_bytes(b"no picture")
-    where = (tmp_path / "pictures", raw_retriever(), tmp_path / "gallery")
+        (tmp_path / "images" / f"{i}.png").write_bytes(b"no image")
+    where = (tmp_path / "images", raw_retriever(), tmp_path / "gallery")
     with pytest.raises(InputError, match="at least one item"):
         Gallery.build(*where, shard_rows=2, skip_unusable=True, show_progress=False)
 
@@ -199,5 +199,5 @@ def test_nothing_to_build_from(tmp_path):
         Gallery.build(feature_dataset(4).select([]), feature_retriever(), tmp_path, show_progress=False)
     with pytest.raises(InputError, match="shard_rows is 0"):
         Gallery.build(feature_dataset(4), feature_retriever(), tmp_path, shard_rows=0, show_progress=False)
-    with pytest.raises(InputError, match="no pictures and no texts"):
+    with pytest.raises(InputError, match="no images and no texts"):
         Gallery.build(feature_dataset(4).select_columns("id"), feature_retriever(), tmp_path, show_progress=False)

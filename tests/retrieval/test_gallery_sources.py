@@ -9,7 +9,7 @@ from datasets import Dataset, Image
 from cmr_hub.errors import InputError
 from cmr_hub.retrieval import gallery_sources
 from cmr_hub.retrieval.gallery_sources import open_source
-from toys import COLOURS, feature_dataset, picture_dataset
+from toys import COLOURS, feature_dataset, image_dataset
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def test_its_digest_is_of_its_items(shards):
 
 
 def test_parquet_of_other_makers(tmp_path):
-    """Pictures as paths, numbers as ids, or no ids."""
-    pictures = picture_dataset(tmp_path)
-    paths = [record["path"] for record in pictures.cast_column("image", Image(decode=False))["image"]]
+    """Images as paths, numbers as ids, or no ids."""
+    images = image_dataset(tmp_path)
+    paths = [record["path"] for record in images.cast_column("image", Image(decode=False))["image"]]
     pq.write_table(pa.table({"id": [3, 4, 5], "image": paths}), tmp_path / "a.parquet")
     items = open_source(tmp_path / "a.parquet").read(1, 3)
     assert items["id"][:] == ["4", "5"]
@@ -68,10 +68,10 @@ def test_parquet_of_other_makers(tmp_path):
     assert open_source(tmp_path / "b.parquet").read(1, 3)["id"][:] == ["1", "2"]
 
 
-def test_a_folder_of_pictures_alone(tmp_path):
+def test_a_folder_of_images_alone(tmp_path):
     (tmp_path / "deep").mkdir()
-    picture_dataset(tmp_path / "deep")
-    (tmp_path / "notes.txt").write_text("no picture")
+    image_dataset(tmp_path / "deep")
+    (tmp_path / "notes.txt").write_text("no image")
     source = open_source(tmp_path)
     assert source.ids() == ["deep/blue.png", "deep/green.png", "deep/red.png"]
     assert set(source.features) == {"id", "image"}
@@ -79,7 +79,7 @@ def test_a_folder_of_pictures_alone(tmp_path):
 
 
 def test_a_folder_with_a_table(tmp_path):
-    picture_dataset(tmp_path)
+    image_dataset(tmp_path)
     rows = "".join(f"{name}.png,a {name} square\n" for name in COLOURS)
     (tmp_path / "metadata.csv").write_text(f"file_name,text\n{rows}")
     source = open_source(str(tmp_path))
@@ -92,7 +92,7 @@ def test_a_data_set_without_ids_is_numbered():
 
 
 def test_what_is_no_source(tmp_path):
-    with pytest.raises(InputError, match="no Parquet files and no pictures"):
+    with pytest.raises(InputError, match="no Parquet files and no images"):
         open_source(tmp_path)
     with pytest.raises(InputError, match="no file and no folder"):
         open_source(tmp_path / "nothing")

@@ -54,20 +54,20 @@ def test_principal_components_are_those_of_the_covariance(which: str, request: p
 def test_an_item_is_placed_where_it_is(which: str, request: pytest.FixtureRequest):
     gallery = request.getfixturevalue(which)
     layout = PrincipalMap.of(gallery)
-    for side, embeds in gallery.embeds.items():
-        np.testing.assert_allclose(layout.place(embeds), layout.points[side], atol=1e-6)
+    for modality, embeds in gallery.embeds.items():
+        np.testing.assert_allclose(layout.place(embeds), layout.points[modality], atol=1e-6)
 
 
 def test_tsne_places_an_item_where_it_is(gallery: Gallery, laid_out: NeighbourMap):
-    for side, embeds in gallery.embeds.items():
-        np.testing.assert_allclose(laid_out.place(embeds), laid_out.points[side], atol=0.05)
+    for modality, embeds in gallery.embeds.items():
+        np.testing.assert_allclose(laid_out.place(embeds), laid_out.points[modality], atol=0.05)
 
 
 def test_tsne_places_a_query_among_its_neighbours(gallery: Gallery, laid_out: NeighbourMap):
     (query,) = gallery.retriever.encode_texts(np.random.default_rng(3).normal(size=(1, 4)).astype(np.float32))
-    points = [laid_out.points[side][row] for side in gallery.embeds for row in range(len(gallery))]
+    points = [laid_out.points[modality][row] for modality in gallery.embeds for row in range(len(gallery))]
     distances = [
-        1 - float(query @ gallery.embeds[side][row]) for side in gallery.embeds for row in range(len(gallery))
+        1 - float(query @ gallery.embeds[modality][row]) for modality in gallery.embeds for row in range(len(gallery))
     ]
     nearest = sorted(range(len(points)), key=distances.__getitem__)[:10]
     weights = [1 / max(distances[i], 1e-6) ** 2 for i in nearest]

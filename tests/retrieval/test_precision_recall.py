@@ -43,7 +43,7 @@ def test_protocols_of_pairs_and_of_two_rankings_have_no_curves(toy: tuple[str, D
         has_curves("dsmcr")
 
 
-def test_quick_is_what_needs_no_encoding_of_pictures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_quick_is_what_needs_no_encoding_of_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     assert is_quick("cmr/cca-emoji", "emoji")
     monkeypatch.setattr(precision_recall, "is_available", lambda dataset: True)
     assert is_quick("cmr/cca-wiki", "wiki")

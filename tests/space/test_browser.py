@@ -19,14 +19,14 @@ def find(page: Page, text: str) -> None:
 
 
 def test_opens_on_an_example_that_explains_it(page: Page):
-    expect(page.locator("h1")).to_contain_text("Search pictures with words")
+    expect(page.locator("h1")).to_contain_text("Search images with words")
     expect(page.locator(HIT)).to_have_count(12)
     expect(page.locator("#cmr-text textarea")).not_to_have_value("")
     assert page.locator("#cmr-examples .cmr-chip").count() >= 3
     assert all(image.get_attribute("alt") for image in page.locator(f"{HIT} img").all())
 
 
-def test_words_find_pictures(page: Page):
+def test_words_find_images(page: Page):
     find(page, "smiling cat")
     expect(page.locator("h2.cmr-asked")).to_have_text("“smiling cat”")
     expect(page.locator(".cmr-images .cmr-hit img")).to_have_count(12)
@@ -36,12 +36,12 @@ def test_words_find_pictures(page: Page):
     assert page.locator(f"{HIT} img").first.evaluate("image => image.naturalWidth") == 72
 
 
-def test_picture_finds_texts(page: Page, picture_file: Path):
-    page.set_input_files("#cmr-picture input[type=file]", picture_file)
+def test_image_finds_texts(page: Page, image_file: Path):
+    page.set_input_files("#cmr-image input[type=file]", image_file)
     expect(page.locator(".cmr-texts .cmr-hit")).to_have_count(12)
     labels = page.locator(".cmr-label").all_inner_texts()[:5]
     assert labels.count("Animals & Nature") >= 3
-    page.get_by_label("Pictures", exact=True).check()
+    page.get_by_label("Images", exact=True).check()
     expect(page.locator(".cmr-images .cmr-hit").first).to_contain_text("dog face")
 
 
@@ -53,8 +53,8 @@ def test_clicked_hit_becomes_the_query(page: Page):
     expect(page.locator("h2.cmr-asked")).to_contain_text(caption)
     expect(page.locator(".cmr-summary")).to_contain_text("share its class")
     expect(page.locator("#cmr-text textarea")).to_have_value("")
-    page.get_by_label("its picture").check()
-    expect(page.locator(".cmr-summary")).to_contain_text("to its picture")
+    page.get_by_label("its image").check()
+    expect(page.locator(".cmr-summary")).to_contain_text("to its image")
 
 
 def test_examples_are_one_click(page: Page):
@@ -168,18 +168,18 @@ def test_refused_words_show_a_notice(page: Page, text: str, message: str):
     expect(page.locator(HIT)).to_have_count(12)
 
 
-def test_file_that_is_no_picture_shows_a_notice(page: Page, no_picture: Path):
-    page.set_input_files("#cmr-picture input[type=file]", no_picture)
-    expect(page.locator(".cmr-notice")).to_contain_text("broken.png is not a picture")
-    expect(page.get_by_text("Drop a picture")).to_be_visible()
+def test_file_that_is_no_image_shows_a_notice(page: Page, no_image: Path):
+    page.set_input_files("#cmr-image input[type=file]", no_image)
+    expect(page.locator(".cmr-notice")).to_contain_text("broken.png is not an image")
+    expect(page.get_by_text("Drop an image")).to_be_visible()
 
 
 @pytest.mark.parametrize("page", [PHONE], indirect=True)
-def test_fits_a_phone(page: Page, picture_file: Path):
+def test_fits_a_phone(page: Page, image_file: Path):
     assert overflow(page) <= 0
     find(page, "smiling cat")
     expect(page.locator("h2.cmr-asked")).to_be_in_viewport()
-    page.set_input_files("#cmr-picture input[type=file]", picture_file)
+    page.set_input_files("#cmr-image input[type=file]", image_file)
     expect(page.locator(".cmr-texts .cmr-hit").first).to_be_visible()
     assert overflow(page) <= 0
 
@@ -196,7 +196,7 @@ def test_missing_gallery_is_prepared_by_one_click_and_every_visitor_sees_it(
     expect(page.locator("#cmr-text")).to_be_hidden()
     page.get_by_role("button", name="Prepare").click()
     expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "25")
-    expect(page.locator(".cmr-stage")).to_contain_text("Downloading <pictures>")
+    expect(page.locator(".cmr-stage")).to_contain_text("Downloading <images>")
     other = browser.new_page()
     other.goto(space.url)
     expect(other.locator(HIT).first).to_be_visible()  # before that the page may miss a choice

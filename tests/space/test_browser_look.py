@@ -38,7 +38,7 @@ def space() -> Iterator[Any]:
 
 
 def expect_look_at(page: Page, where: str) -> None:
-    alt = f"Step 1 weighs {where} of the picture most, one of 16 regions"
+    alt = f"Step 1 weighs {where} of the image most, one of 16 regions"
     expect(page.locator(f"{STEP} img").nth(1)).to_have_attribute("alt", alt)
 
 
@@ -49,7 +49,7 @@ def test_models_that_do_not_attend_have_no_such_tab(page: Page):
     expect(page.get_by_role("tab", name="Look")).to_have_count(0)
 
 
-def test_pictures_and_texts_are_looked_at(page: Page, tmp_path: Path):
+def test_images_and_texts_are_looked_at(page: Page, tmp_path: Path):
     page.locator("#cmr-results [data-item='3']").click()
     expect(page.locator("#cmr-results h2.cmr-asked")).to_contain_text("a red square number 3")
     open_view(page, "Look")
@@ -61,7 +61,7 @@ def test_pictures_and_texts_are_looked_at(page: Page, tmp_path: Path):
     expect_look_at(page, "the top left")
     expect(page.locator("#cmr-look-text textarea")).to_have_value("a red square number 0")
     spotted(3, 3).save(tmp_path / "mine.png")
-    page.set_input_files("#cmr-look-picture input[type=file]", tmp_path / "mine.png")
+    page.set_input_files("#cmr-look-image input[type=file]", tmp_path / "mine.png")
     expect_look_at(page, "the bottom right")
     expect(page.locator("#cmr-look-text textarea")).to_have_value("a red square number 0")
 

@@ -65,7 +65,7 @@ def test_pointing_shows_a_card_and_moves_nothing_and_a_click_asks(page: Page):
     expect(page.locator("#cmr-results h2.cmr-asked")).to_contain_text(name)
 
 
-def test_words_and_pictures_find_their_places(page: Page, picture_file: Path):
+def test_words_and_images_find_their_places(page: Page, image_file: Path):
     open_map(page)
     star = place_of(page, STAR)
     page.fill("#cmr-map-text textarea", "fire engine")
@@ -73,8 +73,8 @@ def test_words_and_pictures_find_their_places(page: Page, picture_file: Path):
     expect(page.locator(f"{QUESTION} h2")).to_have_text("“fire engine”")
     expect(page.locator(STAR)).not_to_have_attribute("transform", star)
     star = place_of(page, STAR)
-    page.set_input_files("#cmr-map-ask input[type=file]", picture_file)
-    expect(page.locator(f"{QUESTION} h2")).to_have_text("Your picture")
+    page.set_input_files("#cmr-map-ask input[type=file]", image_file)
+    expect(page.locator(f"{QUESTION} h2")).to_have_text("Your image")
     expect(page.locator(STAR)).not_to_have_attribute("transform", star)
     page.fill("#cmr-map-text textarea", "qwxyzzq")
     page.locator("#cmr-map-text textarea").press("Enter")
@@ -104,7 +104,7 @@ def test_classes_and_sides_are_shown_and_hidden(page: Page):
     expect(page.locator(STAR)).to_have_count(1)
     page.locator("#cmr-map-legend").get_by_role("button", name="All").click()
     expect(page.locator(POINT)).to_have_count(3796)
-    page.locator("#cmr-map-sides").get_by_text("Pictures").click()
+    page.locator("#cmr-map-sides").get_by_text("Images").click()
     expect(page.locator(POINT)).to_have_count(1898)
     expect(page.locator(RINGS)).to_have_count(12)
 
@@ -115,12 +115,10 @@ def test_codes_are_shown_as_patterns(page: Page):
     page.locator(f"{QUESTION} .cmr-hit").first.click()
     expect(page.locator(f"{CARD} .cmr-code")).to_have_count(3)
     expect(page.locator(f"{CARD}")).to_contain_text(
-        re.compile(r"Picture and text (differ in \d+ of|have the same) 64 bits")
+        re.compile(r"Image and text (differ in \d+ of|have the same) 64 bits")
     )
     pattern = page.locator(f"{CARD} .cmr-code svg").first
-    assert re.match(
-        r"Picture: 64 bits, in hexadecimal [0-9a-f ]{23}; \d+ of them", pattern.get_attribute("aria-label")
-    )
+    assert re.match(r"Image: 64 bits, in hexadecimal [0-9a-f ]{23}; \d+ of them", pattern.get_attribute("aria-label"))
 
 
 def test_tsne_is_prepared_in_the_background_and_can_be_stopped(page: Page):

@@ -24,11 +24,11 @@ from playwright.sync_api import Page, expect
 
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space import build_app, launch
-from cmr_hub.space.services import user_galleries as own_galleries
+from cmr_hub.space.services import user_galleries as user_galleries
 from cmr_hub.space.services.catalogue import Catalogue
-from cmr_hub.space.services.user_galleries import OwnGalleries
+from cmr_hub.space.services.user_galleries import UserGalleries
 from cmr_hub.space.views import VIEWS
-from cmr_hub.space.views.user_gallery import OwnView
+from cmr_hub.space.views.user_gallery import UserGalleryView
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -46,17 +46,17 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The Space with a store of galleries that the tests can look into, and that waits less for pages to come back."""
 
     catalogue = Catalogue(["emoji"])
-    galleries = OwnGalleries(catalogue, grace=GRACE)
+    galleries = UserGalleries(catalogue, grace=GRACE)
 
-    class HastyView(OwnView):
-        def __init__(self, catalogue: Catalogue, place: Any):
-            super().__init__(catalogue, place, galleries)
+    class HastyView(UserGalleryView):
+        def __init__(self, catalogue: Catalogue, session_state: Any):
+            super().__init__(catalogue, session_state, galleries)
 
     gradio = tmp_path_factory.mktemp("gradio")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMR_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("GRADIO_TEMP_DIR", str(gradio))
-        patch.setattr("cmr_hub.space.page.VIEWS", [HastyView if view is OwnView else view for view in VIEWS])
+        patch.setattr("cmr_hub.space.page.VIEWS", [HastyView if view is UserGalleryView else view for view in VIEWS])
         patch.setattr("cmr_hub.space.views.user_gallery.PULSE", 0.5)
         app = build_app(catalogue)
         launch(app, prevent_thread_lock=True, quiet=True, server_port=free_port())
@@ -65,7 +65,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         galleries.close()
 
 
-def picture(colour: str = "red", size: tuple[int, int] = (60, 40), kind: str = "PNG") -> bytes:
+def image(colour: str = "red", size: tuple[int, int] = (60, 40), kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     Image.new("RGB", size, colour).save(file, kind)
     return file.getvalue()
@@ -79,12 +79,12 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-PICTURES = {f"{colour}.png": picture(colour) for colour in COLOURS}
+IMAGES = {f"{colour}.png": image(colour) for colour in COLOURS}
 TABLE = "file_name,text,label\n" + "".join(
     f'{colour}.png,"a {colour} square {HTML.replace(chr(34), chr(34) * 2)}",<b>{len(colour) % 2}</b>\n'
     for colour in COLOURS
 )
-PAIRS = zipped({"metadata.csv": TABLE.encode(), **PICTURES})
+PAIRS = zipped({"metadata.csv": TABLE.encode(), **IMAGES})
 
 
 def choose(page: Page, files: dict[str, bytes], where: str = "files") -> None:
@@ -134,7 +134,7 @@ def serious(page: Page) -> list[str]:
 
 def test_pairs_are_built_searched_in_all_views_and_removed(page: Page, space: Any):
     build_to_the_end(page, {"set.zip": PAIRS}, f"Squares {HTML}")
-    expect(page.locator(".cmr-own-result")).to_contain_text("8 pictures with their texts, in 2 classes")
+    expect(page.locator(".cmr-own-result")).to_contain_text("8 images with their texts, in 2 classes")
     page.get_by_role("button", name="Search it").click()
     expect(page.locator(HIT)).to_have_count(7)
     expect(page.locator("#cmr-gallery input")).to_have_value(f"Squares {HTML}")
@@ -155,19 +155,19 @@ def test_pairs_are_built_searched_in_all_views_and_removed(page: Page, space: An
     expect(page.locator(HIT)).to_have_count(12)
 
 
-def test_every_view_opens_on_pictures_alone(page: Page):
-    build_to_the_end(page, dict(list(PICTURES.items())[:3]))
+def test_every_view_opens_on_images_alone(page: Page):
+    build_to_the_end(page, dict(list(IMAGES.items())[:3]))
     for title in [tab for tab in page.get_by_role("tab").all_inner_texts() if tab != "Your gallery"]:
         page.get_by_role("tab", name=title, exact=True).click()
         expect(page.get_by_role("tab", name=title, exact=True)).to_have_attribute("aria-selected", "true")
         expect(page.get_by_role("tabpanel").filter(visible=True)).not_to_be_empty()
-        expect(page.locator("#cmr-gallery input")).to_have_value("My pictures")
+        expect(page.locator("#cmr-gallery input")).to_have_value("My images")
         assert page.locator(".toast-body").count() == 0  # how Gradio tells of what nobody foresaw
 
 
-def test_pictures_alone_are_searched_by_words(page: Page):
-    build_to_the_end(page, dict(list(PICTURES.items())[:5]))
-    expect(page.locator(".cmr-own-result")).to_contain_text("5 pictures without texts")
+def test_images_alone_are_searched_by_words(page: Page):
+    build_to_the_end(page, dict(list(IMAGES.items())[:5]))
+    expect(page.locator(".cmr-own-result")).to_contain_text("5 images without texts")
     page.get_by_role("button", name="Search it").click()
     expect(page.locator(HIT)).to_have_count(4)
     page.fill("#cmr-text textarea", "a red apple")
@@ -176,9 +176,9 @@ def test_pictures_alone_are_searched_by_words(page: Page):
     expect(page.locator(f"{HIT} img")).to_have_count(4)
 
 
-def test_folder_and_a_table_beside_its_pictures(page: Page, tmp_path: Path):
+def test_folder_and_a_table_beside_its_images(page: Page, tmp_path: Path):
     (tmp_path / "mine" / "deep").mkdir(parents=True)
-    for name, content in list(PICTURES.items())[:4]:
+    for name, content in list(IMAGES.items())[:4]:
         (tmp_path / "mine" / "deep" / name).write_bytes(content)
     (tmp_path / "mine" / "pairs.csv").write_text(
         "file_name,text\ndeep/red.png,red\ndeep/blue.png,blue\ndeep/green.png,x\n"
@@ -187,8 +187,8 @@ def test_folder_and_a_table_beside_its_pictures(page: Page, tmp_path: Path):
     page.set_input_files("#cmr-own-folder input[type=file]", tmp_path / "mine")
     expect(page.locator("#cmr-own-folder .file")).to_have_count(5)
     page.get_by_role("button", name="Build the gallery").click()
-    expect(page.locator(".cmr-own-result")).to_contain_text("3 pictures with their texts")
-    expect(page.locator(".cmr-own-result")).to_contain_text("1 picture is not in the table")
+    expect(page.locator(".cmr-own-result")).to_contain_text("3 images with their texts")
+    expect(page.locator(".cmr-own-result")).to_contain_text("1 image is not in the table")
 
 
 def test_download_is_opened_by_the_package(page: Page, tmp_path: Path):
@@ -200,19 +200,19 @@ def test_download_is_opened_by_the_package(page: Page, tmp_path: Path):
         archive.extractall(tmp_path)
     gallery = Gallery.from_pretrained(tmp_path / "Squares")
     assert len(gallery) == 8
-    assert gallery.picture(0).size == (60, 40)
+    assert gallery.image(0).size == (60, 40)
     assert gallery.search(text="a red square", k=3)[0].texts[0].endswith(HTML)
 
 
 HOSTILE = {
     "no zip": ({"set.zip": b"no zip"}, "set.zip is no zip file"),
-    "bomb": ({"set.zip": zipped({"bomb.bmp": bytes(30_000_000), **PICTURES})}, "as no picture does"),
+    "bomb": ({"set.zip": zipped({"bomb.bmp": bytes(30_000_000), **IMAGES})}, "as no image does"),
     "many": ({"set.zip": zipped({f"{i}.png": b"" for i in range(10_000)})}, "holds 10,000 files"),
-    "no column": ({"a.csv": b"name,text\nred.png,x\n", **PICTURES}, "no column file_name or image"),
-    "missing": ({"set.zip": zipped({"a.csv": b"file_name,text\nmissing.png,x\n", **PICTURES})}, "does not exist"),
-    "not UTF-8": ({"a.csv": "file_name,text\nred.png,é\n".encode("latin-1"), **PICTURES}, "not UTF-8"),
-    "long": ({"a.csv": b"file_name,text\nred.png," + b"x" * 1_000_000, **PICTURES}, "field larger"),
-    "no pictures": ({"set.zip": zipped({"run.exe": b"MZ", "readme.md": b"x"})}, "no picture in set.zip"),
+    "no column": ({"a.csv": b"name,text\nred.png,x\n", **IMAGES}, "no column file_name or image"),
+    "missing": ({"set.zip": zipped({"a.csv": b"file_name,text\nmissing.png,x\n", **IMAGES})}, "does not exist"),
+    "not UTF-8": ({"a.csv": "file_name,text\nred.png,é\n".encode("latin-1"), **IMAGES}, "not UTF-8"),
+    "long": ({"a.csv": b"file_name,text\nred.png," + b"x" * 1_000_000, **IMAGES}, "field larger"),
+    "no images": ({"set.zip": zipped({"run.exe": b"MZ", "readme.md": b"x"})}, "no image in set.zip"),
 }
 
 
@@ -230,21 +230,21 @@ def test_single_files_that_cannot_be_used_are_left_out_and_named(page: Page, spa
     huge = io.BytesIO()
     Image.new("1", (10_000, 10_000)).save(huge, "PNG")
     hostile = {
-        "../../evil.png": picture(),
-        "/tmp/evil.png": picture(),
-        "C:\\evil.png": picture(),
+        "../../evil.png": image(),
+        "/tmp/evil.png": image(),
+        "C:\\evil.png": image(),
         "huge.png": huge.getvalue(),
-        f"{HTML}.png": b"no picture",
+        f"{HTML}.png": b"no image",
         "drawing.svg": b"<svg onload='document.title=1'></svg>",
     }
-    build_to_the_end(page, {"set.zip": zipped({**PICTURES, **hostile, "run.exe": b"MZ", "__MACOSX/a.png": b"x"})})
+    build_to_the_end(page, {"set.zip": zipped({**IMAGES, **hostile, "run.exe": b"MZ", "__MACOSX/a.png": b"x"})})
     expect(page.locator(".cmr-own-result")).to_contain_text("1 file was neither")
     page.get_by_text("6 left out").click()
     expect(page.locator(".cmr-own-result")).to_contain_text("10000 x 10000 pixels")
     expect(page.locator(".cmr-own-result")).to_contain_text(HTML)
     assert page.title() != "1"
     assert not Path("/tmp/evil.png").exists()
-    assert sorted(set(files_in(space.galleries.root))) == sorted(PICTURES)
+    assert sorted(set(files_in(space.galleries.root))) == sorted(IMAGES)
 
 
 def test_nothing_chosen_is_a_notice(page: Page):
@@ -257,7 +257,7 @@ def test_nothing_chosen_is_a_notice(page: Page):
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Embedding waits at it."""
     gate = threading.Event()
-    embedded = own_galleries._embedded
+    embedded = user_galleries._embedded
 
     def waits(items: Any, retriever: Any, title: str, step: Callable) -> Any:
         def gated(share: float, what: str) -> None:
@@ -267,7 +267,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
         return embedded(items, retriever, title, gated)
 
-    monkeypatch.setattr(own_galleries, "_embedded", waits)
+    monkeypatch.setattr(user_galleries, "_embedded", waits)
     yield gate
     gate.set()
 
@@ -276,7 +276,7 @@ def test_cancel_while_embedding(page: Page, space: Any, gate: threading.Event):
     build(page, {"set.zip": PAIRS})
     bar = page.get_by_role("progressbar")
     expect(bar).to_have_attribute("aria-valuenow", "30")
-    expect(page.locator("#cmr-own-status")).to_contain_text("Embedding picture 1 to 8 of 8")
+    expect(page.locator("#cmr-own-status")).to_contain_text("Embedding image 1 to 8 of 8")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#cmr-own-status")).to_contain_text("Cancelled. Nothing was kept.")
     gate.set()
@@ -293,7 +293,7 @@ def test_second_visitor_waits_for_its_turn_and_sees_nothing_of_the_first(
     other = context.new_page()
     other.goto(space.url)
     expect(other.locator(HIT).first).to_be_visible()
-    build(other, {"set.zip": zipped(PICTURES)}, "Other squares")
+    build(other, {"set.zip": zipped(IMAGES)}, "Other squares")
     expect(other.locator("#cmr-own-status")).to_contain_text("Waiting for its turn")
     gate.set()
     for visitor, mine in ((page, "Secret squares"), (other, "Other squares")):
@@ -331,9 +331,9 @@ def test_gallery_goes_soon_after_its_page(page: Page, browser: Any, space: Any):
 def test_gallery_stays_over_a_short_loss_of_the_connection(page: Page, space: Any):
     build_to_the_end(page, {"set.zip": PAIRS}, "Kept")
     own = next(own for own in space.galleries._owns.values() if own.title == "Kept")
-    space.galleries.leave(own.owner)  # as the server does where a page's heartbeat ends
+    space.galleries.leave(own.caption_to_image)  # as the server does where a page's heartbeat ends
     time.sleep(2 * GRACE)
-    assert space.galleries[own.owner] is own
+    assert space.galleries[own.caption_to_image] is own
     page.get_by_role("button", name="Search it").click()
     expect(page.locator(HIT)).to_have_count(7)
 
@@ -341,7 +341,7 @@ def test_gallery_stays_over_a_short_loss_of_the_connection(page: Page, space: An
 def test_gallery_that_has_expired_is_told_to_the_page(page: Page, space: Any):
     build_to_the_end(page, {"set.zip": PAIRS}, "Expired")
     own = next(own for own in space.galleries._owns.values() if own.title == "Expired")
-    space.galleries.forget(own.owner)
+    space.galleries.forget(own.caption_to_image)
     expect(page.locator("#cmr-own-status")).to_contain_text("Your gallery was removed")
     assert gallery_choices(page) == ["Emoji"]
 
@@ -355,7 +355,7 @@ def test_fits_and_is_for_everybody(page: Page, gate: threading.Event):
     page.get_by_text("Privacy").click()
     page.get_by_text("Limits").click()
     assert serious(page) == []
-    build(page, {"set.zip": zipped({**PICTURES, "x" * 100 + ".png": b"broken"})}, "x" * 60)
+    build(page, {"set.zip": zipped({**IMAGES, "x" * 100 + ".png": b"broken"})}, "x" * 60)
     expect(page.get_by_role("progressbar")).to_be_visible()
     assert serious(page) == []
     gate.set()

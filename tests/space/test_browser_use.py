@@ -41,15 +41,15 @@ def test_the_clients_call_finds_what_the_page_has_found(page: Page, space: Any):
     assert [hit["id"] for hit in run(program)["hits"]] == shown
 
 
-def test_an_uploaded_picture_is_asked_by_a_file(page: Page, picture_file: Path, monkeypatch: pytest.MonkeyPatch):
-    page.set_input_files("#cmr-picture input[type=file]", picture_file)
+def test_an_uploaded_image_is_asked_by_a_file(page: Page, image_file: Path, monkeypatch: pytest.MonkeyPatch):
+    page.set_input_files("#cmr-image input[type=file]", image_file)
     expect(page.locator(".cmr-texts .cmr-hit").first).to_be_visible()
     shown = page.locator(HIT).evaluate_all("hits => hits.map((hit) => hit.dataset.item)")
     open_view(page, "Use it")
     program = code(page, "#cmr-client")
     assert "/tmp" not in program
-    monkeypatch.chdir(picture_file.parent)
-    picture_file.rename("photo.jpg")
+    monkeypatch.chdir(image_file.parent)
+    image_file.rename("photo.jpg")
     assert [hit["id"] for hit in run(program)["hits"]] == shown
 
 

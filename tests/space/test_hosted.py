@@ -61,7 +61,7 @@ def wait_for(address: str, process: subprocess.Popen) -> None:
     pytest.fail(f"The Space did not start (exit status {process.poll()}).")
 
 
-def test_page_works_under_a_path(hosted: str, browser: Any, picture_file: Path):
+def test_page_works_under_a_path(hosted: str, browser: Any, image_file: Path):
     page = browser.new_page()
     complaints, addresses = [], []
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -72,7 +72,7 @@ def test_page_works_under_a_path(hosted: str, browser: Any, picture_file: Path):
     page.get_by_role("button", name="Find").click()
     expect(page.locator("h2.cmr-asked")).to_have_text("“fire engine”")
     expect(page).to_have_url(re.compile(re.escape(f"{hosted}?gallery=emoji")))
-    page.set_input_files("#cmr-picture input[type=file]", picture_file)
+    page.set_input_files("#cmr-image input[type=file]", image_file)
     expect(page.locator(".cmr-texts .cmr-hit")).to_have_count(12)
     page.close()
     assert complaints == []
@@ -82,10 +82,10 @@ def test_page_works_under_a_path(hosted: str, browser: Any, picture_file: Path):
     assert set(outside) <= {"/favicon.ico"}  # browsers ask for it by themselves
 
 
-def test_api_works_under_a_path(hosted: str, picture_file: Path, tmp_path: Path):
+def test_api_works_under_a_path(hosted: str, image_file: Path, tmp_path: Path):
     client = Client(hosted, verbose=False, download_files=str(tmp_path))
     assert len(client.predict("smiling cat", k=3, api_name="/search_text")) == 3
-    hits = client.predict(handle_file(picture_file), target="image", k=1, api_name="/search_image")
+    hits = client.predict(handle_file(image_file), target="image", k=1, api_name="/search_image")
     assert hits[0]["id"] == "1F436"
 
 

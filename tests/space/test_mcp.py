@@ -37,7 +37,7 @@ def call(space: Any, tool: str, **arguments: Any) -> Any:
 
 def test_tools_are_typed_and_described(space: Any):
     tools = {tool.name: tool for tool in with_session(space, lambda session: session.list_tools()).tools}
-    assert set(tools) == {"galleries", "search_text", "search_image", "search_item", "picture"}
+    assert set(tools) == {"galleries", "search_text", "search_image", "search_item", "image"}
     for tool in tools.values():
         assert tool.description
         assert all(parameter["description"] for parameter in tool.inputSchema["properties"].values())
@@ -50,14 +50,14 @@ def test_text_finds_items(space: Any):
     assert "cat" in answer.content[0].text
 
 
-def test_picture_finds_texts(space: Any, picture_file: Path):
-    address = "data:image/png;base64," + base64.b64encode(picture_file.read_bytes()).decode()
+def test_image_finds_texts(space: Any, image_file: Path):
+    address = "data:image/png;base64," + base64.b64encode(image_file.read_bytes()).decode()
     answer = call(space, "search_image", image=address, target="image", k=1)
     assert "1F436" in answer.content[0].text
 
 
-def test_picture_behind_a_hit(space: Any):
-    answer = call(space, "picture", item="1F436")
+def test_image_behind_a_hit(space: Any):
+    answer = call(space, "image", item="1F436")
     assert base64.b64decode(answer.content[0].data).startswith(b"\x89PNG")
 
 

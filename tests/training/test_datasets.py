@@ -6,7 +6,7 @@ from cmr_hub.encoders.sentence_cnn import SentenceCNNEncoder
 from cmr_hub.errors import InputError
 from cmr_hub.processing.feature_store import StoredFeatures, StoredViews
 from cmr_hub.training.datasets import FeatureSplits, Pairs, make_pairs, make_processor, with_validation
-from toys import feature_dataset, picture_dataset
+from toys import feature_dataset, image_dataset
 
 
 def test_a_batch_is_its_items():
@@ -47,9 +47,9 @@ def test_released_features_need_no_width():
 
 
 def test_vocabularies_are_fitted_on_the_training_texts(tmp_path, private_cache):
-    dataset = picture_dataset(tmp_path)
+    dataset = image_dataset(tmp_path)
     processor = make_processor({"image": "efficientnet-lite0", "text": "bow"}, dataset)
-    assert processor.text_encoder.knows(["red", "crimson"]) == [True, False]
+    assert processor.text_encoder.has_known_tokens(["red", "crimson"]) == [True, False]
     text = make_pairs(dataset, processor).texts["text_features"]
     # Two texts an item, "a red square" and "red paint": the mean of their counts.
     assert sorted(text[0].tolist()) == [0, 0, 0.5, 0.5, 0.5, 1]
@@ -63,7 +63,7 @@ def test_an_encoder_that_learns_from_classes_is_given_those_of_each_text(tmp_pat
         "fit",
         lambda self, texts, labels: given.append((texts, labels)) or fit(self, texts, labels),
     )
-    dataset = picture_dataset(tmp_path)
+    dataset = image_dataset(tmp_path)
     encoders = {"image": "efficientnet-lite0", "text": {"name": "sentence_cnn", "epochs": 1}}
     processor = make_processor(encoders, dataset)
     ((texts, labels),) = given
@@ -83,11 +83,11 @@ def test_batches_say_their_rows():
 
 
 def test_each_caption_is_a_pair_of_its_item(tmp_path, private_cache):
-    dataset = picture_dataset(tmp_path)
+    dataset = image_dataset(tmp_path)
     processor = make_processor({"image": "efficientnet-lite0", "text": "bow"}, dataset)
     pairs = make_pairs(dataset, processor, "each")
     assert len(pairs) == 6
-    assert pairs.owner.tolist() == [0, 0, 1, 1, 2, 2]
+    assert pairs.caption_to_image.tolist() == [0, 0, 1, 1, 2, 2]
     batch = pairs.__getitems__([3, 0])
     assert (batch["rows"].tolist(), batch["items"].tolist()) == ([3, 0], [1, 0])
     alone = processor(images=dataset["image"][:2], text=["green paint", "a red square"])
@@ -96,10 +96,10 @@ def test_each_caption_is_a_pair_of_its_item(tmp_path, private_cache):
     assert torch.equal(batch["labels"], torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
 
 
-def test_training_pictures_are_turned_and_no_others(tmp_path, private_cache):
-    dataset = DatasetDict(train=picture_dataset(tmp_path), test=picture_dataset(tmp_path))
+def test_training_images_are_turned_and_no_others(tmp_path, private_cache):
+    dataset = DatasetDict(train=image_dataset(tmp_path), test=image_dataset(tmp_path))
     encoders = {"image": {"name": "efficientnet-lite0", "grid": 7}, "text": "tokens"}
-    splits = FeatureSplits(dataset, encoders, holds_out=False, captions="each", turns=["rotate_90"])
+    splits = FeatureSplits(dataset, encoders, holds_out=False, captions="each", augmentations=["rotate_90"])
     assert isinstance(splits["train"].images["region_features"], StoredViews)
     for pairs in (splits["test"], splits.gallery):
         assert isinstance(pairs.images["region_features"], StoredFeatures)
@@ -112,7 +112,7 @@ def test_training_pictures_are_turned_and_no_others(tmp_path, private_cache):
 
 def test_a_batch_says_which_texts_describe_which_images(tmp_path, private_cache):
     texts = [["a", "b"], ["B ", "c"], ["d"]]
-    dataset = picture_dataset(tmp_path).map(lambda row, i: {"texts": texts[i]}, with_indices=True)
+    dataset = image_dataset(tmp_path).map(lambda row, i: {"texts": texts[i]}, with_indices=True)
     pairs = make_pairs(dataset, make_processor({"image": "efficientnet-lite0", "text": "bow"}, dataset), "each")
     for rows in ([0, 1, 2, 3, 4], [3, 0, 2]):
         flat = [(item, text.strip().lower()) for item, captions in enumerate(texts) for text in captions]
@@ -130,7 +130,7 @@ def test_released_features_have_no_captions_to_take_each():
 
 
 def test_regions_stay_on_disk_and_words_have_a_mask(tmp_path, private_cache):
-    dataset = picture_dataset(tmp_path)
+    dataset = image_dataset(tmp_path)
     encoders = {"image": {"name": "efficientnet-lite0", "grid": 7}, "text": "tokens"}
     processor = make_processor(encoders, dataset)
     pairs = make_pairs(dataset, processor, "each")

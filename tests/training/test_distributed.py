@@ -23,10 +23,10 @@ def make_model(method):
     return model_class(model_class.config_class(**DIMS, **settings)).train()
 
 
-def side_inputs(model, side, n):
-    if getattr(model, f"{side}_input") == "input_ids":
+def modality_inputs(model, modality, n):
+    if getattr(model, f"{modality}_input") == "input_ids":
         return [torch.arange(n)[:, None] % 2 + 1, torch.ones(n, 1, dtype=torch.long)]
-    rows = torch.randn(n, DIMS[f"{side}_dim"])
+    rows = torch.randn(n, DIMS[f"{modality}_dim"])
     return [rows[:, None].repeat(1, 4, 1) if model.image_input == "region_features" else rows]
 
 
@@ -43,21 +43,21 @@ class Relay:
             share[: len(rows)] = rows
 
 
-@pytest.mark.parametrize("side", ["image", "text"])
+@pytest.mark.parametrize("modality", ["image", "text"])
 @pytest.mark.parametrize("method", BY_GRADIENT)
-def test_a_share_embedded_by_itself_is_a_share_of_the_whole(method, side, monkeypatch):
+def test_a_share_embedded_by_itself_is_a_share_of_the_whole(method, modality, monkeypatch):
     model, process = make_model(method), Process(rank=1, count=2)
-    inputs = side_inputs(model, side, 7)
+    inputs = modality_inputs(model, modality, 7)
     torch.manual_seed(1)
-    whole = getattr(copy.deepcopy(model), f"get_{side}_features")(*inputs)
+    whole = getattr(copy.deepcopy(model), f"get_{modality}_features")(*inputs)
     drawn = torch.get_rng_state()
     relay, steps = Relay(monkeypatch, whole), JointSteps(model, process)
-    embed = getattr(model, f"get_{side}_features")
+    embed = getattr(model, f"get_{modality}_features")
     own = []
-    setattr(model, f"get_{side}_features", lambda *args: own.append(embed(*args)) or own[-1])
+    setattr(model, f"get_{modality}_features", lambda *args: own.append(embed(*args)) or own[-1])
     torch.manual_seed(1)
     with steps.embedding():
-        rows = getattr(model, f"get_{side}_features")(*inputs)
+        rows = getattr(model, f"get_{modality}_features")(*inputs)
     torch.testing.assert_close(rows, whole)
     if relay.calls:
         torch.testing.assert_close(own[0], whole[4:])
@@ -87,10 +87,10 @@ def test_the_mean_of_the_gradients_is_that_of_the_whole_batch(monkeypatch):
     for rank in range(3):
         of_process = copy.deepcopy(model)
         of_process.zero_grad()
-        sides = iter(embedded)
+        modalities = iter(embedded)
 
-        def all_gather(shares, own, sides=sides):
-            for share, rows in zip(shares, next(sides).tensor_split(3), strict=True):
+        def all_gather(shares, own, modalities=modalities):
+            for share, rows in zip(shares, next(modalities).tensor_split(3), strict=True):
                 share[: len(rows)] = rows
 
         monkeypatch.setattr(joint_steps.distributed, "all_gather", all_gather)

@@ -15,7 +15,7 @@ from cmr_hub.evaluation import evaluate
 from cmr_hub.experiments.publish import card_content
 from cmr_hub.experiments.table import find_checkpoints, make_tables
 from cmr_hub.modeling.standardizer import FitToFeatures
-from cmr_hub.training.finetune import Tuning, TuningTrainer, tune
+from cmr_hub.training.finetune import FinetuneSettings, TuningTrainer, finetune
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, train
 from cmr_hub.training.trainer import CMRTrainer
@@ -40,7 +40,7 @@ def recipe(method="dan"):
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return raw_dataset(tmp_path_factory.mktemp("pictures"), train=36)
+    return raw_dataset(tmp_path_factory.mktemp("images"), train=36)
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +93,11 @@ def test_the_rest_of_the_network_learns_and_is_saved_with_the_checkpoint(
         release(trainer)
         trainer.model.eval()
         pairs = trainer.eval_dataset
-        features = pairs.pictures.features(torch.arange(4))
+        features = pairs.images.features(torch.arange(4))
         seen["embeds"] = trainer.model.as_embeddings(trainer.model.get_image_features(features).detach())
 
     monkeypatch.setattr(TuningTrainer, "release", note)
-    run = tune(checkpoint, dataset, "toy", tmp_path, Tuning(1e-2, FREEZE), training=SMALL)
+    run = finetune(checkpoint, dataset, "toy", tmp_path, FinetuneSettings(1e-2, FREEZE), training=SMALL)
     before, after = state_of(checkpoint), state_of(tmp_path)
     assert changed(before, after) == {"features.10.weight", "features.10.bias"}
     assert changed(load_file(checkpoint / "model.safetensors"), load_file(tmp_path / "model.safetensors"))
@@ -123,17 +123,22 @@ def test_the_rest_of_the_network_learns_and_is_saved_with_the_checkpoint(
 def test_the_start_is_kept_where_tuning_only_hurts(dataset, checkpoint, tmp_path, scores, caplog):
     scores(0.5, 0.5, 0.4)
     with caplog.at_level("INFO"):
-        run = tune(
-            checkpoint, dataset, "toy", tmp_path, Tuning(1e-2, FREEZE), training=SMALL | {"num_train_epochs": 2}
+        run = finetune(
+            checkpoint,
+            dataset,
+            "toy",
+            tmp_path,
+            FinetuneSettings(1e-2, FREEZE),
+            training=SMALL | {"num_train_epochs": 2},
         )
     assert (run.epochs, run.best_epoch) == (2, 0)
     assert "No epoch is better on validation data than the start, which is kept" in caplog.text
     assert "Epoch 0/2  image_to_text" not in caplog.text  # the scores above are of no direction
     assert "Epoch 0/2" in caplog.text
     assert not (tmp_path / WEIGHTS).exists()
-    pictures, texts = dataset["test"]["image"][:3], ["a red square on the left"]
+    images, texts = dataset["test"]["image"][:3], ["a red square on the left"]
     start, kept = cmr_hub.from_pretrained(checkpoint), cmr_hub.from_pretrained(tmp_path)
-    np.testing.assert_array_equal(start.encode_images(pictures), kept.encode_images(pictures))
+    np.testing.assert_array_equal(start.encode_images(images), kept.encode_images(images))
     np.testing.assert_array_equal(start.encode_texts(texts), kept.encode_texts(texts))
 
 
@@ -151,7 +156,9 @@ def test_the_best_epoch_is_kept_of_both(dataset, checkpoint, tmp_path, scores, m
         return real(self, prediction)
 
     monkeypatch.setattr(CMRTrainer, "_retrieval_metrics", noted)
-    run = tune(checkpoint, dataset, "toy", tmp_path, Tuning(1e-4), training=SMALL | {"num_train_epochs": 2})
+    run = finetune(
+        checkpoint, dataset, "toy", tmp_path, FinetuneSettings(1e-4), training=SMALL | {"num_train_epochs": 2}
+    )
     assert run.best_epoch == 1
     assert not changed(weights[1][0], state_of(tmp_path))
     assert changed(weights[0][0], weights[1][0]) >= {"features.0.weight", "features.10.weight"}
@@ -160,7 +167,7 @@ def test_the_best_epoch_is_kept_of_both(dataset, checkpoint, tmp_path, scores, m
 
 def test_at_no_learning_rate_the_encoder_stays_and_the_method_learns(dataset, checkpoint, tmp_path, scores):
     scores(0.1, 0.2)
-    tune(checkpoint, dataset, "toy", tmp_path, Tuning(0.0, FREEZE), training=SMALL)
+    finetune(checkpoint, dataset, "toy", tmp_path, FinetuneSettings(0.0, FREEZE), training=SMALL)
     assert not changed(state_of(checkpoint), state_of(tmp_path))
     assert changed(load_file(checkpoint / "model.safetensors"), load_file(tmp_path / "model.safetensors"))
 
@@ -169,14 +176,16 @@ def test_at_no_learning_rate_the_encoder_stays_and_the_method_learns(dataset, ch
 def test_an_interrupted_run_goes_on(dataset, checkpoint, tmp_path, scores, monkeypatch):
     two = {"training": SMALL | {"num_train_epochs": 2}}
     scores(0.1, 0.2, 0.3)
-    tune(checkpoint, dataset, "toy", tmp_path / "whole", Tuning(1e-2, FREEZE), **two)
+    finetune(checkpoint, dataset, "toy", tmp_path / "whole", FinetuneSettings(1e-2, FREEZE), **two)
     scores(0.1, 0.2)
     with pytest.raises(StopIteration):  # as if it had been interrupted
-        tune(checkpoint, dataset, "toy", tmp_path / "resumed", Tuning(1e-2, FREEZE), **two)
+        finetune(checkpoint, dataset, "toy", tmp_path / "resumed", FinetuneSettings(1e-2, FREEZE), **two)
     with pytest.raises(InputError, match="add --resume to go on"):
-        tune(checkpoint, dataset, "toy", tmp_path / "resumed", Tuning(1e-2, FREEZE), **two)
+        finetune(checkpoint, dataset, "toy", tmp_path / "resumed", FinetuneSettings(1e-2, FREEZE), **two)
     scores(0.2, 0.3)
-    run = tune(checkpoint, dataset, "toy", tmp_path / "resumed", Tuning(1e-2, FREEZE), resume=True, **two)
+    run = finetune(
+        checkpoint, dataset, "toy", tmp_path / "resumed", FinetuneSettings(1e-2, FREEZE), resume=True, **two
+    )
     assert run.best_epoch == 2
     assert not changed(state_of(tmp_path / "whole"), state_of(tmp_path / "resumed"))
 
@@ -198,17 +207,17 @@ def test_what_was_fitted_to_features_stays_and_other_callbacks_see_features_as_t
             pytest.fail("fitted again")
 
     monkeypatch.setattr(cmr_hub.DANModel, "training_callbacks", lambda self: [Curious(), Forbidden()])
-    tune(checkpoint, dataset, "toy", tmp_path, Tuning(1e-2, FREEZE), training=SMALL)
-    pictures = dataset["train"]["image"][:3]
-    start = cmr_hub.from_pretrained(checkpoint).processor(images=pictures)["region_features"]
-    tuned = cmr_hub.from_pretrained(tmp_path).processor(images=pictures)["region_features"]
+    finetune(checkpoint, dataset, "toy", tmp_path, FinetuneSettings(1e-2, FREEZE), training=SMALL)
+    images = dataset["train"]["image"][:3]
+    start = cmr_hub.from_pretrained(checkpoint).processor(images=images)["region_features"]
+    tuned = cmr_hub.from_pretrained(tmp_path).processor(images=images)["region_features"]
     assert not torch.allclose(start, tuned, atol=1e-2)
     for found, expected in zip(seen, (start, tuned), strict=True):
         torch.testing.assert_close(found["region_features"], expected.repeat_interleave(2, 0), atol=1e-2, rtol=1e-2)
         assert found["items"].tolist() == [0, 0, 1, 1, 2, 2]
 
 
-def test_together_a_picture_goes_through_the_network_once_for_its_texts(
+def test_together_a_image_goes_through_the_network_once_for_its_texts(
     dataset, checkpoint, tmp_path, scores, monkeypatch
 ):
     scores(0.1, 0.2)
@@ -221,7 +230,7 @@ def test_together_a_picture_goes_through_the_network_once_for_its_texts(
         return real(self, model, inputs, *args, **kwargs)
 
     monkeypatch.setattr(TuningTrainer, "compute_loss", noted)
-    tune(checkpoint, dataset, "toy", tmp_path, Tuning(1e-5, FREEZE, together=True), training=SMALL)
+    finetune(checkpoint, dataset, "toy", tmp_path, FinetuneSettings(1e-5, FREEZE, together=True), training=SMALL)
     assert sizes == [(18, 9)] * 4
 
 
@@ -231,7 +240,7 @@ def test_methods_with_other_losses_features_and_callbacks(dataset, cache, tmp_pa
     train(recipe(method), dataset, "toy", tmp_path / "start", protocols=["dscmr"])
     scores(0.1, 0.2)
     options = {"training": {"num_train_epochs": 1}, "protocols": ["dscmr"]}
-    run = tune(tmp_path / "start", dataset, "toy", tmp_path / "tuned", Tuning(1e-3, "layer3"), **options)
+    run = finetune(tmp_path / "start", dataset, "toy", tmp_path / "tuned", FinetuneSettings(1e-3, "layer3"), **options)
     assert run.results[0]["protocol"] == "dscmr"
     assert cmr_hub.from_pretrained(tmp_path / "tuned").model.config.model_type == method
     names = changed(state_of(tmp_path / "start"), state_of(tmp_path / "tuned"))
@@ -241,7 +250,7 @@ def test_methods_with_other_losses_features_and_callbacks(dataset, cache, tmp_pa
 
 def test_a_tuned_run_has_a_row_of_its_own_and_its_card_says_so(dataset, checkpoint, tmp_path, scores):
     scores(0.1, 0.2)
-    run = tune(checkpoint, dataset, "toy", tmp_path, Tuning(1e-2, FREEZE), training=SMALL)
+    run = finetune(checkpoint, dataset, "toy", tmp_path, FinetuneSettings(1e-2, FREEZE), training=SMALL)
     (table,) = make_tables(find_checkpoints([checkpoint, tmp_path]))
     assert len(table.rows) == 2
     assert sum(f"tuned.freeze={FREEZE}" in row.title for row in table.rows) == 1
@@ -253,12 +262,12 @@ def test_a_tuned_run_has_a_row_of_its_own_and_its_card_says_so(dataset, checkpoi
 def test_the_command_line(dataset, checkpoint, tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr("cmr_hub.data.load_dataset", lambda name, data_dir: dataset)
-    monkeypatch.setattr("cmr_hub.training.finetune.tune", lambda *args, **kwargs: given.update(kwargs, args=args))
+    monkeypatch.setattr("cmr_hub.training.finetune.finetune", lambda *args, **kwargs: given.update(kwargs, args=args))
     words = ["tune", "--checkpoint", str(checkpoint), "--dataset", "toy", "--output-dir", str(tmp_path)]
     words += ["--freeze", "features.3", "--together", "--batch-size", "9", "--training", "warmup_steps=0"]
     monkeypatch.setattr(sys, "argv", ["training", *words])
     assert command_line.main() == 0
-    assert given["args"] == (str(checkpoint), dataset, "toy", tmp_path, Tuning(1e-5, "features.3", True))
+    assert given["args"] == (str(checkpoint), dataset, "toy", tmp_path, FinetuneSettings(1e-5, "features.3", True))
     assert given["training"] == {
         "num_train_epochs": 2,
         "learning_rate": 1e-4,
@@ -271,12 +280,12 @@ def test_the_command_line(dataset, checkpoint, tmp_path, monkeypatch):
 def test_what_cannot_be_tuned(dataset, checkpoint, tmp_path):
     def refused(folder, message, error=InputError):
         with pytest.raises(error, match=message):
-            tune(folder, dataset, "toy", tmp_path / "out", Tuning(), training=SMALL)
+            finetune(folder, dataset, "toy", tmp_path / "out", FinetuneSettings(), training=SMALL)
 
     with pytest.raises(InputError, match="is the checkpoint itself"):
-        tune(checkpoint, dataset, "toy", checkpoint, Tuning(), training=SMALL)
+        finetune(checkpoint, dataset, "toy", checkpoint, FinetuneSettings(), training=SMALL)
     with pytest.raises(InputError, match=r"has no part 'features\.99'"):
-        tune(checkpoint, dataset, "toy", tmp_path / "out", Tuning(freeze="features.99"), training=SMALL)
+        finetune(checkpoint, dataset, "toy", tmp_path / "out", FinetuneSettings(freeze="features.99"), training=SMALL)
 
     released = DatasetDict(
         train=feature_dataset(60), validation=feature_dataset(20, 1, "val"), test=feature_dataset(20, 2, "test")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from cmr_hub import Gallery
 from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, train
 from cmr_hub.training.trainer import CMRTrainer
-from several_processes import EPOCHS, TRAININGS, toy_dataset, toy_recipe, write_pictures
+from several_processes import EPOCHS, TRAININGS, toy_dataset, toy_recipe, write_images
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ GATHERED = dict.fromkeys(TRAININGS, 12 * EPOCHS) | {"dropout": 0, "batch-norm": 
 
 def run(folder, *launcher):
     """The trainings of `several_processes.py`, by themselves or by a launcher, over loopback alone."""
-    write_pictures(folder / "pictures")
+    write_images(folder / "images")
     own = {"CMR_HUB_CACHE": str(folder / "cache"), "GLOO_SOCKET_IFNAME": "lo", "MASTER_ADDR": "127.0.0.1"}
     own |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, *launcher, str(SCRIPT), str(folder)]
@@ -113,12 +113,12 @@ def test_all_processes_are_told_the_results(two):
     assert main == other == {name: TrainingRun.load(two[0] / name).results for name in TRAININGS}
 
 
-def test_each_picture_is_encoded_once_by_one_of_them(one, two):
-    pictures = {path.read_bytes() for path in (two[0] / "pictures").glob("*.png")}
-    assert len(pictures) == len(list((two[0] / "pictures").glob("*.png"))) - 1  # one is there twice
-    assert [_seen(two[0], rank)["encoded"] for rank in range(2)] == [len(pictures) // 2] * 2
+def test_each_image_is_encoded_once_by_one_of_them(one, two):
+    images = {path.read_bytes() for path in (two[0] / "images").glob("*.png")}
+    assert len(images) == len(list((two[0] / "images").glob("*.png"))) - 1  # one is there twice
+    assert [_seen(two[0], rank)["encoded"] for rank in range(2)] == [len(images) // 2] * 2
     stored, expected = _rows(two[0]), _rows(one)
-    assert len(stored) == len(expected) == len(pictures)
+    assert len(stored) == len(expected) == len(images)
     expected = dict(expected)
     for digest, features in stored:
         np.testing.assert_allclose(features, expected.pop(digest), atol=2e-3)  # they are of half precision
@@ -135,8 +135,8 @@ def _rows(folder):
 def test_two_processes_build_the_gallery_of_one(one, two):
     first, second = (Gallery.from_pretrained(folder / "gallery") for folder in (one, two[0]))
     assert second.ids == first.ids
-    for side in ("image", "text"):
-        np.testing.assert_allclose(second.embeds[side], first.embeds[side], atol=1e-5)
+    for modality in ("image", "text"):
+        np.testing.assert_allclose(second.embeds[modality], first.embeds[modality], atol=1e-5)
     embedded = [_seen(two[0], rank)["embedded"] for rank in range(2)]
     assert sum(embedded) == len(first)
     assert min(embedded) > len(first) // 3
@@ -144,8 +144,8 @@ def test_two_processes_build_the_gallery_of_one(one, two):
 
 def test_what_fails_in_one_is_known_to_all(two):
     assert [_seen(two[0], rank)["failure"] for rank in range(2)] == [
-        "OtherProcessError: Process 1 failed. InputError: Picture 3 is no picture.",
-        "InputError: Picture 3 is no picture.",
+        "OtherProcessError: Process 1 failed. InputError: Image 3 is no image.",
+        "InputError: Image 3 is no image.",
     ]
 
 

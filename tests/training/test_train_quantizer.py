@@ -11,7 +11,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.indexes.quantizers.lattice import SphereLattice
 from cmr_hub.training.train_quantizer import (
     RUN_NAME,
-    SpreadSettings,
+    QuantizerSettings,
     find_neighbours,
     hard_negatives,
     lattice_recall,
@@ -35,7 +35,7 @@ def vectors():
 
 @pytest.fixture(scope="module")
 def known(vectors):
-    return find_neighbours(vectors, SpreadSettings(**SMALL))
+    return find_neighbours(vectors, QuantizerSettings(**SMALL))
 
 
 def unit(n, d):
@@ -82,7 +82,7 @@ def test_neighbours_by_sorting_everything(vectors, known):
 
 
 def test_recall_by_comparing_decoded_points(vectors, known):
-    model, _ = spread(known, SpreadSettings(**SMALL))
+    model, _ = spread(known, QuantizerSettings(**SMALL))
     lattice, base, queries = SphereLattice(8, 10), vectors[:500], vectors[500:]
     nearest = np.argmax(queries @ base.T, axis=1)
     points, asked = lattice.decode(lattice.encode(model.catalyse(base))), model.catalyse(queries)
@@ -95,8 +95,8 @@ def test_recall_by_comparing_decoded_points(vectors, known):
 
 
 def test_the_best_epoch_is_kept_and_the_same_seed_gives_the_same(vectors, known):
-    model, run = spread(known, SpreadSettings(**SMALL))
-    again, other = spread(known, SpreadSettings(**SMALL))
+    model, run = spread(known, QuantizerSettings(**SMALL))
+    again, other = spread(known, QuantizerSettings(**SMALL))
     recalls = [epoch["recall"] for epoch in run.history]
     assert len(recalls) == 4
     assert recalls[run.best_epoch - 1] == max(recalls)
@@ -107,13 +107,13 @@ def test_the_best_epoch_is_kept_and_the_same_seed_gives_the_same(vectors, known)
 
 def test_koleo_spreads(known):
     bunched, spread_out = (
-        spread(known, SpreadSettings(**SMALL, koleo=koleo))[1].history[-1]["koleo"] for koleo in (0.0, 1.0)
+        spread(known, QuantizerSettings(**SMALL, koleo=koleo))[1].history[-1]["koleo"] for koleo in (0.0, 1.0)
     )
     assert spread_out < bunched
 
 
 def test_saved_with_its_record(vectors, known, tmp_path):
-    model, run = spread(known, SpreadSettings(**SMALL))
+    model, run = spread(known, QuantizerSettings(**SMALL))
     save(model, run, tmp_path)
     again = SpreadingVectorsModel.from_pretrained(tmp_path)
     np.testing.assert_array_equal(model.catalyse(vectors), again.eval().catalyse(vectors))
@@ -122,7 +122,7 @@ def test_saved_with_its_record(vectors, known, tmp_path):
 
 def test_too_few_vectors(vectors):
     with pytest.raises(InputError, match="too few"):
-        find_neighbours(vectors[:40], SpreadSettings())
+        find_neighbours(vectors[:40], QuantizerSettings())
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_too_few_vectors(vectors):
 )
 def test_settings_that_cannot_be(settings, message):
     with pytest.raises(InputError, match=message):
-        SpreadSettings(**settings)
+        QuantizerSettings(**settings)
 
 
 def test_vectors_from_files(vectors, tmp_path):
@@ -178,5 +178,5 @@ def test_files_that_are_not_there_or_nothing_of_the_kind(tmp_path):
 )
 def test_settings_of_another_type(setting, message):
     with pytest.raises(InputError, match=message):
-        SpreadSettings(**setting)
-    assert SpreadSettings(koleo=0, learning_rate=1).koleo == 0
+        QuantizerSettings(**setting)
+    assert QuantizerSettings(koleo=0, learning_rate=1).koleo == 0

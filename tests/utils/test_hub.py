@@ -341,9 +341,9 @@ class TestListing:
         cca, dscmr = hub.list_checkpoints()
         assert (dscmr.repo_id, dscmr.method, dscmr.dataset) == ("cmr/dscmr-emoji", "dscmr", "emoji")
         assert (dscmr.license, dscmr.image_input, dscmr.text_input) == ("apache-2.0", "efficientnet-lite0", "glove")
-        assert dscmr.takes_raw_images
+        assert dscmr.accepts_raw_images
         assert [(result.metric_type, result.metric_value) for result in dscmr.metrics] == [("map_i2t", 0.62)]
-        assert (cca.repo_id, cca.takes_raw_images, cca.takes_raw_texts) == ("cmr/cca-wiki", False, True)
+        assert (cca.repo_id, cca.accepts_raw_images, cca.accepts_raw_texts) == ("cmr/cca-wiki", False, True)
 
     @pytest.mark.parametrize("pattern", ["cca*", "cmr/*wiki", "*-wiki"])
     def test_a_pattern_matches_name_or_id(self, bundled: Path, pattern: str):

@@ -1,4 +1,4 @@
-"""Every kind of picture that a user may bring, and every kind that must be refused."""
+"""Every kind of image that a user may bring, and every kind that must be refused."""
 
 import io
 import struct
@@ -38,12 +38,12 @@ def png_header(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_every_accepted_format_opens_as_rgb(format):
-    picture = load_image(encoded(Image.new("RGB", (30, 20), RED), format))
-    assert (picture.mode, picture.size) == ("RGB", (30, 20))
-    assert np.abs(np.subtract(picture.getpixel((15, 10)), RED)).max() <= 2
+    loaded = load_image(encoded(Image.new("RGB", (30, 20), RED), format))
+    assert (loaded.mode, loaded.size) == ("RGB", (30, 20))
+    assert np.abs(np.subtract(loaded.getpixel((15, 10)), RED)).max() <= 2
 
 
-def test_every_kind_of_source_gives_the_same_picture(tmp_path):
+def test_every_kind_of_source_gives_the_same_image(tmp_path):
     image = noise()
     content = encoded(image, "PNG")
     path = tmp_path / "a.png"
@@ -80,20 +80,20 @@ def lossless(format: str) -> dict:
 
 
 def test_cmyk_becomes_rgb():
-    picture = load_image(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95))
-    assert np.abs(np.subtract(picture.getpixel((8, 8)), RED)).max() <= 8
+    loaded = load_image(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95))
+    assert np.abs(np.subtract(loaded.getpixel((8, 8)), RED)).max() <= 8
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled_and_not_clipped(format):
     grey = np.array([[0, 1000, 32768, 65535]], np.uint16)
-    picture = load_image(encoded(Image.fromarray(grey), format))
-    assert np.asarray(picture)[0, :, 0].tolist() == [0, 4, 128, 255]
+    loaded = load_image(encoded(Image.fromarray(grey), format))
+    assert np.asarray(loaded)[0, :, 0].tolist() == [0, 4, 128, 255]
 
 
 def test_floating_point_grey_lies_in_0_to_1():
-    picture = load_image(encoded(Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)), "TIFF"))
-    assert np.asarray(picture)[0, :, 0].tolist() == [0, 128, 255]
+    loaded = load_image(encoded(Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)), "TIFF"))
+    assert np.asarray(loaded)[0, :, 0].tolist() == [0, 128, 255]
     with pytest.raises(InputError, match=r"grey values from -1.0 to 9.0, outside 0 to 1"):
         load_image(Image.fromarray(np.array([[-1.0, 9.0]], np.float32)))
 
@@ -109,12 +109,12 @@ def test_a_transparent_palette_colour_is_white():
     image = Image.new("P", (4, 4), 0)
     image.putpalette([0, 0, 0, *RED])
     image.putpixel((1, 1), 1)
-    picture = load_image(encoded(image, "PNG", transparency=0))
-    assert picture.getpixel((0, 0)) == WHITE
-    assert picture.getpixel((1, 1)) == RED
+    loaded = load_image(encoded(image, "PNG", transparency=0))
+    assert loaded.getpixel((0, 0)) == WHITE
+    assert loaded.getpixel((1, 1)) == RED
 
 
-def test_palette_and_1_bit_pictures():
+def test_palette_and_1_bit_images():
     assert load_image(encoded(Image.new("RGB", (4, 4), RED).quantize(2), "PNG")).getpixel((0, 0)) == RED
     assert load_image(encoded(Image.new("1", (4, 4), 1), "PNG")).getpixel((0, 0)) == WHITE
 
@@ -124,10 +124,10 @@ def test_exif_rotation_is_applied():
     image.paste(RED, (0, 0, 20, 20))
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: the left of what is stored is the top
-    picture = load_image(encoded(image, "JPEG", exif=exif, quality=95))
-    assert picture.size == (20, 40)
-    assert np.argmax(picture.getpixel((10, 5))) == 0
-    assert np.argmax(picture.getpixel((10, 35))) == 2
+    loaded = load_image(encoded(image, "JPEG", exif=exif, quality=95))
+    assert loaded.size == (20, 40)
+    assert np.argmax(loaded.getpixel((10, 5))) == 0
+    assert np.argmax(loaded.getpixel((10, 35))) == 2
 
 
 def test_a_large_jpeg_is_decoded_smaller_when_a_side_is_enough():
@@ -148,9 +148,9 @@ def test_a_large_jpeg_is_decoded_smaller_when_a_side_is_enough():
     ],
 )
 def test_arrays(array):
-    picture = load_image(array)
-    assert picture.size == (3, 2)
-    assert picture.getpixel((0, 0)) == WHITE
+    loaded = load_image(array)
+    assert loaded.size == (3, 2)
+    assert loaded.getpixel((0, 0)) == WHITE
 
 
 def test_an_array_with_alpha_is_composited_over_white():
@@ -168,7 +168,7 @@ def test_an_array_with_alpha_is_composited_over_white():
         (np.zeros((0, 5), np.uint8), "no pixels"),
     ],
 )
-def test_arrays_that_are_no_pictures_are_refused(array, message):
+def test_arrays_that_are_no_images_are_refused(array, message):
     with pytest.raises(InputError, match=message):
         load_image(array)
 
@@ -181,10 +181,10 @@ def test_an_empty_file_is_refused(tmp_path):
             load_image(source)
 
 
-def test_a_file_that_is_no_picture_is_refused(tmp_path):
+def test_a_file_that_is_no_image_is_refused(tmp_path):
     path = tmp_path / "notes.jpg"
     path.write_text("these are words")
-    with pytest.raises(InputError, match=r"notes.jpg is not a picture.*JPEG, PNG"):
+    with pytest.raises(InputError, match=r"notes.jpg is not an image.*JPEG, PNG"):
         load_image(path)
 
 
@@ -194,7 +194,7 @@ def test_svg_is_refused():
 
 
 def test_a_format_outside_the_list_is_refused():
-    with pytest.raises(InputError, match="not a picture"):
+    with pytest.raises(InputError, match="not an image"):
         load_image(encoded(noise(), "PPM"))
 
 
@@ -202,11 +202,11 @@ def test_a_format_outside_the_list_is_refused():
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
 def test_a_truncated_file_is_refused(format, share):
     content = encoded(noise(), format)
-    with pytest.raises(InputError, match=r"truncated or damaged|not a picture"):
+    with pytest.raises(InputError, match=r"truncated or damaged|not an image"):
         load_image(content[: int(len(content) * share)])
 
 
-def test_a_lazily_opened_truncated_picture_is_refused():
+def test_a_lazily_opened_truncated_image_is_refused():
     content = encoded(noise(), "JPEG")
     with pytest.raises(InputError, match="truncated"):
         load_image(Image.open(io.BytesIO(content[: len(content) // 2])))
@@ -248,12 +248,12 @@ def test_paths_that_lead_to_no_file(path):
         load_image(path)
 
 
-def test_a_folder_is_no_picture(tmp_path):
+def test_a_folder_is_no_image(tmp_path):
     with pytest.raises(InputError, match="no file at"):
         load_image(tmp_path)
 
 
 @pytest.mark.parametrize("source", [None, 5, ["a.jpg"], {"path": None, "bytes": None}])
-def test_other_things_are_no_pictures(source):
+def test_other_things_are_no_images(source):
     with pytest.raises(InputError, match="cannot be made from"):
         load_image(source)

@@ -126,7 +126,7 @@ def record(key: int, vector: np.ndarray, item: Mapping[str, Any]) -> dict[str, A
         item: `id` (by default the key), `labels`, `text` (cut where it is too long) and `image`; all may be missing.
 
     Raises:
-        InputError: an id, a label or a picture's place is too long, or there are too many labels.
+        InputError: an id, a label or an image's place is too long, or there are too many labels.
     """
     stored = {KEY: key, VECTOR: vector.tobytes() if vector.dtype == np.uint8 else vector}
     for name, limit in WHOLE_FIELDS.items():

@@ -16,14 +16,14 @@ from cmr_hub.errors import CheckpointError, InputError, ServerError
 from cmr_hub.utils.files import atomic_folder
 from cmr_hub.utils.hub import read_json
 
-from ..base import CONFIG_NAME, Among, Index, check_k
+from ..base import CONFIG_NAME, Filter, Index, check_k
 from ..nearest import padded
 from .collection import KEY, VECTOR, VectorIndex, has_any_label, has_key, held_vectors, record
 from .connection import Connection
 from .server import local_address
 
-MOST_FOUND = 16_384  # by a search or a query: Milvus' own limit
-MOST_AMONG = 200_000  # ids that a search can be confined to
+MAX_FOUND = 16_384  # by a search or a query: Milvus' own limit
+MAX_FILTERED = 200_000  # ids that a search can be confined to
 BATCH_ROWS = 5_000  # sent at once; with the longest texts still half of what Milvus takes
 BATCH_BYTES = 1 << 24  # of vectors sent at once
 BATCH_KEYS = 10_000  # in one filter
@@ -63,7 +63,7 @@ class MilvusIndex(Index):
         folder: see `address`.
         timeout: seconds that a request may take.
         metadata: of each item in the order of `vectors`: `id`, `labels` (names of classes), `text` and `image` (where
-            the picture is). Texts are cut to 4,096 bytes.
+            the image is). Texts are cut to 4,096 bytes.
         index_type: "FLAT"; "IVF_FLAT" or, of real-valued vectors, "HNSW", which are quicker and miss some.
         index_params: Milvus' own for building, as {"nlist": 1024} or {"M": 16, "efConstruction": 200}.
             The server makes use of it some half a minute after the items were sent; until then it guesses.
@@ -150,9 +150,9 @@ class MilvusIndex(Index):
         connection.close()
 
     @classmethod
-    def options_for(cls, options: Mapping[str, Any], gallery: str, side: str) -> dict[str, Any]:
+    def options_for(cls, options: Mapping[str, Any], gallery: str, modality: str) -> dict[str, Any]:
         """Each side of a gallery has a collection, named by `collection`, or else the gallery's name, and the side."""
-        name = re.sub(r"[^A-Za-z0-9_]", "_", f"{options.get('collection', gallery)}_{side}")
+        name = re.sub(r"[^A-Za-z0-9_]", "_", f"{options.get('collection', gallery)}_{modality}")
         return {**options, "collection": name if re.match(r"[A-Za-z_]", name) else f"_{name}"}
 
     @property
@@ -170,7 +170,7 @@ class MilvusIndex(Index):
         """`(n,)` int64, ascending; read from the server page by page."""
         return np.concatenate([np.empty(0, np.int64), *self._pages(0)])
 
-    def search(self, queries: np.ndarray, k: int, among: Among | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The best `k` items for each query; see [`Index.search`].
 
         Confined to classes, `among.labels`, the server filters by the labels that it has; otherwise by the ids, of
@@ -182,9 +182,9 @@ class MilvusIndex(Index):
         """
         self.check(queries)
         check_k(k)
-        if k > MOST_FOUND:
-            raise InputError(f"k is {k:,}, and Milvus finds at most {MOST_FOUND:,} items a query.")
-        filters = _filters(among)
+        if k > MAX_FOUND:
+            raise InputError(f"k is {k:,}, and Milvus finds at most {MAX_FOUND:,} items a query.")
+        filters = _filters(filter)
         step = min(BATCH_QUERIES, max(1, BATCH_FOUND // k))
         found = []
         for start in range(0, len(queries), step):
@@ -387,7 +387,7 @@ class MilvusIndex(Index):
         """The ids from `first`, ascending, a few thousand at a time."""
         while True:
             # Without the last option newer servers stop at any so many, not at the smallest.
-            found = self._query(f"{KEY} >= {first}", [KEY], limit=MOST_FOUND, reduce_stop_for_best=True)
+            found = self._query(f"{KEY} >= {first}", [KEY], limit=MAX_FOUND, reduce_stop_for_best=True)
             if len(found) == 0:
                 return
             page = np.sort(np.array([item[KEY] for item in found], np.int64))
@@ -409,16 +409,16 @@ class MilvusIndex(Index):
         self._call(method, self.collection, **options)
 
 
-def _filters(among: Among | None) -> list[str]:
+def _filters(filter: Filter | None) -> list[str]:
     """Expressions that together let through what may be found; none where nothing may."""
-    if among is None:
+    if filter is None:
         return [""]
-    if among.labels:
-        return [has_any_label(among.labels)]
-    ids = np.unique(among.ids)
-    if len(ids) > MOST_AMONG:
+    if filter.labels:
+        return [has_any_label(filter.labels)]
+    ids = np.unique(filter.ids)
+    if len(ids) > MAX_FILTERED:
         raise InputError(
-            f"A search in Milvus can be confined to {MOST_AMONG:,} ids, not to {len(ids):,}: confine it by class."
+            f"A search in Milvus can be confined to {MAX_FILTERED:,} ids, not to {len(ids):,}: confine it by class."
         )
     return [has_key(ids[start : start + BATCH_KEYS]) for start in range(0, len(ids), BATCH_KEYS)]
 

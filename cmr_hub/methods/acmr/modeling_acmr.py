@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
-from cmr_hub.modeling.losses import classification_loss, share_a_class
+from cmr_hub.modeling.losses import classification_loss, label_similarity
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_acmr import ACMRConfig
@@ -44,7 +44,7 @@ def triplet_loss(anchors: torch.Tensor, others: torch.Tensor, labels: torch.Tens
     cosine distance. Each anchor's negatives are sorted, so that those which lie inside the margin of a positive are
     the first few and their sum a running total: n² log n steps instead of n³. Without a triplet the loss is 0.
     """
-    similar = share_a_class(labels).bool()
+    similar = label_similarity(labels).bool()
     distance = 1 - F.normalize(anchors, dim=1) @ F.normalize(others, dim=1).T
     negatives = distance.masked_fill(similar, math.inf).sort(dim=1).values
     reach = distance + margin

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
-from cmr_hub.modeling.losses import class_shares, classification_loss, share_a_class
+from cmr_hub.modeling.losses import class_shares, classification_loss, label_similarity
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_cm_gans import CMGANsConfig
@@ -49,7 +49,7 @@ def mismatch_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         The mean over what does count, 0 where nothing does.
     """
     here = torch.arange(len(labels), device=labels.device)
-    mismatched = 1 - share_a_class(labels)[here, here.roll(-1)]
+    mismatched = 1 - label_similarity(labels)[here, here.roll(-1)]
     return (F.softplus(logits) * mismatched).sum() / mismatched.sum().clamp(min=1)
 
 
@@ -102,15 +102,20 @@ class CMGANsModel(CMRModel):
     def __init__(self, config: CMGANsConfig):
         super().__init__(config)
         hidden, dims = config.hidden_dim, {"image": config.image_dim, "text": config.text_dim}
-        self.encoders = nn.ModuleDict({side: nn.Linear(dim, hidden) for side, dim in dims.items()})
+        self.encoders = nn.ModuleDict({modality: nn.Linear(dim, hidden) for modality, dim in dims.items()})
         self.shared = perceptron(hidden, hidden, config.embed_dim)
         self.classifier = nn.Linear(config.embed_dim, config.num_labels)
-        self.decoders = nn.ModuleDict({side: perceptron(config.embed_dim, hidden, dim) for side, dim in dims.items()})
+        self.decoders = nn.ModuleDict(
+            {modality: perceptron(config.embed_dim, hidden, dim) for modality, dim in dims.items()}
+        )
         self.intra_discriminators = nn.ModuleDict(
-            {side: perceptron(dim, config.discriminator_dim, 1) for side, dim in dims.items()}
+            {modality: perceptron(dim, config.discriminator_dim, 1) for modality, dim in dims.items()}
         )
         self.inter_discriminators = nn.ModuleDict(
-            {side: perceptron(config.embed_dim + config.num_labels, config.discriminator_dim, 1) for side in dims}
+            {
+                modality: perceptron(config.embed_dim + config.num_labels, config.discriminator_dim, 1)
+                for modality in dims
+            }
         )
         self.turn: Player | None = None
         self.post_init()
@@ -132,13 +137,13 @@ class CMGANsModel(CMRModel):
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         return self.shared(F.relu(self.encoders["text"](text_features)))
 
-    def discriminate_within(self, side: str, features: torch.Tensor) -> torch.Tensor:
+    def discriminate_within(self, modality: str, features: torch.Tensor) -> torch.Tensor:
         """`(n,)` log-odds that features of one side are original, not reconstructed."""
-        return self.intra_discriminators[side](features).squeeze(1)
+        return self.intra_discriminators[modality](features).squeeze(1)
 
-    def discriminate_between(self, side: str, embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """`(n,)` log-odds that common representations came from `side` and belong to these categories."""
-        return self.inter_discriminators[side](torch.cat([embeds, class_shares(labels)], dim=1)).squeeze(1)
+    def discriminate_between(self, modality: str, embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """`(n,)` log-odds that common representations came from `modality` and belong to these categories."""
+        return self.inter_discriminators[modality](torch.cat([embeds, class_shares(labels)], dim=1)).squeeze(1)
 
     def classify(self, embeds: torch.Tensor) -> torch.Tensor:
         return self.classifier(embeds)
@@ -181,8 +186,10 @@ class CMGANsModel(CMRModel):
         decoded = {"image": self.decoders["image"](image), "text": self.decoders["text"](text)}
         return {
             "classification": classification_loss(output.image_logits, output.text_logits, labels),
-            "reconstruction": sum(reconstruction_loss(features[side], decoded[side]) for side in features),
-            "intra_generator": sum(real_loss(self.discriminate_within(side, decoded[side])) for side in features),
+            "reconstruction": sum(reconstruction_loss(features[modality], decoded[modality]) for modality in features),
+            "intra_generator": sum(
+                real_loss(self.discriminate_within(modality, decoded[modality])) for modality in features
+            ),
             # Each side tries to pass for the other.
             "inter_generator": real_loss(self.discriminate_between("image", text, labels))
             + real_loss(self.discriminate_between("text", image, labels)),
@@ -194,11 +201,13 @@ class CMGANsModel(CMRModel):
         embeds = {"image": output.image_embeds, "text": output.text_embeds}
         others = {"image": output.text_embeds, "text": output.image_embeds}
         within = between = 0.0
-        for side in features:
-            within += real_loss(self.discriminate_within(side, features[side]))
-            within += fake_loss(self.discriminate_within(side, self.decoders[side](embeds[side])))
-            between += real_loss(self.discriminate_between(side, embeds[side], labels))
+        for modality in features:
+            within += real_loss(self.discriminate_within(modality, features[modality]))
+            within += fake_loss(self.discriminate_within(modality, self.decoders[modality](embeds[modality])))
+            between += real_loss(self.discriminate_between(modality, embeds[modality], labels))
             # Two kinds of fakes, half the weight each: the pair's other side, and this side under a wrong category.
-            between += fake_loss(self.discriminate_between(side, others[side], labels)) / 2
-            between += mismatch_loss(self.discriminate_between(side, embeds[side], labels.roll(-1, 0)), labels) / 2
+            between += fake_loss(self.discriminate_between(modality, others[modality], labels)) / 2
+            between += (
+                mismatch_loss(self.discriminate_between(modality, embeds[modality], labels.roll(-1, 0)), labels) / 2
+            )
         return {"intra_discriminator": within, "inter_discriminator": between}

@@ -50,9 +50,9 @@ def objective(gram: torch.Tensor, factors: Factors, shares: tuple[float, float],
     code_gram = factors.mixing.T @ seen
     total, start = gamma * code_gram.trace(), 0
     for basis, projection, share in zip(factors.bases, factors.projections, shares, strict=True):
-        side = slice(start, start + len(projection))
-        start = side.stop
-        own, cross = gram[side, side], seen[side]
+        modality = slice(start, start + len(projection))
+        start = modality.stop
+        own, cross = gram[modality, modality], seen[modality]
         factorisation = own.trace() - 2 * (basis.T * cross).sum() + (basis * (code_gram @ basis)).sum()
         hashing = code_gram.trace() - 2 * (projection * cross).sum() + (projection * (own @ projection)).sum()
         total += share * factorisation + mu * hashing + gamma * (basis.square().sum() + projection.square().sum())
@@ -70,19 +70,20 @@ def alternate(
         image_dim: where the texts' features start.
         shares, mu, gamma: see `objective`.
     """
-    sides = slice(None, image_dim), slice(image_dim, None)
+    modalities = slice(None, image_dim), slice(image_dim, None)
     eye = torch.eye(mixing.shape[1], dtype=gram.dtype)
     ridge = gamma / mu * torch.eye(len(gram), dtype=gram.dtype)
-    solved_once = [torch.linalg.cholesky((gram + ridge)[side, side]) for side in sides]
+    solved_once = [torch.linalg.cholesky((gram + ridge)[modality, modality]) for modality in modalities]
     while True:
         seen = gram @ mixing
         code_gram = mixing.T @ seen
         bases = tuple(
-            torch.linalg.solve(code_gram + gamma / share * eye, seen[side].T)
-            for side, share in zip(sides, shares, strict=True)
+            torch.linalg.solve(code_gram + gamma / share * eye, seen[modality].T)
+            for modality, share in zip(modalities, shares, strict=True)
         )
         projections = tuple(
-            torch.cholesky_solve(seen[side], factor) for side, factor in zip(sides, solved_once, strict=True)
+            torch.cholesky_solve(seen[modality], factor)
+            for modality, factor in zip(modalities, solved_once, strict=True)
         )
         yield Factors(bases, projections, mixing)
         weighted = list(zip(bases, projections, shares, strict=True))
@@ -98,7 +99,7 @@ class CMFHModel(LinearHashModel):
     title = "CMFH"
     paper = "Ding, Guo and Zhou, Collective Matrix Factorization Hashing for Multimodal Data, CVPR 2014"
     supervision = "unsupervised"
-    uses_chance = True
+    is_stochastic = True
     config_class = CMFHConfig
     config: CMFHConfig
 

@@ -146,7 +146,7 @@ class DANModel(CMRModel):
     supervision = "unsupervised"
     image_input = "region_features"
     text_input = "input_ids"
-    attends = True
+    has_attention = True
     config_class = DANConfig
     config: DANConfig
     main_input_name = "region_features"

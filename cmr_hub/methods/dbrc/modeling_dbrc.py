@@ -65,8 +65,8 @@ class DBRCModel(CMRModel):
         self.image_standardizer = Standardizer(config.image_dim)
         self.text_standardizer = Standardizer(config.text_dim)
         self.joint_encoder = self._perceptron(sum(dims.values()), bits)
-        self.decoders = nn.ModuleDict({side: self._perceptron(bits, dim) for side, dim in dims.items()})
-        self.hash_functions = nn.ModuleDict({side: self._perceptron(dim, bits) for side, dim in dims.items()})
+        self.decoders = nn.ModuleDict({modality: self._perceptron(bits, dim) for modality, dim in dims.items()})
+        self.hash_functions = nn.ModuleDict({modality: self._perceptron(dim, bits) for modality, dim in dims.items()})
         self.binary = ATanh()
         self.post_init()
 
@@ -82,8 +82,8 @@ class DBRCModel(CMRModel):
 
     def get_pair_features(self, image_features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
         """The joint code of `n` items whose two sides are both given, `(n, bits)`."""
-        sides = self.image_standardizer(image_features), self.text_standardizer(text_features)
-        return self.binary(self.joint_encoder(torch.cat(sides, dim=1)))
+        modalities = self.image_standardizer(image_features), self.text_standardizer(text_features)
+        return self.binary(self.joint_encoder(torch.cat(modalities, dim=1)))
 
     def forward(
         self,

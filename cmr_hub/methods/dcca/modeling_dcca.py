@@ -85,9 +85,9 @@ class DCCAModel(CMRModel):
         self.text_standardizer = Standardizer(config.text_dim)
         self.image_network = make_network(config.image_dim, config)
         self.text_network = make_network(config.text_dim, config)
-        for side in ("image", "text"):
-            self.register_buffer(f"{side}_mean", torch.zeros(config.output_dim))
-            self.register_buffer(f"{side}_projection", torch.eye(config.output_dim, config.embed_dim))
+        for modality in ("image", "text"):
+            self.register_buffer(f"{modality}_mean", torch.zeros(config.output_dim))
+            self.register_buffer(f"{modality}_projection", torch.eye(config.output_dim, config.embed_dim))
         self.register_buffer("correlations", torch.ones(config.embed_dim))
         self.post_init()
 

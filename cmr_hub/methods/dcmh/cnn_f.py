@@ -5,16 +5,16 @@ from __future__ import annotations
 from torch import nn
 
 FULL = 4096
-LEAST_SIZE = 39  # of a picture from which something is left after the last pooling
+LEAST_SIZE = 39  # of an image from which something is left after the last pooling
 
 
-def last_side(size: int) -> int:
-    """Height and width of what the last pooling leaves of a picture of `size` x `size` pixels.
+def last_modality(size: int) -> int:
+    """Height and width of what the last pooling leaves of an image of `size` x `size` pixels.
 
     Example:
 
     ```python
-    >>> last_side(224), last_side(39), last_side(38)
+    >>> last_modality(224), last_modality(39), last_modality(38)
     (6, 1, 0)
     ```
     """
@@ -34,7 +34,7 @@ def normalised() -> nn.LocalResponseNorm:
 class HeInitialised:
     """Weights that keep the signal as loud from layer to layer (He et al., ICCV 2015), and biases of zero.
 
-    With torch's own the signal fades over eight layers, until all pictures look alike.
+    With torch's own the signal fades over eight layers, until all images look alike.
     """
 
     def reset_parameters(self) -> None:
@@ -55,7 +55,7 @@ class CNNF(nn.Sequential):
     """The paper's table of the image network, conv1 to full8, layer by layer.
 
     Args:
-        size: height and width of the pictures, `LEAST_SIZE` at least.
+        size: height and width of the images, `LEAST_SIZE` at least.
         bits: the code length, c.
 
     Takes `(n, 3 * size * size)` flat pixels, gives `(n, bits)`.
@@ -70,7 +70,7 @@ class CNNF(nn.Sequential):
             "conv3": [Conv(256, 256, 3, padding=1), nn.ReLU()],
             "conv4": [Conv(256, 256, 3, padding=1), nn.ReLU()],
             "conv5": [Conv(256, 256, 3, padding=1), nn.ReLU(), pooled()],
-            "full6": [nn.Flatten(), Full(256 * last_side(size) ** 2, FULL), nn.ReLU()],
+            "full6": [nn.Flatten(), Full(256 * last_modality(size) ** 2, FULL), nn.ReLU()],
             "full7": [Full(FULL, FULL), nn.ReLU()],
             "full8": [Full(FULL, bits)],
         }

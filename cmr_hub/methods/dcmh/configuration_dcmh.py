@@ -44,7 +44,7 @@ class DCMHConfig(HashingConfig):
 
     @property
     def image_size(self) -> int:
-        """Height and width of the pictures whose flat pixels are `image_dim` wide, for `"cnn_f"`."""
+        """Height and width of the images whose flat pixels are `image_dim` wide, for `"cnn_f"`."""
         return isqrt(self.image_dim // 3)
 
     def validate_architecture(self) -> None:
@@ -59,6 +59,6 @@ class DCMHConfig(HashingConfig):
         size = self.image_size
         if self.image_network == "cnn_f" and (3 * size**2 != self.image_dim or size < LEAST_SIZE):
             raise ValueError(
-                f"cnn_f takes the pixels of square pictures, {LEAST_SIZE} x {LEAST_SIZE} at least: image_dim must be "
+                f"cnn_f takes the pixels of square images, {LEAST_SIZE} x {LEAST_SIZE} at least: image_dim must be "
                 f"3 * size * size (150528 for size 224), and is {self.image_dim}. Choose the image encoder 'pixels'."
             )

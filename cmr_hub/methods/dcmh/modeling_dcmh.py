@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
-from cmr_hub.modeling.losses import pairwise_likelihood_loss, share_a_class
+from cmr_hub.modeling.losses import label_similarity, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.standardizer import CommonScale, FitStandardizers
 
@@ -172,10 +172,10 @@ class DCMHModel(CMRModel):
         if self.training and rows is not None and self.all_codes is not None:
             self.all_image_outputs[rows], self.all_text_outputs[rows] = image.detach(), text.detach()
             all_image, all_text, codes = self.all_image_outputs, self.all_text_outputs, self.all_codes[rows]
-            similar = share_a_class(labels, self.all_labels)
+            similar = label_similarity(labels, self.all_labels)
         else:
             all_image, all_text = image.detach(), text.detach()
-            codes, similar = unified_codes(all_image, all_text), share_a_class(labels)
+            codes, similar = unified_codes(all_image, all_text), label_similarity(labels)
         similar = similar.to(image.dtype)
         of_image = network_terms(image, all_text, codes, similar)
         of_text = network_terms(text, all_image, codes, similar)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cmr_hub.modeling.losses import label_loss, modality_invariance_loss, pairwise_likelihood_loss, share_a_class
+from cmr_hub.modeling.losses import label_loss, label_similarity, modality_invariance_loss, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_dscmr import DSCMRConfig
@@ -16,7 +16,7 @@ from .configuration_dscmr import DSCMRConfig
 
 def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """J2: pairwise likelihood between images and texts, among images, and among texts; theta is half the cosine."""
-    similar = share_a_class(labels)
+    similar = label_similarity(labels)
     image, text = F.normalize(image_embeds, dim=1), F.normalize(text_embeds, dim=1)
     return sum(
         pairwise_likelihood_loss(a @ b.T / 2, similar) for a, b in ((image, text), (image, image), (text, text))

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
-from cmr_hub.modeling.losses import classification_loss, label_loss, pairwise_likelihood_loss, share_a_class
+from cmr_hub.modeling.losses import classification_loss, label_loss, label_similarity, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.standardizer import CommonScale, FitStandardizers
 
@@ -30,7 +30,7 @@ def likelihood_loss(
     u.v / bits is the cosine of two codes. DSCMR's theta is half the cosine, by which no pair is ever likelier than
     .62 or less likely than .38, and in which the many pairs that share no class outweigh the few that do.
     """
-    similar, bits = share_a_class(labels), image_values.shape[1]
+    similar, bits = label_similarity(labels), image_values.shape[1]
     pairs = ((image_values, text_values), (image_values, image_values), (text_values, text_values))
     return sum(pairwise_likelihood_loss(scale * (a @ b.T / bits - margin), similar) for a, b in pairs)
 

@@ -82,9 +82,9 @@ class GMAModel(ClosedFormCMRModel):
 
     def __init__(self, config: GMAConfig):
         super().__init__(config)
-        for side, dim in (("image", config.image_dim), ("text", config.text_dim)):
-            self.register_buffer(f"{side}_mean", torch.zeros(dim))
-            self.register_buffer(f"{side}_projection", torch.zeros(dim, config.embed_dim))
+        for modality, dim in (("image", config.image_dim), ("text", config.text_dim)):
+            self.register_buffer(f"{modality}_mean", torch.zeros(dim))
+            self.register_buffer(f"{modality}_projection", torch.zeros(dim, config.embed_dim))
         self.register_buffer("eigenvalues", torch.zeros(config.embed_dim))
         self.post_init()
 
@@ -107,7 +107,7 @@ class GMAModel(ClosedFormCMRModel):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Both matrices of the generalised eigenproblem, from centred features."""
         config = self.config
-        (image_a, image_b), (text_a, text_b) = self._side(image, labels), self._side(text, labels)
+        (image_a, image_b), (text_a, text_b) = self._modality(image, labels), self._modality(text, labels)
         mu = trace_ratio(image_a, text_a) if config.mu is None else config.mu
         gamma = trace_ratio(image_b, text_b) if config.gamma is None else config.gamma
         if config.coupling == "pairs":
@@ -118,7 +118,7 @@ class GMAModel(ClosedFormCMRModel):
         left = torch.cat([torch.cat([image_a, cross], dim=1), torch.cat([cross.T, mu * text_a], dim=1)])
         return left, torch.block_diag(image_b, gamma * text_b)
 
-    def _side(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _modality(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A and the regularised B of one side."""
         config = self.config
         if config.variant == "lda":

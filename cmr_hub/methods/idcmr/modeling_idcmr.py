@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cmr_hub.modeling.losses import label_loss, modality_invariance_loss, pairwise_likelihood_loss, share_a_class
+from cmr_hub.modeling.losses import label_loss, label_similarity, modality_invariance_loss, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_idcmr import IDCMRConfig
@@ -17,7 +17,7 @@ ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 
 def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """J2 (eq 19): pairwise likelihood image-text, image-image and text-text; theta is the inner product."""
-    similar, pairs = share_a_class(labels), ((image_embeds, text_embeds), (image_embeds,) * 2, (text_embeds,) * 2)
+    similar, pairs = label_similarity(labels), ((image_embeds, text_embeds), (image_embeds,) * 2, (text_embeds,) * 2)
     return sum(pairwise_likelihood_loss(a @ b.T, similar) for a, b in pairs)
 
 

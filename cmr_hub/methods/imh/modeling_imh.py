@@ -28,17 +28,17 @@ def neighbor_laplacian(features: torch.Tensor, k: int) -> scipy.sparse.csr_array
     return scipy.sparse.csr_array(scipy.sparse.eye_array(len(features)) - scale @ graph @ scale)
 
 
-def ridge_regression(covariance: torch.Tensor, side: slice, regularization: float) -> torch.Tensor:
+def ridge_regression(covariance: torch.Tensor, modality: slice, regularization: float) -> torch.Tensor:
     """R `(d, D)` such that W = R C is the ridge regression of codes Z C on some columns X of the features Z.
 
     W has least ||X W - Z C||^2 / n + r ||W||^2, with r the `regularization` times the mean variance of X.
 
     Args:
         covariance: `(D, D)`, of Z.
-        side: which columns of Z are X.
+        modality: which columns of Z are X.
         regularization: above 0.
     """
-    return torch.linalg.solve(with_ridge(covariance[side, side], regularization), covariance[side])
+    return torch.linalg.solve(with_ridge(covariance[modality, modality], regularization), covariance[modality])
 
 
 def shared_codes(
@@ -61,11 +61,14 @@ def shared_codes(
         intra_media: weight of the neighbours.
     """
     cost = len(regressions) * covariance + intra_media * roughness
-    for side, regression in regressions:
-        cost -= covariance[:, side] @ regression
+    for modality, regression in regressions:
+        cost -= covariance[:, modality] @ regression
     # A direction without variance has no code. The ridge gives it the largest cost that there is, so that it is last.
     variances = covariance.diagonal()
-    ridge = TINY * torch.cat([variances[side].mean().expand_as(variances[side]) for side, _ in regressions]).diag()
+    ridge = (
+        TINY
+        * torch.cat([variances[modality].mean().expand_as(variances[modality]) for modality, _ in regressions]).diag()
+    )
     cost = (cost + cost.T) / 2 + len(regressions) * (1 + 2 * intra_media) * ridge
     _, vectors = scipy.linalg.eigh(cost.numpy(), (covariance + ridge).numpy(), subset_by_index=(0, bits - 1))
     return torch.from_numpy(vectors)
@@ -92,17 +95,20 @@ class IMHModel(LinearHashModel):
         features = torch.cat([image_features, text_features], dim=1)
         mean = features.mean(dim=0)
         features = features - mean
-        sides = slice(None, config.image_dim), slice(config.image_dim, None)
+        modalities = slice(None, config.image_dim), slice(config.image_dim, None)
         covariance = features.T @ features / len(features)
-        laplacian = sum(neighbor_laplacian(features[:, side], config.neighbors) for side in sides)
+        laplacian = sum(neighbor_laplacian(features[:, modality], config.neighbors) for modality in modalities)
         roughness = features.T @ torch.from_numpy(laplacian @ features.numpy()) / len(features)
-        regressions = [(side, ridge_regression(covariance, side, config.regularization)) for side in sides]
+        regressions = [
+            (modality, ridge_regression(covariance, modality, config.regularization)) for modality in modalities
+        ]
         mixing = shared_codes(covariance, roughness, regressions, config.embed_dim, config.intra_media)
         self.pair_weight.copy_(mixing)
         self.pair_bias.copy_(-mean @ mixing - self._threshold(features @ mixing))
-        weights = [(side, regression @ mixing) for side, regression in regressions]
+        weights = [(modality, regression @ mixing) for modality, regression in regressions]
         image, text = (
-            (weight, -mean[side] @ weight - self._threshold(features[:, side] @ weight)) for side, weight in weights
+            (weight, -mean[modality] @ weight - self._threshold(features[:, modality] @ weight))
+            for modality, weight in weights
         )
         return image, text
 

@@ -59,7 +59,7 @@ class IsotropicModel(CanonicalHashModel):
     title = "IsoHash"
     paper = "Kong and Li, Isotropic Hashing, NIPS 2012"
     supervision = "unsupervised"
-    uses_chance = True
+    is_stochastic = True
     config_class = IsotropicConfig
     config: IsotropicConfig
 

@@ -48,7 +48,7 @@ class KLSHModel(CanonicalHashModel):
     title = "KLSH"
     paper = "Kulis and Grauman, Kernelized Locality-Sensitive Hashing for Scalable Image Search, ICCV 2009"
     supervision = "unsupervised"
-    uses_chance = True
+    is_stochastic = True
     config_class = KLSHConfig
     config: KLSHConfig
 

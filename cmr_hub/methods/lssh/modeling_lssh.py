@@ -153,7 +153,7 @@ class LSSHModel(ClosedFormCMRModel):
     paper = "Zhou et al., Latent Semantic Sparse Hashing for Cross-Modal Similarity Search, SIGIR 2014"
     supervision = "unsupervised"
     representation = "binary"
-    uses_chance = True
+    is_stochastic = True
     config_class = LSSHConfig
     config: LSSHConfig
 

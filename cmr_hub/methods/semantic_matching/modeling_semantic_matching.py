@@ -24,10 +24,10 @@ class SemanticMatchingModel(ClosedFormCMRModel):
 
     def __init__(self, config: SemanticMatchingConfig):
         super().__init__(config)
-        for side, dim in (("image", config.image_dim), ("text", config.text_dim)):
-            self.register_buffer(f"{side}_weight", torch.zeros(dim, config.num_labels))
-            self.register_buffer(f"{side}_bias", torch.zeros(config.num_labels))
-            self.register_buffer(f"{side}_center", torch.zeros(config.num_labels))
+        for modality, dim in (("image", config.image_dim), ("text", config.text_dim)):
+            self.register_buffer(f"{modality}_weight", torch.zeros(dim, config.num_labels))
+            self.register_buffer(f"{modality}_bias", torch.zeros(config.num_labels))
+            self.register_buffer(f"{modality}_center", torch.zeros(config.num_labels))
         self.post_init()
 
     def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor) -> None:
@@ -36,7 +36,7 @@ class SemanticMatchingModel(ClosedFormCMRModel):
 
     def _fit_classifier(
         self,
-        side: Literal["image", "text"],
+        modality: Literal["image", "text"],
         features: torch.Tensor,
         labels: torch.Tensor,
         projection: torch.Tensor | None = None,
@@ -47,10 +47,10 @@ class SemanticMatchingModel(ClosedFormCMRModel):
         else:
             weight, bias = softmax_regression(features @ projection, labels, self.config.regularization)
             weight = projection @ weight
-        self.get_buffer(f"{side}_weight").copy_(weight)
-        self.get_buffer(f"{side}_bias").copy_(bias)
+        self.get_buffer(f"{modality}_weight").copy_(weight)
+        self.get_buffer(f"{modality}_bias").copy_(bias)
         if self.config.center:
-            self.get_buffer(f"{side}_center").copy_((features @ weight + bias).softmax(dim=1).mean(dim=0))
+            self.get_buffer(f"{modality}_center").copy_((features @ weight + bias).softmax(dim=1).mean(dim=0))
 
     def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
         self.check_fitted()

@@ -148,17 +148,17 @@ class SePHModel(ClosedFormCMRModel):
     paper = "Lin et al., Semantics-Preserving Hashing for Cross-View Retrieval, CVPR 2015"
     supervision = "supervised"
     representation = "binary"
-    uses_chance = True
+    is_stochastic = True
     config_class = SePHConfig
     config: SePHConfig
 
     def __init__(self, config: SePHConfig):
         super().__init__(config)
-        for side, dim in (("image", config.image_dim), ("text", config.text_dim)):
-            self.register_buffer(f"{side}_anchors", torch.zeros(config.anchors, dim))
-            self.register_buffer(f"{side}_bandwidth", torch.ones(()))
-            self.register_buffer(f"{side}_weight", torch.zeros(config.anchors, config.embed_dim))
-            self.register_buffer(f"{side}_bias", torch.zeros(config.embed_dim))
+        for modality, dim in (("image", config.image_dim), ("text", config.text_dim)):
+            self.register_buffer(f"{modality}_anchors", torch.zeros(config.anchors, dim))
+            self.register_buffer(f"{modality}_bandwidth", torch.ones(()))
+            self.register_buffer(f"{modality}_weight", torch.zeros(config.anchors, config.embed_dim))
+            self.register_buffer(f"{modality}_bias", torch.zeros(config.embed_dim))
         self.post_init()
 
     def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor) -> None:
@@ -168,8 +168,8 @@ class SePHModel(ClosedFormCMRModel):
             raise InputError("SePH learns from pairs of items: two at least must have a class, not 1.")
         codes = self._codes(sets, counts)
         targets = (codes[member[of_a_set]] > 0).float()
-        for side, features in (("image", image_features), ("text", text_features)):
-            self._regress(side, features[of_a_set].float(), targets)
+        for modality, features in (("image", image_features), ("text", text_features)):
+            self._regress(modality, features[of_a_set].float(), targets)
 
     def _codes(self, sets: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """Relaxed codes of the sets, `(m, bits)`."""
@@ -178,7 +178,7 @@ class SePHModel(ClosedFormCMRModel):
         start = torch.randn(len(sets), self.config.embed_dim)
         return minimise(lambda codes: code_objective(codes, semantic, pairs, self.config.alpha), start, CODE_STEPS)
 
-    def _regress(self, side: str, features: torch.Tensor, targets: torch.Tensor) -> None:
+    def _regress(self, modality: str, features: torch.Tensor, targets: torch.Tensor) -> None:
         """Fill one side's buffers from float32 features `(n, dim)` and bits `(n, bits)` of 0 and 1."""
         config = self.config
         if len(features) < config.anchors:
@@ -190,10 +190,10 @@ class SePHModel(ClosedFormCMRModel):
             anchors = k_means(features, anchors, K_MEANS_STEPS)
         bandwidth = torch.cdist(features, anchors).mean().clamp(min=torch.finfo(features.dtype).tiny)
         weight, bias = logistic_regressions(rbf(features, anchors, bandwidth), targets, config.regularization)
-        getattr(self, f"{side}_anchors").copy_(anchors)
-        getattr(self, f"{side}_bandwidth").copy_(bandwidth)
-        getattr(self, f"{side}_weight").copy_(weight)
-        getattr(self, f"{side}_bias").copy_(bias)
+        getattr(self, f"{modality}_anchors").copy_(anchors)
+        getattr(self, f"{modality}_bandwidth").copy_(bandwidth)
+        getattr(self, f"{modality}_weight").copy_(weight)
+        getattr(self, f"{modality}_bias").copy_(bias)
 
     def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
         """Log odds of each bit being +1, by the image alone; see [`CMRModel.get_image_features`]."""
@@ -210,9 +210,9 @@ class SePHModel(ClosedFormCMRModel):
         """
         return self.get_image_features(image_features) + self.get_text_features(text_features)
 
-    def _log_odds(self, side: str, features: torch.Tensor) -> torch.Tensor:
+    def _log_odds(self, modality: str, features: torch.Tensor) -> torch.Tensor:
         self.check_fitted()
         anchors, bandwidth, weight, bias = (
-            getattr(self, f"{side}_{name}") for name in ("anchors", "bandwidth", "weight", "bias")
+            getattr(self, f"{modality}_{name}") for name in ("anchors", "bandwidth", "weight", "bias")
         )
         return rbf(features, anchors, bandwidth) @ weight + bias

@@ -188,7 +188,7 @@ class STMHModel(LinearHashModel):
     title = "STMH"
     paper = "Wang et al., Semantic Topic Multimodal Hashing for Cross-Media Retrieval, IJCAI 2015"
     supervision = "unsupervised"
-    uses_chance = True
+    is_stochastic = True
     config_class = STMHConfig
     config: STMHConfig
 

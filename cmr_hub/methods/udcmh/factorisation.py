@@ -88,7 +88,7 @@ def independent_groups(*joined: torch.Tensor) -> list[torch.Tensor]:
     return [(groups == group).nonzero().flatten().to(joined[0].device) for group in range(max(group_of) + 1)]
 
 
-def side_weights(errors: torch.Tensor, power: float) -> torch.Tensor:
+def modality_weights(errors: torch.Tensor, power: float) -> torch.Tensor:
     """The weights a that minimise sum_v a_v^r E_v and sum to one, from errors E and r = `power` above 1."""
     return torch.softmax(errors.clamp(min=1e-12).log() / (1 - power), dim=0)
 
@@ -121,10 +121,10 @@ class BinaryFactors:
         cls, image_features: torch.Tensor, text_features: torch.Tensor, bits: int, neighbours: int, **weights: float
     ) -> BinaryFactors:
         """Codes from random hyperplanes through both sides together."""
-        features = [centred_rows(side, bits) for side in (image_features, text_features)]
-        graphs = [neighbour_affinities(side, neighbours) for side in features]
+        features = [centred_rows(modality, bits) for modality in (image_features, text_features)]
+        graphs = [neighbour_affinities(modality, neighbours) for modality in features]
         affinities = [(near - far).to(features[0].dtype).coalesce() for near, far in graphs]
-        values = sum(side @ torch.randn(side.shape[1], bits).to(side) for side in features)
+        values = sum(modality @ torch.randn(modality.shape[1], bits).to(modality) for modality in features)
         groups = independent_groups(*affinities)
         group_affinities = [[joined.index_select(0, items) for joined in affinities] for items in groups]
         return cls(features, affinities, groups, group_affinities, signs(values), **weights)
@@ -133,7 +133,7 @@ class BinaryFactors:
         """U_v, `(bits, d)`: ridge regression of each side's features on the codes."""
         n, bits = self.codes.shape
         gram = self.codes.T @ self.codes + self.ridge * n * torch.eye(bits).to(self.codes)
-        return [torch.linalg.solve(gram, self.codes.T @ side) for side in self.features]
+        return [torch.linalg.solve(gram, self.codes.T @ modality) for modality in self.features]
 
     def errors(self, factors: list[torch.Tensor]) -> torch.Tensor:
         """`(2,)`: what a_v^r weighs of each side."""
@@ -144,8 +144,8 @@ class BinaryFactors:
         )
         told = torch.stack(
             [
-                (side - self.codes @ factor).square().sum() + self.ridge * n * factor.square().sum()
-                for side, factor in zip(self.features, factors, strict=True)
+                (modality - self.codes @ factor).square().sum() + self.ridge * n * factor.square().sum()
+                for modality, factor in zip(self.features, factors, strict=True)
             ]
         )
         return told + self.laplacian_weight * laplacian
@@ -158,7 +158,7 @@ class BinaryFactors:
         """
         errors = self.errors(self.factors())
         apart = sum((self.codes - output).square().sum() for output in outputs)
-        weighted = (side_weights(errors, self.power) ** self.power * errors).sum()
+        weighted = (modality_weights(errors, self.power) ** self.power * errors).sum()
         return (weighted + self.network_weight * apart) / len(self.codes)
 
     def update(self, outputs: list[torch.Tensor]) -> None:
@@ -168,9 +168,9 @@ class BinaryFactors:
         networks and neighbours say of it, its best value is the sign of q.
         """
         factors = self.factors()
-        shares = side_weights(self.errors(factors), self.power) ** self.power
+        shares = modality_weights(self.errors(factors), self.power) ** self.power
         pull = sum(
-            share * side @ factor.T for share, side, factor in zip(shares, self.features, factors, strict=True)
+            share * modality @ factor.T for share, modality, factor in zip(shares, self.features, factors, strict=True)
         ) + self.network_weight * sum(outputs)
         overlap = sum(share * factor @ factor.T for share, factor in zip(shares, factors, strict=True))
         overlap.fill_diagonal_(0)

@@ -27,24 +27,24 @@ class SolveCodes(TrainerCallback):
     ) -> None:
         config = model.config
         data = train_dataloader.dataset[:]
-        self.sides = [data[f"{side}_features"].to(model.device) for side in ("image", "text")]
+        self.modalities = [data[f"{modality}_features"].to(model.device) for modality in ("image", "text")]
         self.factors = BinaryFactors.start(
-            *self.sides,
+            *self.modalities,
             bits=config.embed_dim,
             neighbours=config.neighbours,
             laplacian_weight=config.laplacian_weight,
             network_weight=config.network_weight,
             ridge=config.ridge,
-            power=config.side_power,
+            power=config.modality_power,
         )
         if state.global_step:  # resumed: the networks know the codes that they were learning
-            self.factors.codes = signs(sum(model.outputs(*self.sides)))
+            self.factors.codes = signs(sum(model.outputs(*self.modalities)))
         else:
             self._sweep(model, FIRST_SWEEPS, [])
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, model: UDCMHModel, **kwargs: Any) -> None:
         if state.global_step:
-            self._sweep(model, SWEEPS, model.outputs(*self.sides))
+            self._sweep(model, SWEEPS, model.outputs(*self.modalities))
 
     def _sweep(self, model: UDCMHModel, sweeps: int, outputs: list[torch.Tensor]) -> None:
         for _ in range(sweeps):

@@ -1,4 +1,4 @@
-"""Binary codes as pictures: a square a bit, filled where it is set, marked where it differs from another code."""
+"""Binary codes as images: a square a bit, filled where it is set, marked where it differs from another code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 BITS_A_ROW = 8
-MOST_ROWS = 8  # of longer codes the rows are, so that no pattern grows higher than wide
+MAX_ROWS = 8  # of longer codes the rows are, so that no pattern grows higher than wide
 CELL = 10  # units of the drawing
 SQUARE = 8
 
@@ -51,7 +51,7 @@ def bit_pattern(title: str, code: np.ndarray, other: np.ndarray | None = None) -
         HTML; the alternative text gives the bits in hexadecimal, and the number of those that differ.
     """
     bits = np.unpackbits(code)
-    width = BITS_A_ROW * -(-len(bits) // (BITS_A_ROW * MOST_ROWS))
+    width = BITS_A_ROW * -(-len(bits) // (BITS_A_ROW * MAX_ROWS))
     rows = -(-len(bits) // width)
     marked = np.array([], np.int64) if other is None else differing(code, other)
     alternative = f"{title}: {len(bits)} bits, in hexadecimal {code.tobytes().hex(' ')}"

@@ -10,7 +10,7 @@ from cmr_hub.evaluation import EvaluationResult
 
 from .charts import AXIS, lay_out
 
-MOST_CURVES = 4
+MAX_CURVES = 4
 # Each stands out on a light and on a dark page; the strokes tell them apart without colour.
 STROKES = (("#0d9488", "solid"), ("#d97706", "dash"), ("#8b5cf6", "dot"), ("#e11d48", "dashdot"))
 HEIGHT = 360
@@ -20,7 +20,7 @@ def draw(results: Mapping[str, EvaluationResult], direction: str, title: str) ->
     """Precision over recall in one direction, a line a checkpoint.
 
     Args:
-        results: name of a checkpoint -> what was measured of it, with curves; at most `MOST_CURVES`.
+        results: name of a checkpoint -> what was measured of it, with curves; at most `MAX_CURVES`.
         direction: "image_to_text" or "text_to_image".
         title: what the direction is called.
     """

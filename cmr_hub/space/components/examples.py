@@ -12,7 +12,7 @@ from cmr_hub.retrieval.gallery import Gallery
 from ..services.queries import Asked, Query
 
 FIRST_HITS = 12
-MOST_HITS = 60
+MAX_HITS = 60
 TYPICAL = 6  # items to start from
 LONGEST = 60  # characters of an example text
 SHORT = 0.3  # the share of a class's texts that count as short
@@ -22,10 +22,10 @@ _typical_kept: WeakKeyDictionary[Gallery, dict[int, list[int]]] = WeakKeyDiction
 
 
 def typical_items(gallery: Gallery, count: int = TYPICAL) -> list[int]:
-    """Positions of items that stand for its classes: those whose text lies nearest to the class's mean picture.
+    """Positions of items that stand for its classes: those whose text lies nearest to the class's mean image.
 
     They are chosen among the shorter texts, which make the better examples. In a gallery of one side, that side is
-    text and picture. Where there are more classes than `count`, they are taken at even distances; without classes, so
+    text and image. Where there are more classes than `count`, they are taken at even distances; without classes, so
     are the items.
 
     Returns:
@@ -47,12 +47,12 @@ def _typical_items(gallery: Gallery, count: int) -> list[int]:
 
 
 def _most_typical(gallery: Gallery, positions: np.ndarray) -> int:
-    sides = (gallery.embeds.get(side, next(iter(gallery.embeds.values()))) for side in ("image", "text"))
-    pictures, texts = (unpack(rows) if rows.dtype == np.uint8 else rows for rows in sides)
-    mean_picture = pictures[positions].mean(axis=0)
+    modalities = (gallery.embeds.get(modality, next(iter(gallery.embeds.values()))) for modality in ("image", "text"))
+    images, texts = (unpack(rows) if rows.dtype == np.uint8 else rows for rows in modalities)
+    mean_image = images[positions].mean(axis=0)
     lengths = np.array([len(example_text(gallery, i) or " " * (LONGEST + 1)) for i in positions])
     short = positions[lengths <= np.quantile(lengths, SHORT)]
-    return int(short[np.argmax(texts[short] @ mean_picture)])
+    return int(short[np.argmax(texts[short] @ mean_image)])
 
 
 def example_text(gallery: Gallery, position: int) -> str | None:
@@ -64,7 +64,7 @@ def first_question(gallery: Gallery, k: int = FIRST_HITS) -> Asked:
     """What a gallery opens on: its first example text where texts can be typed, otherwise an item."""
     position = typical_items(gallery)[0]
     text = example_text(gallery, position)
-    takes_texts = gallery.retriever.processor.text_encoder.takes_raw
+    takes_texts = gallery.retriever.processor.text_encoder.accepts_raw_input
     query = Query("text", text) if text and takes_texts else Query("item", gallery.ids[position])
     target = "image" if "image" in gallery.embeds else "text"
     return Asked(query, target, min(k, most_hits(gallery)), is_opening=True)
@@ -72,4 +72,4 @@ def first_question(gallery: Gallery, k: int = FIRST_HITS) -> Asked:
 
 def most_hits(gallery: Gallery) -> int:
     """As many as an item of the gallery can find besides itself, and no more than a page can show."""
-    return max(1, min(MOST_HITS, len(gallery) - 1))
+    return max(1, min(MAX_HITS, len(gallery) - 1))

@@ -1,4 +1,4 @@
-"""Pictures as the page shows them: small, and inside the page itself, so that it works under any address."""
+"""Images as the page shows them: small, and inside the page itself, so that it works under any address."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SIDE = 384  # pixels of the longer side at most; sharp on screens of high densit
 
 
 @lru_cache(maxsize=4096)
-def picture_of(gallery: Gallery, position: int) -> str | None:
-    """The picture of an item as a data URI; None where the data set has none."""
-    picture = gallery.picture(position)
-    return None if picture is None else data_uri(picture)
+def image_of(gallery: Gallery, position: int) -> str | None:
+    """The image of an item as a data URI; None where the data set has none."""
+    image = gallery.image(position)
+    return None if image is None else data_uri(image)
 
 
-def data_uri(picture: Image.Image) -> str:
-    """A picture, scaled down where it is large: drawings and transparent pictures as PNG, photos as JPEG.
+def data_uri(image: Image.Image) -> str:
+    """An image, scaled down where it is large: drawings and transparent images as PNG, photos as JPEG.
 
     Example:
 
@@ -33,10 +33,10 @@ def data_uri(picture: Image.Image) -> str:
     'data:image/png;base64,'
     ```
     """
-    is_drawing = picture.has_transparency_data or picture.mode in ("P", "1")
-    picture = picture.convert("RGBA") if is_drawing else load_image(picture)
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    is_drawing = image.has_transparency_data or image.mode in ("P", "1")
+    image = image.convert("RGBA") if is_drawing else load_image(image)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     kind, options = ("PNG", {}) if is_drawing else ("JPEG", {"quality": 85})
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

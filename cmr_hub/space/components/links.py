@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from ..services.queries import Asked, Query
-from .examples import FIRST_HITS, MOST_HITS
+from .examples import FIRST_HITS, MAX_HITS
 
 SIDES = ("image", "text")
 
@@ -29,7 +29,7 @@ class Destination:
 
 
 def link_to(gallery: str, method: str, asked: Asked) -> str:
-    """The query string that leads to an answer; where a gallery opens on it, or an uploaded picture is asked for that
+    """The query string that leads to an answer; where a gallery opens on it, or an uploaded image is asked for that
     nobody else has, only to the gallery.
 
     Example:
@@ -44,7 +44,7 @@ def link_to(gallery: str, method: str, asked: Asked) -> str:
     query = asked.query
     parts = {"gallery": gallery, "model": method}
     if query.kind != "image" and not asked.is_opening:
-        parts |= {query.kind: query.value, "side": query.side, "target": asked.target, "k": asked.k}
+        parts |= {query.kind: query.value, "side": query.modality, "target": asked.target, "k": asked.k}
         parts["label"] = asked.label
     return "?" + urlencode({name: value for name, value in parts.items() if value is not None})
 
@@ -54,13 +54,13 @@ def read_link(parameters: Mapping[str, str]) -> Destination:
     kind = next((kind for kind in ("text", "item") if parameters.get(kind)), None)
     asked = None
     if kind is not None:
-        side = parameters.get("side")
-        query = Query(kind, parameters[kind], side if kind == "item" and side in SIDES else None)
+        modality = parameters.get("side")
+        query = Query(kind, parameters[kind], modality if kind == "item" and modality in SIDES else None)
         target, k = parameters.get("target"), parameters.get("k", "")
         asked = Asked(
             query,
             target if target in SIDES else query.default_target,
-            min(max(int(k), 1), MOST_HITS) if k.isascii() and k.isdigit() and len(k) < 5 else FIRST_HITS,
+            min(max(int(k), 1), MAX_HITS) if k.isascii() and k.isdigit() and len(k) < 5 else FIRST_HITS,
             parameters.get("label") or None,
         )
     return Destination(parameters.get("gallery"), parameters.get("model"), asked, parameters.get("view"))

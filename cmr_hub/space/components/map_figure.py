@@ -1,4 +1,4 @@
-"""A gallery's map as a plotly figure: circles are pictures, triangles texts, and colours classes."""
+"""A gallery's map as a plotly figure: circles are images, triangles texts, and colours classes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 from gradio.components.plot import PlotData
 from plotly.io.json import to_json_plotly
 
-from cmr_hub.data.columns import Side
+from cmr_hub.data.columns import Modality
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.maps import GalleryMap, PrincipalMap, rows_by_id
 
-MOST_POINTS = 4_000  # that a browser draws as SVG without being slowed down
-SYMBOLS: dict[Side, str] = {"image": "circle", "text": "triangle-up"}
+MAX_POINTS = 4_000  # that a browser draws as SVG without being slowed down
+SYMBOLS: dict[Modality, str] = {"image": "circle", "text": "triangle-up"}
 # Each is at least three times as bright, or as dark, as the page's background, both in light and in dark. Neighbours
 # in the list are far apart in hue.
 COLOURS = (
@@ -68,30 +68,30 @@ class Drawing:
     items: int
 
 
-def draw(gallery: Gallery, layout: GalleryMap, sides: Sequence[Side]) -> Drawing:
+def draw(gallery: Gallery, layout: GalleryMap, modalities: Sequence[Modality]) -> Drawing:
     """Draw a map.
 
     Args:
         gallery: whose.
         layout: its positions.
-        sides: what is drawn; of more than `MOST_POINTS` points those that come first in an order fixed by their ids.
+        modalities: what is drawn; of more than `MAX_POINTS` points the first in an order fixed by their ids.
     """
-    at = rows_by_id([gallery.ids[row] for row in layout.rows], MOST_POINTS // len(sides))
+    at = rows_by_id([gallery.ids[row] for row in layout.rows], MAX_POINTS // len(modalities))
     rows = layout.rows[at]
     names = [_first_class(gallery, row) for row in rows.tolist()]
     groups, group_of = _groups(gallery, names)
     figure = go.Figure(layout=_layout(layout))
     for number, group in enumerate(groups):
         members = np.flatnonzero(group_of == number)
-        for side in sides:
-            x, y = layout.points[side][at[members]].T
+        for modality in modalities:
+            x, y = layout.points[modality][at[members]].T
             figure.add_scatter(
                 x=x,
                 y=y,
                 customdata=rows[members],
-                meta={"group": number, "side": side},
+                meta={"group": number, "side": modality},
                 mode="markers",
-                marker={"symbol": SYMBOLS[side], "color": group.colour, "size": 7, "opacity": 0.75},
+                marker={"symbol": SYMBOLS[modality], "color": group.colour, "size": 7, "opacity": 0.75},
                 hoverinfo="none",
             )
     for name, symbol, size in ((RINGS, "circle-open", 15), (STAR, "star", 20)):

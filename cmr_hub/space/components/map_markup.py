@@ -7,42 +7,44 @@ from html import escape
 
 import numpy as np
 
-from cmr_hub.data.columns import Side
+from cmr_hub.data.columns import Modality
 from cmr_hub.retrieval.gallery import Gallery
 
 from ..services.preparation import Progress
 from ..services.queries import Answer
 from . import markup
 from .bits import bit_pattern, distance_in_words
-from .images import picture_of
+from .images import image_of
 from .map_figure import ClassColour
 
-MOST_TEXTS = 5  # of an item on its card
+MAX_TEXTS = 5  # of an item on its card
 # What does not fit is scrolled to, by keyboard too.
 CARD = '<section class="cmr-map-card" aria-label="What lies there" tabindex="0">'
 HINT = "Point at the map to see what lies there, and click to search from it."
 SHAPES = "".join(
     f'<span><i aria-hidden="true">{shape}</i> {meaning}</span>'
-    for shape, meaning in (("●", "picture"), ("▲", "text"), ("★", "what was asked"), ("◯", "its nearest"))
+    for shape, meaning in (("●", "image"), ("▲", "text"), ("★", "what was asked"), ("◯", "its nearest"))
 )
 
 
-def item_card(gallery: Gallery, position: int, side: Side, target: Side, question: np.ndarray | None) -> str:
-    """An item: its picture, its texts, its classes, and of hashing methods its codes.
+def item_card(
+    gallery: Gallery, position: int, modality: Modality, target: Modality, question: np.ndarray | None
+) -> str:
+    """An item: its image, its texts, its classes, and of hashing methods its codes.
 
     Args:
         gallery: where.
         position: the item's row.
-        side: which of its points is meant.
+        modality: which of its points is meant.
         target: the side that the question is compared with.
         question: `(1, d)` embedding of what was asked, if anything was.
     """
-    picture, name = picture_of(gallery, position), markup.name_of(gallery, position)
-    tile = f'<span class="cmr-tile"><img src="{picture}" alt="{escape(name)}"></span>' if picture else ""
-    texts = gallery.texts(position)[:MOST_TEXTS] or (name,)
+    image, name = image_of(gallery, position), markup.name_of(gallery, position)
+    tile = f'<span class="cmr-tile"><img src="{image}" alt="{escape(name)}"></span>' if image else ""
+    texts = gallery.texts(position)[:MAX_TEXTS] or (name,)
     words = "".join(f"<p>{escape(text)}</p>" for text in texts)
     labels = escape(", ".join(gallery.labels(position)))
-    which = f"{markup.NOUNS[side][0].capitalize()}{f' · <b>{labels}</b>' if labels else ''}"
+    which = f"{markup.NOUNS[modality][0].capitalize()}{f' · <b>{labels}</b>' if labels else ''}"
     codes = _codes(gallery, position, target, question)
     return f'{CARD}{tile}<p class="cmr-which">{which}</p>{words}{codes}</section>'
 
@@ -55,17 +57,17 @@ def no_card(question: np.ndarray | None) -> str:
     return f'{CARD}<p class="cmr-hint">{HINT}</p>{code}</section>'
 
 
-def _codes(gallery: Gallery, position: int, target: Side, question: np.ndarray | None) -> str:
+def _codes(gallery: Gallery, position: int, target: Modality, question: np.ndarray | None) -> str:
     """The codes of an item and of the question; nothing where embeddings are no codes."""
-    codes = {side: embeds[position] for side, embeds in gallery.embeds.items()}
+    codes = {modality: embeds[position] for modality, embeds in gallery.embeds.items()}
     if any(code.dtype != np.uint8 for code in codes.values()):
         return ""
     patterns, sentences = [], []
-    for side, code in codes.items():
-        other = next((codes[each] for each in codes if each != side), None)
-        patterns.append(bit_pattern(markup.NOUNS[side][0].capitalize(), code, other))
+    for modality, code in codes.items():
+        other = next((codes[each] for each in codes if each != modality), None)
+        patterns.append(bit_pattern(markup.NOUNS[modality][0].capitalize(), code, other))
     if len(codes) == 2:
-        sentences.append(f"Picture and text {distance_in_words(*codes.values())}.")
+        sentences.append(f"Image and text {distance_in_words(*codes.values())}.")
     if question is not None:
         patterns.append(bit_pattern("What was asked", question[0], codes[target]))
         sentences.append(

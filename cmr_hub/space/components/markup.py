@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from html import escape
 
-from cmr_hub.data.columns import Side
+from cmr_hub.data.columns import Modality
 from cmr_hub.retrieval.gallery import Gallery, Hit
 
 from ..services.catalogue import Entry
 from ..services.preparation import Progress
 from ..services.queries import Answer, Asked, Query, open_upload
 from .examples import example_text
-from .images import data_uri, picture_of
+from .images import data_uri, image_of
 from .links import link_to
 
 MAX_CAPTION = 400  # characters of a text on a card; an article would fill the page
-NOUNS: dict[Side, tuple[str, str]] = {"image": ("picture", "pictures"), "text": ("text", "texts")}
+NOUNS: dict[Modality, tuple[str, str]] = {"image": ("image", "images"), "text": ("text", "texts")}
 CHECK = (
     '<svg class="cmr-check" viewBox="0 0 16 16" role="img" aria-label="same class"><path d="M3.5 8.5l3 3 6-7"/></svg>'
 )
@@ -47,15 +47,15 @@ def _link(asked: Asked, entry: Entry, method: str) -> str:
 
 
 def asked_heading(gallery: Gallery, query: Query) -> str:
-    """What is asked, as a heading: the words, the uploaded picture, or the item of the gallery."""
+    """What is asked, as a heading: the words, the uploaded image, or the item of the gallery."""
     if query.kind == "text":
         return f'<h2 class="cmr-asked">“{escape(_cut(query.value))}”</h2>'
     if query.kind == "image":
-        picture = data_uri(open_upload(query.value))
-        return f'<img class="cmr-asked" src="{picture}" alt=""><h2 class="cmr-asked">Your picture</h2>'
+        image = data_uri(open_upload(query.value))
+        return f'<img class="cmr-asked" src="{image}" alt=""><h2 class="cmr-asked">Your image</h2>'
     position = gallery.position(query.value)
-    picture = picture_of(gallery, position)
-    shown = f'<img class="cmr-asked" src="{picture}" alt="{escape(name_of(gallery, position))}">' if picture else ""
+    image = image_of(gallery, position)
+    shown = f'<img class="cmr-asked" src="{image}" alt="{escape(name_of(gallery, position))}">' if image else ""
     labels = escape(", ".join(gallery.labels(position)))
     return f'{shown}<h2 class="cmr-asked">{escape(name_of(gallery, position))}<small>{labels}</small></h2>'
 
@@ -85,10 +85,10 @@ def duration(seconds: float) -> str:
     return f"{milliseconds:.{0 if milliseconds >= 10 else 1}f} ms"
 
 
-def hit_card(gallery: Gallery, hit: Hit, target: Side, rank: int) -> str:
+def hit_card(gallery: Gallery, hit: Hit, target: Modality, rank: int) -> str:
     """One hit: a button that makes the item the next query."""
-    picture, name = picture_of(gallery, hit.position), name_of(gallery, hit.position)
-    tile = f'<img src="{picture}" alt="{escape(name)}" loading="lazy">' if picture else "<span>no picture</span>"
+    image, name = image_of(gallery, hit.position), name_of(gallery, hit.position)
+    tile = f'<img src="{image}" alt="{escape(name)}" loading="lazy">' if image else "<span>no image</span>"
     texts = hit.texts[:1] if target == "image" else hit.texts
     words = "".join(f"<span>{escape(_cut(text))}</span>" for text in texts) or f"<span>{escape(name)}</span>"
     same = CHECK if hit.same_class else ""
@@ -131,10 +131,10 @@ def examples(gallery: Gallery, positions: list[int], takes_texts: bool) -> str:
 
 
 def _item_chip(gallery: Gallery, position: int) -> str:
-    picture, name = picture_of(gallery, position), name_of(gallery, position)
+    image, name = image_of(gallery, position), name_of(gallery, position)
     label = escape(", ".join(gallery.labels(position)) or name)
-    inside = f'<img src="{picture}" alt="{escape(name)}">' if picture else label
-    kind = "cmr-thumb" if picture else "cmr-chip"
+    inside = f'<img src="{image}" alt="{escape(name)}">' if image else label
+    kind = "cmr-thumb" if image else "cmr-chip"
     return (
         f'<button type="button" class="{kind}" data-item="{escape(gallery.ids[position])}" '
         f'title="{escape(name)}">{inside}</button>'
@@ -148,17 +148,17 @@ def notice(message: str) -> str:
 
 def about(entry: Entry, gallery: Gallery) -> str:
     """What is searched, whose it is, and what the model takes."""
-    side = gallery.retriever.processor
+    modality = gallery.retriever.processor
     limits = (
         ""
-        if side.text_encoder.takes_raw and side.image_encoder.takes_raw
+        if modality.text_encoder.accepts_raw_input and modality.image_encoder.accepts_raw_input
         else (
             " This model was trained on features that the data set's authors released, so it takes neither words nor "
-            "pictures of yours: start from an item."
+            "images of yours: start from an item."
         )
     )
     classes = f" in {len(gallery.class_names)} classes" if gallery.class_names else ""
-    pairs = "pairs of picture and text" if len(gallery.embeds) > 1 else f"{next(iter(gallery.embeds))}s alone"
+    pairs = "pairs of image and text" if len(gallery.embeds) > 1 else f"{next(iter(gallery.embeds))}s alone"
     title, info = escape(entry.info.title), entry.info
     source = f'<a href="{escape(info.homepage)}" rel="noopener" target="_blank">{title}</a> · {escape(info.license)}'
     if entry.is_own:
@@ -173,9 +173,9 @@ def needs(entry: Entry, progress: Progress | None) -> str:
     """What a gallery that is not on this machine needs, and how far its preparation is."""
     pairs = sum(entry.info.sizes.values())
     classes = f" in {len(entry.info.classes)} classes" if entry.info.classes else ""
-    size = f"{pairs:,} pairs of picture and text{classes}. " if pairs else ""
+    size = f"{pairs:,} pairs of image and text{classes}. " if pairs else ""
     if entry.is_ready:
-        lead = "With the original pictures and texts this gallery can also be searched by your own words and pictures."
+        lead = "With the original images and texts this gallery can also be searched by your own words and images."
     else:
         lead = f"{size}This gallery is not on this machine yet."
     return (

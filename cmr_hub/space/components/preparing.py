@@ -6,7 +6,7 @@ import gradio as gr
 
 from ..services.catalogue import Catalogue
 from ..services.preparation import Preparations
-from ..services.session_state import QUIET, Place, Updates
+from ..services.session_state import QUIET, SessionState, Updates
 from . import markup
 
 TICK = 2.0  # seconds between two looks at what is being prepared
@@ -18,10 +18,10 @@ class PreparingView:
     Args:
         catalogue: the galleries.
         preparations: those that are being made, for all browser sessions.
-        place: where one is.
+        session_state: where one is.
     """
 
-    def __init__(self, catalogue: Catalogue, preparations: Preparations, place: Place):
+    def __init__(self, catalogue: Catalogue, preparations: Preparations, session_state: SessionState):
         self.catalogue, self.preparations = catalogue, preparations
         with gr.Column(visible=False, elem_id="cmr-prepare") as self.panel:
             self.needs = gr.HTML(apply_default_css=False)
@@ -32,9 +32,9 @@ class PreparingView:
         self.arrived = gr.State("")
         self.timer = gr.Timer(TICK, active=False)
         self.page = [self.panel, self.needs, self.prepare, self.stop, self.seen, self.timer]
-        self.prepare.click(self.on_prepare, [place.gallery], self.page, **QUIET)
-        self.stop.click(self.on_stop, [place.gallery], self.page, **QUIET)
-        self.timer.tick(self.look, [place.gallery, self.seen], [*self.page, self.arrived], **QUIET)
+        self.prepare.click(self.on_prepare, [session_state.gallery], self.page, **QUIET)
+        self.stop.click(self.on_stop, [session_state.gallery], self.page, **QUIET)
+        self.timer.tick(self.look, [session_state.gallery, self.seen], [*self.page, self.arrived], **QUIET)
 
     def open(self, name: str) -> Updates:
         """The panel as it stands for a gallery. As long as it shows, it keeps watch: others may press the button."""

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from cmr_hub.data import DATASETS, info
-from cmr_hub.evaluation import EvaluationResult, Spread, decimals
+from cmr_hub.evaluation import EvaluationResult, MeanStd, decimals
 from cmr_hub.methods import LEARNS_FROM, METHODS
 from cmr_hub.results.ablations import AblationTable
 from cmr_hub.results.leaderboard import Figures, Score
@@ -17,7 +17,7 @@ from ..services.scoreboard import Scoreboard
 from .tables import Column, scrolling, sortable
 
 METRICS = {"map": "mAP", "mean_recall": "mR"}
-DIRECTIONS = {"image_to_text": "Picture → text", "text_to_image": "Text → picture"}
+DIRECTIONS = {"image_to_text": "Image → text", "text_to_image": "Text → image"}
 UNKNOWN = "–"
 
 
@@ -183,7 +183,7 @@ def _ablation(table: AblationTable) -> str:
     )
     rows = ""
     for row in table.rows:
-        cells = [str(Spread.of(row.values[name])) if row.values else UNKNOWN for name in names]
+        cells = [str(MeanStd.of(row.values[name])) if row.values else UNKNOWN for name in names]
         cells += [_decimals(row.published.get(metric))] if cites else []
         numbers = "".join(f'<td class="cmr-number">{cell}</td>' for cell in cells)
         rows += f'<tr><th scope="row">{escape(row.name)}</th>{numbers}</tr>'

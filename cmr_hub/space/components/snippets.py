@@ -12,7 +12,7 @@ from ..services.queries import Asked
 from .examples import most_hits
 
 WIDTH = 88  # characters of a line that needs no scrolling beside the page's margins
-PHOTO = "photo.jpg"  # nobody else has the picture that was uploaded
+PHOTO = "photo.jpg"  # nobody else has the image that was uploaded
 SHOW_HITS = 'for hit in hits:\n    print(f"{hit.score:.3f}", hit.id, *hit.texts[:1])'
 SHOW_RECORDS = 'for hit in hits:\n    print(f"{hit[\'score\']:.3f}", hit["id"], *hit["texts"][:1])'
 
@@ -26,7 +26,7 @@ def python_lines(entry: Entry, method: str, gallery: Gallery, asked: Asked) -> s
         asked: the question.
 
     Returns:
-        A program without a line break at its end. Of an uploaded picture it names a file in its place.
+        A program without a line break at its end. Of an uploaded image it names a file in its place.
 
     Example:
 
@@ -119,7 +119,12 @@ def _opening(entry: Entry, method: str) -> list[str]:
 def _rest(asked: Asked, gallery: Gallery) -> dict[str, str]:
     """Everything but what is asked, as code, as the page puts it to a gallery that may have few items or one side."""
     target = asked.target if asked.target in gallery.embeds else next(iter(gallery.embeds))
-    rest = {"target": target, "source": asked.query.side, "k": min(asked.k, most_hits(gallery)), "label": asked.label}
+    rest = {
+        "target": target,
+        "source": asked.query.modality,
+        "k": min(asked.k, most_hits(gallery)),
+        "label": asked.label,
+    }
     return {name: _quoted(value) for name, value in rest.items() if value is not None}
 
 

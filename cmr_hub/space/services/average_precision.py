@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy.sparse import csr_array
 
-from cmr_hub.data.columns import Side
+from cmr_hub.data.columns import Modality
 from cmr_hub.evaluation.metrics import average_precision
 from cmr_hub.evaluation.ranking import Ranking, distances_between, ranked_hits
 from cmr_hub.retrieval.gallery import Gallery
@@ -16,7 +16,7 @@ from cmr_hub.retrieval.gallery import Gallery
 _classes_kept: WeakKeyDictionary[Gallery, csr_array] = WeakKeyDictionary()  # every search from an item needs them
 
 
-def average_precision_of(gallery: Gallery, item: str, source: Side, target: Side) -> float | None:
+def average_precision_of(gallery: Gallery, item: str, source: Modality, target: Modality) -> float | None:
     """Average precision of one item as the query; see [`average_precisions`].
 
     Args:
@@ -35,7 +35,7 @@ def average_precision_of(gallery: Gallery, item: str, source: Side, target: Side
     return None if np.isnan(value) else float(value)
 
 
-def average_precisions(gallery: Gallery, positions: Sequence[int], source: Side, target: Side) -> np.ndarray:
+def average_precisions(gallery: Gallery, positions: Sequence[int], source: Modality, target: Modality) -> np.ndarray:
     """Average precision of many items as queries, a block of them at a time.
 
     Right is what shares a class with the query. Where an item's own side is searched, the item itself is left out.

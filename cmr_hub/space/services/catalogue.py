@@ -21,9 +21,9 @@ from cmr_hub.retrieval.prepared import prepared_galleries
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.hub import list_checkpoints, read_inputs, read_json, resolve
 
-from ..components.images import picture_of
+from ..components.images import image_of
 
-MOST_PAIRS = 20_000  # of a gallery to prepare by a click: the largest take hours, and tens of gigabytes
+MAX_PAIRS = 20_000  # of a gallery to prepare by a click: the largest take hours, and tens of gigabytes
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Source:
         checkpoint: repo id or folder of the retriever.
         folder: the saved gallery; None where it is embedded when it is first opened.
         takes_texts: whether a query may be typed; else the checkpoint eats released features.
-        takes_images: whether a query may be a picture.
+        takes_images: whether a query may be an image.
     """
 
     method: str
@@ -114,10 +114,10 @@ class Catalogue:
         for name in self.names:
             bundled = (
                 [
-                    Source(known.method, known.repo_id, None, known.takes_raw_texts, known.takes_raw_images)
+                    Source(known.method, known.repo_id, None, known.accepts_raw_texts, known.accepts_raw_images)
                     for known in checkpoints
-                    # Pictures whose features are not at hand would keep the first visitor waiting for minutes.
-                    if known.dataset == name and (info(name).embedded or not known.takes_raw_images)
+                    # Images whose features are not at hand would keep the first visitor waiting for minutes.
+                    if known.dataset == name and (info(name).embedded or not known.accepts_raw_images)
                 ]
                 if is_available(name)
                 else []
@@ -165,7 +165,7 @@ class Catalogue:
         for source in entry.sources.values() if entry else ():
             self._kept.pop((name, source), None)
             self._locks.pop((name, source), None)
-        picture_of.cache_clear()  # pictures keep the gallery that they are of
+        image_of.cache_clear()  # images keep the gallery that they are of
 
     @property
     def default(self) -> str:
@@ -229,7 +229,7 @@ class Catalogue:
 
 def _is_offered(name: str) -> bool:
     facts = info(name)
-    by_a_click = bool(facts.source) and not facts.by_hand and sum(facts.sizes.values()) <= MOST_PAIRS
+    by_a_click = bool(facts.source) and not facts.by_hand and sum(facts.sizes.values()) <= MAX_PAIRS
     return by_a_click or bool(prepared_galleries(name))
 
 

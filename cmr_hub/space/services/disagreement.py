@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from cmr_hub.data.base import hash_order
-from cmr_hub.data.columns import Side
+from cmr_hub.data.columns import Modality
 from cmr_hub.retrieval.gallery import Gallery
 
 from .average_precision import average_precisions
 
 SAMPLE = 300  # items looked at: enough to surprise, and a matter of milliseconds a checkpoint
-MOST_DISPUTED = 24
+MAX_DISPUTED = 24
 
 
 def most_disputed(
-    galleries: Sequence[Gallery], source: Side, target: Side, *, sample: int = SAMPLE, most: int = MOST_DISPUTED
+    galleries: Sequence[Gallery], source: Modality, target: Modality, *, sample: int = SAMPLE, most: int = MAX_DISPUTED
 ) -> list[str]:
     """Items of which the average precision differs most from checkpoint to checkpoint, the most disputed first.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict
 import gradio as gr
 from PIL.Image import Image
 
-from cmr_hub.data.columns import Side
+from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CMRError
 from cmr_hub.retrieval.gallery import Hit
 
@@ -65,13 +65,13 @@ def add_endpoints(catalogue: Catalogue) -> None:
         k: int = 10,
         label: str = "",
     ) -> list[HitRecord]:
-        """Find the items of a gallery whose picture (or text) means the same as a text.
+        """Find the items of a gallery whose image (or text) means the same as a text.
 
         Args:
             text: what to look for, in up to 2,000 characters.
             gallery: name of the gallery as `galleries` lists it; empty for the default one.
             model: the model that searches, as `galleries` lists it; empty for the gallery's first.
-            target: whether the items' pictures ("image") or their texts ("text") are compared.
+            target: whether the items' images ("image") or their texts ("text") are compared.
             k: how many hits.
             label: a class that hits must have; empty for any.
         """
@@ -85,13 +85,13 @@ def add_endpoints(catalogue: Catalogue) -> None:
         k: int = 10,
         label: str = "",
     ) -> list[HitRecord]:
-        """Find the items of a gallery whose text (or picture) means the same as a picture.
+        """Find the items of a gallery whose text (or image) means the same as an image.
 
         Args:
-            image: the picture; a file by `gradio_client.handle_file`, a data: URI or a public address by MCP.
+            image: the image; a file by `gradio_client.handle_file`, a data: URI or a public address by MCP.
             gallery: name of the gallery as `galleries` lists it; empty for the default one.
             model: the model that searches, as `galleries` lists it; empty for the gallery's first.
-            target: whether the items' texts ("text") or their pictures ("image") are compared.
+            target: whether the items' texts ("text") or their images ("image") are compared.
             k: how many hits.
             label: a class that hits must have; empty for any.
         """
@@ -112,15 +112,15 @@ def add_endpoints(catalogue: Catalogue) -> None:
             item: the item's id, as hits give it.
             gallery: name of the gallery as `galleries` lists it; empty for the default one.
             model: the model that searches, as `galleries` lists it; empty for the gallery's first.
-            target: whether the items' pictures ("image") or their texts ("text") are compared.
+            target: whether the items' images ("image") or their texts ("text") are compared.
             source: the side of the item that asks; empty for the one that `target` is not.
             k: how many hits.
             label: a class that hits must have; empty for any.
         """
         return _records(catalogue, Query("item", item, source or None), gallery, model, target, k, label)
 
-    def picture(item: str, gallery: str = "") -> Image | None:
-        """Give the picture of an item of a gallery.
+    def image(item: str, gallery: str = "") -> Image | None:
+        """Give the image of an item of a gallery.
 
         Args:
             item: the item's id, as hits give it.
@@ -128,7 +128,7 @@ def add_endpoints(catalogue: Catalogue) -> None:
         """
         with _readable_errors():
             opened = catalogue.open(gallery)
-            return opened.picture(opened.position(item))
+            return opened.image(opened.position(item))
 
     for endpoint in (galleries, search_text, search_item):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=RUNS_AT_ONCE)
@@ -137,7 +137,7 @@ def add_endpoints(catalogue: Catalogue) -> None:
     upload = gr.Image(type="filepath", visible=False, format="png")
     records, item = gr.JSON(visible=False), gr.Textbox(visible=False)
     _expose(search_image, [upload, name, model, target, k, label], records)
-    _expose(picture, [item, name], gr.Image(format="png", visible=False))
+    _expose(image, [item, name], gr.Image(format="png", visible=False))
 
 
 def _expose(endpoint: Callable, inputs: list[Any], output: Any) -> None:
@@ -149,7 +149,7 @@ def _expose(endpoint: Callable, inputs: list[Any], output: Any) -> None:
 
 
 def _records(
-    catalogue: Catalogue, query: Query, gallery: str, model: str, target: Side, k: int, label: str
+    catalogue: Catalogue, query: Query, gallery: str, model: str, target: Modality, k: int, label: str
 ) -> list[HitRecord]:
     with _readable_errors():
         asked = Asked(query, target or query.default_target, k, label or None)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from PIL.Image import Image
 
-from cmr_hub.data.columns import Side
+from cmr_hub.data.columns import Modality
 from cmr_hub.errors import InputError
 from cmr_hub.retrieval.gallery import Gallery, Hit
 from cmr_hub.utils.images import load_image
@@ -27,17 +27,17 @@ class Query:
     """What somebody is looking for.
 
     Attributes:
-        kind: what `value` is: a text, the path of an uploaded picture, or the id of an item of the gallery.
+        kind: what `value` is: a text, the path of an uploaded image, or the id of an item of the gallery.
         value: the query itself.
-        side: of an item, whether its picture or its text is the query; None for the one that the target is not.
+        modality: of an item, whether its image or its text is the query; None for the one that the target is not.
     """
 
     kind: Literal["text", "image", "item"]
     value: str
-    side: Side | None = None
+    modality: Modality | None = None
 
     @property
-    def default_target(self) -> Side:
+    def default_target(self) -> Modality:
         """What such a query looks for, unless told otherwise: the other kind of thing."""
         return "text" if self.kind == "image" else "image"
 
@@ -55,14 +55,14 @@ class Asked:
     """
 
     query: Query
-    target: Side
+    target: Modality
     k: int = 10
     label: str | None = None
     is_opening: bool = field(default=False, compare=False)
 
-    def source(self, gallery: Gallery) -> Side:
+    def source(self, gallery: Gallery) -> Modality:
         """Which side of an item asks in a gallery."""
-        return self.query.side or gallery.other_side(self.target)
+        return self.query.modality or gallery.other_modality(self.target)
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,12 @@ def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "")
     elif query.kind == "image":
         hits = opened.search(image=open_upload(query.value), **options)
     else:
-        hits = opened.search(item=query.value, source=query.side, **options)
+        hits = opened.search(item=query.value, source=query.modality, **options)
     return Answer(opened, asked, hits, time.perf_counter() - started)
 
 
 def open_upload(path: str) -> Image:
-    """An uploaded picture.
+    """An uploaded image.
 
     Raises:
         InputError: it is none, or is refused; the message names the file, and not where the server keeps it.

@@ -16,7 +16,7 @@ QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_li
 
 
 @dataclass(frozen=True)
-class Place:
+class SessionState:
     """The components that every view reads, and that change what is shown.
 
     Attributes:
@@ -62,7 +62,7 @@ def gallery_choices(catalogue: Catalogue, own: str | None = None) -> list[tuple[
     return [(entry.title if entry.is_ready else f"{entry.title} – to prepare", name) for name, entry in entries]
 
 
-def lay_out_place(catalogue: Catalogue) -> Place:
+def lay_out_place(catalogue: Catalogue) -> SessionState:
     """The place bar, and tabs that are still empty; to be made inside `gr.Blocks`."""
     with gr.Row(elem_id="cmr-place"):
         gallery = gr.Dropdown(
@@ -74,7 +74,7 @@ def lay_out_place(catalogue: Catalogue) -> Place:
             elem_id="cmr-gallery",
         )
         method = gr.Dropdown([], label="Model", min_width=140, elem_id="cmr-model")
-    return Place(
+    return SessionState(
         gallery,
         method,
         asked=gr.State(),

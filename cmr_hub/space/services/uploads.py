@@ -1,6 +1,6 @@
 """From files that anybody may have sent to items of a gallery: nothing in them is trusted, and little is unpacked.
 
-Only pictures and one table are ever written, never over one another and never outside of one folder. What a limit
+Only images and one table are ever written, never over one another and never outside of one folder. What a limit
 forbids is refused as a whole where going on would cost too much, and otherwise left out and named.
 """
 
@@ -22,30 +22,30 @@ from datasets import Dataset
 
 from cmr_hub.data.folder import Folder
 from cmr_hub.data.paths import name_some, unsafe_reason
-from cmr_hub.data.table import PICTURE_COLUMNS, Pair, read_pairs, to_dataset
+from cmr_hub.data.table import IMAGE_COLUMNS, Pair, read_pairs, to_dataset
 from cmr_hub.errors import DatasetError, InputError
-from cmr_hub.retrieval.gallery_sources import PICTURES, open_source
+from cmr_hub.retrieval.gallery_sources import IMAGES, open_source
 from cmr_hub.utils.images import FORMATS, MAX_PIXELS, load_image
 
 MB = 1_000_000
-MAX_PICTURES = 1_000
-MIN_PICTURES = 3  # of fewer there is nothing to choose among
-MAX_UNPACKED = 200 * MB  # of all pictures and the table together
-MAX_PICTURE = 20 * MB
+MAX_IMAGES = 1_000
+MIN_IMAGES = 3  # of fewer there is nothing to choose among
+MAX_UNPACKED = 200 * MB  # of all images and the table together
+MAX_IMAGE = 20 * MB
 MAX_TABLE = 4 * MB
 MAX_LINES = 20_000  # of the table
 MAX_TEXT = 5_000  # characters of one text, label or id
-MAX_FILES = 5_000  # in a zip, pictures or not
-MAX_RATIO = 500  # a file of a zip that grows by more was made to do harm; pictures hardly grow at all
+MAX_FILES = 5_000  # in a zip, images or not
+MAX_RATIO = 500  # a file of a zip that grows by more was made to do harm; images hardly grow at all
 MAX_READ = 4 * MB  # of a zip at once; only a hostile one has a longer list of its files
 BLOCK = 1 << 16
 LONGEST_NAME, LONGEST_PART = 1_000, 200  # bytes of a path and of a name in it; file systems take 255
 TABLES = (".csv", ".jsonl")
 LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave beside people's files
-UNREADABLE = (".svg", ".heic", ".heif", ".avif")  # pictures to people; they are named as left out, not skipped
+UNREADABLE = (".svg", ".heic", ".heif", ".avif")  # images to people; they are named as left out, not skipped
 
 LIMITS = (
-    f"At most {MAX_PICTURES:,} pictures ({', '.join(FORMATS)}) of up to {MAX_PICTURE // MB} MB and "
+    f"At most {MAX_IMAGES:,} images ({', '.join(FORMATS)}) of up to {MAX_IMAGE // MB} MB and "
     f"{MAX_PIXELS // MB} megapixels each, {MAX_UNPACKED // MB} MB together; a table of up to {MAX_LINES:,} lines and "
     f"{MAX_TABLE // MB} MB, texts of up to {MAX_TEXT:,} characters; up to 100 MB a file."
 )
@@ -60,9 +60,9 @@ class Upload:
     Attributes:
         items: rows of `id` and `image` (paths in the folder), and where there is a table `texts` and, if it has
             them, `label` or `labels`.
-        left_out: "name: why", of each picture that cannot be used.
-        unlisted: how many pictures the table does not name.
-        skipped: how many files were neither pictures nor a table.
+        left_out: "name: why", of each image that cannot be used.
+        unlisted: how many images the table does not name.
+        skipped: how many files were neither images nor a table.
     """
 
     items: Dataset
@@ -76,8 +76,8 @@ def read_upload(files: Sequence[Mapping[str, Any]], folder: Path, step: Step = l
 
     Args:
         files: as Gradio gives them unopened: "path" on this machine and "orig_name", how the sender calls it. Zips,
-            pictures, and at most one table (`.csv` or `.jsonl`, see `cmr_hub.data.folder`) among all of them.
-        folder: an empty one, that receives pictures and the table.
+            images, and at most one table (`.csv` or `.jsonl`, see `cmr_hub.data.folder`) among all of them.
+        folder: an empty one, that receives images and the table.
         step: told of the progress.
 
     Raises:
@@ -87,22 +87,22 @@ def read_upload(files: Sequence[Mapping[str, Any]], folder: Path, step: Step = l
     unpacked = _Unpacked(folder.resolve())
     for done, file in enumerate(files):
         unpacked.add(Path(file["path"]), _name_of(file), part_of(step, 0.5 * done / len(files), 0.5 / len(files)))
-    if not unpacked.pictures:
+    if not unpacked.images:
         raise InputError(
-            f"There is no picture in {name_some(map(_name_of, files)) or 'nothing'}. Choose pictures "
+            f"There is no image in {name_some(map(_name_of, files)) or 'nothing'}. Choose images "
             f"({', '.join(FORMATS)}) or a zip of them; a table only says what they show."
         )
     pairs, label_column = unpacked.read_table() if unpacked.table else (None, None)
-    listed = sorted(unpacked.pictures) if pairs is None else [pair.path for pair in pairs]
+    listed = sorted(unpacked.images) if pairs is None else [pair.path for pair in pairs]
     for done, path in enumerate(listed):
-        step(0.5 + 0.5 * done / len(listed), f"Looking at picture {done + 1:,} of {len(listed):,}")
+        step(0.5 + 0.5 * done / len(listed), f"Looking at image {done + 1:,} of {len(listed):,}")
         unpacked.check(path)
-    unlisted = len(unpacked.pictures.keys() - set(listed) - unpacked.refused.keys())
-    left_out = [f"{unpacked.pictures[path]}: {reason}." for path, reason in unpacked.refused.items()]
+    unlisted = len(unpacked.images.keys() - set(listed) - unpacked.refused.keys())
+    left_out = [f"{unpacked.images[path]}: {reason}." for path, reason in unpacked.refused.items()]
     usable = len(listed) - len(unpacked.refused.keys() & set(listed))
-    if usable < MIN_PICTURES:
+    if usable < MIN_IMAGES:
         raise InputError(
-            f"{usable} of {len(listed)} pictures can be used, and a gallery needs {MIN_PICTURES}. "
+            f"{usable} of {len(listed)} images can be used, and a gallery needs {MIN_IMAGES}. "
             f"{name_some(left_out) or 'Send more.'}"
         )
     if pairs is None:
@@ -124,15 +124,15 @@ class _Unpacked:
 
     Attributes:
         root: everything lies in it.
-        pictures: file -> how the sender calls it. Of those that are refused the file is empty.
-        refused: file -> why the picture in it cannot be used.
+        images: file -> how the sender calls it. Of those that are refused the file is empty.
+        refused: file -> why the image in it cannot be used.
         table: the table's file, how the sender calls it, and the folder that its names start from.
-        skipped: files that were neither pictures nor tables.
+        skipped: files that were neither images nor tables.
         spent: bytes unpacked.
     """
 
     root: Path
-    pictures: dict[Path, str] = field(default_factory=dict)
+    images: dict[Path, str] = field(default_factory=dict)
     refused: dict[Path, str] = field(default_factory=dict)
     table: tuple[Path, str, Path] | None = None
     skipped: int = 0
@@ -140,8 +140,8 @@ class _Unpacked:
 
     @property
     def folder(self) -> Path:
-        """Where the pictures lie, and nothing else."""
-        return self.root / "pictures"
+        """Where the images lie, and nothing else."""
+        return self.root / "images"
 
     def add(self, path: Path, name: str, step: Step) -> None:
         """Take in one uploaded file."""
@@ -153,8 +153,8 @@ class _Unpacked:
             self._add_zip(path, name, step)
         elif kind == "table":
             self._add_table(name, path.read_bytes(), is_loose=True)
-        elif kind == "picture":
-            self._add_picture(name, lambda: path.open("rb"))
+        elif kind == "image":
+            self._add_image(name, lambda: path.open("rb"))
         else:
             self.skipped += kind == "other"
 
@@ -170,30 +170,30 @@ class _Unpacked:
             for done, (kind, entry) in enumerate(entries):
                 step(done / len(entries), f"Unpacking {name}: {done + 1:,} of {len(entries):,}")
                 inside = _printable(entry.filename)
-                if kind == "picture":
-                    self._add_picture(inside, partial(archive.open, entry))
+                if kind == "image":
+                    self._add_image(inside, partial(archive.open, entry))
                 else:
                     self._add_table(inside, _table_of(archive, entry, inside), is_loose=False)
 
     def _entries(self, archive: ZipFile, name: str) -> list[tuple[str, ZipInfo]]:
-        """The pictures and tables of a zip, if it can be trusted to be unpacked at all."""
+        """The images and tables of a zip, if it can be trusted to be unpacked at all."""
         files = [entry for entry in archive.infolist() if not entry.is_dir()]
         if len(files) > MAX_FILES:
             raise InputError(f"{name} holds {len(files):,} files; at most {MAX_FILES:,} are taken. Send fewer.")
         kinds = ["other" if stat.S_ISLNK(entry.external_attr >> 16) else _kind(entry.filename) for entry in files]
         self.skipped += kinds.count("other")
-        wanted = [(kind, entry) for kind, entry in zip(kinds, files, strict=True) if kind in ("picture", "table")]
+        wanted = [(kind, entry) for kind, entry in zip(kinds, files, strict=True) if kind in ("image", "table")]
         for kind, entry in wanted:
             if entry.flag_bits & 1:
                 raise InputError(f"{name} is encrypted. Pack it without a password.")
             if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
                 raise InputError(f"{name} is packed in an unusual way. Pack it as an ordinary zip (deflate).")
-            if kind == "picture" and entry.file_size > MAX_RATIO * max(entry.compress_size, 1_000):
+            if kind == "image" and entry.file_size > MAX_RATIO * max(entry.compress_size, 1_000):
                 raise InputError(
                     f"{name} holds {_printable(entry.filename)!r}, which would grow from {entry.compress_size:,} to "
-                    f"{entry.file_size:,} bytes, as no picture does. Take it out."
+                    f"{entry.file_size:,} bytes, as no image does. Take it out."
                 )
-        self._check_total(self.spent + sum(min(entry.file_size, MAX_PICTURE) for _, entry in wanted))
+        self._check_total(self.spent + sum(min(entry.file_size, MAX_IMAGE) for _, entry in wanted))
         return wanted
 
     @staticmethod
@@ -201,14 +201,14 @@ class _Unpacked:
         if size > MAX_UNPACKED:
             raise InputError(
                 f"Unpacked, the files have more than {MAX_UNPACKED // MB} MB, the most that is taken. Scale the "
-                "pictures down, or send fewer."
+                "images down, or send fewer."
             )
 
-    def _add_picture(self, name: str, opened: Callable[[], AbstractContextManager[BinaryIO]]) -> None:
-        if len(self.pictures) == MAX_PICTURES:
-            raise InputError(f"These are more than {MAX_PICTURES:,} pictures, the most that are taken. Send fewer.")
+    def _add_image(self, name: str, opened: Callable[[], AbstractContextManager[BinaryIO]]) -> None:
+        if len(self.images) == MAX_IMAGES:
+            raise InputError(f"These are more than {MAX_IMAGES:,} images, the most that are taken. Send fewer.")
         path, reason = self._reserve(name)
-        self.pictures[path] = name
+        self.images[path] = name
         if path.suffix.lower() in UNREADABLE:
             reason = f"it is none of {', '.join(FORMATS)}; save it as one of them"
         if reason is None:
@@ -224,7 +224,7 @@ class _Unpacked:
             self.refused[path] = reason
 
     def _reserve(self, name: str) -> tuple[Path, str | None]:
-        """A new file for a picture and, if nothing will come into it, why."""
+        """A new file for an image and, if nothing will come into it, why."""
         reason = _unusable_name(name)
         if reason is None:
             path = self.folder / name
@@ -234,18 +234,18 @@ class _Unpacked:
                 return path, None
             except FileExistsError:
                 reason = "there is another one of this name"
-        return self.root / f"unusable-{len(self.pictures)}", reason
+        return self.root / f"unusable-{len(self.images)}", reason
 
     def _copy(self, stream: BinaryIO, file: BinaryIO) -> str | None:
-        """Write a picture as long as the limits hold; why it was not kept, if so."""
+        """Write an image as long as the limits hold; why it was not kept, if so."""
         size = 0
         while block := stream.read(BLOCK):
             size += len(block)
             self.spent += len(block)
             self._check_total(self.spent)
-            if size > MAX_PICTURE:
+            if size > MAX_IMAGE:
                 file.truncate(0)
-                return f"it has more than {MAX_PICTURE // MB} MB; scale it down"
+                return f"it has more than {MAX_IMAGE // MB} MB; scale it down"
             file.write(block)
         return None
 
@@ -276,7 +276,7 @@ class _Unpacked:
         return pairs, columns.label
 
     def check(self, path: Path) -> None:
-        """Look into a picture; one that cannot be used is removed."""
+        """Look into an image; one that cannot be used is removed."""
         if path not in self.refused:
             try:
                 load_image(path)
@@ -308,12 +308,12 @@ def _table_of(archive: ZipFile, entry: ZipInfo, name: str) -> bytes:
         raise InputError(f"{name} is damaged in the zip. Pack it again.") from error
 
 
-def _kind(name: str) -> Literal["picture", "table", "hidden", "other"]:
+def _kind(name: str) -> Literal["image", "table", "hidden", "other"]:
     path = PurePosixPath(name.replace("\\", "/"))
     if any(part in LITTER or (part.startswith(".") and part != "..") for part in path.parts):
         return "hidden"
     suffix = path.suffix.lower()
-    return "picture" if suffix in (*PICTURES, *UNREADABLE) else "table" if suffix in TABLES else "other"
+    return "image" if suffix in (*IMAGES, *UNREADABLE) else "table" if suffix in TABLES else "other"
 
 
 def _unusable_name(name: str) -> str | None:
@@ -321,8 +321,8 @@ def _unusable_name(name: str) -> str | None:
     parts = [part.encode() for part in name.split("/")]
     if len(name.encode()) > LONGEST_NAME or max(map(len, parts)) > LONGEST_PART:
         return "its name is too long"
-    if any(PurePosixPath(part.decode()).suffix.lower() in PICTURES for part in parts[:-1]):
-        return "it lies in a folder that is called like a picture"
+    if any(PurePosixPath(part.decode()).suffix.lower() in IMAGES for part in parts[:-1]):
+        return "it lies in a folder that is called like an image"
     return unsafe_reason(name)
 
 
@@ -357,7 +357,7 @@ def _without_folders(content: bytes, name: str) -> bytes:
 def _bare_csv(text: str, bare: Callable[[Any], Any]) -> str:
     rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     header = [cell.strip() for cell in rows[0]] if rows else []
-    column = next((header.index(known) for known in PICTURE_COLUMNS if known in header), None)
+    column = next((header.index(known) for known in IMAGE_COLUMNS if known in header), None)
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     for number, row in enumerate(rows):
@@ -372,7 +372,7 @@ def _bare_json(line: str, bare: Callable[[Any], Any]) -> str:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return line
-    known = next((known for known in PICTURE_COLUMNS if isinstance(row, dict) and known in row), None)
+    known = next((known for known in IMAGE_COLUMNS if isinstance(row, dict) and known in row), None)
     return line if known is None else json.dumps({**row, known: bare(row[known])})
 
 

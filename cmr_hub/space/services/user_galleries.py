@@ -1,6 +1,6 @@
 """Visitors' own galleries: each lives in a private folder of this server while its visitor stays. No page in here.
 
-They are embedded one at a time, a few pictures after the other, so that searches of other visitors find their turn in
+They are embedded one at a time, a few images after the other, so that searches of other visitors find their turn in
 between. Nothing is written anywhere but in the private folder, and what is removed is removed from disk and memory.
 """
 
@@ -42,10 +42,10 @@ from .uploads import MAX_UNPACKED, MB, Step, Upload, part_of, read_upload
 logger = logging.getLogger(__name__)
 
 PREFIX = "cmr-own-"
-BATCH = 16  # pictures embedded between two looks at whether to stop; about half a second
-READING = 0.3  # the share of the whole that unpacking and looking at pictures is taken for
-MOST = 20  # galleries held at once, being built or ready
-MOST_BYTES = 2_000 * MB  # held at once
+BATCH = 16  # images embedded between two looks at whether to stop; about half a second
+READING = 0.3  # the share of the whole that unpacking and looking at images is taken for
+MAX = 20  # galleries held at once, being built or ready
+MAX_BYTES = 2_000 * MB  # held at once
 GRACE = 180.0  # seconds for a page to come back after its connection was lost
 IDLE = 3600.0  # seconds without a question
 MAX_TITLE = 60
@@ -54,7 +54,7 @@ WAITING = Progress("waiting", message="Waiting for its turn: one gallery is embe
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model that embeds pictures and texts as they are.
+    """A model that embeds images and texts as they are.
 
     Attributes:
         title: the method, and what it learned from.
@@ -68,7 +68,7 @@ class Checkpoint:
 
 
 def own_checkpoints(catalogue: Catalogue) -> dict[str, Checkpoint]:
-    """The models that can embed anybody's pictures and texts, by their titles: bundled ones and prepared ones.
+    """The models that can embed anybody's images and texts, by their titles: bundled ones and prepared ones.
 
     Example:
 
@@ -81,7 +81,7 @@ def own_checkpoints(catalogue: Catalogue) -> dict[str, Checkpoint]:
     found = [
         (known.method, known.dataset, known.repo_id)
         for known in list_checkpoints()
-        if known.takes_raw_images and known.takes_raw_texts
+        if known.accepts_raw_images and known.accepts_raw_texts
     ]
     found += [
         (source.method, name, source.checkpoint)
@@ -102,7 +102,7 @@ class Own:
     """One visitor's gallery, from the first file to its removal.
 
     Attributes:
-        owner: the browser session.
+        caption_to_image: the browser session.
         title: what the visitor calls it.
         checkpoint: the model.
         folder: everything of it on disk.
@@ -120,7 +120,7 @@ class Own:
         packing: held while the zip is written.
     """
 
-    owner: str
+    caption_to_image: str
     title: str
     checkpoint: Checkpoint
     folder: Path
@@ -142,12 +142,12 @@ class _Stopped(Exception):
     """The visitor does not want it any more."""
 
 
-class OwnGalleries:
+class UserGalleries:
     """The visitors' own galleries, at most one a browser session. Safe to share between threads.
 
     Args:
         catalogue: serves those that are ready.
-        most, most_bytes: how many galleries, and bytes of pictures, are held at once.
+        most, most_bytes: how many galleries, and bytes of images, are held at once.
         grace: seconds that a page whose connection was lost has to come back.
         idle: seconds without anything new being asked after which a gallery is removed.
 
@@ -158,8 +158,8 @@ class OwnGalleries:
 
     ```python
     >>> from cmr_hub.space.services.catalogue import Catalogue
-    >>> from cmr_hub.space.services.user_galleries import OwnGalleries
-    >>> galleries = OwnGalleries(Catalogue())
+    >>> from cmr_hub.space.services.user_galleries import UserGalleries
+    >>> galleries = UserGalleries(Catalogue())
     >>> galleries["a browser session"] is None
     True
     ```
@@ -169,8 +169,8 @@ class OwnGalleries:
         self,
         catalogue: Catalogue,
         *,
-        most: int = MOST,
-        most_bytes: int = MOST_BYTES,
+        most: int = MAX,
+        most_bytes: int = MAX_BYTES,
         grace: float = GRACE,
         idle: float = IDLE,
     ):
@@ -182,15 +182,17 @@ class OwnGalleries:
         self._worker: threading.Thread | None = None
         atexit.register(self.close)
 
-    def __getitem__(self, owner: str) -> Own | None:
+    def __getitem__(self, caption_to_image: str) -> Own | None:
         """The gallery of a browser session; None where it has none."""
-        return self._owns.get(owner)
+        return self._owns.get(caption_to_image)
 
-    def build(self, owner: str, files: Sequence[Mapping[str, Any]], title: str = "", model: str | None = None) -> Own:
+    def build(
+        self, caption_to_image: str, files: Sequence[Mapping[str, Any]], title: str = "", model: str | None = None
+    ) -> Own:
         """Make a gallery of uploaded files, in the place of the one that the session may have. Returns at once.
 
         Args:
-            owner: the browser session.
+            caption_to_image: the browser session.
             files: as for [`read_upload`]; they are deleted when they have been read, whatever comes of it.
             title: what to call it.
             model: a title of [`own_checkpoints`]; by default the first.
@@ -201,21 +203,21 @@ class OwnGalleries:
         checkpoints = own_checkpoints(self.catalogue)
         model = model or next(iter(checkpoints))
         if not files:
-            raise InputError("There are no files yet. Choose pictures, a zip or a folder first.")
+            raise InputError("There are no files yet. Choose images, a zip or a folder first.")
         if model not in checkpoints:
             raise InputError(f"There is no model {model[:60]!r} any more. Choose one from the list.")
         with self._lock:
-            others = [own for own in self._owns.values() if own.owner != owner]
+            others = [own for own in self._owns.values() if own.caption_to_image != caption_to_image]
             held = [own.size for own in others if own.progress.state != "failed"]
             if len(held) >= self.most or sum(held) + MAX_UNPACKED > self.most_bytes:
                 raise InputError(
                     f"This server holds as many galleries of visitors as it can ({len(held)}). Try again in some "
                     "minutes, or run the Space on a machine of your own."
                 )
-            self.forget(owner)
-            title = " ".join(title.encode("utf-8", "replace").decode().split())[:MAX_TITLE] or "My pictures"
-            own = Own(owner, title, checkpoints[model], Path(tempfile.mkdtemp(dir=self.root)))
-            self._owns[owner] = own
+            self.forget(caption_to_image)
+            title = " ".join(title.encode("utf-8", "replace").decode().split())[:MAX_TITLE] or "My images"
+            own = Own(caption_to_image, title, checkpoints[model], Path(tempfile.mkdtemp(dir=self.root)))
+            self._owns[caption_to_image] = own
             self._watch(own)
             self._waiting.put((own, list(files)))
             if self._worker is None:
@@ -223,35 +225,35 @@ class OwnGalleries:
                 self._worker.start()
         return own
 
-    def cancel(self, owner: str) -> None:
+    def cancel(self, caption_to_image: str) -> None:
         """Stop building a session's gallery, and remove what there is of it; one that is ready stays."""
         with self._lock:
-            own = self._owns.get(owner)
+            own = self._owns.get(caption_to_image)
             if own is not None and own.progress.is_active:
-                self.forget(owner)
+                self.forget(caption_to_image)
 
-    def touch(self, owner: str, doing: Hashable = None) -> None:
+    def touch(self, caption_to_image: str, doing: Hashable = None) -> None:
         """A page tells that it is there, and what it shows. The same for long is no use of the gallery."""
         with self._lock:
-            own = self._owns.get(owner)
+            own = self._owns.get(caption_to_image)
             if own is None:
                 return
             own.left = None
             if doing != own.doing:
                 own.doing, own.used = doing, time.monotonic()
 
-    def leave(self, owner: str) -> None:
+    def leave(self, caption_to_image: str) -> None:
         """A page's connection is lost: for good, unless [`touch`] comes in time."""
         with self._lock:
-            own = self._owns.get(owner)
+            own = self._owns.get(caption_to_image)
             if own is not None:
                 own.left = time.monotonic()
                 self._watch(own)
 
-    def forget(self, owner: str) -> None:
+    def forget(self, caption_to_image: str) -> None:
         """Remove a session's gallery, whatever state it is in, from disk and memory. Removing twice does no harm."""
         with self._lock:
-            own = self._owns.pop(owner, None)
+            own = self._owns.pop(caption_to_image, None)
             if own is None:
                 return
             own.stopped.set()
@@ -260,17 +262,17 @@ class OwnGalleries:
             own.gallery = None
             _remove(own)
 
-    def pack(self, owner: str, folder: Path) -> Path:
+    def pack(self, caption_to_image: str, folder: Path) -> Path:
         """A zip of the session's gallery, whose folder `Gallery.from_pretrained` opens on any machine.
 
         Args:
-            owner: the browser session.
+            caption_to_image: the browser session.
             folder: receives the zip, in a folder of a name that is not to be guessed; it goes with the gallery.
 
         Raises:
             InputError: the session has no gallery (any more).
         """
-        own = self._owns.get(owner)
+        own = self._owns.get(caption_to_image)
         if own is not None and own.gallery is not None:
             with own.packing:
                 if own.packed is None or not own.packed.exists():  # Gradio clears its folder now and then
@@ -294,8 +296,8 @@ class OwnGalleries:
 
     def close(self) -> None:
         """Remove everything."""
-        for owner in list(self._owns):
-            self.forget(owner)
+        for caption_to_image in list(self._owns):
+            self.forget(caption_to_image)
         shutil.rmtree(self.root, ignore_errors=True)
         self._in_use.release()
         Path(self._in_use.lock_file).unlink(missing_ok=True)
@@ -305,12 +307,12 @@ class OwnGalleries:
         with self._lock:
             if own.timer is not None:
                 own.timer.cancel()
-            if self._owns.get(own.owner) is not own:
+            if self._owns.get(own.caption_to_image) is not own:
                 return
             end = own.used + self.idle if own.left is None else min(own.left + self.grace, own.used + self.idle)
             remaining = end - time.monotonic()
             if remaining <= 0:
-                self.forget(own.owner)
+                self.forget(own.caption_to_image)
                 return
             own.timer = threading.Timer(remaining, self._watch, [own])
             own.timer.daemon = True
@@ -382,13 +384,13 @@ def _retriever(location: str) -> Retriever:
 
 def _embedded(items: Dataset, retriever: Retriever, title: str, step: Step) -> Gallery:
     """As `Gallery.from_dataset`, in steps, of items that may have no texts, and with nothing kept on disk."""
-    pictures = read_column(items, "image")
+    images = read_column(items, "image")
     texts = read_column(items, "texts") if "texts" in items.column_names else None
     image_embeds, text_embeds = [], []
     for start in range(0, len(items), BATCH):
         stop = min(start + BATCH, len(items))
-        step(start / len(items), f"Embedding picture {start + 1:,} to {stop:,} of {len(items):,}")
-        image_embeds.append(retriever.encode_images(pictures[start:stop]))
+        step(start / len(items), f"Embedding image {start + 1:,} to {stop:,} of {len(items):,}")
+        image_embeds.append(retriever.encode_images(images[start:stop]))
         if texts is not None:
             text_embeds.append(retriever.encode_texts(texts[start:stop]))
     return Gallery(
@@ -436,6 +438,6 @@ def _write_zip(own: Own, gallery: Gallery, path: Path) -> None:
             (folder / CONFIG_NAME).write_text(json.dumps({**config, "retriever": None}, indent=2), encoding="utf-8")
         readme = README.format(title=own.title, count=len(gallery), model=own.checkpoint.title)
         (folder / "README.md").write_text(readme, encoding="utf-8")
-        with ZipFile(path, "w", ZIP_STORED) as archive:  # pictures do not get any smaller
+        with ZipFile(path, "w", ZIP_STORED) as archive:  # images do not get any smaller
             for file in sorted(file for file in folder.rglob("*") if file.is_file()):
                 archive.write(file, file.relative_to(scratch))

@@ -9,6 +9,6 @@ from .results import ResultsView
 from .scores import ScoresView
 from .search import SearchView
 from .use import UseView
-from .user_gallery import OwnView
+from .user_gallery import UserGalleryView
 
-VIEWS = (SearchView, CompareView, MapView, LookView, ScoresView, ResultsView, OwnView, UseView)
+VIEWS = (SearchView, CompareView, MapView, LookView, ScoresView, ResultsView, UserGalleryView, UseView)

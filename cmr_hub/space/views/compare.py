@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from cmr_hub.data.columns import Side
+from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CMRError
 from cmr_hub.methods import LEARNS_FROM, METHODS
 from cmr_hub.modeling.codes import kind_of
@@ -19,16 +19,16 @@ from cmr_hub.retrieval.gallery import Gallery, Hit
 
 from ..components import markup
 from ..components.examples import most_hits
-from ..components.images import picture_of
+from ..components.images import image_of
 from ..services.catalogue import Catalogue, Source
 from ..services.disagreement import most_disputed
 from ..services.queries import Answer, Asked, Query, ask
-from ..services.session_state import QUIET, Place, Updates
+from ..services.session_state import QUIET, SessionState, Updates
 from .search import TARGETS
 
-MOST_MODELS = 4
+MAX_MODELS = 4
 FIRST_MODELS = 3
-MOST_HITS = 20
+MAX_HITS = 20
 FIRST_HITS = 6
 Opened = tuple[str, str, int]  # a gallery, a model, and when the view was opened there
 
@@ -52,14 +52,14 @@ class CompareView:
 
     Args:
         catalogue: the galleries.
-        place: where one is.
+        session_state: where one is.
     """
 
     name = "compare"
     title = "Compare"
 
-    def __init__(self, catalogue: Catalogue, place: Place):
-        self.catalogue, self.place = catalogue, place
+    def __init__(self, catalogue: Catalogue, session_state: SessionState):
+        self.catalogue, self.session_state = catalogue, session_state
         self._lay_out()
         self.page = [self.opened, self.text]
         self._connect()
@@ -81,35 +81,40 @@ class CompareView:
                 [],
                 value=[],
                 multiselect=True,
-                max_choices=MOST_MODELS - 1,
+                max_choices=MAX_MODELS - 1,
                 label="Beside the chosen model",
                 scale=2,
                 min_width=260,
                 elem_id="cmr-others",
             )
             self.target = gr.Radio(
-                [(title, side) for side, title in TARGETS.items()], value="image", label="Show me", min_width=180
+                [(title, modality) for modality, title in TARGETS.items()],
+                value="image",
+                label="Show me",
+                min_width=180,
             )
-            self.k = gr.Slider(1, MOST_HITS, value=FIRST_HITS, step=1, label="How many of each", min_width=180)
+            self.k = gr.Slider(1, MAX_HITS, value=FIRST_HITS, step=1, label="How many of each", min_width=180)
         self.columns = gr.HTML(js_on_load=CLICKS, apply_default_css=False, elem_id="cmr-columns")
         self.opened = gr.State()  # the place, too: its pickers may lag behind a state
 
     def _connect(self) -> None:
-        place = self.place
+        session_state = self.session_state
         drawn = [self.text, self.surprise, self.others, self.target, self.k, self.columns]
-        shown = [place.asked, *drawn]
-        where = [self.others, self.target, self.k, place.gallery, place.method]
+        shown = [session_state.asked, *drawn]
+        where = [self.others, self.target, self.k, session_state.gallery, session_state.method]
         # Models may have to be loaded first. What is asked meanwhile counts, not what the view was opened with.
         self.opened.change(self.load, [self.opened, self.others], None, **QUIET).then(
-            self.show, [place.asked, self.opened, self.others, self.k], drawn, **QUIET
+            self.show, [session_state.asked, self.opened, self.others, self.k], drawn, **QUIET
         )
-        self.text.submit(self.on_text, [self.text, place.asked, *where], shown, **QUIET)
-        self.surprise.click(self.on_surprise, [place.asked, *where], shown, **QUIET)
-        self.columns.select(self.on_click, [place.asked, *where], [*shown, place.method, *place.going], **QUIET)
+        self.text.submit(self.on_text, [self.text, session_state.asked, *where], shown, **QUIET)
+        self.surprise.click(self.on_surprise, [session_state.asked, *where], shown, **QUIET)
+        self.columns.select(
+            self.on_click, [session_state.asked, *where], [*shown, session_state.method, *session_state.going], **QUIET
+        )
         gr.on(
             [self.others.input, self.target.input, self.k.input],
             self.again,
-            [place.asked, *where],
+            [session_state.asked, *where],
             shown,
             trigger_mode="always_last",
             **QUIET,
@@ -135,10 +140,10 @@ class CompareView:
             return gr.skip()
         name, method, _ = opened
         updates = self._answer(asked, others, k, name, method)
-        del updates[self.place.asked]  # it is asked already
+        del updates[self.session_state.asked]  # it is asked already
         return updates
 
-    def on_text(self, text: str, asked: Asked | None, others: list[str], target: Side, *where: Any) -> Updates:
+    def on_text(self, text: str, asked: Asked | None, others: list[str], target: Modality, *where: Any) -> Updates:
         """Enter or "Find": the text is the question."""
         query = Query("text", text)
         if asked is None or asked.query.kind != "text":
@@ -146,29 +151,29 @@ class CompareView:
         return self._answer(_changed(asked, query, target), others, *where)
 
     def on_click(
-        self, event: gr.EventData, asked: Asked | None, others: list[str], target: Side, *where: Any
+        self, event: gr.EventData, asked: Asked | None, others: list[str], target: Modality, *where: Any
     ) -> Updates:
         """A hit was clicked, and is the next question; or a model, and the search goes on with it alone."""
         if event.model is not None:
-            return {self.place.method: event.model, **self.place.go("search")}
+            return {self.session_state.method: event.model, **self.session_state.go("search")}
         query = Query("item", event.item)
         return {**self._answer(_changed(asked, query, target), others, *where), self.text: ""}
 
     def on_surprise(
-        self, asked: Asked | None, others: list[str], target: Side, k: int, name: str, method: str
+        self, asked: Asked | None, others: list[str], target: Modality, k: int, name: str, method: str
     ) -> Updates:
         """The next of the items that these models disagree about most."""
         galleries = [self.catalogue.open(name, each) for each in self._models(name, method, others)]
-        disputed = most_disputed(galleries, galleries[0].other_side(target), target)
+        disputed = most_disputed(galleries, galleries[0].other_modality(target), target)
         if not disputed:
             message = "These models find the same for every item that was tried. Put another one beside them."
             return {self.columns: markup.notice(message)}
         current = asked.query.value if asked is not None else None
-        turn = disputed.index(current) + 1 if current in disputed else 0
-        query = Query("item", disputed[turn % len(disputed)])
+        augmentation = disputed.index(current) + 1 if current in disputed else 0
+        query = Query("item", disputed[augmentation % len(disputed)])
         return {**self._answer(_changed(asked, query, target), others, k, name, method), self.text: ""}
 
-    def again(self, asked: Asked | None, others: list[str], target: Side, *where: Any) -> Updates:
+    def again(self, asked: Asked | None, others: list[str], target: Modality, *where: Any) -> Updates:
         """The same question, to be answered otherwise."""
         return gr.skip() if asked is None else self._answer(replace(asked, target=target), others, *where)
 
@@ -176,22 +181,22 @@ class CompareView:
         """The models that stand side by side; by default some that differ in kind."""
         sources = self.catalogue[name].sources
         beside = [other for other in others if other in sources and other != method]
-        return [method, *beside][:MOST_MODELS] if beside else of_different_kinds(sources, method)
+        return [method, *beside][:MAX_MODELS] if beside else of_different_kinds(sources, method)
 
     def _answer(self, asked: Asked, others: Sequence[str], k: int, name: str, method: str) -> Updates:
         """The columns of a question, and controls that agree with it; a notice where no model answers it."""
         sources, gallery = self.catalogue[name].sources, self.catalogue.open(name, method)
         if asked.target not in gallery.embeds:
             asked = replace(asked, target=next(iter(gallery.embeds)))
-        models, most = self._models(name, method, others), min(MOST_HITS, most_hits(gallery))
+        models, most = self._models(name, method, others), min(MAX_HITS, most_hits(gallery))
         here = replace(asked, k=min(k, most), label=None)
         answers = {sources[model]: self._ask(here, name, model) for model in models}
         is_answered = any(isinstance(answer, Answer) for answer in answers.values())
-        targets = [(title, side) for side, title in TARGETS.items() if side in gallery.embeds]
+        targets = [(title, modality) for modality, title in TARGETS.items() if modality in gallery.embeds]
         choices = [(source.title, key) for key, source in sources.items() if key != method]
         takes_texts = any(source.takes_texts for source in answers)
         return {
-            self.place.asked: asked if is_answered else None,  # what all refuse is no question to repeat
+            self.session_state.asked: asked if is_answered else None,  # what all refuse is no question to repeat
             self.text: gr.update(visible=takes_texts),
             self.surprise: gr.Button(visible=bool(gallery.class_names) and len(models) > 1),
             self.others: gr.update(choices=choices, value=models[1:], visible=bool(choices)),
@@ -254,7 +259,7 @@ def side_by_side(query: Query, gallery: Gallery, answers: Mapping[str, tuple[Sou
     )
 
 
-def _changed(asked: Asked | None, query: Query, target: Side) -> Asked:
+def _changed(asked: Asked | None, query: Query, target: Modality) -> Asked:
     """Another question; how many hits the search shows, and of which class, stays as it is there."""
     return Asked(query, target) if asked is None else replace(asked, query=query, target=target)
 
@@ -302,8 +307,8 @@ def _figures(answer: Answer) -> str:
 
 def _hit(gallery: Gallery, hit: Hit, rank: int) -> str:
     """One hit: a button that makes the item the next question, marked right or wrong where that is known."""
-    picture, name = picture_of(gallery, hit.position), markup.name_of(gallery, hit.position)
-    tile = f'<img src="{picture}" alt="" loading="lazy">' if picture else ""
+    image, name = image_of(gallery, hit.position), markup.name_of(gallery, hit.position)
+    tile = f'<img src="{image}" alt="" loading="lazy">' if image else ""
     mark = "" if hit.same_class is None else (markup.CHECK if hit.same_class else CROSS)
     return (
         f'<li><button type="button" class="cmr-pick" data-item="{escape(hit.id)}" title="Ask from this item">'

@@ -1,4 +1,4 @@
-"""The view of where a model looks: what each of its steps weighs in a picture and in a text."""
+"""The view of where a model looks: what each of its steps weighs in an image and in a text."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ..components.examples import typical_items
 from ..components.images import data_uri
 from ..services.catalogue import Catalogue
 from ..services.queries import MAX_TEXT, Asked, Query, open_upload
-from ..services.session_state import QUIET, Place, Updates
+from ..services.session_state import QUIET, SessionState, Updates
 from .search import CLICKS
 
-PICTURES = 6  # to choose from
+IMAGES = 6  # to choose from
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 MEANING = (
     "Amber is a step's largest weight; blue regions and white words have none. Weights tell what is weighed, not why: "
     "how much a score really hangs on what is looked at, <code>python -m training faithfulness</code> measures. "
-    "The look at a picture does not depend on the text: each side is embedded by itself, or a gallery could not be "
+    "The look at an image does not depend on the text: each side is embedded by itself, or a gallery could not be "
     "searched."
 )
 
@@ -38,7 +38,7 @@ class Pair:
     """What is looked at.
 
     Attributes:
-        query: whose picture: an item or an upload.
+        query: whose image: an item or an upload.
         text: the text.
     """
 
@@ -51,22 +51,22 @@ class LookView:
 
     Args:
         catalogue: the galleries.
-        place: where one is.
+        session_state: where one is.
     """
 
     name = "look"
     title = "Look"
 
-    def __init__(self, catalogue: Catalogue, place: Place):
-        self.catalogue, self.place = catalogue, place
+    def __init__(self, catalogue: Catalogue, session_state: SessionState):
+        self.catalogue, self.session_state = catalogue, session_state
         self._lay_out()
-        self.page = [self.text, self.picture, self.choices, self.query, self.panel]
+        self.page = [self.text, self.image, self.choices, self.query, self.panel]
         self._connect()
 
     def is_for(self, name: str, method: str) -> bool:
-        """Whether a model of a gallery looks at regions and reads words, of pictures and texts as they are."""
+        """Whether a model of a gallery looks at regions and reads words, of images and texts as they are."""
         source = self.catalogue[name].sources[method]
-        return METHODS[source.method].attends and source.takes_texts and source.takes_images
+        return METHODS[source.method].has_attention and source.takes_texts and source.takes_images
 
     def _lay_out(self) -> None:
         with gr.Row():
@@ -80,29 +80,29 @@ class LookView:
                 )
                 self.choices = gr.HTML(js_on_load=CLICKS, apply_default_css=False, elem_id="cmr-look-choices")
             with gr.Column(scale=1, min_width=220):
-                self.picture = gr.Image(
+                self.image = gr.Image(
                     type="filepath",
                     sources="upload",
-                    label="Look at a picture of yours",
+                    label="Look at an image of yours",
                     show_label=False,
-                    placeholder="Drop a picture\nor click to choose one",
+                    placeholder="Drop an image\nor click to choose one",
                     buttons=[],
                     height=150,
-                    elem_id="cmr-look-picture",
+                    elem_id="cmr-look-image",
                 )
         self.panel = gr.HTML(apply_default_css=False, elem_id="cmr-looks")
         self.query = gr.State()
 
     def _connect(self) -> None:
-        where = [self.place.gallery, self.place.method]
-        shown = [self.text, self.picture, self.query, self.panel]
+        where = [self.session_state.gallery, self.session_state.method]
+        shown = [self.text, self.image, self.query, self.panel]
         self.text.submit(self.on_text, [self.text, self.query, *where], shown, **QUIET)
-        self.choices.select(self.on_click, [self.place.asked, *where], shown, **QUIET)
+        self.choices.select(self.on_click, [self.session_state.asked, *where], shown, **QUIET)
         # Unopened: see the search view.
-        self.picture.upload(self.on_picture, [self.picture, self.text, *where], shown, preprocess=False, **QUIET)
+        self.image.upload(self.on_image, [self.image, self.text, *where], shown, preprocess=False, **QUIET)
 
     def open(self, name: str, method: str, asked: Asked) -> Updates:
-        """The picture and the text of what was asked; where one of them is to be found, what is found first."""
+        """The image and the text of what was asked; where one of them is to be found, what is found first."""
         gallery = self.catalogue.open(name, method)
         return {
             self.choices: markup.examples(gallery, _to_choose_from(gallery, asked.query), takes_texts=False),
@@ -110,24 +110,24 @@ class LookView:
         }
 
     def on_text(self, text: str, query: Query | None, *where: str) -> Updates:
-        """Enter or "Look": another text for the same picture."""
+        """Enter or "Look": another text for the same image."""
         return gr.skip() if query is None else self._look(self.catalogue.open(*where), Pair(query, text))
 
     def on_click(self, event: gr.EventData, asked: Asked | None, *where: str) -> Updates:
-        """Another picture: for the text that was asked, otherwise with its own."""
+        """Another image: for the text that was asked, otherwise with its own."""
         gallery, query = self.catalogue.open(*where), Query("item", event.item)
         is_text = asked is not None and asked.query.kind == "text"
         return self._look(gallery, Pair(query, asked.query.value) if is_text else _pair_of(gallery, query))
 
-    def on_picture(self, picture: dict[str, Any], text: str, *where: str) -> Updates:
-        """A picture was dropped or chosen, to be looked at with the text that is there."""
-        return self._look(self.catalogue.open(*where), Pair(Query("image", picture["path"]), text))
+    def on_image(self, image: dict[str, Any], text: str, *where: str) -> Updates:
+        """An image was dropped or chosen, to be looked at with the text that is there."""
+        return self._look(self.catalogue.open(*where), Pair(Query("image", image["path"]), text))
 
     def _look(self, gallery: Gallery, pair: Pair) -> Updates:
         """What is looked at, or in its place a notice; and controls that agree with it."""
         updates = {self.text: pair.text, self.query: pair.query}
         if pair.query.kind == "item":
-            updates[self.picture] = None
+            updates[self.image] = None
         try:
             panel = side_by_side(look(gallery, pair))
         except CMRError as error:
@@ -139,7 +139,7 @@ def look(gallery: Gallery, pair: Pair) -> Explanation:
     """What a gallery's model looks at.
 
     Raises:
-        InputError: the picture or the text cannot be used, there is no such item, or it has no picture.
+        InputError: the image or the text cannot be used, there is no such item, or it has no image.
     """
     if not pair.text.strip():
         raise InputError("There is no text to read: type at least one word.")
@@ -147,20 +147,20 @@ def look(gallery: Gallery, pair: Pair) -> Explanation:
         raise InputError(
             f"The text has {len(pair.text):,} characters, more than the {MAX_TEXT:,} allowed. Shorten it."
         )
-    return gallery.retriever.explain(_picture_of(gallery, pair.query), pair.text)
+    return gallery.retriever.explain(_image_of(gallery, pair.query), pair.text)
 
 
-def _picture_of(gallery: Gallery, query: Query) -> Image.Image:
+def _image_of(gallery: Gallery, query: Query) -> Image.Image:
     if query.kind == "image":
         return open_upload(query.value)
-    picture = gallery.picture(gallery.position(query.value))
-    if picture is None:
-        raise InputError(f"The item {query.value!r} has no picture in this gallery. Look at one of yours.")
-    return picture
+    image = gallery.image(gallery.position(query.value))
+    if image is None:
+        raise InputError(f"The item {query.value!r} has no image in this gallery. Look at one of yours.")
+    return image
 
 
 def _pair_of(gallery: Gallery, query: Query) -> Pair:
-    """A picture and a text, of which a question has only one: the other one is what is found first."""
+    """An image and a text, of which a question has only one: the other one is what is found first."""
     if query.kind == "text":
         return Pair(Query("item", gallery.search(text=query.value, target="image", k=1)[0].id), query.value)
     if query.kind == "image":
@@ -171,19 +171,19 @@ def _pair_of(gallery: Gallery, query: Query) -> Pair:
 
 
 def _to_choose_from(gallery: Gallery, query: Query) -> list[int]:
-    """Positions of other pictures: those that a text finds, otherwise typical ones."""
+    """Positions of other images: those that a text finds, otherwise typical ones."""
     if query.kind != "text":
-        return typical_items(gallery, PICTURES)
-    return [hit.position for hit in gallery.search(text=query.value, target="image", k=min(PICTURES, len(gallery)))]
+        return typical_items(gallery, IMAGES)
+    return [hit.position for hit in gallery.search(text=query.value, target="image", k=min(IMAGES, len(gallery)))]
 
 
 def side_by_side(explanation: Explanation) -> str:
-    """The picture and the text, and beside them both again as each step weighs them.
+    """The image and the text, and beside them both again as each step weighs them.
 
     Words are text, shaded by their weights and followed by them for those who do not see the shades.
     """
     plain = "".join(_word(word, None, known) for word, known in zip(explanation.words, explanation.known, strict=True))
-    columns = [_column("Picture and text", data_uri(explanation.image), "The picture", plain, "&nbsp;")]
+    columns = [_column("Image and text", data_uri(explanation.image), "The image", plain, "&nbsp;")]
     for step in range(explanation.steps):
         regions, weights = explanation.region_attention[step], explanation.word_attention[step]
         largest = weights.max(initial=0)
@@ -191,7 +191,7 @@ def side_by_side(explanation: Explanation) -> str:
             _word(word, weight / (largest or 1), known, weight)
             for word, weight, known in zip(explanation.words, weights.tolist(), explanation.known, strict=True)
         )
-        alt = f"Step {step + 1} weighs {place_in_words(regions)} of the picture most, one of {regions.size} regions"
+        alt = f"Step {step + 1} weighs {place_in_words(regions)} of the image most, one of {regions.size} regions"
         caption = f"largest: region {regions.max():.0%}, word {largest:.0%}"
         columns.append(_column(f"Step {step + 1}", data_uri(explanation.overlay(step)), alt, words, caption))
     score = "" if explanation.score is None else f"<span>cosine <b>{explanation.score:.3f}</b></span>"
@@ -202,10 +202,10 @@ def side_by_side(explanation: Explanation) -> str:
     )
 
 
-def _column(title: str, picture: str, alt: str, words: str, caption: str) -> str:
+def _column(title: str, image: str, alt: str, words: str, caption: str) -> str:
     return (
         f'<section class="cmr-step" aria-label="{title}"><h3>{title}</h3><p class="cmr-figures">{caption}</p>'
-        f'<img src="{picture}" alt="{escape(alt)}"><ul class="cmr-read">{words}</ul></section>'
+        f'<img src="{image}" alt="{escape(alt)}"><ul class="cmr-read">{words}</ul></section>'
     )
 
 

@@ -24,7 +24,7 @@ from ..components.preparing import TICK
 from ..services.catalogue import Catalogue, Source
 from ..services.preparation import Preparations
 from ..services.queries import Asked, Query, ask, open_upload
-from ..services.session_state import QUIET, Place, Updates
+from ..services.session_state import QUIET, SessionState, Updates
 from .search import CLICKS
 
 BOTH = "both"
@@ -61,15 +61,17 @@ class MapView:
 
     Args:
         catalogue: the galleries.
-        place: where one is.
+        session_state: where one is.
         preparations: who lays galleries out by t-SNE; one for all browser sessions.
     """
 
     name = "map"
     title = "Map"
 
-    def __init__(self, catalogue: Catalogue, place: Place, preparations: Preparations[Job] | None = None):
-        self.catalogue, self.place = catalogue, place
+    def __init__(
+        self, catalogue: Catalogue, session_state: SessionState, preparations: Preparations[Job] | None = None
+    ):
+        self.catalogue, self.session_state = catalogue, session_state
         self.preparations = Preparations(map_command) if preparations is None else preparations
         # Galleries, visitors' own among them, go when nobody else keeps them, and their maps with them.
         self._principal: WeakKeyDictionary[Gallery, PrincipalMap] = WeakKeyDictionary()
@@ -93,14 +95,14 @@ class MapView:
                     elem_id="cmr-map-text",
                 )
                 self.upload = gr.UploadButton(
-                    "or for a picture", file_types=["image"], size="md", scale=1, min_width=140
+                    "or for an image", file_types=["image"], size="md", scale=1, min_width=140
                 )
             with gr.Row(elem_id="cmr-map-choices"):
                 self.layout = gr.Radio(
                     [("PCA", PCA), ("t-SNE", TSNE)], value=PCA, label="Layout", min_width=160, elem_id="cmr-map-layout"
                 )
-                self.sides = gr.Radio(
-                    [("Both", BOTH), ("Pictures", "image"), ("Texts", "text")],
+                self.modalities = gr.Radio(
+                    [("Both", BOTH), ("Images", "image"), ("Texts", "text")],
                     value=BOTH,
                     label="Draw",
                     min_width=220,
@@ -120,26 +122,30 @@ class MapView:
             self.question = gr.HTML(js_on_load=CLICKS + MARKING, apply_default_css=False, elem_id="cmr-map-question")
 
     def _connect(self) -> None:
-        place = self.place
-        where = [place.gallery, place.method]
+        session_state = self.session_state
+        where = [session_state.gallery, session_state.method]
         marks = [self.embedded, self.text, self.card, self.question]
         panel = [self.preparing, self.progress, self.prepare, self.stop, self.timer, self.seen]
-        figure = [self.plot, self.legend, self.about, self.drawn, self.layout, self.sides, self.text, self.upload]
+        figure = [self.plot, self.legend, self.about, self.drawn, self.layout, self.modalities, self.text, self.upload]
         shown = list(dict.fromkeys([*marks, *panel, *figure]))
-        state = [self.layout, self.sides, self.drawn, place.asked, *where]
+        state = [self.layout, self.modalities, self.drawn, session_state.asked, *where]
         self.opened.change(self.on_open, [self.opened, *state], shown, **QUIET)
-        gr.on([self.layout.input, self.sides.input], self.show, state, shown, **QUIET)
+        gr.on([self.layout.input, self.modalities.input], self.show, state, shown, **QUIET)
         for event, answer, inputs in (
             (self.text.submit, self.on_text, [self.text]),
-            (self.upload.upload, self.on_picture, [self.upload]),
+            (self.upload.upload, self.on_image, [self.upload]),
             (self.card.select, self.on_point, []),
             (self.question.select, self.on_hit, []),
         ):
             # An uploaded file is opened by `cmr_hub.utils.images` alone.
             event(
-                answer, [*inputs, self.layout, place.asked, *where], [place.asked, *marks], preprocess=False, **QUIET
+                answer,
+                [*inputs, self.layout, session_state.asked, *where],
+                [session_state.asked, *marks],
+                preprocess=False,
+                **QUIET,
             )
-        pointed = [self.embedded, place.asked, *where]
+        pointed = [self.embedded, session_state.asked, *where]
         self.card.input(self.on_pointer, pointed, self.card, trigger_mode="always_last", **QUIET)
         self.prepare.click(self.on_prepare, where, panel, **QUIET)
         self.stop.click(self.on_stop, where, panel, **QUIET)
@@ -154,7 +160,7 @@ class MapView:
         return self.show(*state) if opened else gr.skip()
 
     def show(
-        self, layout: str, sides: str, drawn: tuple | None, asked: Asked | None, name: str, method: str
+        self, layout: str, modalities: str, drawn: tuple | None, asked: Asked | None, name: str, method: str
     ) -> Updates:
         """The map, where it is not the one that stands there already, and on it what was asked."""
         entry = self.catalogue[name]
@@ -166,12 +172,12 @@ class MapView:
             return {self.question: markup.notice(str(error))}
         encoders, has_both = gallery.retriever.processor, len(gallery.embeds) > 1
         source = self.catalogue.source(name, method)
-        drawing = (name, source, isinstance(found, NeighbourMap), sides if has_both else BOTH)
+        drawing = (name, source, isinstance(found, NeighbourMap), modalities if has_both else BOTH)
         return {
             self.layout: gr.Radio(value=layout, visible=not entry.is_own),
-            self.sides: gr.Radio(visible=has_both),
-            self.text: gr.update(visible=encoders.text_encoder.takes_raw),
-            self.upload: gr.update(visible=encoders.image_encoder.takes_raw),
+            self.modalities: gr.Radio(visible=has_both),
+            self.text: gr.update(visible=encoders.text_encoder.accepts_raw_input),
+            self.upload: gr.update(visible=encoders.image_encoder.accepts_raw_input),
             **self._panel(name, method, problem),
             **({} if drawing == drawn else {self.drawn: drawing, **self._figure(gallery, found, drawing[-1])}),
             **({} if asked is None else self._mark(gallery, found, _fitting(asked, gallery), name, method)),
@@ -194,8 +200,8 @@ class MapView:
             self._principal[gallery] = PrincipalMap.of(gallery)
         return self._principal[gallery], problem
 
-    def _figure(self, gallery: Gallery, found: GalleryMap, sides: str) -> Updates:
-        drawing = draw(gallery, found, [side for side in gallery.embeds if sides in (BOTH, side)])
+    def _figure(self, gallery: Gallery, found: GalleryMap, modalities: str) -> Updates:
+        drawing = draw(gallery, found, [modality for modality in gallery.embeds if modalities in (BOTH, modality)])
         counted = f"{drawing.items:,} of {len(gallery):,} items, chosen by their ids, are drawn. "
         about = ABOUT[TSNE if isinstance(found, NeighbourMap) else PCA]
         return {
@@ -231,14 +237,14 @@ class MapView:
         """Enter or "Find": the text is the question."""
         return self._ask(Query("text", text), layout, asked, *where)
 
-    def on_picture(self, picture: dict, layout: str, asked: Asked | None, *where: Any) -> Updates:
-        """A picture was uploaded."""
-        return self._ask(Query("image", picture["path"]), layout, asked, *where)
+    def on_image(self, image: dict, layout: str, asked: Asked | None, *where: Any) -> Updates:
+        """An image was uploaded."""
+        return self._ask(Query("image", image["path"]), layout, asked, *where)
 
     def on_point(self, event: gr.EventData, layout: str, asked: Asked | None, name: str, method: str) -> Updates:
         """A point was clicked: its side of its item is the question."""
         item = self.catalogue.open(name, method).ids[event.row]
-        return self._ask(Query("item", item, event.side), layout, asked, name, method)
+        return self._ask(Query("item", item, event.modality), layout, asked, name, method)
 
     def on_hit(self, event: gr.EventData, layout: str, asked: Asked | None, *where: Any) -> Updates:
         """One of the nearest was clicked."""
@@ -249,20 +255,20 @@ class MapView:
         found, _ = self._map(gallery, name, method, layout)
         if asked is None:
             asked = Asked(query, query.default_target, min(FIRST_HITS, most_hits(gallery)))
-        # A text looks for pictures and a picture for texts until told otherwise; a click keeps what is shown.
+        # A text looks for images and an image for texts until told otherwise; a click keeps what is shown.
         target = asked.target if query.kind in ("item", asked.query.kind) else query.default_target
         asked = _fitting(replace(asked, query=query, target=target), gallery)
         updates = self._mark(gallery, found, asked, name, method)
         is_answered = updates[self.embedded] is not None
-        return {**updates, **({self.place.asked: asked} if is_answered else {})}
+        return {**updates, **({self.session_state.asked: asked} if is_answered else {})}
 
     def on_pointer(
         self, event: gr.EventData, embedded: np.ndarray | None, asked: Asked | None, name: str, method: str
     ) -> str:
         """The pointer rests on a point."""
         gallery = self.catalogue.open(name, method)
-        target = event.side if asked is None else _fitting(asked, gallery).target
-        return map_markup.item_card(gallery, event.row, event.side, target, embedded)
+        target = event.modality if asked is None else _fitting(asked, gallery).target
+        return map_markup.item_card(gallery, event.row, event.modality, target, embedded)
 
     def _panel(self, name: str, method: str, problem: str) -> Updates:
         """What there is to say where a layout is missing, and how far it is. As long as it shows, it keeps watch."""
@@ -293,7 +299,7 @@ class MapView:
 
 
 def _fitting(asked: Asked, gallery: Gallery) -> Asked:
-    """The question for a gallery that may have pictures, or texts, alone."""
+    """The question for a gallery that may have images, or texts, alone."""
     return asked if asked.target in gallery.embeds else replace(asked, target=next(iter(gallery.embeds)))
 
 

@@ -16,7 +16,7 @@ from ..components.scores_markup import title_of
 from ..components.tables import SORTING
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked
-from ..services.session_state import QUIET, Place, Updates
+from ..services.session_state import QUIET, SessionState, Updates
 
 WHAT = (
     '<p class="cmr-counts">Every method of this hub, trained anew by its recipe with several seeds: mean ± sample '
@@ -30,15 +30,15 @@ class ResultsView:
 
     Args:
         catalogue: the galleries; that of the place bar says which data set is shown first.
-        place: where one is.
+        session_state: where one is.
     """
 
     name = "results"
     title = "Results"
     needs_gallery = False
 
-    def __init__(self, catalogue: Catalogue, place: Place):
-        self.catalogue, self.place = catalogue, place
+    def __init__(self, catalogue: Catalogue, session_state: SessionState):
+        self.catalogue, self.session_state = catalogue, session_state
         self._lay_out()
         asked = [self.dataset, self.protocol]
         self.dataset.input(self.on_choice, asked, self.page, **QUIET)

@@ -15,12 +15,12 @@ from cmr_hub.results.leaderboard import Score
 from cmr_hub.retrieval.precision_recall import has_curves, is_quick, measure_curves
 
 from ..components import markup, scores_markup
-from ..components.curve_charts import MOST_CURVES, draw
+from ..components.curve_charts import MAX_CURVES, draw
 from ..components.tables import SORTING
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked
 from ..services.scoreboard import Scoreboard, known_scores
-from ..services.session_state import QUIET, Place, Updates
+from ..services.session_state import QUIET, SessionState, Updates
 
 EVERYWHERE = ""
 FIRST_CURVES = 2
@@ -38,15 +38,15 @@ class ScoresView:
 
     Args:
         catalogue: the galleries.
-        place: where one is.
+        session_state: where one is.
     """
 
     name = "scores"
     title = "Scores"
     needs_gallery = False
 
-    def __init__(self, catalogue: Catalogue, place: Place):
-        self.catalogue, self.place = catalogue, place
+    def __init__(self, catalogue: Catalogue, session_state: SessionState):
+        self.catalogue, self.session_state = catalogue, session_state
         self._lay_out()
         self._connect()
 
@@ -61,8 +61,8 @@ class ScoresView:
             [],
             value=[],
             multiselect=True,
-            max_choices=MOST_CURVES,
-            label=f"Checkpoints, at most {MOST_CURVES}",
+            max_choices=MAX_CURVES,
+            label=f"Checkpoints, at most {MAX_CURVES}",
             elem_id="cmr-curved",
         )
         with gr.Row(elem_id="cmr-curves", elem_classes="cmr-charts") as self.curves:

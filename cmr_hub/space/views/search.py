@@ -7,19 +7,19 @@ from typing import Any
 
 import gradio as gr
 
-from cmr_hub.data.columns import Side
+from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CMRError
 from cmr_hub.retrieval.gallery import Gallery
 
 from ..components import markup
-from ..components.examples import FIRST_HITS, MOST_HITS, most_hits, typical_items
+from ..components.examples import FIRST_HITS, MAX_HITS, most_hits, typical_items
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked, Query, ask
-from ..services.session_state import QUIET, Place, Updates
+from ..services.session_state import QUIET, SessionState, Updates
 
 ANY_CLASS = ""
-TARGETS = {"image": "Pictures", "text": "Texts"}
-SIDES = {"text": "its text", "image": "its picture"}
+TARGETS = {"image": "Images", "text": "Texts"}
+SIDES = {"text": "its text", "image": "its image"}
 
 # A click on anything that carries a query reaches Python as one event.
 CLICKS = """
@@ -65,16 +65,16 @@ class SearchView:
 
     Args:
         catalogue: the galleries.
-        place: where one is.
+        session_state: where one is.
     """
 
     name = "search"
     title = "Search"
 
-    def __init__(self, catalogue: Catalogue, place: Place):
-        self.catalogue, self.place = catalogue, place
+    def __init__(self, catalogue: Catalogue, session_state: SessionState):
+        self.catalogue, self.session_state = catalogue, session_state
         self._lay_out()
-        self.shown = [place.asked, self.text, self.picture, self.target, self.side, self.results]
+        self.shown = [session_state.asked, self.text, self.image, self.target, self.modality, self.results]
         self.page = [*self.shown, self.k, self.label, self.examples, self.about, self.typing, self.dropping]
         self._connect()
 
@@ -91,56 +91,57 @@ class SearchView:
                     )
                 self.examples = gr.HTML(js_on_load=CLICKS, apply_default_css=False, elem_id="cmr-examples")
             with gr.Column(scale=1, min_width=220) as self.dropping:
-                self.picture = gr.Image(
+                self.image = gr.Image(
                     type="filepath",
                     sources=["upload", "clipboard", "webcam"],
-                    label="Search by a picture",
+                    label="Search by an image",
                     show_label=False,
-                    placeholder="Drop a picture\nor click to choose one",
+                    placeholder="Drop an image\nor click to choose one",
                     buttons=[],
                     height=186,
-                    elem_id="cmr-picture",
+                    elem_id="cmr-image",
                 )
         with gr.Row(elem_id="cmr-choices"):
             self.target = gr.Radio(
-                [(title, side) for side, title in TARGETS.items()],
+                [(title, modality) for modality, title in TARGETS.items()],
                 value="image",
                 label="Show me",
                 min_width=200,
                 elem_id="cmr-target",
             )
             self.label = gr.Dropdown([("Any class", ANY_CLASS)], value=ANY_CLASS, label="Of class", min_width=160)
-            self.k = gr.Slider(
-                1, MOST_HITS, value=FIRST_HITS, step=1, label="How many", min_width=200, elem_id="cmr-k"
-            )
-        self.side = gr.Radio(
-            [(title, side) for side, title in SIDES.items()], label="Search from", visible=False, elem_id="cmr-side"
+            self.k = gr.Slider(1, MAX_HITS, value=FIRST_HITS, step=1, label="How many", min_width=200, elem_id="cmr-k")
+        self.modality = gr.Radio(
+            [(title, modality) for modality, title in SIDES.items()],
+            label="Search from",
+            visible=False,
+            elem_id="cmr-side",
         )
         self.results = gr.HTML(js_on_load=CLICKS + PERMALINK, apply_default_css=False, elem_id="cmr-results")
         self.about = gr.HTML(apply_default_css=False, elem_id="cmr-about")
 
     def _connect(self) -> None:
-        where = [self.target, self.label, self.k, self.place.gallery, self.place.method]
+        where = [self.target, self.label, self.k, self.session_state.gallery, self.session_state.method]
         for event, answer, inputs in (
-            (self.text.submit, self.on_text, [self.text, self.picture]),
-            (self.picture.input, self.on_picture, [self.picture]),
+            (self.text.submit, self.on_text, [self.text, self.image]),
+            (self.image.input, self.on_image, [self.image]),
             (self.results.select, self.on_click, []),
             (self.examples.select, self.on_click, []),
         ):
             # Preprocessing would open an uploaded file before `utils.images` has looked at it. Where the file is,
             # Gradio checks all the same.
-            event(answer, [*inputs, self.place.asked, *where], self.shown, preprocess=False, **QUIET).then(
+            event(answer, [*inputs, self.session_state.asked, *where], self.shown, preprocess=False, **QUIET).then(
                 None, js=SHOW_RESULTS, **QUIET
             )
         gr.on(
             [self.target.input, self.label.input, self.k.input],
             self.again,
-            [self.place.asked, *where],
+            [self.session_state.asked, *where],
             self.shown,
             trigger_mode="always_last",
             **QUIET,
         )
-        self.side.input(self.on_side, [self.side, self.place.asked, *where], self.shown, **QUIET)
+        self.modality.input(self.on_modality, [self.modality, self.session_state.asked, *where], self.shown, **QUIET)
 
     def open(self, name: str, method: str, asked: Asked) -> Updates:
         """The page of a gallery and one of its models: what can be asked, and the answer to what was asked."""
@@ -150,7 +151,7 @@ class SearchView:
     def _capabilities(self, name: str, gallery: Gallery, asked: Asked) -> Updates:
         """What can be asked of a gallery by the model that it is open with."""
         processor = gallery.retriever.processor
-        takes_texts, takes_images = processor.text_encoder.takes_raw, processor.image_encoder.takes_raw
+        takes_texts, takes_images = processor.text_encoder.accepts_raw_input, processor.image_encoder.accepts_raw_input
         most = most_hits(gallery)
         labels = [("Any class", ANY_CLASS), *((label, label) for label in gallery.class_names)]
         return {
@@ -163,32 +164,32 @@ class SearchView:
             self.dropping: gr.update(visible=takes_images),
         }
 
-    def on_text(self, text: str, picture: dict | None, before: Asked | None, *where: Any) -> Updates:
-        """Enter or "Find": the text is the query; without one, the picture that is still there."""
-        query = Query("text", text) if text.strip() or picture is None else Query("image", picture["path"])
+    def on_text(self, text: str, image: dict | None, before: Asked | None, *where: Any) -> Updates:
+        """Enter or "Find": the text is the query; without one, the image that is still there."""
+        query = Query("text", text) if text.strip() or image is None else Query("image", image["path"])
         return self._ask(query, before, *where)
 
-    def on_picture(self, picture: dict | None, before: Asked | None, *where: Any) -> Updates:
-        """A picture was dropped, chosen, pasted or taken; or taken away, which asks nothing."""
-        return gr.skip() if picture is None else self._ask(Query("image", picture["path"]), before, *where)
+    def on_image(self, image: dict | None, before: Asked | None, *where: Any) -> Updates:
+        """An image was dropped, chosen, pasted or taken; or taken away, which asks nothing."""
+        return gr.skip() if image is None else self._ask(Query("image", image["path"]), before, *where)
 
     def on_click(self, event: gr.EventData, before: Asked | None, *where: Any) -> Updates:
         """A hit or an example was clicked."""
         query = Query("text", event.text) if event.text is not None else Query("item", event.item)
         return self._ask(query, before, *where)
 
-    def on_side(self, side: Side, asked: Asked, *where: Any) -> Updates:
+    def on_modality(self, modality: Modality, asked: Asked, *where: Any) -> Updates:
         """The other side of the same item."""
-        return self._ask(Query("item", asked.query.value, side), asked, *where)
+        return self._ask(Query("item", asked.query.value, modality), asked, *where)
 
     def again(self, asked: Asked | None, *where: Any) -> Updates:
         """The same query, to be shown otherwise."""
         return gr.skip() if asked is None else self._ask(asked.query, asked, *where)
 
     def _ask(
-        self, query: Query, before: Asked | None, target: Side, label: str, k: int, name: str, method: str
+        self, query: Query, before: Asked | None, target: Modality, label: str, k: int, name: str, method: str
     ) -> Updates:
-        # A text looks for pictures and a picture for texts until told otherwise; a click keeps what is shown.
+        # A text looks for images and an image for texts until told otherwise; a click keeps what is shown.
         if query.kind != "item" and (before is None or before.query.kind != query.kind):
             target = query.default_target
         return self._answer(Asked(query, target, k, label or None), name, method)
@@ -202,15 +203,15 @@ class SearchView:
         try:
             results = markup.results(ask(self.catalogue, asked, name, method), self.catalogue[name], method)
         except CMRError as error:
-            # The query that was refused is no query to repeat, and a file that is no picture none to show.
-            picture = {self.picture: None} if query.kind == "image" else {}
-            return {self.place.asked: None, self.results: markup.notice(str(error)), **picture}
-        targets = [(title, side) for side, title in TARGETS.items() if side in gallery.embeds]
+            # The query that was refused is no query to repeat, and a file that is no image none to show.
+            image = {self.image: None} if query.kind == "image" else {}
+            return {self.session_state.asked: None, self.results: markup.notice(str(error)), **image}
+        targets = [(title, modality) for modality, title in TARGETS.items() if modality in gallery.embeds]
         return {
-            self.place.asked: asked,
+            self.session_state.asked: asked,
             self.text: query.value if query.kind == "text" else "",
-            **({} if query.kind == "image" else {self.picture: None}),
+            **({} if query.kind == "image" else {self.image: None}),
             self.target: gr.Radio(targets, value=asked.target, visible=len(targets) > 1),
-            self.side: gr.Radio(value=asked.source(gallery), visible=query.kind == "item" and len(targets) > 1),
+            self.modality: gr.Radio(value=asked.source(gallery), visible=query.kind == "item" and len(targets) > 1),
             self.results: results,
         }

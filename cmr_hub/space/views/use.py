@@ -15,7 +15,7 @@ from cmr_hub.utils.hub import read_card
 from ..components.snippets import client_lines, mcp_settings, python_lines
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked
-from ..services.session_state import QUIET, Place, Updates
+from ..services.session_state import QUIET, SessionState, Updates
 
 HAS_MCP = find_spec("mcp") is not None  # then `page.launch` serves it
 # No language: the editor's colours for one are too faint on white to be read by everybody.
@@ -33,14 +33,14 @@ class UseView:
 
     Args:
         catalogue: the galleries.
-        place: where one is.
+        session_state: where one is.
     """
 
     name = "use"
     title = "Use it"
 
-    def __init__(self, catalogue: Catalogue, place: Place):
-        self.catalogue, self.place = catalogue, place
+    def __init__(self, catalogue: Catalogue, session_state: SessionState):
+        self.catalogue, self.session_state = catalogue, session_state
         self._lay_out()
         self.page = [self.python, self.about, self.card, self.opened]
         inputs, outputs = [self.opened, self.address], [self.client, self.settings]

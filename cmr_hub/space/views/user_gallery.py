@@ -13,18 +13,18 @@ from cmr_hub.errors import CMRError
 from ..components import markup
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked
-from ..services.session_state import QUIET, Place, Updates
+from ..services.session_state import QUIET, SessionState, Updates
 from ..services.uploads import LIMITS, TABLES
-from ..services.user_galleries import GRACE, IDLE, MAX_TITLE, Own, OwnGalleries, own_checkpoints
+from ..services.user_galleries import GRACE, IDLE, MAX_TITLE, Own, UserGalleries, own_checkpoints
 
 TICK = 0.5  # seconds between two looks at a gallery that is being built
 PULSE = 20.0  # seconds between two signs of life of a page that has one
-MOST_NAMED = 50  # pictures that were left out
+MAX_NAMED = 50  # images that were left out
 INTRODUCTION = f"""
 <section class="cmr-own-intro">
-<p>Search pictures of your own. Choose pictures, a zip or a folder of them; for texts and classes add a table, a
+<p>Search images of your own. Choose images, a zip or a folder of them; for texts and classes add a table, a
 <code>.csv</code> with the columns <code>file_name</code>, <code>text</code> and perhaps <code>label</code> (or
-<code>.jsonl</code>). Pictures without texts can be searched too, by words and by one another.</p>
+<code>.jsonl</code>). Images without texts can be searched too, by words and by one another.</p>
 <details><summary>Limits</summary><p>{escape(LIMITS)} Tables are {" or ".join(TABLES)} in UTF-8. What cannot be used
 is left out and named.</p></details>
 <details><summary>Privacy</summary><p>Only this page can open your gallery; nobody else sees it in any list. It lies in
@@ -39,12 +39,12 @@ REMOVED = "Your gallery was removed. Nothing of it is left on this server."
 FETCH = "() => document.querySelector('#cmr-own-file')?.click()"
 
 
-class OwnView:
+class UserGalleryView:
     """The components of the view and what they do; to be made inside `gr.Blocks`.
 
     Args:
         catalogue: the galleries.
-        place: where one is.
+        session_state: where one is.
         galleries: the visitors' own; one store for all browser sessions.
     """
 
@@ -52,9 +52,9 @@ class OwnView:
     title = "Your gallery"
     needs_gallery = False
 
-    def __init__(self, catalogue: Catalogue, place: Place, galleries: OwnGalleries | None = None):
-        self.catalogue, self.place = catalogue, place
-        self.galleries = galleries or OwnGalleries(catalogue)
+    def __init__(self, catalogue: Catalogue, session_state: SessionState, galleries: UserGalleries | None = None):
+        self.catalogue, self.session_state = catalogue, session_state
+        self.galleries = galleries or UserGalleries(catalogue)
         self._lay_out()
         self.page = [self.model]
         self.shown = [self.status, self.build, self.cancel, self.ready, self.timer]
@@ -65,7 +65,7 @@ class OwnView:
         with gr.Row(elem_id="cmr-own-choose"):
             self.files = gr.File(
                 file_count="multiple",
-                label="Pictures, a zip, and perhaps a table",
+                label="Images, a zip, and perhaps a table",
                 height=150,
                 min_width=260,
                 elem_id="cmr-own-files",
@@ -75,7 +75,7 @@ class OwnView:
             )
         with gr.Row():
             self.called = gr.Textbox(
-                label="Title", placeholder="My pictures", max_length=MAX_TITLE, min_width=200, elem_id="cmr-own-title"
+                label="Title", placeholder="My images", max_length=MAX_TITLE, min_width=200, elem_id="cmr-own-title"
             )
             self.model = gr.Dropdown(
                 list(own_checkpoints(self.catalogue)), label="Embedded by", min_width=200, elem_id="cmr-own-model"
@@ -92,9 +92,9 @@ class OwnView:
         self.timer = gr.Timer(TICK, active=False)
 
     def _connect(self) -> None:
-        place = self.place
-        there = [place.gallery, place.method, place.own, place.shown]
-        moves = [*self.shown, *there, place.asked, *place.going]
+        session_state = self.session_state
+        there = [session_state.gallery, session_state.method, session_state.own, session_state.shown]
+        moves = [*self.shown, *there, session_state.asked, *session_state.going]
         self.build.click(
             self.on_build,
             [self.files, self.folder, self.called, self.model, *there],
@@ -103,7 +103,7 @@ class OwnView:
             **QUIET,
         )
         self.cancel.click(self.on_cancel, None, self.shown, **QUIET)
-        self.timer.tick(self.look, [*there, place.asked], moves, **QUIET)
+        self.timer.tick(self.look, [*there, session_state.asked], moves, **QUIET)
         self.search.click(self.on_search, None, moves, **QUIET)
         self.remove.click(self.on_remove, there, moves, **QUIET)
         self.download.click(self.on_download, None, [self.file, self.status], **QUIET).success(None, js=FETCH, **QUIET)
@@ -163,7 +163,7 @@ class OwnView:
         own = self.galleries[_owner(request)]
         if own is None:
             return self._state(request, REMOVED)
-        return {**self._arrived(own, self.name), **self.place.go("search")}
+        return {**self._arrived(own, self.name), **self.session_state.go("search")}
 
     def on_remove(self, name: str, method: str, known: str | None, shown: str, request: gr.Request) -> Updates:
         """Nothing stays."""
@@ -197,8 +197,8 @@ class OwnView:
 
     def _arrived(self, own: Own, shown: str) -> Updates:
         """The page at the session's own gallery."""
-        pickers = self.place.pickers(self.catalogue, own.name, own.checkpoint.method, own.name)
-        return {**pickers, self.place.own: own.name, **self._asked_anew(shown)}
+        pickers = self.session_state.pickers(self.catalogue, own.name, own.checkpoint.method, own.name)
+        return {**pickers, self.session_state.own: own.name, **self._asked_anew(shown)}
 
     def _gone(self, name: str, method: str, known: str | None, shown: str) -> Updates:
         """The page without the session's own gallery; if it shows that, it goes to the default one."""
@@ -206,12 +206,16 @@ class OwnView:
         if name == known:
             name, asked = self.catalogue.default, self._asked_anew(shown)
             method = next(iter(self.catalogue[name].sources), None)
-        return {**self.place.pickers(self.catalogue, name, method, None), self.place.own: None, **asked}
+        return {
+            **self.session_state.pickers(self.catalogue, name, method, None),
+            self.session_state.own: None,
+            **asked,
+        }
 
     def _asked_anew(self, shown: str) -> Updates:
         """No question, as another gallery has its own; a view that shows answers opens anew."""
-        again = {} if shown == self.name else {self.place.moved: time.monotonic_ns()}
-        return {self.place.asked: None, **again}
+        again = {} if shown == self.name else {self.session_state.moved: time.monotonic_ns()}
+        return {self.session_state.asked: None, **again}
 
 
 def _status(own: Own) -> str:
@@ -233,18 +237,18 @@ def _result(own: Own) -> str:
     texts = "with their texts" if "text" in gallery.embeds else "without texts"
     classes = f", in {len(gallery.class_names):,} classes" if gallery.class_names else ""
     others = [
-        _counted(upload.unlisted, "picture is", "pictures are", "not in the table"),
-        _counted(upload.skipped, "file was", "files were", "neither pictures nor a table"),
+        _counted(upload.unlisted, "image is", "images are", "not in the table"),
+        _counted(upload.skipped, "file was", "files were", "neither images nor a table"),
     ]
-    named = "".join(f"<li>{escape(line)}</li>" for line in upload.left_out[:MOST_NAMED])
-    more = f"<li>and {len(upload.left_out) - MOST_NAMED:,} more</li>" if len(upload.left_out) > MOST_NAMED else ""
+    named = "".join(f"<li>{escape(line)}</li>" for line in upload.left_out[:MAX_NAMED])
+    more = f"<li>and {len(upload.left_out) - MAX_NAMED:,} more</li>" if len(upload.left_out) > MAX_NAMED else ""
     left_out = (
         f"<details><summary>{len(upload.left_out):,} left out</summary><ul>{named}{more}</ul></details>"
         if named
         else ""
     )
     return (
-        f'<div class="cmr-own-result" role="status"><p><b>{escape(own.title)}</b> is ready: {len(gallery):,} pictures '
+        f'<div class="cmr-own-result" role="status"><p><b>{escape(own.title)}</b> is ready: {len(gallery):,} images '
         f"{texts}{classes}, embedded by {escape(own.checkpoint.title)}. {' '.join(filter(None, others))}</p>{left_out}"
         f"</div>"
     )

@@ -23,7 +23,7 @@ def test_every_bit_is_a_square_and_differing_ones_are_marked(bits: int):
     texts = (f"{int.from_bytes(each.tobytes()):0{bits}b}" for each in (first, second))
     slow = [i for i, (a, b) in enumerate(zip(*texts, strict=True)) if a != b]
     assert differing(first, second).tolist() == slow
-    pattern = bit_pattern("Picture", first, second)
+    pattern = bit_pattern("Image", first, second)
     on = int.from_bytes(first.tobytes()).bit_count()
     assert [squares(pattern, kind) for kind in ("on", "off", "differs")] == [on, bits - on, len(slow)]
 
@@ -41,10 +41,10 @@ def test_long_codes_have_longer_rows():
 
 
 def test_the_alternative_text_says_it_all_and_is_escaped():
-    pattern = bit_pattern("<Picture>", code(1, 0, 1, 0, 1, 1, 1, 1), code(1, 0, 1, 0, 1, 1, 0, 0))
-    alternative = "&lt;Picture&gt;: 8 bits, in hexadecimal af; 2 of them marked as different"
+    pattern = bit_pattern("<Image>", code(1, 0, 1, 0, 1, 1, 1, 1), code(1, 0, 1, 0, 1, 1, 0, 0))
+    alternative = "&lt;Image&gt;: 8 bits, in hexadecimal af; 2 of them marked as different"
     assert f'aria-label="{alternative}"' in pattern
-    assert "<figcaption>&lt;Picture&gt;</figcaption>" in pattern
+    assert "<figcaption>&lt;Image&gt;</figcaption>" in pattern
 
 
 def test_distances_in_words():

@@ -4,7 +4,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from cmr_hub.space.components.examples import FIRST_HITS, MOST_HITS
+from cmr_hub.space.components.examples import FIRST_HITS, MAX_HITS
 from cmr_hub.space.components.links import Destination, link_to, read_link
 from cmr_hub.space.services.queries import Asked, Query
 
@@ -26,7 +26,7 @@ def test_link_leads_back_to_the_answer(asked: Asked):
     assert followed(link_to("emoji", "dscmr", asked)) == Destination("emoji", "dscmr", asked)
 
 
-def test_picture_of_ones_own_is_no_part_of_a_link():
+def test_image_of_ones_own_is_no_part_of_a_link():
     link = link_to("emoji", "cca", Asked(Query("image", "/tmp/gradio/secret.png"), "text"))
     assert link == "?gallery=emoji&model=cca"
 
@@ -45,7 +45,7 @@ def test_what_a_gallery_opens_on_needs_no_question():
         ({"text": "cat", "side": "text"}, Asked(Query("text", "cat"), "image", FIRST_HITS)),
         ({"text": "cat", "k": "-3", "target": "sound"}, Asked(Query("text", "cat"), "image", FIRST_HITS)),
         ({"text": "cat", "k": "9" * 5000}, Asked(Query("text", "cat"), "image", FIRST_HITS)),
-        ({"item": "a", "k": "900", "side": "smell"}, Asked(Query("item", "a"), "image", MOST_HITS)),
+        ({"item": "a", "k": "900", "side": "smell"}, Asked(Query("item", "a"), "image", MAX_HITS)),
         ({"text": "cat", "k": "0"}, Asked(Query("text", "cat"), "image", 1)),
     ],
 )

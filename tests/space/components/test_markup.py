@@ -14,7 +14,7 @@ from cmr_hub.data import info
 from cmr_hub.retrieval.gallery import Gallery, Hit
 from cmr_hub.space.components import markup
 from cmr_hub.space.components.examples import example_text, typical_items
-from cmr_hub.space.components.images import SIDE, data_uri, picture_of
+from cmr_hub.space.components.images import SIDE, data_uri, image_of
 from cmr_hub.space.services.average_precision import average_precision_of
 from cmr_hub.space.services.catalogue import Entry, Source
 from cmr_hub.space.services.preparation import Progress
@@ -38,18 +38,18 @@ def tags(page: str) -> set[str]:
     return set(re.findall(r"<([a-z0-9]+)", page))
 
 
-def test_hits_carry_picture_caption_label_and_score(gallery: Gallery):
+def test_hits_carry_image_caption_label_and_score(gallery: Gallery):
     page = results(gallery, Query("text", "red"), "image", k=4)
     assert page.count('class="cmr-hit"') == page.count('src="data:image/') == 4
     assert "a red apple" in page
     assert "fruit" in page
     assert 'alt="a red apple"' in page
     assert re.search(r">-?\d\.\d\d</span>", page)
-    assert "4 nearest pictures of 4" in page
+    assert "4 nearest images of 4" in page
     assert "12 ms" in page
 
 
-def test_text_hits_show_all_their_texts_with_the_picture(gallery: Gallery):
+def test_text_hits_show_all_their_texts_with_the_image(gallery: Gallery):
     page = results(gallery, Query("text", "red"), "text", k=4)
     assert "an old cat, again" in page
     assert page.count("<img ") == 4
@@ -93,17 +93,17 @@ def test_whatever_comes_from_data_or_people_is_escaped(gallery: Gallery):
     assert "script" not in tags(markup.needs(entry, Progress("running", 0.5, EVIL)))
 
 
-def test_item_without_picture_and_texts_is_named_by_its_id(features_gallery: Gallery):
+def test_item_without_image_and_texts_is_named_by_its_id(features_gallery: Gallery):
     page = results(features_gallery, Query("item", "item-0"), "image")
     assert "Item item-0" in page
-    assert "no picture" in page
+    assert "no image" in page
     assert 'class="cmr-label">' in page
 
 
 def test_released_features_are_explained(features_gallery: Gallery):
     source = Source("cca", "cmr/cca-wiki", None, takes_texts=False, takes_images=False)
     entry = Entry(info("wiki"), {"cca": source})
-    assert "neither words nor pictures" in markup.about(entry, features_gallery)
+    assert "neither words nor images" in markup.about(entry, features_gallery)
     examples = markup.examples(features_gallery, typical_items(features_gallery), takes_texts=False)
     assert "Start from" in examples
     assert "data-text" not in examples
@@ -112,8 +112,8 @@ def test_released_features_are_explained(features_gallery: Gallery):
 def test_what_a_missing_gallery_needs():
     entry = Entry(info("pascal"), {})
     page = markup.needs(entry, None)
-    assert "1,000 pairs of picture and text in 20 classes. This gallery is not on this machine" in page
-    assert "8,000 pairs of picture and text. This" in markup.needs(Entry(info("flickr8k"), {}), None)
+    assert "1,000 pairs of image and text in 20 classes. This gallery is not on this machine" in page
+    assert "8,000 pairs of image and text. This" in markup.needs(Entry(info("flickr8k"), {}), None)
     assert info("pascal").source in page
     assert escape(info("pascal").license) in page
     assert 'aria-valuenow="40"' in markup.needs(entry, Progress("running", 0.4, "Training"))
@@ -139,14 +139,14 @@ def test_without_texts_there_are_items_to_start_from(features_gallery: Gallery):
 @pytest.mark.parametrize(
     ("mode", "kind"), [("RGBA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("RGB", "JPEG"), ("CMYK", "JPEG"), ("L", "JPEG")]
 )
-def test_pictures_are_small_and_lossless_where_it_shows(mode: str, kind: str):
+def test_images_are_small_and_lossless_where_it_shows(mode: str, kind: str):
     data = data_uri(Image.new(mode, (2000, 1000))).split(",")[1]
-    picture = Image.open(io.BytesIO(base64.b64decode(data)))
-    assert picture.format == kind
-    assert picture.size == (SIDE, SIDE // 2)
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert image.format == kind
+    assert image.size == (SIDE, SIDE // 2)
 
 
-def test_small_pictures_keep_their_size(gallery: Gallery, features_gallery: Gallery):
-    data = picture_of(gallery, 0).split(",")[1]
+def test_small_images_keep_their_size(gallery: Gallery, features_gallery: Gallery):
+    data = image_of(gallery, 0).split(",")[1]
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (40, 30)
-    assert picture_of(features_gallery, 0) is None
+    assert image_of(features_gallery, 0) is None

@@ -23,7 +23,7 @@ def headings(table: str) -> list[str]:
 def test_real_valued_methods_stand_beside_what_was_published():
     shown = tables(CLEAN)
     assert headings(shown) == [
-        *("Method", "Learns from", "Picture → text", "Text → picture", "Mean", "Published", "Seeds", "Seconds")
+        *("Method", "Learns from", "Image → text", "Text → image", "Mean", "Published", "Seeds", "Seconds")
     ]
     assert rows(shown) == [
         ["DSCMR", "classes", ".600 ± .020", ".400 ± .020", ".500 ± .020", ".250 / .200", "0, 1, 2", "12"],
@@ -59,8 +59,8 @@ def test_codes_have_a_column_a_length_and_a_table_a_direction():
     other = small_row("sh", 0.25, protocols=(CODES,), bits=16, seeds=())
     there, back = tables(CODES, rows=[*some, other]).split("</table>")[:2]
     assert headings(there) == ["Method", "Learns from", "16 bits", "64 bits", "Seeds", "Seconds"]
-    assert "mAP, picture → text, of 2 hashing methods" in there
-    assert "mAP, text → picture, of 2 hashing methods" in back
+    assert "mAP, image → text, of 2 hashing methods" in there
+    assert "mAP, text → image, of 2 hashing methods" in back
     cited = ".300 ± .010 (.250)"
     assert rows(there) == [
         ["KLSH", "pairs", cited, ".500 ± .010 (.250)", "0, 1, 2", "12"],
@@ -75,7 +75,7 @@ def test_recalls_have_a_column_each():
     spreads = {**dict.fromkeys(names, row.metrics["instance"]["mean_recall"]), **row.metrics["instance"]}
     shown = tables("instance", rows=[replace(row, metrics={"instance": spreads})])
     assert headings(shown)[2:7] == [
-        *("R@1, picture → text", "R@5, picture → text", "R@1, text → picture", "R@5, text → picture", "Mean")
+        *("R@1, image → text", "R@5, image → text", "R@1, text → image", "R@5, text → image", "Mean")
     ]
     assert "mR of 1 real-valued method on" in shown
 

@@ -28,7 +28,7 @@ def test_rows_are_best_first_with_all_that_a_number_needs():
     assert low == ["LOW", ".400", ".200", ".300", ".2251", "–", "pairs", "Wikipedia", "0", "me/low"]
     assert "<sup>1</sup>" in shown
     assert "mAP of 3 checkpoints on the test split of Wikipedia, protocol dscmr" in shown
-    assert "<li>A &lt;paper&gt;: LOW picture → text .250, text → picture .200</li>" in shown
+    assert "<li>A &lt;paper&gt;: LOW image → text .250, text → image .200</li>" in shown
     assert odd[0] == "&lt;B&gt;ODD&lt;/B&gt;"
 
 
@@ -79,8 +79,8 @@ def test_curves_stand_as_numbers_with_their_protocol():
     result = EvaluationResult(get_protocol("dcmh"), {"map": 0.5}, "cosine", {}, {}, curves)
     shown = scores_markup.curve_figures({"A <b>": result})
     assert rows(shown) == [
-        ["A &lt;b&gt;", "Picture → text", "1.000", ".750", ".500"],
-        ["A &lt;b&gt;", "Text → picture", ".900", ".600", ".300"],
+        ["A &lt;b&gt;", "Image → text", "1.000", ".750", ".500"],
+        ["A &lt;b&gt;", "Text → image", ".900", ".600", ".300"],
     ]
     assert get_protocol("dcmh").describe() in unescape(shown)
 

@@ -56,14 +56,12 @@ def test_the_lines_find_what_the_page_finds(emoji: Catalogue, method: str, asked
 
 
 @pytest.mark.slow
-def test_an_uploaded_picture_is_a_file_of_ones_own(
-    emoji: Catalogue, picture_file: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_uploaded_image_is_a_file_of_ones_own(emoji: Catalogue, image_file: Path, monkeypatch: pytest.MonkeyPatch):
     gallery, asked = emoji.open("emoji", "cca"), Asked(Query("image", "/tmp/gradio/secret/dog.png"), "text", 2)
     code = python_lines(emoji["emoji"], "cca", gallery, asked)
     assert "secret" not in code
-    monkeypatch.chdir(picture_file.parent)
-    picture_file.rename("photo.jpg")
+    monkeypatch.chdir(image_file.parent)
+    image_file.rename("photo.jpg")
     names, _ = run(code)
     assert [hit.id for hit in names["hits"]] == [
         hit.id for hit in gallery.search(image="photo.jpg", target="text", k=2)
@@ -110,9 +108,9 @@ def test_a_clients_call_says_where_it_goes_and_what_it_asks(gallery: Gallery):
     text = client_lines("https://some.host/hub/", "emoji", "cca", CAT, gallery)
     assert 'Client("https://some.host/hub/")' in text
     assert 'api_name="/search_text"' in text
-    picture = client_lines("http://a/", "emoji", "cca", Asked(Query("image", "/tmp/x.png"), "text", 2), gallery)
-    assert "import Client, handle_file" in picture
-    assert 'image=handle_file("photo.jpg")' in picture
+    image = client_lines("http://a/", "emoji", "cca", Asked(Query("image", "/tmp/x.png"), "text", 2), gallery)
+    assert "import Client, handle_file" in image
+    assert 'image=handle_file("photo.jpg")' in image
     item = client_lines("http://a/", "emoji", "cca", Asked(Query("item", "1", "text"), "text", 2, "fruit"), gallery)
     assert all(part in item for part in ('item="1"', 'source="text"', 'label="fruit"', 'api_name="/search_item"'))
 

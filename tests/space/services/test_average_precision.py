@@ -30,11 +30,11 @@ def make_gallery(kind: str, **options: object) -> Gallery:
     retriever = feature_retriever("sh" if kind == "codes" else "cca")
     width = retriever.encode_texts(np.zeros((1, retriever.model.config.text_dim), np.float32)).shape[1]
     if kind == "codes":
-        sides = [chance.integers(4, size=(ITEMS, width), dtype=np.uint8) for _ in range(2)]
+        modalities = [chance.integers(4, size=(ITEMS, width), dtype=np.uint8) for _ in range(2)]
     else:
-        sides = [chance.standard_normal((ITEMS, width), np.float32) for _ in range(2)]
-        sides = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides]
-    return Gallery(labelled(labels, kind == "several classes"), retriever, *sides, **options)
+        modalities = [chance.standard_normal((ITEMS, width), np.float32) for _ in range(2)]
+        modalities = [modality / np.linalg.norm(modality, axis=1, keepdims=True) for modality in modalities]
+    return Gallery(labelled(labels, kind == "several classes"), retriever, *modalities, **options)
 
 
 def slow_average_precision(gallery: Gallery, position: int, source: str, target: str) -> float | None:

@@ -11,22 +11,26 @@ from cmr_hub.data import list_datasets
 from cmr_hub.errors import DatasetError, UnknownNameError
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.prepared import prepared_folder
-from cmr_hub.space.components.images import picture_of
+from cmr_hub.space.components.images import image_of
 from cmr_hub.space.services import catalogue as module
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.utils.hub import CheckpointInfo
 from small_space import make_gallery
 
 
-def checkpoint(method: str, dataset: str, takes_raw: bool = True) -> CheckpointInfo:
-    inputs = ("efficientnet-lite0", "glove") if takes_raw else (None, None)
+def checkpoint(method: str, dataset: str, accepts_raw_input: bool = True) -> CheckpointInfo:
+    inputs = ("efficientnet-lite0", "glove") if accepts_raw_input else (None, None)
     return CheckpointInfo(f"cmr/{method}-{dataset}", method, dataset, "apache-2.0", *inputs, ())
 
 
 @pytest.fixture(autouse=True)
 def machine(private_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has emoji and wiki, checkpoints for both, and nothing prepared."""
-    bundled = [checkpoint("cca", "emoji"), checkpoint("dscmr", "emoji"), checkpoint("dscmr", "wiki", takes_raw=False)]
+    bundled = [
+        checkpoint("cca", "emoji"),
+        checkpoint("dscmr", "emoji"),
+        checkpoint("dscmr", "wiki", accepts_raw_input=False),
+    ]
     monkeypatch.setattr(module, "list_checkpoints", lambda: bundled)
     monkeypatch.setattr(module, "is_available", lambda name: name in ("emoji", "wiki"))
 
@@ -64,7 +68,7 @@ def test_released_features_are_ready_but_worth_preparing():
     assert not Catalogue()["emoji"].can_prepare
 
 
-def test_pictures_that_would_have_to_be_encoded_first_are_worth_preparing(monkeypatch: pytest.MonkeyPatch):
+def test_images_that_would_have_to_be_encoded_first_are_worth_preparing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "list_checkpoints", lambda: [checkpoint("dscmr", "pascal")])
     monkeypatch.setattr(module, "is_available", lambda name: name == "pascal")
     entry = Catalogue()["pascal"]
@@ -118,9 +122,9 @@ def test_bundled_checkpoint_embeds_all_splits_once(gallery: Gallery, monkeypatch
 
 def test_own_gallery_is_served_by_its_name_and_listed_nowhere(gallery: Gallery):
     catalogue = Catalogue()
-    catalogue.add_own("own-secret", "My: pictures", {"cca": gallery})
+    catalogue.add_own("own-secret", "My: images", {"cca": gallery})
     assert catalogue.open("own-secret", "cca") is gallery
-    assert catalogue["own-secret"].title == "My: pictures"
+    assert catalogue["own-secret"].title == "My: images"
     assert not catalogue["own-secret"].can_prepare
     assert "own-secret" not in catalogue.names
     catalogue.refresh()
@@ -138,7 +142,7 @@ def test_own_gallery_that_is_removed_is_let_go(tmp_path: Path):
     catalogue = Catalogue()
     own = make_gallery(tmp_path)
     catalogue.add_own("own-secret", "Mine", {"cca": own})
-    assert picture_of(catalogue.open("own-secret"), 0)
+    assert image_of(catalogue.open("own-secret"), 0)
     kept = weakref.ref(own)
     del own
     catalogue.remove_own("own-secret")

@@ -20,9 +20,9 @@ def make_gallery(seed: int, ids: list[str] | None = None, has_classes: bool = Tr
     features = {"id": Value("string")} | ({"label": ClassLabel(names=["a", "b", "c"])} if has_classes else {})
     rows = {"id": ids} | ({"label": [len(item) * int(item[-1]) % 3 for item in ids]} if has_classes else {})
     chance = np.random.default_rng(seed)
-    sides = [chance.standard_normal((len(ids), 3), np.float32) for _ in range(2)]
-    sides = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides]
-    return Gallery(Dataset.from_dict(rows, features=Features(features)), feature_retriever("cca"), *sides)
+    modalities = [chance.standard_normal((len(ids), 3), np.float32) for _ in range(2)]
+    modalities = [modality / np.linalg.norm(modality, axis=1, keepdims=True) for modality in modalities]
+    return Gallery(Dataset.from_dict(rows, features=Features(features)), feature_retriever("cca"), *modalities)
 
 
 @pytest.mark.parametrize(("source", "target"), [("text", "image"), ("image", "image")])

@@ -11,10 +11,10 @@ from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space.services.queries import MAX_TEXT, Asked, Query, ask, open_upload
 
 
-def test_text_looks_for_pictures_and_a_picture_for_texts(catalogue: Any, picture_file: Path):
+def test_text_looks_for_images_and_a_image_for_texts(catalogue: Any, image_file: Path):
     assert Query("text", "a red apple").default_target == "image"
-    assert Query("image", str(picture_file)).default_target == "text"
-    answer = ask(catalogue, Asked(Query("image", str(picture_file)), "text", k=3))
+    assert Query("image", str(image_file)).default_target == "text"
+    answer = ask(catalogue, Asked(Query("image", str(image_file)), "text", k=3))
     assert len(answer.hits) == 3
     assert answer.seconds > 0
     assert answer.average_precision is None
@@ -35,8 +35,8 @@ def test_class_confines_the_hits(catalogue: Any):
 
 
 def test_item_of_a_gallery_of_one_side_asks_with_that_side(gallery: Any):
-    pictures = Gallery(gallery.dataset, gallery.retriever, gallery.embeds["image"], None)
-    assert Asked(Query("item", "apple"), "image").source(pictures) == "image"
+    images = Gallery(gallery.dataset, gallery.retriever, gallery.embeds["image"], None)
+    assert Asked(Query("item", "apple"), "image").source(images) == "image"
     assert Asked(Query("item", "apple"), "image").source(gallery) == "text"
 
 
@@ -67,9 +67,9 @@ def test_impossible_k(catalogue: Any, k: object):
         ask(catalogue, Asked(Query("text", "red"), "image", k=k))
 
 
-def test_refused_upload_is_named_without_the_servers_folder(no_picture: Path, tmp_path: Path):
-    with pytest.raises(InputError, match=r"^broken\.png is not a picture"):
-        open_upload(str(no_picture))
+def test_refused_upload_is_named_without_the_servers_folder(no_image: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=r"^broken\.png is not an image"):
+        open_upload(str(no_image))
     with pytest.raises(InputError, match=r"^gone\.png is no longer on the server"):
         open_upload(str(tmp_path / "gone.png"))
     Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")

@@ -21,7 +21,7 @@ from cmr_hub.space.services.uploads import Upload, read_upload
 HTML = '<img src=x onerror="alert(1)">'
 
 
-def picture(colour: str = "red", size: tuple[int, int] = (20, 10), kind: str = "PNG") -> bytes:
+def image(colour: str = "red", size: tuple[int, int] = (20, 10), kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     Image.new("RGB", size, colour).save(file, kind)
     return file.getvalue()
@@ -35,12 +35,12 @@ def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> 
     return file.getvalue()
 
 
-TWO = {"a.png": picture("red"), "b.png": picture("blue")}
+TWO = {"a.png": image("red"), "b.png": image("blue")}
 
 
 @pytest.fixture(autouse=True)
 def two_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "MIN_PICTURES", len(TWO))
+    monkeypatch.setattr(uploads, "MIN_IMAGES", len(TWO))
 
 
 @pytest.fixture
@@ -68,13 +68,13 @@ def written(tmp_path: Path) -> list[str]:
     return sorted(unpacked)
 
 
-def test_pictures_alone_have_no_texts(send: Callable, tmp_path: Path):
-    upload = send({"a.png": picture(), "b.jpg": picture(kind="JPEG"), "notes.txt": b"mine", ".DS_Store": b"x"})
+def test_images_alone_have_no_texts(send: Callable, tmp_path: Path):
+    upload = send({"a.png": image(), "b.jpg": image(kind="JPEG"), "notes.txt": b"mine", ".DS_Store": b"x"})
     assert upload.items["id"][:] == ["a.png", "b.jpg"]
     assert upload.items.column_names == ["id", "image"]
     assert upload.items[1]["image"].size == (20, 10)
     assert (upload.left_out, upload.unlisted, upload.skipped) == ([], 0, 1)
-    assert written(tmp_path) == ["pictures/a.png", "pictures/b.jpg"]
+    assert written(tmp_path) == ["images/a.png", "images/b.jpg"]
 
 
 def test_zip_of_a_folder_with_a_table_keeps_its_order_and_its_texts(send: Callable):
@@ -82,7 +82,7 @@ def test_zip_of_a_folder_with_a_table_keeps_its_order_and_its_texts(send: Callab
         f'file_name,text,label\nin/b.png,"one, two",cold\na.png,{HTML.replace(chr(34), "")},warm\na.png,more,warm\n'
     )
     files = {"set/metadata.csv": table.encode(), "set/in/b.png": TWO["b.png"], "set/a.png": TWO["a.png"]}
-    files |= {"set/c.png": picture("green"), "__MACOSX/set/._a.png": b"x", "set/run.exe": b"MZ", "inner.zip": b"PK"}
+    files |= {"set/c.png": image("green"), "__MACOSX/set/._a.png": b"x", "set/run.exe": b"MZ", "inner.zip": b"PK"}
     upload = send({"set.zip": zipped(files)})
     assert upload.items["id"][:] == ["in/b.png", "a.png"]
     assert upload.items["texts"][:] == [["one, two"], [HTML.replace('"', ""), "more"]]
@@ -116,16 +116,16 @@ def test_several_classes_and_a_byte_order_mark(send: Callable):
     assert upload.items["labels"][:] == [[0, 1], [1]]
 
 
-def test_pictures_that_cannot_be_used_are_left_out_and_named(send: Callable, tmp_path: Path, monkeypatch: Any):
-    monkeypatch.setattr(uploads, "MAX_PICTURE", 10_000)
+def test_images_that_cannot_be_used_are_left_out_and_named(send: Callable, tmp_path: Path, monkeypatch: Any):
+    monkeypatch.setattr(uploads, "MAX_IMAGE", 10_000)
     bad = {
-        "broken.png": b"this is no picture at all",
-        "cut.jpg": picture(size=(50, 50), kind="JPEG")[:-20],
+        "broken.png": b"this is no image at all",
+        "cut.jpg": image(size=(50, 50), kind="JPEG")[:-20],
         "empty.jpg": b"",
         "drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
         "script.png": b"<svg xmlns='http://www.w3.org/2000/svg'></svg>",
         "program.jpg": b"MZ" + bytes(200),
-        "large.bmp": picture(size=(80, 80), kind="BMP"),
+        "large.bmp": image(size=(80, 80), kind="BMP"),
     }
     upload = send(TWO | bad)
     reasons = dict(line.split(": ", 1) for line in upload.left_out)
@@ -136,7 +136,7 @@ def test_pictures_that_cannot_be_used_are_left_out_and_named(send: Callable, tmp
     assert "truncated or damaged" in reasons["cut.jpg"]
     assert "more than 0 MB" in reasons["large.bmp"]
     assert all(line.endswith(".") and str(tmp_path) not in line for line in upload.left_out)
-    assert written(tmp_path) == ["pictures/a.png", "pictures/b.png"]
+    assert written(tmp_path) == ["images/a.png", "images/b.png"]
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -149,7 +149,7 @@ def test_hundred_megapixels_are_not_decoded(send: Callable):
     ]
 
 
-def test_table_may_name_a_picture_that_is_left_out(send: Callable):
+def test_table_may_name_a_image_that_is_left_out(send: Callable):
     table = b"file_name,text\na.png,x\nbroken.png,y\nb.png,z\n"
     upload = send({"set.zip": zipped({"t.csv": table, "broken.png": b"no", **TWO})})
     assert upload.items["texts"][:] == [["x"], ["z"]]
@@ -171,10 +171,10 @@ def test_table_may_name_a_picture_that_is_left_out(send: Callable):
     ],
 )
 def test_names_that_lead_elsewhere_lead_nowhere(send: Callable, tmp_path: Path, name: str):
-    upload = send({"set.zip": zipped({**TWO, name: picture("green")})})
+    upload = send({"set.zip": zipped({**TWO, name: image("green")})})
     assert upload.items["id"][:] == ["a.png", "b.png"]
     assert len(upload.left_out) == 1
-    assert written(tmp_path) == ["pictures/a.png", "pictures/b.png"]
+    assert written(tmp_path) == ["images/a.png", "images/b.png"]
 
 
 def test_links_twice_given_names_and_names_with_nul(send: Callable, tmp_path: Path):
@@ -184,7 +184,7 @@ def test_links_twice_given_names_and_names_with_nul(send: Callable, tmp_path: Pa
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, "/etc/passwd")
         for name in ("a.png", "b.png", "./b.png", "c.png?.exe"):
-            archive.writestr(name, TWO.get(name.removeprefix("./"), picture("green")))
+            archive.writestr(name, TWO.get(name.removeprefix("./"), image("green")))
     upload = send({"set.zip": file.getvalue().replace(b"c.png?.exe", b"c.png\0.exe")})
     assert upload.items["id"][:] == ["a.png", "b.png", "c.png"]
     assert upload.left_out == ["./b.png: there is another one of this name."]
@@ -204,7 +204,7 @@ def test_table_that_names_files_elsewhere_is_refused(send: Callable):
     [
         (
             b"file_name,text\na.png,x\nmissing.png,y\n",
-            r"1 of 2 pictures name a file that does not exist: missing\.png",
+            r"1 of 2 images name a file that does not exist: missing\.png",
         ),
         (b"name,text\na.png,x\n", r"no column file_name or image .* Its columns are: name, text"),
         (b"file_name,label\na.png,x\n", r"no text column"),
@@ -214,7 +214,7 @@ def test_table_that_names_files_elsewhere_is_refused(send: Callable):
         (b"file_name,text\na.png," + b"x" * 5_001 + b"\nb.png,y\n", r"line 2: a text has 5,001 characters"),
         (b"file_name,text\na.png,x\nb.png\n", r"line 3: 1 cells, but the header has 2 columns"),
         (b'file_name,text\na.png,"x\n', r"not valid CSV"),
-        (b"", r"no pictures"),
+        (b"", r"no images"),
         (b"file_name,text\n" + b"a.png,x\n" * 20_001, r"20,002 lines; a table may have 20,000"),
         (b"x" * 4_000_001, r"more than 4 MB"),
     ],
@@ -250,11 +250,11 @@ def test_two_tables_are_one_too_many(send: Callable):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "no picture in nothing"),
-        ({"t.csv": b"file_name,text\na.png,x\n"}, r"no picture in t\.csv"),
-        ({"a.png": TWO["a.png"]}, "1 of 1 pictures can be used, and a gallery needs 2. Send more"),
-        ({"a.png": TWO["a.png"], "b.png": b"no"}, r"1 of 2 pictures .* b\.png: is not a picture"),
-        ({"set.zip": zipped({"readme.md": b"x"})}, r"no picture in set\.zip"),
+        ({}, "no image in nothing"),
+        ({"t.csv": b"file_name,text\na.png,x\n"}, r"no image in t\.csv"),
+        ({"a.png": TWO["a.png"]}, "1 of 1 images can be used, and a gallery needs 2. Send more"),
+        ({"a.png": TWO["a.png"], "b.png": b"no"}, r"1 of 2 images .* b\.png: is not an image"),
+        ({"set.zip": zipped({"readme.md": b"x"})}, r"no image in set\.zip"),
     ],
 )
 def test_too_little_is_refused(send: Callable, files: dict[str, bytes], message: str):
@@ -303,22 +303,22 @@ def test_bad_zip_is_one_readable_sentence(send: Callable, tmp_path: Path, archiv
     assert written(tmp_path) == []
 
 
-def test_ten_thousand_tiny_pictures_are_too_many(send: Callable, tmp_path: Path):
+def test_ten_thousand_tiny_images_are_too_many(send: Callable, tmp_path: Path):
     with pytest.raises(InputError, match=r"set\.zip holds 10,000 files"):
         send({"set.zip": zipped({f"{i}.png": b"" for i in range(10_000)}, zipfile.ZIP_STORED)})
     assert written(tmp_path) == []
 
 
-def test_more_pictures_than_are_taken(send: Callable, monkeypatch: Any):
-    monkeypatch.setattr(uploads, "MAX_PICTURES", 3)
-    with pytest.raises(InputError, match="more than 3 pictures"):
+def test_more_images_than_are_taken(send: Callable, monkeypatch: Any):
+    monkeypatch.setattr(uploads, "MAX_IMAGES", 3)
+    with pytest.raises(InputError, match="more than 3 images"):
         send({"set.zip": zipped({**TWO, "c.png": b"", "d.png": b""})})
 
 
 def test_declared_size_is_added_up_before_anything_is_unpacked(send: Callable, tmp_path: Path, monkeypatch: Any):
     monkeypatch.setattr(uploads, "MAX_UNPACKED", 5_000)
     with pytest.raises(InputError, match="Unpacked, the files have more than"):
-        send({"set.zip": zipped({**TWO, "c.bmp": picture(size=(50, 50), kind="BMP")})})
+        send({"set.zip": zipped({**TWO, "c.bmp": image(size=(50, 50), kind="BMP")})})
     assert written(tmp_path) == []
 
 
@@ -326,21 +326,21 @@ def test_size_that_was_not_declared_is_added_up_too(send: Callable, monkeypatch:
     """Sizes are those of what comes out, whatever the zip says of itself; loose files declare none."""
     monkeypatch.setattr(uploads, "MAX_UNPACKED", 5_000)
     with pytest.raises(InputError, match="Unpacked, the files have more than"):
-        send({**TWO, "c.bmp": picture(size=(50, 50), kind="BMP")})
+        send({**TWO, "c.bmp": image(size=(50, 50), kind="BMP")})
 
 
-def test_zip_that_lies_about_a_size_costs_that_picture(send: Callable, tmp_path: Path):
-    third = picture(size=(50, 50), kind="BMP")
+def test_zip_that_lies_about_a_size_costs_that_image(send: Callable, tmp_path: Path):
+    third = image(size=(50, 50), kind="BMP")
     honest, size = zipped({**TWO, "c.bmp": third}), struct.pack("<L", len(third))
     assert honest.count(size) == 2
     upload = send({"set.zip": honest.replace(size, struct.pack("<L", 60))})
     assert upload.items["id"][:] == ["a.png", "b.png"]
     assert upload.left_out[0].startswith("c.bmp: ")
-    assert written(tmp_path) == ["pictures/a.png", "pictures/b.png"]
+    assert written(tmp_path) == ["images/a.png", "images/b.png"]
 
 
-def test_damaged_picture_in_a_zip_costs_that_picture(send: Callable):
-    content = bytearray(zipped({**TWO, "c.bmp": picture(size=(50, 50), kind="BMP")}))
+def test_damaged_image_in_a_zip_costs_that_image(send: Callable):
+    content = bytearray(zipped({**TWO, "c.bmp": image(size=(50, 50), kind="BMP")}))
     at = content.find(b"c.bmp") + 30
     content[at : at + 8] = b"\xff" * 8
     assert send({"set.zip": bytes(content)}).left_out == ["c.bmp: it is damaged in the zip; pack it again."]
@@ -351,7 +351,7 @@ def test_nested_bomb_is_never_opened(send: Callable, tmp_path: Path):
     for _ in range(3):
         bomb = zipped({"inner.zip": bomb})
     assert send({"set.zip": zipped({**TWO, "inner.zip": bomb})}).skipped == 1
-    assert written(tmp_path) == ["pictures/a.png", "pictures/b.png"]
+    assert written(tmp_path) == ["images/a.png", "images/b.png"]
 
 
 def test_progress_runs_to_its_end_and_may_stop_it(tmp_path: Path):
@@ -359,7 +359,7 @@ def test_progress_runs_to_its_end_and_may_stop_it(tmp_path: Path):
     sent, told = [{"path": str(tmp_path / "set.zip"), "orig_name": "set.zip"}], []
     read_upload(sent, tmp_path / "one", lambda share, what: told.append((share, what)))
     assert [share for share, _ in told] == sorted(share for share, _ in told)
-    assert told[-1] == (0.75, "Looking at picture 2 of 2")
+    assert told[-1] == (0.75, "Looking at image 2 of 2")
 
     def stop(share: float, what: str) -> None:
         raise KeyboardInterrupt

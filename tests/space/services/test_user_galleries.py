@@ -21,9 +21,9 @@ from PIL import Image
 
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.space.services import user_galleries as own_galleries
+from cmr_hub.space.services import user_galleries as user_galleries
 from cmr_hub.space.services.catalogue import Catalogue
-from cmr_hub.space.services.user_galleries import Own, OwnGalleries, own_checkpoints
+from cmr_hub.space.services.user_galleries import Own, UserGalleries, own_checkpoints
 from cmr_hub.utils.hub import list_checkpoints
 from toys import COLOURS, raw_retriever
 
@@ -39,7 +39,7 @@ def retriever() -> Any:
 @pytest.fixture(autouse=True)
 def small_network(retriever: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever checkpoint is chosen, a small one embeds."""
-    monkeypatch.setattr(own_galleries, "_retriever", lambda location: retriever)
+    monkeypatch.setattr(user_galleries, "_retriever", lambda location: retriever)
 
 
 @pytest.fixture
@@ -48,11 +48,11 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture
-def store(catalogue: Catalogue) -> Iterator[Callable[..., OwnGalleries]]:
+def store(catalogue: Catalogue) -> Iterator[Callable[..., UserGalleries]]:
     made = []
 
-    def store(**options: Any) -> OwnGalleries:
-        made.append(OwnGalleries(catalogue, **options))
+    def store(**options: Any) -> UserGalleries:
+        made.append(UserGalleries(catalogue, **options))
         return made[-1]
 
     yield store
@@ -62,7 +62,7 @@ def store(catalogue: Catalogue) -> Iterator[Callable[..., OwnGalleries]]:
 
 @pytest.fixture
 def sent(tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
-    """Uploads as Gradio gives them: three pictures in a zip, with a table or without."""
+    """Uploads as Gradio gives them: three images in a zip, with a table or without."""
 
     def sent(table: str | None = TABLE) -> list[dict[str, str]]:
         path = tmp_path / f"upload-{len(list(tmp_path.iterdir()))}"
@@ -85,9 +85,9 @@ def wait_for(condition: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-def finished(galleries: OwnGalleries, owner: str = "me") -> Own:
-    wait_for(lambda: not galleries[owner].progress.is_active)
-    return galleries[owner]
+def finished(galleries: UserGalleries, caption_to_image: str = "me") -> Own:
+    wait_for(lambda: not galleries[caption_to_image].progress.is_active)
+    return galleries[caption_to_image]
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -96,15 +96,15 @@ def files_in(folder: Path) -> list[Path]:
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch, retriever: Any) -> SimpleNamespace:
-    """Embedding waits at it, picture by picture."""
-    monkeypatch.setattr(own_galleries, "BATCH", 1)
+    """Embedding waits at it, image by image."""
+    monkeypatch.setattr(user_galleries, "BATCH", 1)
     gate = SimpleNamespace(reached=threading.Event(), open=threading.Event())
     encode = retriever.encode_images
 
-    def encode_images(pictures: list[Any], **options: Any) -> Any:
+    def encode_images(images: list[Any], **options: Any) -> Any:
         gate.reached.set()
         assert gate.open.wait(LONG)
-        return encode(pictures, **options)
+        return encode(images, **options)
 
     monkeypatch.setattr(retriever, "encode_images", encode_images)
     yield gate
@@ -126,7 +126,7 @@ def test_built_gallery_is_served_under_its_name_and_in_no_list(store: Callable, 
     assert not Path(files[0]["path"]).exists()  # what was uploaded is deleted once it is read
 
 
-def test_pictures_alone_are_searched_by_words_and_by_one_another(store: Callable, sent: Callable):
+def test_images_alone_are_searched_by_words_and_by_one_another(store: Callable, sent: Callable):
     galleries = store()
     galleries.build("me", sent(None))
     gallery = finished(galleries).gallery
@@ -136,13 +136,13 @@ def test_pictures_alone_are_searched_by_words_and_by_one_another(store: Callable
 
 
 def test_embeds_as_any_gallery_does(store: Callable, sent: Callable, retriever: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(own_galleries, "BATCH", 2)
+    monkeypatch.setattr(user_galleries, "BATCH", 2)
     galleries = store()
     galleries.build("me", sent())
     gallery = finished(galleries).gallery
     again = Gallery.from_dataset(gallery.dataset, retriever, cache=False)
-    for side in ("image", "text"):
-        assert gallery.embeds[side] == pytest.approx(again.embeds[side], abs=1e-5)
+    for modality in ("image", "text"):
+        assert gallery.embeds[modality] == pytest.approx(again.embeds[modality], abs=1e-5)
 
 
 def test_everything_is_in_the_private_folder(
@@ -170,7 +170,7 @@ def test_folders_of_killed_processes_are_removed_and_those_in_use_are_not(
     in_use = store()
     left = tmp_path / "cmr-own-left"
     left.mkdir()
-    (left / "picture.png").write_bytes(b"private")
+    (left / "image.png").write_bytes(b"private")
     (tmp_path / "cmr-own-left.lock").touch()
     other = store()
     assert in_use.root.exists()
@@ -217,7 +217,7 @@ def test_cancelled_while_embedding_leaves_nothing(store: Callable, sent: Callabl
     galleries.build("me", files)
     assert gate.reached.wait(LONG)
     progress = galleries["me"].progress
-    assert (progress.state, progress.message) == ("running", "Embedding picture 1 to 1 of 3")
+    assert (progress.state, progress.message) == ("running", "Embedding image 1 to 1 of 3")
     galleries.cancel("me")
     gate.open.set()
     wait_for(lambda: not Path(files[0]["path"]).exists())
@@ -261,7 +261,7 @@ def test_server_that_holds_enough_refuses_and_takes_again(store: Callable, sent:
 
 
 def test_bytes_are_counted_as_they_are_once_they_are_known(store: Callable, sent: Callable):
-    galleries = store(most_bytes=own_galleries.MAX_UNPACKED + 100_000)
+    galleries = store(most_bytes=user_galleries.MAX_UNPACKED + 100_000)
     galleries.build("me", sent())
     assert finished(galleries).size < 10_000
     galleries.build("you", sent())
@@ -275,7 +275,7 @@ def test_failure_says_why_and_takes_no_place(store: Callable, sent: Callable):
     galleries.build("me", sent("file_name,text\nnobody.png,x\n"))
     own = finished(galleries)
     assert own.progress.state == "failed"
-    assert own.progress.message.startswith("metadata.csv: 1 of 1 pictures name a file that does not exist: nobody.png")
+    assert own.progress.message.startswith("metadata.csv: 1 of 1 images name a file that does not exist: nobody.png")
     assert list(galleries.root.iterdir()) == []
     galleries.build("you", sent())
     assert finished(galleries, "you").progress.state == "done"
@@ -286,7 +286,7 @@ def test_failure_that_nobody_foresaw_is_logged_and_the_next_one_built(
 ):
     galleries = store()
     with monkeypatch.context() as patch:
-        patch.setattr(own_galleries, "_retriever", lambda location: 1 / 0)
+        patch.setattr(user_galleries, "_retriever", lambda location: 1 / 0)
         galleries.build("me", sent())
         assert "Try it again" in finished(galleries).progress.message
     assert "ZeroDivisionError" in caplog.text
@@ -357,7 +357,7 @@ from pathlib import Path
 import cmr_hub
 folder = Path(sys.argv[1])
 gallery = cmr_hub.Gallery.from_pretrained(folder)
-print(len(gallery), gallery.picture(0).size, gallery.search(text="red", k=1)[0].texts, gallery.name)
+print(len(gallery), gallery.image(0).size, gallery.search(text="red", k=1)[0].texts, gallery.name)
 """
 
 
@@ -371,9 +371,9 @@ def test_download_opens_where_nothing_of_the_server_is(
     if not is_bundled:
         title = next(iter(checkpoints))
         folder = tmp_path / "prepared" / "dscmr"
-        shutil.copytree(Path(own_galleries.__file__).parents[3] / "model_cards" / "dscmr-emoji", folder)
-        checkpoints = {title: own_galleries.Checkpoint(title, "dscmr", str(folder))}
-    monkeypatch.setattr(own_galleries, "own_checkpoints", lambda catalogue: checkpoints)
+        shutil.copytree(Path(user_galleries.__file__).parents[3] / "model_cards" / "dscmr-emoji", folder)
+        checkpoints = {title: user_galleries.Checkpoint(title, "dscmr", str(folder))}
+    monkeypatch.setattr(user_galleries, "own_checkpoints", lambda catalogue: checkpoints)
     galleries = store()
     galleries.build("me", sent(), "../My: <squares>")
     finished(galleries)
@@ -407,9 +407,9 @@ def test_download_of_what_is_gone_is_refused(store: Callable, sent: Callable, tm
     assert files_in(tmp_path / "downloads") == []
 
 
-def test_models_are_all_that_take_raw_pictures_and_raw_texts(catalogue: Catalogue):
+def test_models_are_all_that_take_raw_images_and_raw_texts(catalogue: Catalogue):
     checkpoints = own_checkpoints(catalogue)
-    bundled = [known for known in list_checkpoints() if known.takes_raw_images and known.takes_raw_texts]
+    bundled = [known for known in list_checkpoints() if known.accepts_raw_images and known.accepts_raw_texts]
     assert {each.location for each in checkpoints.values()} == {known.repo_id for known in bundled}
     assert "cmr/dscmr-wiki" not in {each.location for each in checkpoints.values()}
     assert all(title == each.title for title, each in checkpoints.items())

@@ -40,9 +40,11 @@ def columns(html: str) -> dict[str, list[str]]:
     return {title: re.findall(r'data-item="([^"]+)"', part) for title, part in parts}
 
 
-def ask(view: CompareView, asked: Asked, *others: str, k: int = 3, place: tuple[str, str] = EMOJI) -> dict[Any, Any]:
+def ask(
+    view: CompareView, asked: Asked, *others: str, k: int = 3, session_state: tuple[str, str] = EMOJI
+) -> dict[Any, Any]:
     """As the page does it: the view is opened, and reports that it has been."""
-    opened = view.open(*place, asked)[view.opened]
+    opened = view.open(*session_state, asked)[view.opened]
     view.load(opened, list(others))
     return view.show(asked, opened, list(others), k)
 
@@ -81,11 +83,11 @@ def test_hits_of_an_item_are_marked_right_or_wrong_in_words(emoji: CompareView):
 @pytest.mark.slow
 def test_a_question_of_another_view_keeps_what_that_view_shows(emoji: CompareView):
     update = ask(emoji, CAT)
-    assert emoji.place.asked not in update
+    assert emoji.session_state.asked not in update
     assert update[emoji.k].value == 3
     assert emoji.open(*EMOJI, CAT)[emoji.text] == "a smiling cat"
     clicked = emoji.on_click(SimpleNamespace(item="1F436", model=None), CAT, [], "text", 3, *EMOJI)
-    assert clicked[emoji.place.asked] == Asked(Query("item", "1F436"), "text", 12, "Flags")
+    assert clicked[emoji.session_state.asked] == Asked(Query("item", "1F436"), "text", 12, "Flags")
     assert clicked[emoji.text] == ""
 
 
@@ -93,7 +95,7 @@ def test_a_question_of_another_view_keeps_what_that_view_shows(emoji: CompareVie
 def test_surprises_differ_from_click_to_click_and_come_round(emoji: CompareView):
     asked, seen = CAT, []
     for _ in range(26):
-        asked = emoji.on_surprise(asked, ["cca"], "image", 3, *EMOJI)[emoji.place.asked]
+        asked = emoji.on_surprise(asked, ["cca"], "image", 3, *EMOJI)[emoji.session_state.asked]
         seen.append(asked.query.value)
     assert len(set(seen)) == 24
     assert seen[24:] == seen[:2]
@@ -110,7 +112,7 @@ def test_a_page_that_only_loads_asks_nothing(small: CompareView):
 
 
 def test_one_model_alone_has_nobody_beside_it(small: CompareView):
-    update = ask(small, Asked(Query("item", "apple"), "image"), "dscmr", k=9, place=SMALL)
+    update = ask(small, Asked(Query("item", "apple"), "image"), "dscmr", k=9, session_state=SMALL)
     assert list(columns(update[small.columns])) == ["CCA"]
     assert update[small.others]["visible"] is False
     assert update[small.surprise].visible is False
@@ -118,7 +120,7 @@ def test_one_model_alone_has_nobody_beside_it(small: CompareView):
 
 
 def test_ids_texts_and_classes_are_escaped(small: CompareView):
-    html = ask(small, Asked(Query("text", "<i>red</i>"), "text"), place=SMALL)[small.columns]
+    html = ask(small, Asked(Query("text", "<i>red</i>"), "text"), session_state=SMALL)[small.columns]
     assert "&lt;b&gt;bold&lt;/b&gt;" in html
     assert 'data-item="dog&quot;&gt;&lt;i&gt;"' in html
     assert not re.search(r"<b>bold|<i>red", html)
@@ -127,16 +129,16 @@ def test_ids_texts_and_classes_are_escaped(small: CompareView):
 def test_what_no_model_answers_is_said_once_and_not_repeated(small: CompareView):
     update = small.on_text("  ", None, [], "image", 3, *SMALL)
     assert update[small.columns].count('role="alert"') == 1
-    assert update[small.place.asked] is None
+    assert update[small.session_state.asked] is None
     assert small.again(None, [], "image", 3, *SMALL) == gr.skip()
 
 
 @pytest.mark.slow
 def test_who_has_no_answer_says_so_in_its_column(emoji: CompareView, monkeypatch: pytest.MonkeyPatch):
-    knows = type(emoji.catalogue.open("emoji", "cca").retriever).knows
+    has_known_tokens = type(emoji.catalogue.open("emoji", "cca").retriever).has_known_tokens
     monkeypatch.setattr(
-        "cmr_hub.retrieval.retriever.Retriever.knows",
-        lambda self, texts: [False] if self.name == "cmr/cca-emoji" else knows(self, texts),
+        "cmr_hub.retrieval.retriever.Retriever.has_known_tokens",
+        lambda self, texts: [False] if self.name == "cmr/cca-emoji" else has_known_tokens(self, texts),
     )
     update = ask(emoji, CAT, "cca")
     found = columns(update[emoji.columns])
@@ -147,5 +149,5 @@ def test_who_has_no_answer_says_so_in_its_column(emoji: CompareView, monkeypatch
 
 def test_a_model_is_taken_along_to_the_search(small: CompareView):
     update = small.on_click(SimpleNamespace(item=None, model="dcmh"), None, [], "image", 3, *SMALL)
-    assert update[small.place.method] == "dcmh"
-    assert update[small.place.shown] == "search"
+    assert update[small.session_state.method] == "dcmh"
+    assert update[small.session_state.shown] == "search"

@@ -51,12 +51,12 @@ def test_it_is_for_models_that_attend_alone(view: LookView):
 def test_an_item_is_looked_at_with_its_own_text(view: LookView):
     update = view.open(*RED, asked("item", "1"))
     assert (update[view.query], update[view.text]) == (Query("item", "1"), "a green square")
-    assert "Step 1 weighs the middle right of the picture most, one of 16 regions" in update[view.panel]
-    assert words(update[view.panel], "Picture and text") == ["a", "green", "square"]
+    assert "Step 1 weighs the middle right of the image most, one of 16 regions" in update[view.panel]
+    assert words(update[view.panel], "Image and text") == ["a", "green", "square"]
     assert words(update[view.panel], "Step 2") == ["a 33.3%", "green 33.3%", "square 33.3%"]
 
 
-def test_a_text_is_read_with_the_picture_that_it_finds_first(view: LookView):
+def test_a_text_is_read_with_the_image_that_it_finds_first(view: LookView):
     update = view.open(*RED, asked("text", "a red square"))
     first = view.catalogue.open(*RED).search(text="a red square", target="image", k=1)[0]
     assert (update[view.query], update[view.text]) == (Query("item", first.id), "a red square")
@@ -69,10 +69,10 @@ def test_an_upload_is_looked_at_with_the_text_that_it_finds_first(view: LookView
     spotted(2, 0).save(tmp_path / "spot.png")
     update = view.open(*RED, asked("image", str(tmp_path / "spot.png")))
     assert update[view.text] == "a red square"
-    assert "the middle left of the picture" in update[view.panel]
+    assert "the middle left of the image" in update[view.panel]
 
 
-def test_another_text_is_read_with_the_same_picture(view: LookView):
+def test_another_text_is_read_with_the_same_image(view: LookView):
     before = view.open(*RED, asked("item", "1"))
     update = view.on_text("a zebra & a <i>green</i> spot", before[view.query], *RED)
     assert update[view.query] == Query("item", "1")
@@ -82,7 +82,7 @@ def test_another_text_is_read_with_the_same_picture(view: LookView):
     assert view.on_text("anything", None, *RED) == gr.skip()
 
 
-def test_a_clicked_picture_comes_with_the_text_that_was_asked_or_with_its_own(view: LookView):
+def test_a_clicked_image_comes_with_the_text_that_was_asked_or_with_its_own(view: LookView):
     clicked = SimpleNamespace(item="2")
     assert view.on_click(clicked, asked("text", "red"), *RED)[view.text] == "red"
     update = view.on_click(clicked, asked("item", "0"), *RED)
@@ -90,12 +90,12 @@ def test_a_clicked_picture_comes_with_the_text_that_was_asked_or_with_its_own(vi
     assert "<b>square" not in update[view.panel]
 
 
-def test_a_picture_that_is_dropped_is_looked_at_with_the_text_that_is_there(view: LookView, tmp_path: Path):
+def test_a_image_that_is_dropped_is_looked_at_with_the_text_that_is_there(view: LookView, tmp_path: Path):
     spotted(0, 3).save(tmp_path / "spot.png")
-    update = view.on_picture({"path": str(tmp_path / "spot.png")}, "a blue square", *RED)
+    update = view.on_image({"path": str(tmp_path / "spot.png")}, "a blue square", *RED)
     assert update[view.text] == "a blue square"
-    assert "the top right of the picture" in update[view.panel]
-    assert view.picture not in update
+    assert "the top right of the image" in update[view.panel]
+    assert view.image not in update
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,10 @@ def test_what_cannot_be_looked_at(view: LookView, query: Query, text: str, messa
     assert message in panel
 
 
-def test_a_picture_that_is_none_is_refused(view: LookView, no_picture: Path):
-    panel = view.on_picture({"path": str(no_picture)}, "a", *RED)[view.panel]
-    assert "broken.png is not a picture" in panel
-    assert str(no_picture.parent) not in panel
+def test_a_image_that_is_none_is_refused(view: LookView, no_image: Path):
+    panel = view.on_image({"path": str(no_image)}, "a", *RED)[view.panel]
+    assert "broken.png is not an image" in panel
+    assert str(no_image.parent) not in panel
 
 
 def test_shades_run_to_the_largest_word_of_each_step():
@@ -144,7 +144,7 @@ def test_places_have_names():
 
 
 @pytest.mark.slow
-def test_the_bundled_model_looks_at_real_pictures(real_data: Path, private_cache: Any):
+def test_the_bundled_model_looks_at_real_images(real_data: Path, private_cache: Any):
     if not (real_data / "rsicd").is_dir():
         pytest.skip(f"no RSICD in {real_data}")
     items = load_dataset("rsicd", data_dir=real_data / "rsicd")["test"].select(range(12))

@@ -37,9 +37,9 @@ RED = Asked(Query("text", "red"), "image", 3)
 
 def make_view(catalogue: Any, command: Callable[[Any], list[str]] = map_command) -> MapView:
     with gr.Blocks(analytics_enabled=False):
-        place = lay_out_place(catalogue)
-        place.tabs.render()
-        return MapView(catalogue, place, Preparations(command))
+        session_state = lay_out_place(catalogue)
+        session_state.tabs.render()
+        return MapView(catalogue, session_state, Preparations(command))
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def marks(question: str) -> dict:
     return json.loads(unescape(re.search(r'data-marks="([^"]*)"', question)[1]))
 
 
-def pointed_at(row: int, side: str) -> Any:
-    return SimpleNamespace(row=row, side=side)
+def pointed_at(row: int, modality: str) -> Any:
+    return SimpleNamespace(row=row, modality=modality)
 
 
 def test_points_are_those_of_the_map(gallery: Gallery):
@@ -72,10 +72,12 @@ def test_points_are_those_of_the_map(gallery: Gallery):
             group = (trace["meta"]["group"], trace["meta"]["side"], trace["marker"]["symbol"])
             points = np.stack([values(trace["x"]), values(trace["y"])], axis=1)
             found[group] = (values(trace["customdata"]).tolist(), points)
-    assert set(found) == {(g, *side) for g in (0, 1) for side in (("image", "circle"), ("text", "triangle-up"))}
-    for (group, side, _), (rows, points) in found.items():
+    assert set(found) == {
+        (g, *modality) for g in (0, 1) for modality in (("image", "circle"), ("text", "triangle-up"))
+    }
+    for (group, modality, _), (rows, points) in found.items():
         assert rows == ([0, 1], [2, 3])[group]
-        np.testing.assert_array_equal(points, layout.points[side][rows])
+        np.testing.assert_array_equal(points, layout.points[modality][rows])
 
 
 def test_axes_say_what_they_carry(gallery: Gallery):
@@ -163,25 +165,25 @@ def test_opening_draws_with_what_is_chosen(view: MapView):
 
 def test_a_clicked_point_is_the_question_with_its_side(view: MapView, gallery: Gallery):
     update = view.on_point(pointed_at(2, "image"), PCA, RED, *WHERE)
-    assert update[view.place.asked] == Asked(Query("item", 'dog"><i>', "image"), "image", 3)
+    assert update[view.session_state.asked] == Asked(Query("item", 'dog"><i>', "image"), "image", 3)
     assert "&lt;b&gt;bold&lt;/b&gt;" in update[view.card]
     np.testing.assert_allclose(marks(update[view.question])["star"], PrincipalMap.of(gallery).points["image"][2])
     assert update[view.text]["value"] == ""
 
 
-def test_words_look_for_pictures_until_told_otherwise(view: MapView):
+def test_words_look_for_images_until_told_otherwise(view: MapView):
     texts = Asked(Query("item", "apple"), "text", 2, "fruit")
-    assert view.on_text("red", PCA, texts, *WHERE)[view.place.asked].target == "image"
-    asked = view.on_text("red", PCA, Asked(Query("text", "green"), "text", 2), *WHERE)[view.place.asked]
+    assert view.on_text("red", PCA, texts, *WHERE)[view.session_state.asked].target == "image"
+    asked = view.on_text("red", PCA, Asked(Query("text", "green"), "text", 2), *WHERE)[view.session_state.asked]
     assert (asked.query, asked.target, asked.k) == (Query("text", "red"), "text", 2)
-    assert view.on_text("red", PCA, None, *WHERE)[view.place.asked] == RED
+    assert view.on_text("red", PCA, None, *WHERE)[view.session_state.asked] == RED
 
 
-def test_a_picture_is_placed(view: MapView, picture_file: Path):
-    update = view.on_picture({"path": str(picture_file)}, PCA, RED, *WHERE)
-    assert update[view.place.asked].query == Query("image", str(picture_file))
+def test_a_image_is_placed(view: MapView, image_file: Path):
+    update = view.on_image({"path": str(image_file)}, PCA, RED, *WHERE)
+    assert update[view.session_state.asked].query == Query("image", str(image_file))
     assert update[view.embedded].shape == (1, 3)
-    assert "Your picture" in update[view.question]
+    assert "Your image" in update[view.question]
 
 
 @pytest.mark.parametrize("text", ["", "qwxyzzq"])
@@ -189,7 +191,7 @@ def test_refused_words_show_a_notice_and_no_marks(view: MapView, text: str):
     update = view.on_text(text, PCA, RED, *WHERE)
     assert 'role="alert"' in update[view.question]
     assert "data-marks" not in update[view.question]
-    assert view.place.asked not in update
+    assert view.session_state.asked not in update
 
 
 def test_an_upload_that_has_gone_shows_a_notice_beside_the_map(view: MapView, tmp_path: Path):
@@ -221,14 +223,14 @@ def test_codes_are_shown_and_compared(codes_view: MapView):
     np.testing.assert_array_equal(question[0], gallery.embeds["text"][3])
     card = codes_view.on_pointer(pointed_at(5, "image"), question, asked, *WHERE)
     assert card.count("<figure") == 3
-    bits = {side: "".join(f"{byte:08b}" for byte in embeds[5]) for side, embeds in gallery.embeds.items()}
+    bits = {modality: "".join(f"{byte:08b}" for byte in embeds[5]) for modality, embeds in gallery.embeds.items()}
     own = sum(a != b for a, b in zip(bits["image"], bits["text"], strict=True))
     words = f"differ in {own} of 16 bits" if own else "have the same 16 bits"
-    assert f"Picture and text {words}." in card
+    assert f"Image and text {words}." in card
     asked_bits = "".join(f"{byte:08b}" for byte in question[0])
     distance = sum(a != b for a, b in zip(asked_bits, bits["image"], strict=True))
     words = f"differ in {distance} of 16 bits" if distance else "have the same 16 bits"
-    assert f"What was asked and the picture {words}." in card
+    assert f"What was asked and the image {words}." in card
 
 
 def test_a_missing_tsne_is_prepared_while_components_are_shown(private_cache: Path, gallery: Gallery, catalogue: Any):
@@ -300,11 +302,11 @@ def test_the_command_is_the_one_that_a_person_types(private_cache: Path, tmp_pat
     assert map_path("emoji", embedded).is_relative_to(private_cache)
 
 
-def test_a_gallery_of_pictures_alone(gallery: Gallery):
+def test_a_gallery_of_images_alone(gallery: Gallery):
     view = make_view(OneGallery(Gallery(gallery.dataset, gallery.retriever, gallery.embeds["image"], None)))
     update = view.show(PCA, "text", None, Asked(Query("text", "red"), "text", 2), *WHERE)
-    assert not update[view.sides].visible
-    assert "2 nearest pictures are ringed" in update[view.question]
+    assert not update[view.modalities].visible
+    assert "2 nearest images are ringed" in update[view.question]
     assert {trace["meta"]["side"] for trace in traces(update[view.plot])[:-2]} == {"image"}
 
 

@@ -23,9 +23,9 @@ def known(monkeypatch: pytest.MonkeyPatch) -> list[Reproduction]:
 def view(catalogue, known: list) -> ResultsView:
     """On a gallery of Wikipedia's."""
     with gr.Blocks():
-        place = lay_out_place(catalogue)
-        place.tabs.render()
-        return ResultsView(catalogue, place)
+        session_state = lay_out_place(catalogue)
+        session_state.tabs.render()
+        return ResultsView(catalogue, session_state)
 
 
 def test_opens_on_the_data_set_of_the_gallery(view: ResultsView):

@@ -41,9 +41,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
 def view(catalogue, measured: list) -> ScoresView:
     """On a gallery of Wikipedia's."""
     with gr.Blocks():
-        place = lay_out_place(catalogue)
-        place.tabs.render()
-        return ScoresView(catalogue, place)
+        session_state = lay_out_place(catalogue)
+        session_state.tabs.render()
+        return ScoresView(catalogue, session_state)
 
 
 def test_opens_on_the_data_set_of_the_gallery(view: ScoresView):

@@ -35,40 +35,40 @@ def value(update: Any) -> Any:
     return update["value"] if isinstance(update, dict) else getattr(update, "value", update)
 
 
-def test_kind_of_query_decides_what_is_shown_until_told_otherwise(view: SearchView, picture_file: Any):
-    first = view.on_picture({"path": str(picture_file)}, None, "image", *WHERE)
+def test_kind_of_query_decides_what_is_shown_until_told_otherwise(view: SearchView, image_file: Any):
+    first = view.on_image({"path": str(image_file)}, None, "image", *WHERE)
     assert value(first[view.target]) == "text"
-    same_kind = view.on_picture({"path": str(picture_file)}, first[view.place.asked], "image", *WHERE)
+    same_kind = view.on_image({"path": str(image_file)}, first[view.session_state.asked], "image", *WHERE)
     assert value(same_kind[view.target]) == "image"
-    text = view.on_text("red", None, first[view.place.asked], "text", *WHERE)
+    text = view.on_text("red", None, first[view.session_state.asked], "text", *WHERE)
     assert value(text[view.target]) == "image"
-    assert text[view.picture] is None
+    assert text[view.image] is None
 
 
-def test_picture_is_searched_again_where_no_text_is_typed(view: SearchView, picture_file: Any):
-    update = view.on_text(" ", {"path": str(picture_file)}, None, "text", *WHERE)
-    assert update[view.place.asked].query == Query("image", str(picture_file))
+def test_image_is_searched_again_where_no_text_is_typed(view: SearchView, image_file: Any):
+    update = view.on_text(" ", {"path": str(image_file)}, None, "text", *WHERE)
+    assert update[view.session_state.asked].query == Query("image", str(image_file))
 
 
 def test_side_of_an_item_follows_what_is_shown_until_it_is_chosen(view: SearchView):
     asked = Asked(Query("item", "apple"), "image", 3)
-    assert value(view.again(asked, "image", *WHERE)[view.side]) == "text"
-    assert value(view.again(asked, "text", *WHERE)[view.side]) == "image"
-    chosen = view.on_side("image", asked, "image", *WHERE)
-    assert chosen[view.place.asked].query == Query("item", "apple", "image")
-    assert value(chosen[view.side]) == "image"
+    assert value(view.again(asked, "image", *WHERE)[view.modality]) == "text"
+    assert value(view.again(asked, "text", *WHERE)[view.modality]) == "image"
+    chosen = view.on_modality("image", asked, "image", *WHERE)
+    assert chosen[view.session_state.asked].query == Query("item", "apple", "image")
+    assert value(chosen[view.modality]) == "image"
 
 
-def test_refused_query_is_not_repeated(view: SearchView, no_picture: Any):
-    update = view.on_picture({"path": str(no_picture)}, None, "text", *WHERE)
-    assert update[view.place.asked] is None
-    assert update[view.picture] is None
+def test_refused_query_is_not_repeated(view: SearchView, no_image: Any):
+    update = view.on_image({"path": str(no_image)}, None, "text", *WHERE)
+    assert update[view.session_state.asked] is None
+    assert update[view.image] is None
     assert "broken.png" in update[view.results]
     assert view.again(None, "text", *WHERE) == gr.skip()
 
 
-def test_picture_that_is_taken_away_asks_nothing(view: SearchView):
-    assert view.on_picture(None, None, "text", *WHERE) == gr.skip()
+def test_image_that_is_taken_away_asks_nothing(view: SearchView):
+    assert view.on_image(None, None, "text", *WHERE) == gr.skip()
 
 
 def test_number_of_hits_follows_the_gallery(view: SearchView):
@@ -78,30 +78,30 @@ def test_number_of_hits_follows_the_gallery(view: SearchView):
 
 def test_gallery_of_two_can_be_opened(gallery: Any):
     rows = [0, 1]
-    embeds = (gallery.embeds[side][rows] for side in ("image", "text"))
+    embeds = (gallery.embeds[modality][rows] for modality in ("image", "text"))
     catalogue = OneGallery(Gallery(gallery.dataset.select(rows), gallery.retriever, *embeds))
     with gr.Blocks(analytics_enabled=False):
         view = SearchView(catalogue, lay_out_place(catalogue))
     update = view.open("small", "cca", first_question(catalogue.gallery))
     assert not update[view.k].visible
-    assert "The nearest picture of 2" in update[view.results]
+    assert "The nearest image of 2" in update[view.results]
 
 
 def test_class_confines_the_hits(view: SearchView):
     asked = Asked(Query("text", "red"), "image", 3)
     assert ("fruit", "fruit") in view.open("small", "cca", asked)[view.label].choices
     update = view.again(asked, "image", "animal", 3, "small", "cca")
-    assert update[view.place.asked].label == "animal"
-    assert "2 nearest pictures of class animal" in update[view.results]
+    assert update[view.session_state.asked].label == "animal"
+    assert "2 nearest images of class animal" in update[view.results]
     assert "fruit" not in update[view.results]
 
 
 def test_released_features_start_from_an_item(features_view: SearchView, features_gallery: Any):
     update = features_view.open("small", "cca", first_question(features_gallery))
-    assert update[features_view.place.asked].query.kind == "item"
+    assert update[features_view.session_state.asked].query.kind == "item"
     assert update[features_view.typing]["visible"] is False
     assert update[features_view.dropping]["visible"] is False
-    assert "neither words nor pictures" in update[features_view.about]
+    assert "neither words nor images" in update[features_view.about]
     assert 'class="cmr-hit"' in update[features_view.results]
 
 

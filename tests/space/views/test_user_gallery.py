@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from cmr_hub.space.services import uploads
-from cmr_hub.space.services import user_galleries as own_galleries
+from cmr_hub.space.services import user_galleries as user_galleries
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.queries import Asked, Query
 from cmr_hub.space.services.session_state import lay_out_place
-from cmr_hub.space.services.user_galleries import OwnGalleries
-from cmr_hub.space.views.user_gallery import INTRODUCTION, OwnView
+from cmr_hub.space.services.user_galleries import UserGalleries
+from cmr_hub.space.views.user_gallery import INTRODUCTION, UserGalleryView
 from toys import COLOURS, raw_retriever
 
 ME, YOU = (SimpleNamespace(session_hash=name) for name in ("me", "you"))
@@ -33,18 +33,18 @@ def retriever() -> Any:
 
 
 @pytest.fixture
-def view(monkeypatch: pytest.MonkeyPatch, retriever: Any) -> Iterator[OwnView]:
-    monkeypatch.setattr(own_galleries, "_retriever", lambda location: retriever)
+def view(monkeypatch: pytest.MonkeyPatch, retriever: Any) -> Iterator[UserGalleryView]:
+    monkeypatch.setattr(user_galleries, "_retriever", lambda location: retriever)
     catalogue = Catalogue(["emoji"])
-    galleries = OwnGalleries(catalogue)
+    galleries = UserGalleries(catalogue)
     with gr.Blocks(analytics_enabled=False):
-        yield OwnView(catalogue, lay_out_place(catalogue), galleries)
+        yield UserGalleryView(catalogue, lay_out_place(catalogue), galleries)
     galleries.close()
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[dict[str, str]]:
-    """Three pictures, and one that is none."""
+    """Three images, and one that is none."""
     for name, colour in COLOURS.items():
         Image.new("RGB", (20, 20), colour).save(tmp_path / f"{name}.png")
     (tmp_path / "broken.png").write_bytes(b"none")
@@ -54,7 +54,7 @@ def files(tmp_path: Path) -> list[dict[str, str]]:
     return sent
 
 
-def built(view: OwnView, files: list[dict[str, str]], request: Any = ME) -> Any:
+def built(view: UserGalleryView, files: list[dict[str, str]], request: Any = ME) -> Any:
     view.on_build(files, None, f"Mine {HTML}", "DSCMR, trained on emoji", *EMOJI, "own", request)
     deadline = time.monotonic() + LONG
     while view.galleries[request.session_hash].progress.is_active:
@@ -63,39 +63,39 @@ def built(view: OwnView, files: list[dict[str, str]], request: Any = ME) -> Any:
     return view.galleries[request.session_hash]
 
 
-def test_what_is_ready_is_told_once_to_the_page(view: OwnView, files: Any):
+def test_what_is_ready_is_told_once_to_the_page(view: UserGalleryView, files: Any):
     own = built(view, files)
     update = view.look(*EMOJI, "own", Asked(Query("text", "cat"), "image"), ME)
-    assert update[view.place.own] == own.name
-    assert update[view.place.asked] is None
-    assert view.place.moved not in update
-    choices = update[view.place.gallery].choices
+    assert update[view.session_state.own] == own.name
+    assert update[view.session_state.asked] is None
+    assert view.session_state.moved not in update
+    choices = update[view.session_state.gallery].choices
     assert choices == [("Emoji", "emoji"), (f"Mine {HTML}", own.name)]
     assert update[view.ready].visible
     assert HTML not in update[view.status]
-    assert "3 pictures without texts" in update[view.status]
+    assert "3 images without texts" in update[view.status]
     assert "1 left out" in update[view.status]
     again = view.look(own.name, "dscmr", own.name, "own", None, ME)
-    assert view.place.own not in again
+    assert view.session_state.own not in again
     assert view.status not in again
 
 
-def test_who_is_in_another_view_is_moved_there(view: OwnView, files: Any):
+def test_who_is_in_another_view_is_moved_there(view: UserGalleryView, files: Any):
     built(view, files)
-    assert view.place.moved in view.look(*EMOJI, "search", None, ME)
+    assert view.session_state.moved in view.look(*EMOJI, "search", None, ME)
 
 
-def test_another_session_is_told_nothing(view: OwnView, files: Any):
+def test_another_session_is_told_nothing(view: UserGalleryView, files: Any):
     built(view, files)
     update = view.look(*EMOJI, "own", None, YOU)
-    assert view.place.gallery not in update
+    assert view.session_state.gallery not in update
     assert not update[view.ready].visible
     assert view.on_search(YOU).keys() == view._state(YOU).keys()
     with pytest.raises(gr.Error, match="no gallery any more"):
         view.on_download(YOU)
 
 
-def test_refusal_keeps_the_files_for_another_try(view: OwnView, files: Any):
+def test_refusal_keeps_the_files_for_another_try(view: UserGalleryView, files: Any):
     update = view.on_build(files, None, "", "no model of ours", *EMOJI, "own", ME)
     assert 'role="alert"' in update[view.status]
     assert view.files not in update
@@ -105,40 +105,40 @@ def test_refusal_keeps_the_files_for_another_try(view: OwnView, files: Any):
     assert accepted[view.folder] is None
 
 
-def test_failure_is_a_notice(view: OwnView, files: Any):
+def test_failure_is_a_notice(view: UserGalleryView, files: Any):
     built(view, files[1:])
     update = view.look(*EMOJI, "own", None, ME)
-    assert "2 of 3 pictures can be used, and a gallery needs 3." in update[view.status]
+    assert "2 of 3 images can be used, and a gallery needs 3." in update[view.status]
     assert 'role="alert"' in update[view.status]
     assert not update[view.timer].active
     assert update[view.build].interactive
 
 
-def test_removing_the_gallery_that_is_shown_goes_to_the_default_one(view: OwnView, files: Any):
+def test_removing_the_gallery_that_is_shown_goes_to_the_default_one(view: UserGalleryView, files: Any):
     own = built(view, files)
     update = view.on_remove(own.name, "dscmr", own.name, "own", ME)
-    assert (update[view.place.gallery].value, update[view.place.own]) == ("emoji", None)
+    assert (update[view.session_state.gallery].value, update[view.session_state.own]) == ("emoji", None)
     assert view.galleries["me"] is None
 
 
-def test_removing_while_another_gallery_is_shown_keeps_the_question(view: OwnView, files: Any):
+def test_removing_while_another_gallery_is_shown_keeps_the_question(view: UserGalleryView, files: Any):
     own = built(view, files)
     update = view.on_remove("emoji", "cca", own.name, "own", ME)
-    assert (update[view.place.gallery].value, update[view.place.method].value) == ("emoji", "cca")
-    assert view.place.asked not in update
+    assert (update[view.session_state.gallery].value, update[view.session_state.method].value) == ("emoji", "cca")
+    assert view.session_state.asked not in update
 
 
-def test_another_gallery_takes_the_first_one_from_the_pickers(view: OwnView, files: Any):
+def test_another_gallery_takes_the_first_one_from_the_pickers(view: UserGalleryView, files: Any):
     first = built(view, files[:3])
     for file, colour in zip(files, COLOURS.values(), strict=False):  # what was uploaded is deleted by now
         Image.new("RGB", (20, 20), colour).save(file["path"])
     model = "DSCMR, trained on emoji"
     update = view.on_build(files[:3], None, None, model, first.name, "dscmr", first.name, "own", ME)
-    assert update[view.place.own] is None
-    assert update[view.place.gallery].choices == [("Emoji", "emoji")]
+    assert update[view.session_state.own] is None
+    assert update[view.session_state.gallery].choices == [("Emoji", "emoji")]
 
 
-def test_look_that_comes_late_says_what_the_button_said(view: OwnView, files: Any):
+def test_look_that_comes_late_says_what_the_button_said(view: UserGalleryView, files: Any):
     own = built(view, files)
     view.galleries.forget("me")
     late = view.look("emoji", "dscmr", None, "own", None, ME)
@@ -147,15 +147,15 @@ def test_look_that_comes_late_says_what_the_button_said(view: OwnView, files: An
     assert view.look("emoji", "dscmr", own.name, "own", None, ME)[view.status] == removed[view.status]
 
 
-def test_gallery_that_has_expired_moves_the_page_on(view: OwnView, files: Any):
+def test_gallery_that_has_expired_moves_the_page_on(view: UserGalleryView, files: Any):
     own = built(view, files)
     view.galleries.forget("me")
     update = view.look(own.name, "dscmr", own.name, "search", None, ME)
     assert "was removed" in update[view.status]
-    assert update[view.place.moved]
+    assert update[view.session_state.moved]
 
 
-def test_page_that_is_left_starts_to_be_forgotten(view: OwnView, files: Any):
+def test_page_that_is_left_starts_to_be_forgotten(view: UserGalleryView, files: Any):
     own = built(view, files)
     view.on_leave(ME)
     assert own.left is not None
@@ -164,14 +164,14 @@ def test_page_that_is_left_starts_to_be_forgotten(view: OwnView, files: Any):
     view.on_leave(SimpleNamespace(session_hash=None))
 
 
-def test_callers_without_a_session_are_refused(view: OwnView, files: Any):
+def test_callers_without_a_session_are_refused(view: UserGalleryView, files: Any):
     with pytest.raises(gr.Error, match="in a browser"):
         view.on_build(files, None, "", "DSCMR, trained on emoji", *EMOJI, "own", SimpleNamespace(session_hash=None))
 
 
-def test_progress_is_told_as_it_is(view: OwnView):
-    view.galleries._owns["me"] = own = own_galleries.Own("me", "Mine", None, Path("/nowhere"))
-    own.progress = own_galleries.Progress("running", 0.42, f"Unpacking {HTML}")
+def test_progress_is_told_as_it_is(view: UserGalleryView):
+    view.galleries._owns["me"] = own = user_galleries.Own("me", "Mine", None, Path("/nowhere"))
+    own.progress = user_galleries.Progress("running", 0.42, f"Unpacking {HTML}")
     status = view.look(*EMOJI, "own", None, ME)[view.status]
     assert 'role="progressbar"' in status
     assert 'aria-valuenow="42"' in status
@@ -179,7 +179,7 @@ def test_progress_is_told_as_it_is(view: OwnView):
     del view.galleries._owns["me"]
 
 
-def test_long_lists_of_what_was_left_out_are_cut(view: OwnView, files: Any, monkeypatch: pytest.MonkeyPatch):
+def test_long_lists_of_what_was_left_out_are_cut(view: UserGalleryView, files: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("cmr_hub.space.views.user_gallery.MOST_NAMED", 1)
     broken = [{**files[3], "orig_name": f"{number}.png"} for number in range(3)]
     built(view, files[:3] + broken)
@@ -189,5 +189,5 @@ def test_long_lists_of_what_was_left_out_are_cut(view: OwnView, files: Any, monk
 
 
 def test_page_states_the_limits_that_hold():
-    for limit in (f"{uploads.MAX_PICTURES:,} pictures", "200 MB together", "20 MB", "64 megapixels", "20,000 lines"):
+    for limit in (f"{uploads.MAX_IMAGES:,} images", "200 MB together", "20 MB", "64 megapixels", "20,000 lines"):
         assert limit in INTRODUCTION
