@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # On a machine with few cores, torch's threads should sleep, not spin, while they wait.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-fast lint format browser clean
+.PHONY: demo test test-fast lint format check-wheel browser clean
 
 demo: $(VENV)/run
 	$(BIN)/python space_app.py
@@ -20,25 +20,37 @@ test-fast: $(VENV)/dev
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The wheel without extras in a fresh environment: README's first example must run there.
+check-wheel:
+	rm -rf dist $(VENV)-wheel
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet dist/*.whl
+	$(VENV)-wheel/bin/python .ci/check_wheel.py
+	rm -rf $(VENV)-wheel
 
 # Debian's browser for the tests of the Space; where it cannot be had, those tests skip and say so.
 browser:
 	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium) \
 		|| echo "chromium is not installed and could not be: browser tests will be skipped"
 
-$(VENV)/run: requirements.txt
+$(VENV)/run: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
-$(VENV)/dev: requirements.txt requirements-dev.txt
+$(VENV)/dev: pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-wheel dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
