@@ -63,3 +63,21 @@ class OtherProcessError(CMRError, RuntimeError):
 
 class TrainingError(CMRError):
     """Trainings failed, or came to other figures than those that they were held against."""
+
+
+class MissingExtraError(CMRError, ImportError):
+    """An optional library that is not installed; names the extra that installs it.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.errors import MissingExtraError
+    >>> print(MissingExtraError("optuna", "sweep", "A sweep"))
+    A sweep needs optuna, which is not installed: pip install "cmr-hub[sweep]".
+    ```
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str, *, reason: str = ""):
+        self.package, self.extra = package, extra
+        problem = f"which cannot be imported ({reason})" if reason else "which is not installed"
+        super().__init__(f'{purpose} needs {package}, {problem}: pip install "cmr-hub[{extra}]".')
