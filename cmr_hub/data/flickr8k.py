@@ -7,8 +7,8 @@ The archives `Flickr8k_Dataset.zip` and `Flickr8k_text.zip` unpack to:
     Flickr_8k.{train,dev,test}Images.txt           6,000, 1,000 and 1,000 names; the other photos are left out
 
 What is passed on at Kaggle is read too: `Images/` beside `captions.txt` (image,caption), which has no split unless the
-three lists, or Karpathy's `dataset_flickr8k.json` (see `cmr_hub.data.karpathy`), lie beside it. Tested against a
-generated archive in this layout and on 1,000 real photos in that of Kaggle, not against the archives themselves.
+three lists, or Karpathy's `dataset_flickr8k.json` (see `cmr_hub.data.karpathy`), are next to it. Tested on the
+complete data set in the official layout, with scaled photos, and on generated files in both layouts.
 """
 
 from __future__ import annotations

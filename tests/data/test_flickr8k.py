@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,12 @@ import pytest
 from archives import jpeg, lay_out, zip_of
 from cmr_hub.data import is_available, load_dataset
 from cmr_hub.data.base import split_by_hash
+from cmr_hub.data.flickr8k import STRAY, read_official
 from cmr_hub.errors import DatasetError, DownloadError
 
 SPLITS = {"train": 6, "dev": 2, "test": 3}
 NAMES = {split: [f"{split}{number}_ab.jpg" for number in range(n)] for split, n in SPLITS.items()}
 LISTED = [name for names in NAMES.values() for name in names]
-STRAY = "2258277193_586949ec62.jpg.1"
 
 
 def captions_of(name: str) -> list[str]:
@@ -42,17 +43,31 @@ def kaggle(tmp_path) -> Path:
     return lay_out(tmp_path / "kaggle", KAGGLE)
 
 
-def test_a_thousand_real_photos(real_data, caplog):
-    rows = load_dataset("flickr8k", real_data / "flickr8k_1k")
-    assert {split: len(part) for split, part in rows.items()} == {"train": 705, "validation": 106, "test": 189}
-    assert "1,000 pairs (train 705, validation 106, test 189); the complete data set has 8,000" in caplog.text
-    assert "not to be compared with published ones" in caplog.text
+def test_the_real_folder(real_data, caplog):
+    folder = real_data / "flickr8k"
+    rows = load_dataset("flickr8k", folder)
+    assert {split: len(part) for split, part in rows.items()} == {"train": 6000, "validation": 1000, "test": 1000}
+    assert not caplog.records
     assert rows["train"].column_names == ["id", "image", "texts"]
+    for split, part in (("train", "train"), ("validation", "dev"), ("test", "test")):
+        listed = (folder / "Flickr8k_text" / f"Flickr_8k.{part}Images.txt").read_text().split()
+        assert set(rows[split]["id"]) == set(listed)
+    counts = Counter(len(texts) for part in rows.values() for texts in part["texts"])
+    assert counts == {5: 7990, 4: 10}  # ten photos have one caption twice
     first = rows["train"][0]
     assert first["id"] == "1000268201_693b08cb0e.jpg"
     assert first["texts"][1] == "A girl going into a wooden building ."
-    assert all(len(texts) == 5 for part in rows.values() for texts in part["texts"])
-    assert first["image"].mode == "RGB"
+    assert (first["image"].mode, first["image"].size) == ("RGB", (224, 224))
+
+
+def test_the_captions_of_the_real_photo_that_is_not_there(real_data):
+    """Without the lists every captioned photo is read, and the stray name must not count as a missing file."""
+    folder = real_data / "flickr8k"
+    table = folder / "Flickr8k_text" / "Flickr8k.token.txt"
+    assert f"{STRAY}#0" in table.read_text()
+    names = {row["image"] for _, row in read_official(table)}
+    assert len(names) == 8091
+    assert names == {path.name for path in (folder / "Flicker8k_Dataset").iterdir()}
 
 
 def test_the_official_lists(official, caplog):

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from cmr_hub.data import is_available, load_dataset
+from cmr_hub.data import info, is_available, load_dataset
 from cmr_hub.data.pascal import parse_index, split_by_class
 from cmr_hub.errors import DatasetError, DownloadError
 from toys import serve_pascal
@@ -17,11 +18,15 @@ BASE = "/pascal-sentences"
 def made(tmp_path) -> Path:
     """Three whole pairs."""
     for item_id in ("cat/2008_1", "cat/2008_2", "dog/2008_3"):
-        for side, suffix, content in (("images", "jpg", "\xff"), ("texts", "txt", f"One {item_id}.\n\n Two. \n")):
-            path = tmp_path / "made" / side / f"{item_id}.{suffix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
+        write_pair(tmp_path / "made", item_id)
     return tmp_path / "made"
+
+
+def write_pair(folder: Path, item_id: str) -> None:
+    for kind, suffix, content in (("images", "jpg", "\xff"), ("texts", "txt", f"One {item_id}.\n\n Two. \n")):
+        path = folder / kind / f"{item_id}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
 
 
 @pytest.fixture
@@ -32,30 +37,47 @@ def mirror(server, cache, monkeypatch, real_data):
     return server
 
 
-def test_the_real_subset(real_data, caplog):
+def test_the_real_folder(real_data, caplog):
     rows = load_dataset("pascal", real_data / "pascal_sentence")
-    assert {split: len(part) for split, part in rows.items()} == {"train": 226, "validation": 30, "test": 26}
-    assert "282 pairs (train 226, validation 30, test 26); the complete data set has 1,000" in caplog.text
-    assert "lack images: aeroplane 0, bicycle 0, bird 0, boat 0, bottle 4, bus 0, car 4, chair" in caplog.text
+    assert {split: len(part) for split, part in rows.items()} == {"train": 800, "validation": 100, "test": 100}
+    assert not caplog.records
     label = rows["train"].features["label"]
-    for name in ("cat", "cow", "dog", "horse", "sheep"):  # the classes with all their images
-        counts = [list(part["label"]).count(label.str2int(name)) for part in rows.values()]
-        assert counts == [40, 5, 5]
+    assert label.names == list(info("pascal").classes)
+    for split, of_class in (("train", 40), ("validation", 5), ("test", 5)):
+        assert Counter(rows[split]["label"]) == dict.fromkeys(range(20), of_class)
     first = rows["train"][0]
     assert first["id"].partition("/")[0] == label.int2str(first["label"])
-    assert len(first["texts"]) == 5
+    counts = Counter(len(texts) for part in rows.values() for texts in part["texts"])
+    assert counts == {5: 996, 4: 3, 6: 1}
     assert first["image"].mode == "RGB"
+    assert min(first["image"].size) == 256
 
 
-def test_the_complete_classes_of_the_real_subset(real_data, caplog):
+def test_complete_classes_of_the_complete_data_set_are_all(real_data, caplog):
     rows = load_dataset("pascal", real_data / "pascal_sentence", complete_classes=True)
-    assert {split: len(part) for split, part in rows.items()} == {"train": 200, "validation": 25, "test": 25}
-    assert rows["test"].features["label"].names == ["cat", "cow", "dog", "horse", "sheep"]
-    assert set(rows["test"]["label"]) == {0, 1, 2, 3, 4}
-    assert "250 pairs (train 200" in caplog.text
-    assert "Left out for want of images: aeroplane 0" in caplog.text
+    assert not caplog.records
     everything = load_dataset("pascal", real_data / "pascal_sentence")
-    assert set(rows["test"]["id"]) < set(everything["test"]["id"])
+    assert {split: part["id"][:] for split, part in rows.items()} == {
+        split: part["id"][:] for split, part in everything.items()
+    }
+
+
+def test_complete_classes_of_a_part(made, caplog):
+    """A cow of 50 pairs is complete; cat and dog are not, and are no class of the result."""
+    for number in range(50):
+        write_pair(made, f"cow/{number}")
+    rows = load_dataset("pascal", made, complete_classes=True)
+    assert {split: len(part) for split, part in rows.items()} == {"train": 40, "validation": 5, "test": 5}
+    assert rows["test"].features["label"].names == ["cow"]
+    assert "50 pairs (train 40, validation 5, test 5); the complete data set has 1,000" in caplog.text
+    assert "Left out for want of images: aeroplane 0" in caplog.text
+    caplog.clear()
+    everything = load_dataset("pascal", made)
+    assert set(rows["test"]["id"]) == set(everything["test"]["id"])
+    assert len(everything["train"]) == 43
+    assert everything["train"].features["label"].names == list(info("pascal").classes)
+    assert "Classes that lack images: aeroplane 0" in caplog.text
+    assert "cow" not in caplog.text
 
 
 def test_no_complete_class(made):

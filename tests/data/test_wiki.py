@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import html
 import io
 import logging
+import re
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -69,7 +72,7 @@ def test_the_released_features(real_data, caplog):
     rows = load_dataset("wiki", folder)
     assert {split: len(part) for split, part in rows.items()} == {"train": 2173, "test": 693}
     assert not caplog.records
-    assert rows["train"].column_names == ["id", "image_features", "text_features", "label"]
+    assert rows["train"].column_names == ["id", "texts", "image_features", "text_features", "label"]
     assert len(rows["train"].features["label"].names) == 10
     released = loadmat(folder / "raw_features.mat")
     for split, part in (("train", "tr"), ("test", "te")):
@@ -81,6 +84,27 @@ def test_the_released_features(real_data, caplog):
     first = rows["test"][0]
     assert first["id"] == "6d6ead4cf7fd78eea820ac94d101f602-5"
     assert rows["test"].features["label"].int2str(first["label"]) == "biology"
+
+
+def test_the_real_texts(real_data):
+    """Each article against the text that a regular expression cuts out, also where a file is not well-formed XML."""
+    folder = real_data / "wiki"
+    malformed = 0
+    for part in load_dataset("wiki", folder).values():
+        for text_id, texts in zip(part["id"], part["texts"], strict=True):
+            content = (folder / "texts" / f"{text_id}.xml").read_text(encoding="utf-8", errors="replace")
+            inner = re.search("<text>(.*)</text>", content, re.DOTALL)[1]
+            assert texts == [" ".join(html.unescape(re.sub("<[^<>]*>", "", inner)).split())]
+            malformed += not is_well_formed(content)
+    assert malformed == 888
+
+
+def is_well_formed(xml: str) -> bool:
+    try:
+        ElementTree.fromstring(xml.encode())
+    except ElementTree.ParseError:
+        return False
+    return True
 
 
 def test_raw_columns_where_the_archive_has_them(official, caplog):
