@@ -274,7 +274,7 @@ def test_ids_in_many_filters_are_one_search(codes_index, monkeypatch):
 
 
 def test_pages_put_together_are_all_ids(codes_index, monkeypatch):
-    monkeypatch.setattr(milvus, "MOST_FOUND", 7)
+    monkeypatch.setattr(milvus, "MAX_FOUND", 7)
     assert codes_index.ids.tolist() == list(range(300))
     assert codes_index._next_id() == 300
 

@@ -119,7 +119,7 @@ def test_a_gallery_without_classes_has_one_colour_and_no_legend():
 
 
 def test_of_too_many_points_some_are_drawn_and_it_is_said(catalogue: Any, view: MapView, monkeypatch):
-    monkeypatch.setattr(map_figure, "MOST_POINTS", 4)
+    monkeypatch.setattr(map_figure, "MAX_POINTS", 4)
     assert "2 of 4 items, chosen by their ids, are drawn" in view.show(PCA, BOTH, None, RED, *WHERE)[view.about]
     assert "items" not in view.show(PCA, "image", None, RED, *WHERE)[view.about]
 

@@ -180,7 +180,7 @@ def test_progress_is_told_as_it_is(view: UserGalleryView):
 
 
 def test_long_lists_of_what_was_left_out_are_cut(view: UserGalleryView, files: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("cmr_hub.space.views.user_gallery.MOST_NAMED", 1)
+    monkeypatch.setattr("cmr_hub.space.views.user_gallery.MAX_NAMED", 1)
     broken = [{**files[3], "orig_name": f"{number}.png"} for number in range(3)]
     built(view, files[:3] + broken)
     status = view.look(*EMOJI, "own", None, ME)[view.status]
