@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
 
 import torch
 from torch.nn import functional as F
@@ -11,10 +10,11 @@ from torch.nn import functional as F
 from .configuration_canonical import CanonicalHashConfig
 from .configuration_cmr import CMRConfig
 from .modeling_cmr import ClosedFormCMRModel
+from .modeling_hashing import HashingMixin
 from .solvers import canonical_pairs
 
 
-class CanonicalModel(ClosedFormCMRModel):
+class CanonicalModel(ClosedFormCMRModel, abstract=True):
     """Linear projections of both sides onto their canonical variates.
 
     Args:
@@ -55,7 +55,7 @@ class CanonicalModel(ClosedFormCMRModel):
         return (features - mean) @ projection * self.correlations**self.config.correlation_power
 
 
-class CanonicalHashModel(CanonicalModel):
+class CanonicalHashModel(HashingMixin, CanonicalModel, abstract=True):
     """A hashing method for one kind of data, used across two: CCA makes of images and texts points of one space, and
     the hash functions are learned from the points of both sides together.
 
@@ -63,7 +63,6 @@ class CanonicalHashModel(CanonicalModel):
     points' mean is taken off. A method gives `_learn` and `_hash`.
     """
 
-    representation: ClassVar[Literal["real-valued", "binary"]] = "binary"
     config_class = CanonicalHashConfig
     config: CanonicalHashConfig
 

@@ -15,10 +15,8 @@ from transformers.utils import ModelOutput
 
 from cmr_hub.errors import InputError, NotFittedError
 
-from . import codes
 from .checked_model import CheckedModel
 from .configuration_cmr import CMRConfig
-from .configuration_hashing import HashingConfig
 
 if TYPE_CHECKING:
     from cmr_hub.processing.processing_cmr import CMRProcessor
@@ -75,8 +73,9 @@ class CMRModel(CheckedModel):
         title: its name, as people write it.
         paper: who, what, where and when.
         supervision: "supervised" where the method learns from classes, "unsupervised" where from pairs alone.
-        representation: what its embeddings are: "real-valued" vectors, compared by cosine, or "binary" codes, compared
-            by Hamming distance.
+        is_hashing: whether its embeddings are binary codes, compared by Hamming distance, not real-valued vectors,
+            compared by cosine; [`~cmr_hub.modeling.modeling_hashing.HashingMixin`] sets it.
+        representation: the same as a word, "binary" or "real-valued".
         is_stochastic: whether another seed gives other weights.
         image_input, text_input: what the method eats, by the name of the first argument of `get_image_features` and
             `get_text_features`; the processor's encoders must give it.
@@ -87,6 +86,7 @@ class CMRModel(CheckedModel):
     title: ClassVar[str]
     paper: ClassVar[str]
     supervision: ClassVar[Literal["supervised", "unsupervised"]]
+    is_hashing: ClassVar[bool] = False
     representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
     is_stochastic: ClassVar[bool] = True
     image_input: ClassVar[str] = "image_features"
@@ -98,16 +98,17 @@ class CMRModel(CheckedModel):
     base_model_prefix = "cmr"
     main_input_name = "image_features"
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        """Check that a method is complete; `abstract=True` says that a class is a base of methods and none itself."""
         # Before super(), which would fill in the base's configuration.
-        if not cls.__module__.startswith(__package__):
+        if not abstract:
             if "config_class" not in cls.__dict__:
                 raise TypeError(f"{cls.__name__} must name its config_class.")
             for fact in ("title", "paper", "supervision"):
                 if not hasattr(cls, fact):
                     raise TypeError(f"{cls.__name__} must say its {fact}.")
-            if cls.representation == "binary" and not issubclass(cls.config_class, HashingConfig):
-                raise TypeError(f"{cls.__name__} gives codes: its config_class must be a HashingConfig.")
+            if cls.representation != ("binary" if cls.is_hashing else "real-valued"):
+                raise TypeError(f"{cls.__name__} gives codes: derive it from HashingMixin, which sets representation.")
         super().__init_subclass__(**kwargs)
 
     @property
@@ -175,7 +176,7 @@ class CMRModel(CheckedModel):
         Returns:
             `(n, embed_dim)` float32 rows of unit length, or of a hashing method `(n, embed_dim // 8)` uint8 codes.
         """
-        return codes.pack(features) if cls.representation == "binary" else unit_rows(features)
+        return unit_rows(features)
 
     def check_labels(self, labels: torch.Tensor | None) -> None:
         """Refuse training labels that a supervised method cannot learn from; warn of classes without an item.
@@ -213,7 +214,7 @@ class CMRModel(CheckedModel):
         return []
 
 
-class ClosedFormCMRModel(CMRModel):
+class ClosedFormCMRModel(CMRModel, abstract=True):
     """A method without an optimiser: `fit` solves it, in closed form or by its own iterations, and fills persistent
     buffers, whose sizes the config fixes.
 

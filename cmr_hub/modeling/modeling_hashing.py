@@ -1,23 +1,46 @@
-"""What hashing methods share: their embeddings are codes, and many of them are linear."""
+"""Bases of hashing methods: `HashingMixin` for all of them, `LinearHashModel` for linear closed forms."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 
+from . import codes
 from .configuration_hashing import HashingConfig
 from .modeling_cmr import ClosedFormCMRModel
 
 
-class LinearHashModel(ClosedFormCMRModel):
+class HashingMixin:
+    """What makes a method a hashing method: its embeddings are the signs of what it computes, packed into bytes.
+
+    It comes before the base class: `class DCMHModel(HashingMixin, CMRModel)`. Its configuration is a
+    [`HashingConfig`].
+    """
+
+    is_hashing: ClassVar[bool] = True
+    representation: ClassVar[Literal["real-valued", "binary"]] = "binary"
+    config_class: ClassVar[type[HashingConfig]] = HashingConfig
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if not issubclass(cls.config_class, HashingConfig):
+            raise TypeError(f"{cls.__name__} gives codes: its config_class must be a HashingConfig.")
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def as_embeddings(cls, features: torch.Tensor) -> np.ndarray:
+        """Signs of `(n, embed_dim)` values of the common space as `(n, embed_dim // 8)` uint8 codes."""
+        return codes.pack(features)
+
+
+class LinearHashModel(HashingMixin, ClosedFormCMRModel, abstract=True):
     """One hyperplane a bit and a side: the code of x is the sign of x W + b.
 
     A method gives `_hyperplanes`.
     """
 
-    representation: ClassVar[Literal["real-valued", "binary"]] = "binary"
     config_class = HashingConfig
     config: HashingConfig
 

@@ -25,7 +25,7 @@ DIMS = {"image_dim": 12, "text_dim": 9}
 
 def toy_width(method, real_valued=3):
     """A code of a byte; else, by default, as wide as there are classes, which all allow."""
-    return BITS if METHODS[method].representation == "binary" else real_valued
+    return BITS if METHODS[method].is_hashing else real_valued
 
 
 def eats_vectors(method):

@@ -8,6 +8,9 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 
 import cmr_hub
 from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, InputError, NotFittedError
+from cmr_hub.methods import METHODS
+from cmr_hub.modeling.configuration_hashing import HashingConfig
+from cmr_hub.modeling.modeling_hashing import HashingMixin
 from toys import feature_retriever
 
 
@@ -145,9 +148,32 @@ def test_config_fields_that_make_no_sense():
 def test_a_hashing_method_needs_a_hashing_configuration():
     with pytest.raises(TypeError, match="gives codes: its config_class must be a HashingConfig"):
 
+        class Codes(HashingMixin, cmr_hub.DSCMRModel):
+            config_class = cmr_hub.DSCMRConfig
+
+
+def test_a_method_that_calls_itself_binary_must_be_a_hashing_method():
+    with pytest.raises(TypeError, match="Codes gives codes: derive it from HashingMixin"):
+
         class Codes(cmr_hub.DSCMRModel):
             config_class = cmr_hub.DSCMRConfig
             representation = "binary"
+
+
+def test_hashing_methods_are_those_whose_configuration_has_a_code_length():
+    for model in METHODS.values():
+        assert model.is_hashing == issubclass(model.config_class, HashingConfig)
+        assert model.representation == ("binary" if model.is_hashing else "real-valued")
+
+
+def test_a_base_of_methods_says_that_it_is_abstract():
+    class Base(cmr_hub.CMRModel, abstract=True):
+        pass
+
+    with pytest.raises(TypeError, match="Method must say its title"):
+
+        class Method(Base):
+            config_class = cmr_hub.DSCMRConfig
 
 
 @pytest.mark.parametrize("missing", ["image", "text"])

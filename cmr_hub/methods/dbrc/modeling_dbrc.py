@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from transformers import TrainerCallback
 
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
 
 from .configuration_dbrc import DBRCConfig
@@ -49,13 +50,12 @@ class ATanh(nn.Module):
         return torch.tanh(self.alpha * hidden)
 
 
-class DBRCModel(CMRModel):
+class DBRCModel(HashingMixin, CMRModel):
     """An encoder of both sides into one binary layer, a decoder a side, and a hash function a side."""
 
     title = "DBRC"
     paper = "Li, Hu & Nie, Deep Binary Reconstruction for Cross-Modal Hashing, MM 2017"
     supervision = "unsupervised"
-    representation = "binary"
     config_class = DBRCConfig
     config: DBRCConfig
 

@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 
 from cmr_hub.modeling.losses import label_similarity, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import CommonScale, FitStandardizers
 
 from .cnn_f import CNNF
@@ -74,7 +75,7 @@ class CodesOfAllItems(TrainerCallback):
         model.forget_codes()
 
 
-class DCMHModel(CMRModel):
+class DCMHModel(HashingMixin, CMRModel):
     """A network a side, whose outputs' signs are the code.
 
     Attributes:
@@ -86,7 +87,6 @@ class DCMHModel(CMRModel):
     title = "DCMH"
     paper = "Jiang and Li, Deep Cross-Modal Hashing, CVPR 2017"
     supervision = "supervised"
-    representation = "binary"
     config_class = DCMHConfig
     config: DCMHConfig
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from transformers import TrainerCallback
 
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
 
 from .configuration_djsrh import DJSRHConfig
@@ -45,7 +46,7 @@ class SharpenCodes(TrainerCallback):
         model.alpha.fill_(math.sqrt(math.floor(state.epoch) + 1))
 
 
-class DJSRHModel(CMRModel):
+class DJSRHModel(HashingMixin, CMRModel):
     """A linear layer on the frozen image features, a perceptron on the text features, and tanh(alpha H) above both."""
 
     title = "DJSRH"
@@ -54,7 +55,6 @@ class DJSRHModel(CMRModel):
         "ICCV 2019"
     )
     supervision = "unsupervised"
-    representation = "binary"
     config_class = DJSRHConfig
     config: DJSRHConfig
 

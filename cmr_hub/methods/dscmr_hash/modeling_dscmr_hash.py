@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from cmr_hub.modeling.losses import classification_loss, label_loss, label_similarity, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import CommonScale, FitStandardizers
 
 from .configuration_dscmr_hash import WEIGHTS, DSCMRHashConfig
@@ -61,13 +62,12 @@ def decorrelation_loss(image_values: torch.Tensor, text_values: torch.Tensor) ->
     return off_diagonal(image_values) + off_diagonal(text_values)
 
 
-class DSCMRHashModel(CMRModel):
+class DSCMRHashModel(HashingMixin, CMRModel):
     """DSCMR's network, one layer a side and a shared one, with tanh(alpha x) above it; its classifier sees codes."""
 
     title = "DSCMR-Hash"
     paper = "cmr_hub, DSCMR with binary codes, after Zhen et al., CVPR 2019"
     supervision = "supervised"
-    representation = "binary"
     config_class = DSCMRHashConfig
     config: DSCMRHashConfig
 

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
+from cmr_hub.modeling.modeling_hashing import HashingMixin
 
 from .configuration_lssh import LSSHConfig
 
@@ -146,13 +147,12 @@ def alternate(x: torch.Tensor, y: torch.Tensor, config: LSSHConfig) -> Iterator[
         yield Factors(codes, dictionary, latent, basis, mapping)
 
 
-class LSSHModel(ClosedFormCMRModel):
+class LSSHModel(HashingMixin, ClosedFormCMRModel):
     """Images by sparse coding, texts by matrix factorisation, and a linear map from the one to the other."""
 
     title = "LSSH"
     paper = "Zhou et al., Latent Semantic Sparse Hashing for Cross-Modal Similarity Search, SIGIR 2014"
     supervision = "unsupervised"
-    representation = "binary"
     is_stochastic = True
     config_class = LSSHConfig
     config: LSSHConfig

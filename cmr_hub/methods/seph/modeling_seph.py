@@ -11,6 +11,7 @@ import torch
 
 from cmr_hub.errors import InputError
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
+from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.solvers import logistic_regressions
 
 from .configuration_seph import SePHConfig
@@ -141,13 +142,12 @@ def rbf(features: torch.Tensor, anchors: torch.Tensor, bandwidth: torch.Tensor) 
     return (-(torch.cdist(features, anchors) / bandwidth).square() / 2).exp()
 
 
-class SePHModel(ClosedFormCMRModel):
+class SePHModel(HashingMixin, ClosedFormCMRModel):
     """Kernel logistic regressions on both sides that predict codes learned from the classes."""
 
     title = "SePH"
     paper = "Lin et al., Semantics-Preserving Hashing for Cross-View Retrieval, CVPR 2015"
     supervision = "supervised"
-    representation = "binary"
     is_stochastic = True
     config_class = SePHConfig
     config: SePHConfig

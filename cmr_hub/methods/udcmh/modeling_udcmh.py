@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from transformers import TrainerCallback
 
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
+from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
 
 from .configuration_udcmh import UDCMHConfig
@@ -52,7 +53,7 @@ class SolveCodes(TrainerCallback):
         model.codes = self.factors.codes.clone()
 
 
-class UDCMHModel(CMRModel):
+class UDCMHModel(HashingMixin, CMRModel):
     """A perceptron a side, both of which learn the codes of a binary factorisation of the training features."""
 
     title = "UDCMH"
@@ -61,7 +62,6 @@ class UDCMHModel(CMRModel):
         "IJCAI 2018"
     )
     supervision = "unsupervised"
-    representation = "binary"
     config_class = UDCMHConfig
     config: UDCMHConfig
 
