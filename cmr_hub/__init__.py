@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
+from .hub import list_checkpoints
 from .indexes.quantizers.spreading_vectors import SpreadingVectorsModel
 from .methods import METHODS, list_methods
 from .modeling.configuration_cmr import CMRConfig
@@ -20,7 +21,6 @@ from .processing.processing_cmr import CMRProcessor
 from .results.leaderboard import list_scores
 from .retrieval.dual_encoder import DualEncoderModel
 from .retrieval.retriever import Retriever, from_pretrained
-from .utils.hub import list_checkpoints
 
 if TYPE_CHECKING:
     from .retrieval.gallery import Gallery, Hit

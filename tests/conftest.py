@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["hub_server", "file_server"]
+pytest_plugins = ["hub_server", "file_server", "small_checkpoints"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from cmr_hub.data import info, load_dataset
 from cmr_hub.data.columns import COLUMNS, read_column
+from cmr_hub.hub import CheckpointInfo, list_checkpoints
 from cmr_hub.methods import METHODS
 from cmr_hub.processing.feature_store import FeatureStore
 from cmr_hub.results.leaderboard import RUN_NAME
@@ -21,7 +22,6 @@ from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.training.datasets import make_encoder
 from cmr_hub.training.recipe import Recipe, load_recipe
 from cmr_hub.training.train import train
-from cmr_hub.utils.hub import CheckpointInfo, list_checkpoints
 
 logger = logging.getLogger(__name__)
 

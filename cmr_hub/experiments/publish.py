@@ -9,6 +9,7 @@ from typing import Any
 
 from cmr_hub import data
 from cmr_hub.encoders import encoder_class
+from cmr_hub.hub import push_folder
 from cmr_hub.hub.card import CardContent, DatasetFacts, Reproduced, ResultRow, write_card
 from cmr_hub.methods import METHODS
 from cmr_hub.results.leaderboard import published_under
@@ -16,7 +17,7 @@ from cmr_hub.results.record import stored_results
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import TrainingRun
 from cmr_hub.utils.files import atomic_folder
-from cmr_hub.utils.hub import bundled_checkpoints, push_folder, read_json
+from cmr_hub.utils.hub import bundled_checkpoints, read_json
 
 from .table import Checkpoint, same_recipe
 

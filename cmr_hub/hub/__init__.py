@@ -1,0 +1,20 @@
+"""Checkpoints and galleries on the Hub: find, list, read and publish them. All of it works on plain folders."""
+
+from cmr_hub.utils.hub import RepoType, bundled_checkpoints, bundled_folder, read_json, resolve
+
+from .checkpoints import CheckpointInfo, list_checkpoints, read_card, read_inputs
+from .publish import check_publishable, push_folder
+
+__all__ = [
+    "CheckpointInfo",
+    "RepoType",
+    "bundled_checkpoints",
+    "bundled_folder",
+    "check_publishable",
+    "list_checkpoints",
+    "push_folder",
+    "read_card",
+    "read_inputs",
+    "read_json",
+    "resolve",
+]

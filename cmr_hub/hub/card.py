@@ -20,7 +20,9 @@ from cmr_hub.evaluation import MeanStd
 from cmr_hub.results import Row
 from cmr_hub.results.cells import has_column
 from cmr_hub.utils.files import atomic_folder
-from cmr_hub.utils.hub import NAMESPACE, read_inputs, read_json
+from cmr_hub.utils.hub import NAMESPACE, read_json
+
+from .checkpoints import read_inputs
 
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md.jinja"
 _TASK = "cross-modal-retrieval"

@@ -22,10 +22,11 @@ from datasets.exceptions import DatasetGenerationError
 from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
 from cmr_hub.data.labels import class_names
 from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.hub import push_folder
 from cmr_hub.indexes import INDEXES, Choice, Filter, Index, choose_index
 from cmr_hub.modeling.codes import kind_of, unpack, warn_if_degenerate
 from cmr_hub.utils.files import atomic_folder
-from cmr_hub.utils.hub import push_folder, read_json, resolve
+from cmr_hub.utils.hub import read_json, resolve
 
 from .gallery_building import Building
 from .gallery_files import (

@@ -16,11 +16,12 @@ from tqdm.auto import tqdm
 from transformers import BatchFeature
 
 from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.hub import list_checkpoints, push_folder
 from cmr_hub.methods import METHODS
 from cmr_hub.modeling.modeling_cmr import CMRModel, unit_rows
 from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
 from cmr_hub.utils.files import atomic_folder
-from cmr_hub.utils.hub import list_checkpoints, push_folder, read_json, resolve
+from cmr_hub.utils.hub import read_json, resolve
 from cmr_hub.utils.images import ImageSource
 
 from .answering import answer

@@ -5,8 +5,8 @@ import pytest
 
 from cmr_hub.errors import CheckpointError, UnknownNameError
 from cmr_hub.evaluation import get_protocol
+from cmr_hub.hub import bundled_checkpoints, list_checkpoints
 from cmr_hub.results.leaderboard import RUN_NAME, Figures, list_scores, read_scores
-from cmr_hub.utils.hub import bundled_checkpoints, list_checkpoints
 from toys import feature_retriever
 
 BOTH_WAYS = {"image_to_text/map": 0.5, "text_to_image/map": 0.4, "map": 0.45}

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 import cmr_hub
 from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, InputError
 from cmr_hub.evaluation import evaluate, get_protocol
+from cmr_hub.hub import push_folder
 from cmr_hub.retrieval.dual_encoder import DualEncoderConfig
-from cmr_hub.utils.hub import push_folder
 from hub_server import TOKEN
 from toys import image_dataset, image_files
 

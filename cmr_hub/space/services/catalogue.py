@@ -15,11 +15,12 @@ from datasets import Dataset, concatenate_datasets
 from cmr_hub.data import info, is_available, list_datasets, load_dataset
 from cmr_hub.data.base import DatasetInfo
 from cmr_hub.errors import DatasetError, UnknownNameError
+from cmr_hub.hub import list_checkpoints, read_inputs
 from cmr_hub.methods import METHODS
 from cmr_hub.retrieval.gallery import CONFIG_NAME, Gallery
 from cmr_hub.retrieval.prepared import prepared_galleries
 from cmr_hub.retrieval.retriever import Retriever
-from cmr_hub.utils.hub import list_checkpoints, read_inputs, read_json, resolve
+from cmr_hub.utils.hub import read_json, resolve
 
 from ..components.images import image_of
 

@@ -29,11 +29,11 @@ from filelock import FileLock, Timeout
 
 from cmr_hub.data.columns import read_column
 from cmr_hub.errors import CMRError, InputError
+from cmr_hub.hub import list_checkpoints
 from cmr_hub.methods import METHODS
 from cmr_hub.retrieval.gallery import CONFIG_NAME, Gallery
 from cmr_hub.retrieval.gallery_files import RETRIEVER
 from cmr_hub.retrieval.retriever import Retriever
-from cmr_hub.utils.hub import list_checkpoints
 
 from .catalogue import Catalogue
 from .preparation import Progress

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 import gradio as gr
 
 from cmr_hub.errors import CheckpointError
+from cmr_hub.hub import read_card
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.utils.hub import read_card
 
 from ..components.snippets import client_lines, mcp_settings, python_lines
 from ..services.catalogue import Catalogue

@@ -9,12 +9,12 @@ import pytest
 
 from cmr_hub.data import list_datasets
 from cmr_hub.errors import DatasetError, UnknownNameError
+from cmr_hub.hub import CheckpointInfo
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.prepared import prepared_folder
 from cmr_hub.space.components.images import image_of
 from cmr_hub.space.services import catalogue as module
 from cmr_hub.space.services.catalogue import Catalogue
-from cmr_hub.utils.hub import CheckpointInfo
 from small_space import make_gallery
 
 

@@ -20,11 +20,11 @@ import pytest
 from PIL import Image
 
 from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.hub import list_checkpoints
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space.services import user_galleries as user_galleries
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.user_galleries import Own, UserGalleries, own_checkpoints
-from cmr_hub.utils.hub import list_checkpoints
 from toys import COLOURS, raw_retriever
 
 LONG = 30.0

@@ -1,0 +1,113 @@
+"""List the bundled checkpoints, and read what a checkpoint says of itself: configuration, processor, card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.repocard import RepoCard
+
+from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.hub import NAMESPACE, bundled_checkpoints, read_json
+
+ARRAYS = "precomputed"  # the encoder that passes arrays on; no torch is imported to ask it
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a bundled checkpoint says of itself in its configuration and card.
+
+    Attributes:
+        repo_id: "cmr/<name>".
+        method: the method's name in the registry ("dscmr", "cca" …).
+        dataset: name of the data set that it was trained on.
+        license: licence of the weights.
+        image_input: name of its image encoder; None where it eats arrays.
+        text_input: name of its text encoder; None where it eats arrays.
+        metrics: the measured results, as in the card's model-index.
+    """
+
+    repo_id: str
+    method: str
+    dataset: str
+    license: str
+    image_input: str | None
+    text_input: str | None
+    metrics: tuple[EvalResult, ...]
+
+    @property
+    def accepts_raw_images(self) -> bool:
+        """Whether it embeds images; else it embeds arrays of image features."""
+        return self.image_input is not None
+
+    @property
+    def accepts_raw_texts(self) -> bool:
+        """Whether it embeds strings; else it embeds arrays of text features."""
+        return self.text_input is not None
+
+
+def list_checkpoints(pattern: str = "*") -> list[CheckpointInfo]:
+    """The bundled checkpoints whose id ("cmr/dscmr-emoji") or name ("dscmr-emoji") matches a shell-style pattern.
+
+    Raises:
+        CheckpointError: a bundled folder is damaged; names the file.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.hub import list_checkpoints
+    >>> all(info.method == "cca" for info in list_checkpoints("cca-*"))
+    True
+    ```
+    """
+    return [_read_info(folder) for folder in bundled_checkpoints(pattern).values()]
+
+
+def _read_info(folder: Path) -> CheckpointInfo:
+    path = folder / "README.md"
+    card = _card_data(path, path.stat().st_mtime_ns if path.exists() else 0)
+    metrics = tuple(card.eval_results or ())
+    image_input, text_input = read_inputs(folder)
+    return CheckpointInfo(
+        repo_id=NAMESPACE + folder.name,
+        method=read_json(folder / "config.json").get("model_type", ""),
+        dataset=metrics[0].dataset_type if metrics else "",
+        license=card.license or "",
+        image_input=image_input,
+        text_input=text_input,
+        metrics=metrics,
+    )
+
+
+@lru_cache  # a card's YAML takes long to parse, and the Space's views ask for all of them each time they open
+def _card_data(path: Path, changed: int) -> ModelCardData:
+    return read_card(path, ModelCard).data
+
+
+def read_inputs(folder: Path) -> tuple[str | None, str | None]:
+    """Names of the image and the text encoder in a checkpoint's `processor_config.json`; None where it eats arrays.
+
+    Raises:
+        CheckpointError: the file is missing or is no JSON object.
+    """
+    config = read_json(folder / "processor_config.json")
+    names = ((config.get(f"{modality}_encoder") or {}).get("name") for modality in ("image", "text"))
+    image_input, text_input = (None if name == ARRAYS else name for name in names)
+    return image_input, text_input
+
+
+def read_card(path: Path, card_class: type[RepoCard] = RepoCard) -> RepoCard:
+    """A repo's README with its metadata parsed.
+
+    Raises:
+        CheckpointError: the file is missing, or its metadata block cannot be parsed.
+    """
+    try:
+        return card_class(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} has no card: {path.name} is missing.") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise CheckpointError(f"The metadata block of {path} cannot be parsed: {error}") from None
