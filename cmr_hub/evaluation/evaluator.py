@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from cmr_hub.data.columns import COLUMNS, read_column
 from cmr_hub.data.labels import class_names, label_matrix
 from cmr_hub.errors import InputError
-from cmr_hub.modeling.codes import kind_of
+from cmr_hub.modeling.embeddings import described
 
 from . import metrics
 from .captions import number_texts, spread_captions
@@ -548,8 +548,8 @@ def _check_labels(name: str, labels: np.ndarray | None, items: int, protocol: Pr
 def _check_comparable(protocol: Protocol, query: _Items, gallery: _Items) -> None:
     if (query.embeds.dtype, query.embeds.shape[1]) != (gallery.embeds.dtype, gallery.embeds.shape[1]):
         raise InputError(
-            f"The queries are {kind_of(query.embeds)} and the gallery {kind_of(gallery.embeds)}: embed both with one "
-            "checkpoint."
+            f"The queries are {described(query.embeds)} and the gallery {described(gallery.embeds)}: embed both with "
+            "one checkpoint."
         )
     if query.labels.shape[1:] != gallery.labels.shape[1:]:
         raise InputError("labels and gallery_labels differ in their number of classes, or only one is multi-hot.")

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.modeling.codes import kind_of
+from cmr_hub.modeling.embeddings import EMBEDDING_KINDS, EmbeddingKind, described, kind_of
 from cmr_hub.utils.files import atomic_folder
 
 CONFIG_NAME = "index_config.json"
@@ -80,6 +80,11 @@ class Index(ABC):
         return len(self.vectors)
 
     @property
+    def kind(self) -> EmbeddingKind:
+        """What it searches; `representation` is its name."""
+        return EMBEDDING_KINDS[self.representation]
+
+    @property
     def ids(self) -> np.ndarray:
         """`(n,)` int64, in the order in which items were added."""
         return np.arange(len(self), dtype=np.int64) if self._ids is None else self._ids
@@ -110,6 +115,25 @@ class Index(ABC):
         Raises:
             InputError: queries that cannot be compared with the vectors, or a `k` below 1.
         """
+
+    def range_search(self, queries: np.ndarray, radius: int) -> list[np.ndarray]:
+        """All items within a Hamming radius of each query, of indexes of codes that support it.
+
+        Args:
+            queries: `(q, bits // 8)` uint8 codes.
+            radius: largest distance, from 0 (the same code).
+
+        Returns:
+            For each query the ids, int64: nearest first, equal distances in the order of the items; maybe none.
+
+        Raises:
+            InputError: the index does not support it, queries that cannot be compared, or a radius outside 0 to the
+                code length.
+        """
+        raise InputError(
+            f"Lookup by radius is for binary codes in a Hamming index, and this is the index {self.name!r} of "
+            f"{self.kind.describe(self.width)}."
+        )
 
     def add(self, vectors: np.ndarray, ids: np.ndarray | None = None) -> None:
         """Add `m` items, behind those that are there; many at once cost less than each by itself.
@@ -152,12 +176,10 @@ class Index(ABC):
         Raises:
             InputError: codes against real-valued vectors, or other lengths.
         """
-        if (vectors.dtype == np.uint8, vectors.shape[1]) != (self.representation == "binary", self.width):
-            kind = f"codes of {8 * self.width} bits"
-            if self.representation != "binary":
-                kind = f"real-valued vectors of width {self.width}"
+        if (kind_of(vectors), vectors.shape[1]) != (self.kind, self.width):
             raise InputError(
-                f"The {what} are {kind_of(vectors)} and the gallery has {kind}: embed both with one checkpoint."
+                f"The {what} are {described(vectors)} and the gallery has {self.kind.describe(self.width)}: embed "
+                "both with one checkpoint."
             )
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -184,17 +206,16 @@ class Index(ABC):
 
     def _kept(self, vectors: np.ndarray) -> np.ndarray:
         """What is kept of `(n, width)` vectors, a row each."""
-        return np.ascontiguousarray(vectors, None if self.representation == "binary" else np.float32)
+        return self.kind.as_stored(vectors)
 
     def _build(self) -> None:  # noqa: B027  most indexes search what they keep as it is
         """Make what is searched from what is kept; called whenever that has changed."""
 
     def _check_kind(self, vectors: np.ndarray) -> None:
-        if (vectors.dtype == np.uint8) != (self.representation == "binary"):
-            takes = "codes" if self.representation == "binary" else "real-valued vectors"
+        if kind_of(vectors) is not self.kind:
             raise InputError(
-                f"{type(self).__name__} searches {takes}, and these are {kind_of(vectors)}: index='auto' takes one "
-                "that fits."
+                f"{type(self).__name__} searches {self.kind.noun}, and these are {described(vectors)}: index='auto' "
+                "takes one that fits."
             )
 
     def _ids_of(self, rows: np.ndarray) -> np.ndarray:

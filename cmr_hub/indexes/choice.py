@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
+from cmr_hub.modeling.embeddings import BINARY, REAL_VALUED
+
 EXACT_UP_TO = 1_000_000  # items; a query of 128 dimensions takes some 30 ms there (benchmarks/indexes.py)
 
 
@@ -25,7 +27,7 @@ class Choice:
 
 
 def choose_index(representation: str, items: int) -> Choice:
-    """The index for so many "real-valued" or "binary" embeddings.
+    """The index for so many embeddings of a kind, one of [`~cmr_hub.modeling.embeddings.EMBEDDING_KINDS`].
 
     Example:
 
@@ -34,8 +36,14 @@ def choose_index(representation: str, items: int) -> Choice:
     ('exact', 'hamming')
     ```
     """
-    if representation == "binary":
-        return Choice("hamming", f"{items:,} codes: comparing all of them is exact, and quick up to some ten million")
+    return _CHOICES[representation](items)
+
+
+def _for_codes(items: int) -> Choice:
+    return Choice("hamming", f"{items:,} codes: comparing all of them is exact, and quick up to some ten million")
+
+
+def _for_vectors(items: int) -> Choice:
     if items <= EXACT_UP_TO:
         return Choice("exact", f"{items:,} items: comparing all of them is exact, and quick up to {EXACT_UP_TO:,}")
     if find_spec("faiss") is None:
@@ -43,3 +51,6 @@ def choose_index(representation: str, items: int) -> Choice:
     return Choice(
         "faiss", f"{items:,} items, more than {EXACT_UP_TO:,}: inverted lists look at a few in a hundred of them"
     )
+
+
+_CHOICES = {BINARY.name: _for_codes, REAL_VALUED.name: _for_vectors}

@@ -43,7 +43,7 @@ class HammingIndex(Index):
     @property
     def bits(self) -> int:
         """Code length."""
-        return 8 * self.vectors.shape[1]
+        return 8 * self.width
 
     def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The nearest `k` codes of each query; see [`Index.search`].
@@ -66,18 +66,7 @@ class HammingIndex(Index):
         return np.rint((1 - cosines) * (self.bits / 2)).astype(np.int64)
 
     def range_search(self, queries: np.ndarray, radius: int) -> list[np.ndarray]:
-        """Hash lookup: all rows within a Hamming radius of each query.
-
-        Args:
-            queries: `(q, bits // 8)` uint8 codes.
-            radius: largest distance, from 0 (the same code).
-
-        Returns:
-            For each query the ids, int64: nearest first, equal distances in the rows' order; maybe none.
-
-        Raises:
-            InputError: queries that cannot be compared, or a radius outside 0 to the code length.
-        """
+        """All items within a Hamming radius of each query (hash lookup); see [`Index.range_search`]."""
         self.check(queries)
         if not 0 <= radius <= self.bits:
             raise InputError(f"A radius lies between 0 and the code length, {self.bits}; it is {radius}.")

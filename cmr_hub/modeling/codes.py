@@ -46,13 +46,6 @@ def unpack(codes: np.ndarray) -> np.ndarray:
     return np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
 
 
-def kind_of(embeds: np.ndarray) -> str:
-    """What `(n, d)` embeddings are, for messages: "codes of 64 bits", "real-valued vectors of width 1024"."""
-    if embeds.dtype == np.uint8:
-        return f"codes of {8 * embeds.shape[1]} bits"
-    return f"real-valued vectors of width {embeds.shape[1]}"
-
-
 def as_words(codes: np.ndarray) -> np.ndarray:
     """`(n, bits // 8)` uint8 codes as the fewest machine words, `(n, words)` of uint8, uint16, uint32 or uint64.
 

@@ -2,91 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from inspect import signature
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
-import pyarrow as pa
-from datasets import ClassLabel, Dataset
-from datasets.exceptions import DatasetGenerationError
+from datasets import Dataset
 
-from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
-from cmr_hub.data.labels import class_names
-from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.hub import push_folder
-from cmr_hub.indexes import INDEXES, Choice, Filter, Index, choose_index
-from cmr_hub.modeling.codes import kind_of, unpack, warn_if_degenerate
-from cmr_hub.utils.files import atomic_folder
+from cmr_hub.data.columns import Modality
 from cmr_hub.utils.hub import read_json, resolve
 
 from .gallery_building import Building
-from .gallery_files import (
-    CONFIG_NAME,
-    EMBEDS,
-    REAL_VALUED,
-    RETRIEVER,
-    SHARD_ROWS,
-    read_items,
-    shard_path,
-    write_config,
-    write_items,
-)
+from .gallery_embedding import embed_at_once
+from .gallery_files import CONFIG_NAME, SHARD_ROWS
+from .gallery_indexes import build_index, check_embeds, chosen
 from .gallery_sources import Source
-from .item_metadata import ItemMetadata
+from .gallery_storage import StoredGallery, load_retriever
+from .items import Items
 from .retriever import Retriever
+from .search import Hit, Query, Searcher
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One found item.
-
-    Attributes:
-        id: the item's id in its data set.
-        score: cosine similarity to the query, in [-1, 1]; of codes that of their signs, 1 - 2 distance / bits; from an
-            approximate index an estimate.
-        texts: the item's texts; empty where the data set came as features only.
-        labels: names of its classes; empty where there are none.
-        position: its row in the gallery.
-        same_class: whether it shares a class with the query, where the query is an item of the gallery.
-    """
-
-    id: str
-    score: float
-    texts: tuple[str, ...]
-    labels: tuple[str, ...]
-    position: int
-    same_class: bool | None = None
-    _gallery: Gallery | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def image(self) -> PIL.Image.Image | None:
-        """The item's image, decoded when asked for; None where the data set came as features only."""
-        return None if self._gallery is None else self._gallery.image(self.position)
-
-
-@dataclass(frozen=True)
-class _Query:
-    """A query that has been understood.
-
-    Attributes:
-        embeds: gives its `(1, d)` embedding, on request the real-valued one.
-        item: the row that it is in the gallery, if any, and which of its sides it is.
-    """
-
-    embeds: Callable[..., np.ndarray]
-    item: int | None = None
-    source: Modality | None = None
+__all__ = ["Gallery", "Hit"]
 
 
 class Gallery:
@@ -140,56 +78,21 @@ class Gallery:
         name: str = "gallery",
         real_valued: Mapping[Modality, np.ndarray] | None = None,
     ):
-        if len(dataset) == 0:
-            raise InputError("A gallery needs at least one item, and this data set has none.")
+        self._items = Items(dataset)
         given: dict[Modality, np.ndarray | None] = {"image": image_embeds, "text": text_embeds}
         self.embeds: dict[Modality, np.ndarray] = {
             modality: rows for modality, rows in given.items() if rows is not None
         }
-        self._check_embeds(dataset, retriever)
+        check_embeds(self.embeds, len(self._items), retriever)
         self.dataset, self.retriever, self.name = dataset, retriever, name
         self.real_valued = dict(real_valued or {})
-        self.ids: list[str] = dataset["id"][:]
-        self._position = {item: i for i, item in enumerate(self.ids)}
-        if len(self._position) < len(self.ids):
-            raise InputError("The ids of a gallery's items must differ, and some are given twice.")
-        self._texts = dataset.select_columns("texts") if "texts" in dataset.column_names else None
-        self._labels = _label_ids(dataset)
-        self.class_names = class_names(dataset) if self._labels is not None else []
-        self.index = self._chosen(index, index_options or {})
-        self.indexes = {modality: self._indexed(modality) for modality in self.embeds}
-
-    def _check_embeds(self, dataset: Dataset, retriever: Retriever) -> None:
-        if not self.embeds:
-            raise InputError("A gallery needs embeddings of images, of texts or of both.")
-        wanted = retriever.encode_texts([])
-        for modality, embeds in self.embeds.items():
-            if embeds.ndim != 2 or (len(embeds), kind_of(embeds)) != (len(dataset), kind_of(wanted)):
-                raise InputError(
-                    f"{modality}_embeds must be {len(dataset)} rows of {kind_of(wanted)}, as {retriever.name!r} gives "
-                    f"them, not of the shape {embeds.shape} and the type {embeds.dtype}."
-                )
-            if wanted.dtype == np.uint8:
-                warn_if_degenerate(embeds, f"gallery's {modality}s")
-
-    def _chosen(self, index: str, options: Mapping[str, Any]) -> Choice:
-        if index != "auto":
-            return Choice(index, "asked for", dict(options))
-        choice = choose_index(self.retriever.model.representation, len(self))
-        logger.info("Index %r for %r: %s.", choice.name, self.name, choice.reason)
-        return replace(choice, options={**choice.options, **options})
-
-    def _indexed(self, modality: Modality) -> Index:
-        index_class = INDEXES[self.index.name]
-        options = index_class.options_for(self.index.options, self.name, modality)
-        if index_class.wants_metadata:
-            options["metadata"] = ItemMetadata(self)
-        taken = signature(index_class).parameters
-        unknown = [option for option in options if option not in taken]
-        if unknown:
-            known = ", ".join(name for name in taken if name not in ("vectors", "ids", "metadata")) or "none"
-            raise InputError(f"The index {self.index.name!r} has no option {unknown[0]!r}. It takes: {known}.")
-        return index_class(self.embeds[modality], **options)
+        self.ids, self.class_names = self._items.ids, self._items.class_names
+        self.index = chosen(index, index_options or {}, retriever.model.representation, len(self), name)
+        self.indexes = {
+            modality: build_index(self.index, rows, self._items, name, modality)
+            for modality, rows in self.embeds.items()
+        }
+        self._searcher = Searcher(self._items, retriever, self.embeds, self.real_valued, self.indexes)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -227,26 +130,18 @@ class Gallery:
             InputError: a column that the checkpoint needs is missing, or an item cannot be used.
             UnknownNameError: there is no such index.
         """
-        encoders = {"image": retriever.processor.image_encoder, "text": retriever.processor.text_encoder}
-        inputs = {
-            modality: read_column(dataset, column_of(dataset, modality, encoder.accepts_raw_input))
-            for modality, encoder in encoders.items()
-        }
-        image_embeds = retriever.encode_images(inputs["image"], cache=cache, show_progress=show_progress)
-        text_embeds = retriever.encode_texts(inputs["text"], show_progress=show_progress)
-        real_valued: dict[Modality, np.ndarray] = {}
-        if keep_real_valued and retriever.model.representation == "binary":
-            real_valued["image"] = retriever.encode_images(inputs["image"], cache=cache, real_valued=True)
-            real_valued["text"] = retriever.encode_texts(inputs["text"], real_valued=True)
+        embeds, values = embed_at_once(
+            dataset, retriever, cache=cache, show_progress=show_progress, keep_real_valued=keep_real_valued
+        )
         return cls(
             dataset,
             retriever,
-            image_embeds,
-            text_embeds,
+            embeds["image"],
+            embeds["text"],
             index=index,
             index_options=index_options,
             name=name,
-            real_valued=real_valued,
+            real_valued=values,
         )
 
     @classmethod
@@ -332,22 +227,7 @@ class Gallery:
                 that cannot be used, a `k` that the gallery cannot fill, an unknown label, or re-ranking in a gallery
                 that keeps no real-valued embeddings.
         """
-        query = self._query(text, image, item, target, source)
-        leaves_out_itself = query.item is not None and query.source == target
-        self._check_k(k, len(self) - leaves_out_itself)
-        exact = self._exact_rows(target) if rerank else None
-        found = min(max(k, rerank) + leaves_out_itself, len(self))
-        filter = None if label is None else self._filter(label)
-        scores, rows = (each[0] for each in self.indexes[target].search(query.embeds(), found, filter))
-        wanted = rows >= 0
-        if leaves_out_itself:
-            wanted &= rows != query.item
-        scores, rows = scores[wanted], rows[wanted]
-        if exact is not None:
-            scores = exact[rows] @ query.embeds(real_valued=target in self.real_valued)[0]
-            order = np.argsort(-scores, kind="stable")
-            scores, rows = scores[order], rows[order]
-        return self._hits(scores[:k], rows[:k], query.item)
+        return self._searcher.search(Query(text, image, item, source), target, k, label, rerank)
 
     def range_search(
         self,
@@ -368,103 +248,11 @@ class Gallery:
         Raises:
             InputError: as for [`search`], a radius out of range, or a gallery of real-valued embeddings.
         """
-        index = self.indexes.get(target)
-        if index is not None and not hasattr(index, "range_search"):
-            raise InputError(
-                f"Lookup by radius is for binary codes in a Hamming index, and this gallery has the index "
-                f"{self.index.name!r} of {kind_of(self.embeds[target])}."
-            )
-        query = self._query(text, image, item, target, source)
-        codes = query.embeds()
-        rows = index.range_search(codes, radius)[0]
-        if query.source == target:
-            rows = rows[rows != query.item]
-        signs = unpack(codes)[0]
-        return self._hits(unpack(self.embeds[target][rows]) @ signs / len(signs), rows, query.item)
-
-    def _query(
-        self, text: str | None, image: Any | None, item: str | None, target: Modality, source: Modality | None
-    ) -> _Query:
-        if sum(query is not None for query in (text, image, item)) != 1:
-            raise InputError("Give exactly one query: text=…, image=… or item=….")
-        if target not in COLUMNS or source not in (None, *COLUMNS):
-            raise InputError(f"target and source are 'image' or 'text', not {target!r} and {source!r}.")
-        if target not in self.indexes:
-            raise InputError(
-                f"The items of this gallery have no {target}s to find: its target is {self._modalities()}."
-            )
-        if text is not None:
-            return _Query(partial(self._embed_text, text))
-        if image is not None:
-            return _Query(partial(self.retriever.encode_images, [image]))
-        position, source = self.position(item), source or self.other_modality(target)
-        if source not in self.embeds:
-            raise InputError(f"The items of this gallery have no {source}s to search by: take {self._modalities()}.")
-
-        def embeds(real_valued: bool = False) -> np.ndarray:
-            return (self.real_valued if real_valued else self.embeds)[source][position][None]
-
-        return _Query(embeds, position, source)
+        return self._searcher.range_search(Query(text, image, item, source), target, radius)
 
     def other_modality(self, target: Modality) -> Modality:
-        """The side that an item asks with for `target`: the other one where there is one."""
-        return next((modality for modality in self.embeds if modality != target), target)
-
-    def _modalities(self) -> str:
-        return " or ".join(repr(modality) for modality in self.embeds)
-
-    def _exact_rows(self, target: Modality) -> np.ndarray:
-        """What finds are re-ranked by."""
-        if target in self.real_valued:
-            return self.real_valued[target]
-        if self.indexes[target].approximate and self.retriever.model.representation == "real-valued":
-            return self.embeds[target]
-        raise InputError(
-            "This gallery keeps no real-valued embeddings to re-rank by: build it with keep_real_valued=True (and a "
-            "hashing method; others are ranked by theirs anyway, unless the index is an approximate one)."
-        )
-
-    def _filter(self, label: str | Sequence[str]) -> Filter:
-        """The items of one or several classes."""
-        wanted = [label] if isinstance(label, str) else list(label)
-        unknown = [name for name in wanted if name not in self.class_names]
-        if unknown or not wanted:
-            raise InputError(
-                f"There is no class {unknown[0]!r} in this gallery: its classes are {', '.join(self.class_names)}."
-                if unknown and self.class_names
-                else "The items of this gallery have no classes, or none was named: search without label."
-            )
-        classes = {self.class_names.index(name) for name in wanted}
-        rows = [row for row, labels in enumerate(self._labels) if not classes.isdisjoint(labels)]
-        return Filter(np.array(rows, np.int64), tuple(wanted))
-
-    def _embed_text(self, text: str, real_valued: bool = False) -> np.ndarray:
-        if not isinstance(text, str) or not text.strip():
-            raise InputError("The text query is empty: type at least one word.")
-        if not self.retriever.has_known_tokens([text])[0]:
-            raise InputError(
-                f"The checkpoint knows no word of {text[:60]!r}. Its text encoder is "
-                f"{self.retriever.processor.text_encoder.name!r}; try other words."
-            )
-        return self.retriever.encode_texts([text], real_valued=real_valued)
-
-    @staticmethod
-    def _check_k(k: int, largest: int) -> None:
-        if not 1 <= k <= largest:
-            raise InputError(f"k is {k}, and this gallery can give 1 to {largest} hits.")
-
-    def _hits(self, scores: np.ndarray, rows: np.ndarray, query: int | None) -> list[Hit]:
-        found = rows.tolist()
-        texts = [()] * len(found) if self._texts is None or not found else self._texts[found]["texts"]
-        return [
-            Hit(self.ids[row], score, tuple(own), self.labels(row), row, self._same_class(query, row), self)
-            for row, score, own in zip(found, scores.tolist(), texts, strict=True)
-        ]
-
-    def _same_class(self, query: int | None, row: int) -> bool | None:
-        if query is None or self._labels is None:
-            return None
-        return not self._labels[query].isdisjoint(self._labels[row])
+        """The modality that an item asks with for `target`: the other one where there is one."""
+        return self._searcher.other_modality(target)
 
     def position(self, item: str) -> int:
         """The row of an item's id.
@@ -472,46 +260,26 @@ class Gallery:
         Raises:
             InputError: there is no such item.
         """
-        if item not in self._position:
-            raise InputError(f"There is no item {item!r} in this gallery; its ids look like {self.ids[0]!r}.")
-        return self._position[item]
+        return self._items.position(item)
 
     def labels(self, position: int) -> tuple[str, ...]:
         """Names of the classes of the item in row `position`."""
-        return () if self._labels is None else tuple(self.class_names[i] for i in sorted(self._labels[position]))
+        return self._items.labels(position)
 
     def texts(self, position: int) -> tuple[str, ...]:
         """Texts of the item in row `position`."""
-        return () if self._texts is None else tuple(self._texts[position]["texts"])
+        return self._items.texts([position])[0]
 
     def image(self, position: int) -> PIL.Image.Image | None:
         """Image of the item in row `position`, or None where the data set has none."""
-        return self.dataset[position]["image"] if "image" in self.dataset.column_names else None
+        return self._items.image(position)
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write items with images and embeddings (Parquet) and settings (JSON), but no index: it is rebuilt.
 
         An earlier gallery in the folder survives a full disk or an interrupt.
         """
-        columns = {EMBEDS[modality]: rows for modality, rows in self.embeds.items()}
-        columns |= {REAL_VALUED[modality]: rows for modality, rows in self.real_valued.items()}
-        with atomic_folder(save_directory) as scratch:
-            for number, start in enumerate(range(0, len(self), SHARD_ROWS)):
-                rows = range(start, min(start + SHARD_ROWS, len(self)))
-                embeds = {column: each[rows.start : rows.stop] for column, each in columns.items()}
-                write_items(shard_path(scratch, number), self.dataset.select(rows), embeds)
-            config = {
-                "name": self.name,
-                "retriever": self.retriever.name,
-                "fingerprint": self.retriever.fingerprint,
-                "index": self.index.name,
-                "index_options": self.index.options,
-                "shards": number + 1,
-            }
-            write_config(scratch, config)
-        for path in Path(save_directory).glob("items-*.parquet"):
-            if path.name > shard_path(Path(), number).name:
-                path.unlink()  # of a larger gallery that was here before
+        self._stored().save(save_directory, self.retriever)
 
     @classmethod
     def from_pretrained(
@@ -539,32 +307,19 @@ class Gallery:
         """
         folder = resolve(repo_id_or_path, revision=revision, token=token, repo_type="dataset")
         config = read_json(folder / CONFIG_NAME)
-        if retriever is None and (folder / RETRIEVER).is_dir():
-            retriever = Retriever.from_pretrained(folder / RETRIEVER)
-        if retriever is None:
-            if not config.get("retriever"):
-                raise CheckpointError(f"{folder} does not name its retriever: pass the one it was made with.")
-            retriever = Retriever.from_pretrained(config["retriever"], token=token)
-        if retriever.fingerprint != config.get("fingerprint"):
-            raise CheckpointError(
-                f"{folder} was embedded with other weights than those of {retriever.name!r}: pass the retriever it "
-                f"was made with ({config.get('retriever')!r}), or build it anew with Gallery.from_dataset."
-            )
-        try:
-            dataset, embeds = read_items([shard_path(folder, number) for number in range(config["shards"])])
-            name, saved = config["name"], (config["index"], config["index_options"])
-        except (OSError, KeyError, ValueError, pa.ArrowException, DatasetGenerationError) as error:
-            raise CheckpointError(
-                f"The gallery in {folder} cannot be read: {error!r}. Build or fetch it again."
-            ) from error
+        retriever = load_retriever(folder, config, retriever, token)
+        stored = StoredGallery.load(folder, config)
+        if index is None and index_options is None:
+            index_options = stored.index_options
         return cls(
-            dataset,
+            stored.dataset,
             retriever,
-            *(embeds.get(EMBEDS[modality]) for modality in ("image", "text")),
-            index=saved[0] if index is None else index,
-            index_options=saved[1] if index is None and index_options is None else index_options,
-            name=name,
-            real_valued={modality: embeds[key] for modality, key in REAL_VALUED.items() if key in embeds},
+            stored.embeds.get("image"),
+            stored.embeds.get("text"),
+            index=stored.index if index is None else index,
+            index_options=index_options,
+            name=stored.name,
+            real_valued=stored.real_valued,
         )
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
@@ -577,27 +332,9 @@ class Gallery:
         Returns:
             The repo's address.
         """
-        with tempfile.TemporaryDirectory() as scratch:
-            self.save_pretrained(scratch)
-            (Path(scratch) / "README.md").write_text(self._card())
-            required = ("README.md", CONFIG_NAME, shard_path(Path(), 0).name)
-            return push_folder(scratch, repo_id, repo_type="dataset", required=required, **options)
+        return self._stored().push(self.retriever, repo_id, **options)
 
-    def _card(self) -> str:
-        info = self.dataset.info
-        return (
-            f"---\nlicense: {json.dumps(info.license or 'unknown')}\ntags:\n- cross-modal-retrieval\n"
-            f"configs:\n- config_name: default\n  data_files: items-*.parquet\n---\n\n# {self.name}\n\n"
-            f"{len(self)} items embedded by `{self.retriever.name}`. {info.description or ''}\n\n"
-            f'```python\nimport cmr_hub\ngallery = cmr_hub.Gallery.from_pretrained("<this repo>")\n'
-            f'gallery.search(text="…", k=10)\n```\n'
+    def _stored(self) -> StoredGallery:
+        return StoredGallery(
+            self.name, self.dataset, self.embeds, self.real_valued, self.index.name, self.index.options
         )
-
-
-def _label_ids(dataset: Dataset) -> Sequence[frozenset[int]] | None:
-    """The class ids of each item, or None where the data set has no classes."""
-    if isinstance(dataset.features.get("label"), ClassLabel):
-        return [frozenset([label]) for label in dataset["label"][:]]
-    if isinstance(getattr(dataset.features.get("labels"), "feature", None), ClassLabel):
-        return [frozenset(labels) for labels in dataset["labels"][:]]
-    return None

@@ -7,7 +7,6 @@ interrupt leaves of one is kept beside it. The settings come last: with them the
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -15,22 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
-from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
 from cmr_hub.errors import InputError
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.hub import read_json
 from cmr_hub.utils.processes import this_process
 
-from .gallery_files import CONFIG_NAME, EMBEDS, REAL_VALUED, filled, shard_path, write_config, write_items
+from .gallery_embedding import ChunkEmbedder, joined
+from .gallery_files import CONFIG_NAME, filled, shard_path, write_config, write_items
 from .gallery_sources import Source, open_source
 from .retriever import Retriever
-
-logger = logging.getLogger(__name__)
 
 RECORD_NAME = "building.json"
 CHUNK_ROWS = 256  # embedded between two looks at the progress
@@ -63,8 +59,13 @@ class Building:
         skip_unusable: bool,
     ):
         self.source, self.retriever, self.folder, self.settings = open_source(source), retriever, folder, settings
-        self.shard_rows, self.keep_images, self.skip_unusable = shard_rows, keep_images, skip_unusable
-        self.real_valued = keep_real_valued and retriever.model.representation == "binary"
+        self.shard_rows, self.keep_images = shard_rows, keep_images
+        self.embedder = ChunkEmbedder(
+            retriever,
+            list(self.source.features),
+            keep_real_valued=keep_real_valued,
+            skip_unusable=skip_unusable,
+        )
         if not len(self.source):
             raise InputError("A gallery needs at least one item, and the source has none.")
         if shard_rows < 1:
@@ -109,8 +110,8 @@ class Building:
             "items": len(self.source),
             "shard_rows": self.shard_rows,
             "keep_images": self.keep_images,
-            "keep_real_valued": self.real_valued,
-            "skip_unusable": self.skip_unusable,
+            "keep_real_valued": self.embedder.real_valued,
+            "skip_unusable": self.embedder.skip_unusable,
         }
 
     def _check_record(self) -> None:
@@ -136,15 +137,15 @@ class Building:
         try:
             while start < rows.stop:
                 stop = min(start + CHUNK_ROWS, rows.stop)
-                done.append(self._embed(self.source.read(start, stop)))
+                done.append(self.embedder.embed(self.source.read(start, stop)))
                 bar.update(stop - start)
                 start = stop
         except BaseException:
             if done:
                 with atomic_file(left) as scratch:
-                    save_file(_joined(done), scratch)
+                    save_file(joined(done), scratch)
             raise
-        embeds = _joined(done)
+        embeds = joined(done)
         items = self.source.read(rows.start, rows.stop)
         usable = embeds.pop("usable")
         if not usable.all():
@@ -152,54 +153,6 @@ class Building:
         with atomic_file(shard_path(self.folder, number)) as scratch:
             write_items(scratch, items, embeds, copy_images=self.keep_images)
         left.unlink(missing_ok=True)
-
-    def _embed(self, items: Dataset) -> dict[str, np.ndarray]:
-        """Embeddings of a chunk, and under "usable" which of its items they are of."""
-        try:
-            return {"usable": np.ones(len(items), np.bool_), **self._embeds(items)}
-        except InputError as error:
-            if not self.skip_unusable:
-                raise InputError(f"{error} (Among the items {items['id'][0]!r} to {items['id'][-1]!r}.)") from error
-            if len(items) == 1:
-                logger.warning("Left out %r: %s", items["id"][0], error)
-                return {"usable": np.zeros(1, np.bool_), **self._none}
-            middle = len(items) // 2
-            halves = [items.select(range(middle)), items.select(range(middle, len(items)))]
-            return _joined([self._embed(half) for half in halves])
-
-    def _embeds(self, items: Dataset) -> dict[str, np.ndarray]:
-        embeds = {}
-        for modality, encode in (("image", self.retriever.encode_images), ("text", self.retriever.encode_texts)):
-            if modality not in self._modalities:
-                continue
-            encoder = getattr(self.retriever.processor, f"{modality}_encoder")
-            inputs = read_column(items, column_of(items, modality, encoder.accepts_raw_input))
-            rows = encode(inputs, batch_size=len(items), real_valued=self.real_valued)
-            if self.real_valued:
-                embeds[REAL_VALUED[modality]] = rows
-                rows = self.retriever.model.as_embeddings(torch.from_numpy(rows))
-            embeds[EMBEDS[modality]] = rows
-        return embeds
-
-    @property
-    def _none(self) -> dict[str, np.ndarray]:
-        """Embeddings of no item."""
-        none = {EMBEDS[modality]: self.retriever.encode_texts([]) for modality in self._modalities}
-        if self.real_valued:
-            none |= {
-                REAL_VALUED[modality]: self.retriever.encode_texts([], real_valued=True)
-                for modality in self._modalities
-            }
-        return none
-
-    @cached_property
-    def _modalities(self) -> list[Modality]:
-        """The sides that items have; a folder of images alone has no texts."""
-        columns = self.source.features
-        modalities = [modality for modality, names in COLUMNS.items() if any(name in columns for name in names)]
-        if not modalities:
-            raise InputError(f"The source has no images and no texts: its columns are {', '.join(columns)}.")
-        return modalities
 
     def _write_record(self) -> None:
         with atomic_file(self.folder / RECORD_NAME) as scratch:
@@ -218,7 +171,3 @@ class Building:
         }
         with atomic_file(self.folder / CONFIG_NAME) as scratch:
             write_config(scratch.parent, config)
-
-
-def _joined(chunks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}

@@ -1,42 +1,38 @@
-"""What an index that stores items keeps of each beside its embedding."""
+"""What an index that stores items stores of each in addition to its embedding."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datasets import Image
 
-if TYPE_CHECKING:
-    from .gallery import Gallery
+from .items import Items
 
 
 class ItemMetadata:
     """The items of a gallery as records, read from disk slice by slice.
 
     Args:
-        gallery: whose items.
+        items: of the gallery.
 
     Example:
 
     ```python
-    >>> import cmr_hub
     >>> from cmr_hub.data import load_dataset
-    >>> retriever = cmr_hub.from_pretrained("cmr/dscmr-emoji")
-    >>> items = ItemMetadata(cmr_hub.Gallery.from_dataset(load_dataset("emoji")["test"], retriever))
+    >>> items = ItemMetadata(Items(load_dataset("emoji")["test"]))
     >>> sorted(items[0:1][0])
     ['id', 'image', 'labels', 'text']
     ```
     """
 
-    def __init__(self, gallery: Gallery):
-        self._gallery = gallery
-        dataset = gallery.dataset
-        self._images = "image" in dataset.column_names
+    def __init__(self, items: Items):
+        self._items = items
+        self._images = "image" in items.dataset.column_names
         if self._images:
-            self._paths = dataset.select_columns("image").cast_column("image", Image(decode=False))
+            self._paths = items.dataset.select_columns("image").cast_column("image", Image(decode=False))
 
     def __len__(self) -> int:
-        return len(self._gallery)
+        return len(self._items)
 
     def __getitem__(self, rows: slice) -> list[dict[str, Any]]:
         """`id`, `labels` (names of classes), `text` (all texts of the item, a line each) and `image` (where the
@@ -45,10 +41,10 @@ class ItemMetadata:
         paths = [image["path"] or "" for image in self._paths[numbers]["image"]] if self._images else []
         return [
             {
-                "id": self._gallery.ids[row],
-                "labels": list(self._gallery.labels(row)),
-                "text": "\n".join(self._gallery.texts(row)),
+                "id": self._items.ids[row],
+                "labels": list(self._items.labels(row)),
+                "text": "\n".join(texts),
                 "image": paths[row - numbers.start] if paths else "",
             }
-            for row in numbers
+            for row, texts in zip(numbers, self._items.texts(numbers), strict=True)
         ]

@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 from cmr_hub.data.base import hash_order
 from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.modeling.codes import unpack
+from cmr_hub.modeling.embeddings import as_vectors
 from cmr_hub.utils.files import atomic_file, cache_folder
 
 from .gallery import Gallery
@@ -216,19 +216,6 @@ def rows_by_id(ids: Sequence[str], most: int) -> np.ndarray:
         return np.arange(len(ids))
     order = sorted(range(len(ids)), key=[hash_order(item) for item in ids].__getitem__)
     return np.sort(order[:most])
-
-
-def as_vectors(embeds: np.ndarray) -> np.ndarray:
-    """Embeddings as `(n, d)` float32 rows of unit length; of codes their signs, scaled.
-
-    Example:
-
-    ```python
-    >>> (8**0.5 * as_vectors(np.array([[0b11110000]], np.uint8))).round().astype(int).tolist()
-    [[1, 1, 1, 1, -1, -1, -1, -1]]
-    ```
-    """
-    return unpack(embeds) / np.sqrt(np.float32(8 * embeds.shape[1])) if embeds.dtype == np.uint8 else embeds
 
 
 def lay_out(

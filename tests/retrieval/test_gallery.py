@@ -121,7 +121,7 @@ def test_a_failed_save_keeps_the_old_gallery(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cmr_hub.retrieval.gallery.write_config", full)
+    monkeypatch.setattr("cmr_hub.retrieval.gallery_storage.write_config", full)
     with pytest.raises(OSError, match="No space"):
         Gallery.from_dataset(feature_dataset(9), feature_retriever()).save_pretrained(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -186,7 +186,7 @@ def test_auto_says_why():
 
 
 def test_a_smaller_gallery_takes_the_place_of_a_larger_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("cmr_hub.retrieval.gallery.SHARD_ROWS", 5)
+    monkeypatch.setattr("cmr_hub.retrieval.gallery_storage.SHARD_ROWS", 5)
     for items, files in ((12, 3), (7, 2)):
         Gallery.from_dataset(feature_dataset(items), feature_retriever()).save_pretrained(tmp_path)
         assert len(list(tmp_path.glob("items-*.parquet"))) == files

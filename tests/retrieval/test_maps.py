@@ -11,7 +11,8 @@ from safetensors.numpy import load_file, save_file
 from cmr_hub import Gallery
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.modeling.codes import unpack
-from cmr_hub.retrieval.maps import NeighbourMap, PrincipalMap, as_vectors, embedded_map_path, lay_out, rows_by_id
+from cmr_hub.modeling.embeddings import as_vectors
+from cmr_hub.retrieval.maps import NeighbourMap, PrincipalMap, embedded_map_path, lay_out, rows_by_id
 from toys import feature_dataset, feature_retriever
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pymilvus import CollectionSchema, DataType, MilvusClient
 from pymilvus.milvus_client import IndexParams
 
 from cmr_hub.errors import InputError
+from cmr_hub.modeling.embeddings import kind_of
+
+from .vectors import STORED_VECTORS, StoredVectors
 
 KEY, VECTOR = "key", "vector"  # the index's number of an item, and its embedding
 ID_BYTES = LABEL_BYTES = 512
 TEXT_BYTES, IMAGE_BYTES = 4096, 1024
 LABELS = 256  # of one item
 WHOLE_FIELDS = {"id": ID_BYTES, "image": IMAGE_BYTES}  # half of one names nothing
-
-Representation = Literal["real-valued", "binary"]
 
 
 @dataclass(frozen=True)
@@ -36,33 +37,30 @@ class VectorIndex:
         InputError: there is no such kind for these vectors.
     """
 
-    representation: Representation
+    representation: str
     width: int
     kind: str = "FLAT"
     params: Mapping[str, Any] | None = None
 
     def __post_init__(self):
-        kinds = ["FLAT", "IVF_FLAT"] if self.representation == "binary" else ["FLAT", "IVF_FLAT", "HNSW"]
-        if self.kind not in kinds:
-            raise InputError(f"Milvus searches {self} by {' or '.join(kinds)}, not by {self.kind!r}.")
+        known = self.stored.index_types
+        if self.kind not in known:
+            raise InputError(f"Milvus searches {self} by {' or '.join(known)}, not by {self.kind!r}.")
 
     def __str__(self) -> str:
-        if self.representation == "binary":
-            return f"codes of {8 * self.width} bits"
-        return f"real-valued vectors of width {self.width}"
+        return self.stored.kind.describe(self.width)
 
     @property
-    def metric(self) -> str:
-        """Milvus' name of the distance."""
-        return "HAMMING" if self.representation == "binary" else "IP"
+    def stored(self) -> StoredVectors:
+        """How Milvus stores such vectors."""
+        return STORED_VECTORS[self.representation]
 
     @property
     def described(self) -> dict[str, str]:
         """As Milvus describes it."""
         defaults = {"FLAT": {}, "IVF_FLAT": {"nlist": 1024}, "HNSW": {"M": 16, "efConstruction": 200}}
         params = {name: str(value) for name, value in {**defaults[self.kind], **(self.params or {})}.items()}
-        kind = f"BIN_{self.kind}" if self.representation == "binary" else self.kind
-        return {"index_type": kind, "metric_type": self.metric, **params}
+        return {"index_type": self.stored.prefix + self.kind, "metric_type": self.stored.metric, **params}
 
     def schema(self) -> CollectionSchema:
         """The collection's fields."""
@@ -74,10 +72,7 @@ class VectorIndex:
         )
         schema.add_field("text", DataType.VARCHAR, max_length=TEXT_BYTES)
         schema.add_field("image", DataType.VARCHAR, max_length=IMAGE_BYTES)
-        if self.representation == "binary":
-            schema.add_field(VECTOR, DataType.BINARY_VECTOR, dim=8 * self.width)
-        else:
-            schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=self.width)
+        schema.add_field(VECTOR, self.stored.data_type, dim=self.stored.dim(self.width))
         return schema
 
     def index_params(self) -> IndexParams:
@@ -101,17 +96,16 @@ class VectorIndex:
         return f"its field {wrong[0]} is of another type" if wrong else ""
 
 
-def held_vectors(description: Mapping[str, Any]) -> tuple[Representation, int]:
-    """What vectors a collection holds, and their width.
+def held_vectors(description: Mapping[str, Any]) -> tuple[str, int]:
+    """The representation of the vectors that a collection holds, and their width.
 
     Raises:
         InputError: it is no collection of a gallery.
     """
     for field in description["fields"]:
-        if field["name"] == VECTOR and field["type"] == DataType.BINARY_VECTOR:
-            return "binary", int(field["params"]["dim"]) // 8
-        if field["name"] == VECTOR and field["type"] == DataType.FLOAT_VECTOR:
-            return "real-valued", int(field["params"]["dim"])
+        for representation, stored in STORED_VECTORS.items():
+            if field["name"] == VECTOR and field["type"] == stored.data_type:
+                return representation, stored.width(int(field["params"]["dim"]))
     raise InputError(
         f"The collection {description['collection_name']!r} holds no gallery: it has no field {VECTOR!r}."
     )
@@ -128,7 +122,7 @@ def record(key: int, vector: np.ndarray, item: Mapping[str, Any]) -> dict[str, A
     Raises:
         InputError: an id, a label or an image's place is too long, or there are too many labels.
     """
-    stored = {KEY: key, VECTOR: vector.tobytes() if vector.dtype == np.uint8 else vector}
+    stored = {KEY: key, VECTOR: STORED_VECTORS[kind_of(vector).name].sent(vector)}
     for name, limit in WHOLE_FIELDS.items():
         stored[name] = _whole(str(item.get(name) or ("" if name == "image" else key)), limit, name, key)
     labels = list(item.get("labels") or ())

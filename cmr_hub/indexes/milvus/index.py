@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cmr_hub.errors import CheckpointError, InputError, ServerError
+from cmr_hub.modeling.embeddings import kind_of
 from cmr_hub.utils.files import atomic_folder
 from cmr_hub.utils.hub import read_json
 
@@ -21,6 +22,7 @@ from ..nearest import padded
 from .collection import KEY, VECTOR, VectorIndex, has_any_label, has_key, held_vectors, record
 from .connection import Connection
 from .server import local_address
+from .vectors import STORED_VECTORS, StoredVectors
 
 MAX_FOUND = 16_384  # by a search or a query: Milvus' own limit
 MAX_FILTERED = 200_000  # ids that a search can be confined to
@@ -82,7 +84,7 @@ class MilvusIndex(Index):
 
     ```python
     index = MilvusIndex(codes, collection="holiday", metadata=[{"id": "beach.jpg", "labels": ["sea"]}, ...])
-    scores, ids = index.search(queries, k=10, among=Among(np.arange(0), ("sea",)))
+    scores, ids = index.search(queries, k=10, filter=Filter(np.arange(0), ("sea",)))
     index.metadata(ids[0])
     ```
     """
@@ -125,7 +127,7 @@ class MilvusIndex(Index):
                 )
             self.representation, self.width = held_vectors(self._call("describe_collection", collection))
         else:
-            self.representation = "binary" if vectors.dtype == np.uint8 else "real-valued"
+            self.representation = kind_of(vectors).name
             self.width = vectors.shape[1]
         self.approximate = index_type != "FLAT"
         self._unread = True  # whether something was written that no search has waited for
@@ -173,7 +175,7 @@ class MilvusIndex(Index):
     def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The best `k` items for each query; see [`Index.search`].
 
-        Confined to classes, `among.labels`, the server filters by the labels that it has; otherwise by the ids, of
+        Confined to classes, `filter.labels`, the server filters by the labels that it has; otherwise by the ids, of
         which there may be 200,000.
 
         Raises:
@@ -318,7 +320,7 @@ class MilvusIndex(Index):
             return
         rows = np.unique(rows[np.linspace(0, len(rows) - 1, COMPARED).astype(np.int64)])
         held = {item[KEY]: item[VECTOR] for item in self._query(has_key(keys[rows]), [KEY, VECTOR])}
-        cosines = [_cosine(vectors[row], held[keys[row]]) for row in rows]
+        cosines = [self._stored.cosine(vectors[row], self._stored.received(held[keys[row]])) for row in rows]
         if np.mean(cosines) < ALIKE:
             raise self._refused(
                 f"of {len(rows)} items that it has and that are given again, the vectors differ (mean cosine "
@@ -346,7 +348,7 @@ class MilvusIndex(Index):
     def _search(self, queries: np.ndarray, k: int, filters: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Scores and ids of up to `k` items for each of a few queries, in order."""
         queries = self._kept(queries)
-        options = {"data": [query.tobytes() for query in queries] if self._is_binary else list(queries), "limit": k}
+        options = {"data": [self._stored.sent(query) for query in queries], "limit": k}
         found: list[tuple[list[float], list[int]]] = [([], []) for _ in queries]
         for expression in filters:
             results = self._read("search", filter=expression, search_params=self._search_params(k), **options)
@@ -356,19 +358,18 @@ class MilvusIndex(Index):
         return [self._ordered(*each, k) for each in found]
 
     def _ordered(self, distances: Sequence[float], ids: Sequence[int], k: int) -> tuple[np.ndarray, np.ndarray]:
-        scores, ids = np.array(distances, np.float64), np.array(ids, np.int64)
-        if self._is_binary:
-            scores = 1 - scores * 2 / (8 * self.width)
-        order = np.lexsort((ids, -scores))[:k]
-        return scores[order], ids[order]
+        scores = self._stored.cosines(np.array(distances, np.float64), self.width)
+        rows = np.array(ids, np.int64)
+        order = np.lexsort((rows, -scores))[:k]
+        return scores[order], rows[order]
 
     def _search_params(self, k: int) -> dict[str, Any]:
         params = {"nprobe": 64, "ef": 64, **self._options["search_params"]}
         return {"params": {**params, "ef": max(params["ef"], k)}}  # Milvus refuses an ef below k
 
     @property
-    def _is_binary(self) -> bool:
-        return self.representation == "binary"
+    def _stored(self) -> StoredVectors:
+        return STORED_VECTORS[self.representation]
 
     def _there(self, ids: np.ndarray) -> np.ndarray:
         """Those of some ids that are on the server."""
@@ -421,11 +422,3 @@ def _filters(filter: Filter | None) -> list[str]:
             f"A search in Milvus can be confined to {MAX_FILTERED:,} ids, not to {len(ids):,}: confine it by class."
         )
     return [has_key(ids[start : start + BATCH_KEYS]) for start in range(0, len(ids), BATCH_KEYS)]
-
-
-def _cosine(given: np.ndarray, held: Any) -> float:
-    """Of a vector and what Milvus gives of it."""
-    if given.dtype == np.uint8:
-        held = np.frombuffer(held[0], np.uint8)
-        return 1 - 2 * int(np.bitwise_count(given ^ held).sum()) / (8 * len(given))
-    return float(np.dot(given, np.asarray(held, np.float32)))

@@ -143,7 +143,7 @@ class SphereLattice:
         numbers = padded.view("<u8")[:, 0].astype(np.uint64)
         if self.points < _LARGEST and (numbers >= np.uint64(self.points)).any():
             raise InputError(f"A code is no number below {self.points}: it was made with another lattice.")
-        atoms = np.searchsorted(self._starts, numbers, modality="right") - 1
+        atoms = np.searchsorted(self._starts, numbers, side="right") - 1
         ranks, signs = np.divmod(numbers - self._starts[atoms], self._signs[atoms])
         columns = _unrank(ranks, self.atoms[atoms], self._orders[atoms])
         for column in columns[::-1]:  # the last coordinate's sign is the lowest bit

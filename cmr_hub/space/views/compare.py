@@ -14,7 +14,7 @@ import gradio as gr
 from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CMRError
 from cmr_hub.methods import LEARNS_FROM, METHODS
-from cmr_hub.modeling.codes import kind_of
+from cmr_hub.modeling.embeddings import described
 from cmr_hub.retrieval.gallery import Gallery, Hit
 
 from ..components import markup
@@ -290,7 +290,7 @@ def _column(model: str, source: Source, answer: Answer | CMRError) -> str:
 
 def _kind(source: Source, answer: Answer | CMRError) -> str:
     learns = f"learns from {LEARNS_FROM[METHODS[source.method].supervision]}"
-    gives = "" if isinstance(answer, CMRError) else f", {kind_of(next(iter(answer.gallery.embeds.values())))}"
+    gives = "" if isinstance(answer, CMRError) else f", {described(next(iter(answer.gallery.embeds.values())))}"
     return f'<p class="cmr-kind">{learns}{gives}</p>'
 
 

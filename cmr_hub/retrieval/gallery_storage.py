@@ -1,0 +1,157 @@
+"""Save, load and publish whole galleries: items and embeddings as Parquet, settings as JSON, no index."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from datasets.exceptions import DatasetGenerationError
+
+from cmr_hub.data.columns import Modality
+from cmr_hub.errors import CheckpointError
+from cmr_hub.hub import push_folder
+from cmr_hub.utils.files import atomic_folder
+
+from .gallery_files import (
+    CONFIG_NAME,
+    EMBEDS,
+    REAL_VALUED,
+    RETRIEVER,
+    SHARD_ROWS,
+    read_items,
+    shard_path,
+    write_config,
+    write_items,
+)
+from .retriever import Retriever
+
+
+@dataclass(frozen=True)
+class StoredGallery:
+    """What is stored of a gallery, apart from its retriever.
+
+    Attributes:
+        name: what people call it.
+        dataset: the items.
+        embeds: modality -> their embeddings.
+        real_valued: modality -> the values behind codes, where they are stored.
+        index: name of the index.
+        index_options: what the index is made with.
+    """
+
+    name: str
+    dataset: Dataset
+    embeds: Mapping[Modality, np.ndarray]
+    real_valued: Mapping[Modality, np.ndarray]
+    index: str
+    index_options: Mapping[str, Any]
+
+    def save(self, folder: str | os.PathLike, retriever: Retriever) -> None:
+        """Write the files of the gallery; an earlier gallery in the folder survives a failure.
+
+        Args:
+            folder: receives the files.
+            retriever: the checkpoint, which is named in the settings.
+        """
+        columns = {EMBEDS[modality]: rows for modality, rows in self.embeds.items()}
+        columns |= {REAL_VALUED[modality]: rows for modality, rows in self.real_valued.items()}
+        shards = range(0, len(self.dataset), SHARD_ROWS)
+        with atomic_folder(folder) as scratch:
+            for number, start in enumerate(shards):
+                rows = range(start, min(start + SHARD_ROWS, len(self.dataset)))
+                embeds = {column: each[rows.start : rows.stop] for column, each in columns.items()}
+                write_items(shard_path(scratch, number), self.dataset.select(rows), embeds)
+            config = {
+                "name": self.name,
+                "retriever": retriever.name,
+                "fingerprint": retriever.fingerprint,
+                "index": self.index,
+                "index_options": self.index_options,
+                "shards": len(shards),
+            }
+            write_config(scratch, config)
+        for path in Path(folder).glob("items-*.parquet"):
+            if path.name > shard_path(Path(), len(shards) - 1).name:
+                path.unlink()  # of a larger gallery that was here before
+
+    @classmethod
+    def load(cls, folder: Path, config: Mapping[str, Any]) -> Self:
+        """Read what [`save`] wrote.
+
+        Args:
+            folder: of the gallery.
+            config: its settings.
+
+        Raises:
+            CheckpointError: files that are missing or corrupt, or settings that are incomplete.
+        """
+        try:
+            dataset, columns = read_items([shard_path(folder, number) for number in range(config["shards"])])
+            return cls(
+                config["name"],
+                dataset,
+                {modality: columns[column] for modality, column in EMBEDS.items() if column in columns},
+                {modality: columns[column] for modality, column in REAL_VALUED.items() if column in columns},
+                config["index"],
+                config["index_options"],
+            )
+        except (OSError, KeyError, ValueError, pa.ArrowException, DatasetGenerationError) as error:
+            raise CheckpointError(
+                f"The gallery in {folder} cannot be read: {error!r}. Build or fetch it again."
+            ) from error
+
+    def push(self, retriever: Retriever, repo_id: str, **options: Any) -> str:
+        """Publish the files of the gallery with a card; see `Gallery.push_to_hub`."""
+        with tempfile.TemporaryDirectory() as scratch:
+            self.save(scratch, retriever)
+            (Path(scratch) / "README.md").write_text(self._card(retriever))
+            required = ("README.md", CONFIG_NAME, shard_path(Path(), 0).name)
+            return push_folder(scratch, repo_id, repo_type="dataset", required=required, **options)
+
+    def _card(self, retriever: Retriever) -> str:
+        info = self.dataset.info
+        return (
+            f"---\nlicense: {json.dumps(info.license or 'unknown')}\ntags:\n- cross-modal-retrieval\n"
+            f"configs:\n- config_name: default\n  data_files: items-*.parquet\n---\n\n# {self.name}\n\n"
+            f"{len(self.dataset)} items embedded by `{retriever.name}`. {info.description or ''}\n\n"
+            f'```python\nimport cmr_hub\ngallery = cmr_hub.Gallery.from_pretrained("<this repo>")\n'
+            f'gallery.search(text="…", k=10)\n```\n'
+        )
+
+
+def load_retriever(
+    folder: Path, config: Mapping[str, Any], given: Retriever | None, token: str | bool | None
+) -> Retriever:
+    """The retriever of a saved gallery.
+
+    Args:
+        folder: of the gallery.
+        config: its settings.
+        given: the retriever that the user gives; by default the one in the folder `retriever`, or the one that the
+            settings name, is loaded.
+        token: access token for private repos.
+
+    Raises:
+        CheckpointError: none is given or named, or the gallery was embedded with other weights.
+    """
+    retriever = given
+    if retriever is None and (folder / RETRIEVER).is_dir():
+        retriever = Retriever.from_pretrained(folder / RETRIEVER)
+    if retriever is None:
+        if not config.get("retriever"):
+            raise CheckpointError(f"{folder} does not name its retriever: pass the one it was made with.")
+        retriever = Retriever.from_pretrained(config["retriever"], token=token)
+    if retriever.fingerprint != config.get("fingerprint"):
+        raise CheckpointError(
+            f"{folder} was embedded with other weights than those of {retriever.name!r}: pass the retriever it was "
+            f"made with ({config.get('retriever')!r}), or build it anew with Gallery.from_dataset."
+        )
+    return retriever

@@ -1,0 +1,206 @@
+"""Answering queries: embed the query, search an index, re-rank and describe what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from cmr_hub.data.columns import COLUMNS, Modality
+from cmr_hub.errors import InputError
+from cmr_hub.indexes import Index
+from cmr_hub.modeling.codes import unpack
+
+from .items import Items
+from .retriever import Retriever
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One found item.
+
+    Attributes:
+        id: the item's id in its data set.
+        score: cosine similarity to the query, in [-1, 1]; of codes that of their signs, 1 - 2 distance / bits; from an
+            approximate index an estimate.
+        texts: the item's texts; empty where the data set came as features only.
+        labels: names of its classes; empty where there are none.
+        position: its row in the gallery.
+        same_class: whether it shares a class with the query, where the query is an item of the gallery.
+    """
+
+    id: str
+    score: float
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    position: int
+    same_class: bool | None = None
+    _items: Items | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def image(self) -> PIL.Image.Image | None:
+        """The item's image, decoded when asked for; None where the data set came as features only."""
+        return None if self._items is None else self._items.image(self.position)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is searched by: exactly one of a text, an image and an item.
+
+    Attributes:
+        text: a text query.
+        image: an image query: path, PIL image or array.
+        item: the id of an item of the gallery.
+        source: with `item`, the modality of the query; by default the one that the target is not.
+
+    Raises:
+        InputError: none or several queries, or no such modality.
+    """
+
+    text: str | None = None
+    image: Any | None = None
+    item: str | None = None
+    source: Modality | None = None
+
+    def __post_init__(self) -> None:
+        if sum(query is not None for query in (self.text, self.image, self.item)) != 1:
+            raise InputError("Give exactly one query: text=…, image=… or item=….")
+
+
+@dataclass(frozen=True)
+class _EmbeddedQuery:
+    """A query that has been understood.
+
+    Attributes:
+        embeds: gives its `(1, d)` embedding, on request the real-valued one.
+        row: the row that it is in the gallery, where it is an item.
+        source: which modality of that item it is.
+    """
+
+    embeds: Callable[..., np.ndarray]
+    row: int | None = None
+    source: Modality | None = None
+
+    def is_among(self, target: Modality) -> bool:
+        """Whether the query itself would be found in this modality."""
+        return self.row is not None and self.source == target
+
+
+class Searcher:
+    """Searches the indexes of a gallery.
+
+    Args:
+        items: what is found.
+        retriever: the checkpoint that queries are embedded with.
+        embeds: modality -> embeddings of the items.
+        real_valued: modality -> the values behind codes, where they are stored.
+        indexes: modality -> the index of its embeddings.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        retriever: Retriever,
+        embeds: Mapping[Modality, np.ndarray],
+        real_valued: Mapping[Modality, np.ndarray],
+        indexes: Mapping[Modality, Index],
+    ):
+        self.items, self.retriever = items, retriever
+        self.embeds, self.real_valued, self.indexes = embeds, real_valued, indexes
+
+    def search(
+        self, query: Query, target: Modality, k: int, label: str | Sequence[str] | None, rerank: int
+    ) -> list[Hit]:
+        """The `k` nearest items; see `Gallery.search`."""
+        asked = self._embedded(query, target)
+        leaves_out_itself = asked.is_among(target)
+        largest = len(self.items) - leaves_out_itself
+        if not 1 <= k <= largest:
+            raise InputError(f"k is {k}, and this gallery can give 1 to {largest} hits.")
+        exact = self._exact_rows(target) if rerank else None
+        found = min(max(k, rerank) + leaves_out_itself, len(self.items))
+        filter = None if label is None else self.items.filter(label)
+        scores, rows = (each[0] for each in self.indexes[target].search(asked.embeds(), found, filter))
+        wanted = rows >= 0
+        if leaves_out_itself:
+            wanted &= rows != asked.row
+        scores, rows = scores[wanted], rows[wanted]
+        if exact is not None:
+            scores = exact[rows] @ asked.embeds(real_valued=target in self.real_valued)[0]
+            order = np.argsort(-scores, kind="stable")
+            scores, rows = scores[order], rows[order]
+        return self._hits(scores[:k], rows[:k], asked.row)
+
+    def range_search(self, query: Query, target: Modality, radius: int) -> list[Hit]:
+        """The items within a Hamming radius; see `Gallery.range_search`."""
+        asked = self._embedded(query, target)
+        codes = asked.embeds()
+        rows = self.indexes[target].range_search(codes, radius)[0]
+        if asked.is_among(target):
+            rows = rows[rows != asked.row]
+        signs = unpack(codes)[0]
+        return self._hits(unpack(self.embeds[target][rows]) @ signs / len(signs), rows, asked.row)
+
+    def other_modality(self, target: Modality) -> Modality:
+        """The modality that an item asks with for `target`: the other one where there is one."""
+        return next((modality for modality in self.embeds if modality != target), target)
+
+    def _embedded(self, query: Query, target: Modality) -> _EmbeddedQuery:
+        if target not in COLUMNS or query.source not in (None, *COLUMNS):
+            raise InputError(f"target and source are 'image' or 'text', not {target!r} and {query.source!r}.")
+        known = " or ".join(repr(modality) for modality in self.embeds)
+        if target not in self.indexes:
+            raise InputError(f"The items of this gallery have no {target}s to find: its target is {known}.")
+        if query.text is not None:
+            return _EmbeddedQuery(partial(self._embed_text, query.text))
+        if query.image is not None:
+            return _EmbeddedQuery(partial(self.retriever.encode_images, [query.image]))
+        row, source = self.items.position(str(query.item)), query.source or self.other_modality(target)
+        if source not in self.embeds:
+            raise InputError(f"The items of this gallery have no {source}s to search by: take {known}.")
+
+        def embeds(real_valued: bool = False) -> np.ndarray:
+            return (self.real_valued if real_valued else self.embeds)[source][row][None]
+
+        return _EmbeddedQuery(embeds, row, source)
+
+    def _embed_text(self, text: str, real_valued: bool = False) -> np.ndarray:
+        if not isinstance(text, str) or not text.strip():
+            raise InputError("The text query is empty: type at least one word.")
+        if not self.retriever.has_known_tokens([text])[0]:
+            raise InputError(
+                f"The checkpoint knows no word of {text[:60]!r}. Its text encoder is "
+                f"{self.retriever.processor.text_encoder.name!r}; try other words."
+            )
+        return self.retriever.encode_texts([text], real_valued=real_valued)
+
+    def _exact_rows(self, target: Modality) -> np.ndarray:
+        """What finds are re-ranked by."""
+        if target in self.real_valued:
+            return self.real_valued[target]
+        index = self.indexes[target]
+        if index.approximate and not index.kind.is_quantized:
+            return self.embeds[target]
+        raise InputError(
+            "This gallery keeps no real-valued embeddings to re-rank by: build it with keep_real_valued=True (and a "
+            "hashing method; others are ranked by theirs anyway, unless the index is an approximate one)."
+        )
+
+    def _hits(self, scores: np.ndarray, rows: np.ndarray, query: int | None) -> list[Hit]:
+        found = rows.tolist()
+        return [
+            Hit(
+                id=self.items.ids[row],
+                score=score,
+                texts=texts,
+                labels=self.items.labels(row),
+                position=row,
+                same_class=None if query is None else self.items.share_a_class(query, row),
+                _items=self.items,
+            )
+            for row, score, texts in zip(found, scores.tolist(), self.items.texts(found), strict=True)
+        ]
