@@ -50,4 +50,4 @@ def test_examples(module_name, private_cache, tmp_path, monkeypatch):
 
 
 def test_there_are_examples_to_run():
-    assert len(examples(importlib.import_module("cmr_hub.methods"))) >= 2
+    assert len(examples(importlib.import_module("cmr_hub.data.base"))) >= 3

@@ -112,9 +112,9 @@ class LSHIndex(Index):
     def _buckets(self, probed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where in `_rows`, laid end to end, the buckets of `(q, tables, p)` keys start and end, `(q, tables * p)`."""
         bounds = []
-        for modality in ("left", "right"):
+        for side in ("left", "right"):
             places = [
-                np.searchsorted(keys, probed[:, table], modality) + table * len(self)
+                np.searchsorted(keys, probed[:, table], side) + table * len(self)
                 for table, keys in enumerate(self._keys)
             ]
             bounds.append(np.concatenate(places, axis=1))

@@ -25,7 +25,7 @@ from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.processes import this_process
 
 from .datasets import texts_and_labels, with_validation
-from .image_datasets import NETWORK_INPUTS, PLACES, ROWS_AT_ONCE, ImagePairs, Images, run_frozen
+from .image_datasets import NETWORK_INPUTS, PLACES, ROWS_AT_ONCE, ImagePairs, ImageSource, run_frozen
 from .network_parts import cut_after
 from .recipe import Recipe, load_recipe
 from .train import (
@@ -171,7 +171,7 @@ def _make_splits(
     def pairs(split: Dataset) -> ImagePairs:
         tensors = texts_and_labels(split, retriever.processor, recipe.captions)
         images = read_column(split, column_of(split, "image", encoder.accepts_raw_input))
-        return ImagePairs(Images(encoder, learner, run_frozen(encoder, frozen, images)), **tensors)
+        return ImagePairs(ImageSource(encoder, learner, run_frozen(encoder, frozen, images)), **tensors)
 
     return learner, [pairs(dataset[name]) for name in names]
 
@@ -238,7 +238,7 @@ class TuningTrainer(CMRTrainer):
         tuning: FinetuneSettings,
     ):
         self.learner, self.tuning = learner, tuning
-        self.encoder = train_dataset.images.encoder
+        self.encoder = train_dataset.image_source.encoder
         model.add_module(self.PART, learner)
         super().__init__(model, args, train_dataset, eval_dataset, protocol)
         for callback in list(self.callback_handler.callbacks):

@@ -41,7 +41,7 @@ def run_frozen(encoder: BackboneEncoder, frozen: nn.Module, images: Sequence[Any
     return rows
 
 
-class Images:
+class ImageSource:
     """A split's images and the network that learns from them.
 
     Args:
@@ -76,20 +76,20 @@ class ImagePairs(Pairs):
     finds features by the network as it is by then.
 
     Args:
-        images: of the `n` items.
+        image_source: of the `n` items.
         tensors: as for [`Pairs`], without those of images.
     """
 
-    def __init__(self, images: Images, **tensors: torch.Tensor):
+    def __init__(self, image_source: ImageSource, **tensors: torch.Tensor):
         super().__init__(**tensors)
-        self.images = images
+        self.image_source = image_source
 
     def __getitem__(self, index: int | slice | torch.Tensor) -> dict[str, torch.Tensor]:
         batch = super().__getitem__(index)
-        return {**batch, **self.images.encoder.as_inputs(self.images.features(batch["items"]))}
+        return {**batch, **self.image_source.encoder.as_inputs(self.image_source.features(batch["items"]))}
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
         rows = torch.as_tensor(indices)
         batch = {**super().__getitem__(rows), **self.relation(rows)}
         which, places = batch["items"].unique(return_inverse=True)
-        return {**batch, PLACES: places, NETWORK_INPUTS: self.images.inputs(which)}
+        return {**batch, PLACES: places, NETWORK_INPUTS: self.image_source.inputs(which)}

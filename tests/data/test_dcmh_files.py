@@ -85,7 +85,7 @@ def test_images_are_written_once(folder, private_cache, monkeypatch):
     monkeypatch.setattr(dcmh, "_write_image", write)
     with pytest.raises(KeyboardInterrupt):
         load_dataset("mirflickr-dcmh", folder)
-    (partial,) = (private_cache / "images").glob("*.partial")
+    (partial,) = (private_cache / "pictures").glob("*.partial")
     kept = {each: each.stat().st_mtime_ns for each in partial.glob("*.png")}
     assert len(kept) == 20
     monkeypatch.setattr(dcmh, "_write_image", real)

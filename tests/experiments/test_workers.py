@@ -1,25 +1,11 @@
 import os
-import time
 from functools import partial
 
 import pytest
 import torch
-from threadpoolctl import threadpool_info
 
 from cmr_hub.experiments.workers import machine, work
-
-
-class Counting:
-    """Tells of each task which process did it, and with how many threads."""
-
-    def __init__(self, offset):
-        self.offset = offset
-
-    def do(self, task):
-        if task == "slow":
-            time.sleep(2)
-        threads = {library["num_threads"] for library in threadpool_info()}
-        return task, self.offset, os.getpid(), torch.get_num_threads(), threads
+from counting import Counting
 
 
 def test_one_process_is_this_one_and_gets_its_threads_back():

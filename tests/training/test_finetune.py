@@ -93,7 +93,7 @@ def test_the_rest_of_the_network_learns_and_is_saved_with_the_checkpoint(
         release(trainer)
         trainer.model.eval()
         pairs = trainer.eval_dataset
-        features = pairs.images.features(torch.arange(4))
+        features = pairs.image_source.features(torch.arange(4))
         seen["embeds"] = trainer.model.as_embeddings(trainer.model.get_image_features(features).detach())
 
     monkeypatch.setattr(TuningTrainer, "release", note)

@@ -39,7 +39,7 @@ class UDCMHConfig(HashingConfig):
     laplacian_weight: float = 0.3
     network_weight: float = 1.0
     ridge: float = 0.01
-    modality_power: float = 2.0
+    side_power: float = 2.0
 
     def validate_architecture(self) -> None:
         """Part of `@strict`-powered validation."""
@@ -52,5 +52,5 @@ class UDCMHConfig(HashingConfig):
                 raise ValueError(f"{name} must not be negative, and is {getattr(self, name)}.")
         if self.ridge <= 0:
             raise ValueError(f"ridge must be above 0, and is {self.ridge}.")
-        if self.modality_power <= 1:
-            raise ValueError(f"side_power must be above 1, and is {self.modality_power}.")
+        if self.side_power <= 1:
+            raise ValueError(f"side_power must be above 1, and is {self.side_power}.")

@@ -36,7 +36,7 @@ class SolveCodes(TrainerCallback):
             laplacian_weight=config.laplacian_weight,
             network_weight=config.network_weight,
             ridge=config.ridge,
-            power=config.modality_power,
+            power=config.side_power,
         )
         if state.global_step:  # resumed: the networks know the codes that they were learning
             self.factors.codes = signs(sum(model.outputs(*self.modalities)))
