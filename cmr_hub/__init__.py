@@ -1,60 +1,50 @@
 """cmr_hub: image-text cross-modal retrieval on the Hugging Face stack.
 
-Importing it registers every method of the registry with transformers' Auto classes, and makes each method's
-configuration and model available here by their class names (`cmr_hub.DSCMRModel` …).
+Public names are imported when they are first used: `exports.py` says where they are defined. Importing the package
+prepares transformers' Auto classes for its checkpoints (see `modeling/auto_classes.py`).
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from transformers import AutoConfig, AutoModel, AutoProcessor
+from . import exports
+from .methods import METHODS
+from .modeling.auto_classes import PROCESSING, offer_model_types
+from .utils.import_hooks import when_imported
+from .utils.lazy_imports import lazy_attributes
 
-from .hub import list_checkpoints
-from .indexes.quantizers.spreading_vectors import SpreadingVectorsModel
-from .methods import METHODS, list_methods
-from .modeling.configuration_cmr import CMRConfig
-from .modeling.configuration_hashing import HashingConfig
-from .modeling.modeling_cmr import ClosedFormCMRModel, CMRModel, CMROutput
-from .processing.processing_cmr import CMRProcessor
-from .results.leaderboard import list_scores
-from .retrieval.dual_encoder import DualEncoderModel
-from .retrieval.retriever import Retriever, from_pretrained
+__version__ = "0.2.0"
 
-if TYPE_CHECKING:
-    from .retrieval.gallery import Gallery, Hit
-
-__version__ = "0.1.0"
-
-__all__ = [
-    "CMRConfig",
-    "CMRModel",
-    "CMROutput",
-    "CMRProcessor",
-    "ClosedFormCMRModel",
-    "Gallery",
-    "HashingConfig",
-    "Hit",
-    "Retriever",
-    "from_pretrained",
-    "list_checkpoints",
-    "list_methods",
-    "list_scores",
-]
-
-for _model_class in (*METHODS.values(), DualEncoderModel, SpreadingVectorsModel):
-    _config_class = _model_class.config_class
-    AutoConfig.register(_config_class.model_type, _config_class, exist_ok=True)
-    AutoModel.register(_config_class, _model_class, exist_ok=True)
-    if issubclass(_model_class, CMRModel):
-        AutoProcessor.register(_config_class, CMRProcessor, exist_ok=True)
-    globals().update({cls.__name__: cls for cls in (_config_class, _model_class)})
-    __all__ += [_config_class.__name__, _model_class.__name__]
+# Models that are no method, by model type.
+_OTHER_MODELS = {"dual_encoder": "DualEncoderModel", "spreading_vectors": "SpreadingVectorsModel"}
 
 
 def __getattr__(name: str) -> Any:
-    # Galleries pull in `datasets` and pandas, which those who only encode need not wait for.
-    if name in ("Gallery", "Hit"):
-        return getattr(import_module(".retrieval.gallery", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__all__":
+        return sorted(exports.public_homes())
+    if name in exports.SUBPACKAGES:
+        homes = {name: f"{__name__}.{name}"}
+    elif name in exports.HOMES or not name.endswith(("Model", "Config")):
+        homes = exports.HOMES
+    else:
+        homes = exports.public_homes()
+    value = lazy_attributes(__name__, homes)(name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *exports.SUBPACKAGES, *exports.public_homes()})
+
+
+def _load_model_class(model_type: str) -> Any:
+    return __getattr__(_OTHER_MODELS[model_type]) if model_type in _OTHER_MODELS else METHODS[model_type]
+
+
+offer_model_types(lambda: [*METHODS, *_OTHER_MODELS], _load_model_class)
+# Checkpoints name the processor's class, and AutoProcessor looks for it among those that are registered.
+when_imported(
+    PROCESSING,
+    lambda auto: auto.AutoProcessor.register(__getattr__("CMRConfig"), __getattr__("CMRProcessor"), exist_ok=True),
+)

@@ -29,6 +29,21 @@ class UnknownNameError(CMRError, ValueError):
         super().__init__(f"There is no {kind} named {name!r}.{hint} Known: {', '.join(self.known) or 'none'}.")
 
 
+class DuplicateNameError(CMRError, ValueError):
+    """A name that two classes claim; names the origins of both."""
+
+    def __init__(self, kind: str, name: str, origins: Iterable[str]):
+        self.kind, self.name, self.origins = kind, name, list(origins)
+        super().__init__(
+            f"The {kind} {name!r} is registered more than once: by {' and by '.join(self.origins)}. "
+            "Give one of them another name, or uninstall its package."
+        )
+
+
+class PluginError(CMRError, ImportError):
+    """An installed package offers a method, data set, encoder or index that cannot be imported."""
+
+
 class InputError(CMRError, ValueError):
     """An image, text, feature array, label or argument that cannot be used; names its position and the reason."""
 

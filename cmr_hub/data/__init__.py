@@ -3,46 +3,66 @@
 Columns, where the source has them: `image` (Image, decoded only when read), `texts` (list of strings), `label`
 (ClassLabel) or `labels` (list of ClassLabel), `id` (string, unique), `image_features` and `text_features` (float32
 vectors of one width). Splits: "train", "validation" where the source defines one or leaves it to us, "test".
+
+`@register_dataset` makes a loader known by name: in this folder, in an installed package that has an entry point in
+the group `cmr_hub.datasets`, or in your own script.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmr_hub.errors import DatasetError, InputError
-from cmr_hub.utils.registry import Registry
+from cmr_hub.utils.registry import DEFAULT_ORDER, Registry
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
     from .base import DatasetInfo, Loader, ProgressCallback
 
-DATASETS: Mapping[str, type[Loader]] = Registry(
+    LoaderClass = TypeVar("LoaderClass", bound=Loader)
+
+DATASETS: Registry[type[Loader]] = Registry(
     "data set",
-    {
-        "emoji": "cmr_hub.data.emoji:Emoji",
-        "flickr30k": "cmr_hub.data.flickr30k:Flickr30k",
-        "flickr8k": "cmr_hub.data.flickr8k:Flickr8k",
-        "folder": "cmr_hub.data.folder:Folder",
-        "iapr_tc12": "cmr_hub.data.iapr_tc12:IAPRTC12",
-        "mirflickr": "cmr_hub.data.mirflickr:MIRFlickr",
-        "mirflickr-dcmh": "cmr_hub.data.dcmh:MIRFlickrDCMH",
-        "mscoco": "cmr_hub.data.mscoco:MSCOCO",
-        "nuswide-10k": "cmr_hub.data.nuswide:NUSWIDE10k",
-        "nuswide-dcmh": "cmr_hub.data.dcmh:NUSWIDEDCMH",
-        "nuswide-tc10": "cmr_hub.data.nuswide:NUSWIDETC10",
-        "nuswide-tc21": "cmr_hub.data.nuswide:NUSWIDETC21",
-        "pascal": "cmr_hub.data.pascal:Pascal",
-        "pascal-dscmr": "cmr_hub.data.dscmr:PascalDSCMR",
-        "rsicd": "cmr_hub.data.rsicd:RSICD",
-        "wiki": "cmr_hub.data.wiki:Wiki",
-        "xmedia": "cmr_hub.data.xmedia:XMedia",
-    },
+    decorator="register_dataset",
+    package="cmr_hub.data",
+    group="cmr_hub.datasets",
+    base="cmr_hub.data.base:Loader",
 )
+
+
+def register_dataset(
+    name: str, *, display_order: int = DEFAULT_ORDER
+) -> Callable[[type[LoaderClass]], type[LoaderClass]]:
+    """Register the loader of a data set.
+
+    Args:
+        name: what `load_dataset` calls it: the name in its `info`.
+        display_order: data sets are listed by it, then by name.
+
+    Raises:
+        DuplicateNameError: another class has the name.
+        TypeError: the class is no `Loader`, or its `info` has another name.
+
+    Example:
+
+    ```python
+    @register_dataset("toy")
+    class Toy(Loader):
+        info = DatasetInfo(name="toy", title="Toy data", ...)
+    ```
+    """
+
+    def register(cls: type[LoaderClass]) -> type[LoaderClass]:
+        if cls.info.name != name:
+            raise TypeError(f"{cls.__name__} is registered as {name!r}, but its info is of {cls.info.name!r}.")
+        return DATASETS.register(name, display_order=display_order)(cls)
+
+    return register
 
 
 def list_datasets(pattern: str = "*") -> list[str]:

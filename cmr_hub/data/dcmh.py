@@ -33,6 +33,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 from cmr_hub.utils.files import cache_folder
 
@@ -102,6 +103,7 @@ class DCMHFiles(Loader):
         return result
 
 
+@register_dataset("mirflickr-dcmh")
 class MIRFlickrDCMH(DCMHFiles):
     """`load_dataset("mirflickr-dcmh")`."""
 
@@ -111,6 +113,7 @@ class MIRFlickrDCMH(DCMHFiles):
     )
 
 
+@register_dataset("nuswide-dcmh")
 class NUSWIDEDCMH(DCMHFiles):
     """`load_dataset("nuswide-dcmh")`."""
 

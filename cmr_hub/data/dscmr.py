@@ -19,6 +19,7 @@ from pathlib import Path
 
 import datasets
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
 from .base import DatasetInfo, Loader, ProgressCallback
@@ -28,6 +29,7 @@ from .mat import Part, build_parts, find_array, numbered_classes
 SPLITS = ("train", "test")
 
 
+@register_dataset("pascal-dscmr")
 class PascalDSCMR(Loader):
     """`load_dataset("pascal-dscmr")`: released features only."""
 

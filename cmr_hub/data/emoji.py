@@ -13,11 +13,13 @@ from pathlib import Path
 
 import datasets
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError, InputError
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, split_by_hash
 
 
+@register_dataset("emoji")
 class Emoji(Loader):
     """`load_dataset("emoji")`: `id` is the emoji's code points, as in "1F468-200D-1F33E"."""
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import httpx2
 
+from cmr_hub.data import register_dataset
+
 from .base import DatasetInfo, ProgressCallback
 from .captions import CaptionedLoader, CaptionFiles, read_bars, read_tokens
 from .download import address_of, fetch_zip
@@ -27,6 +29,7 @@ MAX_BYTES = 16 << 30
 LISTING = "dataset_flickr30k.json"
 
 
+@register_dataset("flickr30k")
 class Flickr30k(CaptionedLoader):
     """`load_dataset("flickr30k")`: `id` is the photo's file name. Captions that repeat within a photo count once."""
 

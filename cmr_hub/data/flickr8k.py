@@ -18,6 +18,8 @@ from pathlib import Path
 
 import httpx2
 
+from cmr_hub.data import register_dataset
+
 from .base import DatasetInfo, ProgressCallback
 from .captions import CaptionedLoader, CaptionFiles, read_tokens
 from .download import fetch_zip, source_of
@@ -33,6 +35,7 @@ def read_official(path: Path) -> Iterator[Row]:
     return (row for row in read_tokens(path) if row[1]["image"] != STRAY)
 
 
+@register_dataset("flickr8k")
 class Flickr8k(CaptionedLoader):
     """`load_dataset("flickr8k")`: `id` is the photo's file name. Captions that repeat within a photo count once."""
 

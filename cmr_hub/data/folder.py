@@ -18,6 +18,7 @@ from pathlib import Path
 
 import datasets
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError, InputError
 
 from .base import SPLITS, DatasetInfo, Loader, ProgressCallback, split_by_hash
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 TABLES = ("metadata.csv", "metadata.jsonl")
 
 
+@register_dataset("folder")
 class Folder(Loader):
     """`load_dataset("folder", data_dir=…)`."""
 

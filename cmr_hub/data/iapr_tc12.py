@@ -32,6 +32,7 @@ from pathlib import Path
 
 import datasets
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, query_split, warn_of_sizes
@@ -50,6 +51,7 @@ NAMED_IN = ("", "benchmark", "matlab", "saiaprtc12ok/benchmark", "saiaprtc12ok/m
 DESCRIPTION = re.compile(r"<DESCRIPTION>(.*?)</DESCRIPTION>", re.DOTALL | re.IGNORECASE)
 
 
+@register_dataset("iapr_tc12")
 class IAPRTC12(Loader):
     """`load_dataset("iapr_tc12")`: `id` is the image's number, as in "25"."""
 

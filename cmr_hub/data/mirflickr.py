@@ -29,6 +29,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
 from .base import (
@@ -53,6 +54,7 @@ COMMON_TAGS = "mirflickr/doc/common_tags.txt"
 IMAGES = 25_000
 
 
+@register_dataset("mirflickr")
 class MIRFlickr(Loader):
     """`load_dataset("mirflickr")`: `id` is the image's number, as in "1042"."""
 

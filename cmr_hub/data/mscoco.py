@@ -27,6 +27,7 @@ from pathlib import Path
 import datasets
 import msgspec
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
 from .base import DatasetInfo, Loader, ProgressCallback, split_by_hash, warn_of_sizes
@@ -86,6 +87,7 @@ class InstanceFile(msgspec.Struct):
     categories: list[Category]
 
 
+@register_dataset("mscoco")
 class MSCOCO(Loader):
     """`load_dataset("mscoco")`: `id` is the photo's file name. Captions that repeat within a photo count once."""
 

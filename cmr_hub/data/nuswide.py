@@ -42,6 +42,7 @@ from typing import Any
 import datasets
 import numpy as np
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
 from .base import (
@@ -195,18 +196,21 @@ class MostFrequent(NUSWIDE):
         return query_split(self.info, labels), labels
 
 
+@register_dataset("nuswide-tc21")
 class NUSWIDETC21(MostFrequent):
     """`load_dataset("nuswide-tc21")`."""
 
     info = describe("tc21", "21 most frequent concepts", TC21, "labels", {"train": 193_734, "test": 2_100})
 
 
+@register_dataset("nuswide-tc10")
 class NUSWIDETC10(MostFrequent):
     """`load_dataset("nuswide-tc10")`."""
 
     info = describe("tc10", "10 most frequent concepts", TC10, "labels", {"train": 184_577, "test": 2_000})
 
 
+@register_dataset("nuswide-10k")
 class NUSWIDE10k(NUSWIDE):
     """`load_dataset("nuswide-10k")`."""
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import datasets
 import httpx2
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError, DownloadError
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, hash_order, label_features, warn_of_sizes
@@ -36,6 +37,7 @@ IMAGE = re.compile(r"(?P<name>[a-z]+)/(?P<id>\w+)\.jpg")
 JPEG_START = b"\xff\xd8\xff"
 
 
+@register_dataset("pascal")
 class Pascal(Loader):
     """`load_dataset("pascal")`: `id` is "class/file", as in "cat/2008_000116"; `texts` are the five sentences."""
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 import datasets
 import httpx2
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, split_by_hash, warn_of_sizes
@@ -28,6 +29,7 @@ REPO = "arampacha/rsicd"
 TABLE = "captions.csv"
 
 
+@register_dataset("rsicd")
 class RSICD(Loader):
     """`load_dataset("rsicd")`: `id` is the image's file name."""
 

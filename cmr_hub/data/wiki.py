@@ -20,6 +20,7 @@ from typing import Any
 import datasets
 import numpy as np
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, warn_of_sizes
@@ -34,6 +35,7 @@ FEATURES = "raw_features.mat"
 CLASSES = "categories.list"
 
 
+@register_dataset("wiki")
 class Wiki(Loader):
     """`load_dataset("wiki")`: `id` is the text id of the archive's lists."""
 

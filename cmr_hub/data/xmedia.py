@@ -26,6 +26,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 
+from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
 from .base import DatasetInfo, Loader, ProgressCallback, warn_of_sizes
@@ -36,6 +37,7 @@ FEATURES = "XMediaFeatures.mat"
 SUFFIXES = {"train": "tr", "test": "te"}
 
 
+@register_dataset("xmedia")
 class XMedia(Loader):
     """`load_dataset("xmedia")`: released features only."""
 

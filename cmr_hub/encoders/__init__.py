@@ -1,46 +1,69 @@
-"""Frozen encoders: raw images and texts in, feature vectors out. One line below lists one encoder."""
+"""Frozen encoders: raw images and texts in, feature vectors out. One file per encoder.
+
+`@register_encoder` makes a class known by name: in this folder, in an installed package that has an entry point in the
+group `cmr_hub.encoders.image` or `cmr_hub.encoders.text`, or in your own script.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmr_hub.errors import CheckpointError, UnknownNameError
-from cmr_hub.utils.registry import Registry
+from cmr_hub.utils.registry import DEFAULT_ORDER, Registry
 
 if TYPE_CHECKING:
     from .base import Encoder
 
+    EncoderClass = TypeVar("EncoderClass", bound=Encoder)
+
 # A name that ends in "/" is a family: what follows the slash says which model ("torchvision/resnet50").
-ENCODERS = {
-    "image": Registry(
-        "image encoder",
-        {
-            "efficientnet-lite0": "cmr_hub.encoders.efficientnet_lite0:EfficientNetLite0Encoder",
-            "alexnet": "cmr_hub.encoders.torchvision_backbones:TorchvisionEncoder",
-            "vgg16": "cmr_hub.encoders.torchvision_backbones:TorchvisionEncoder",
-            "vgg19": "cmr_hub.encoders.torchvision_backbones:TorchvisionEncoder",
-            "torchvision/": "cmr_hub.encoders.torchvision_backbones:TorchvisionEncoder",
-            "transformers/": "cmr_hub.encoders.transformers_models:TransformersImageEncoder",
-            "pixels": "cmr_hub.encoders.pixels:PixelsEncoder",
-            "precomputed": "cmr_hub.encoders.precomputed:PrecomputedEncoder",
-        },
-    ),
-    "text": Registry(
-        "text encoder",
-        {
-            "bow": "cmr_hub.encoders.bag_of_words:BagOfWordsEncoder",
-            "tfidf": "cmr_hub.encoders.bag_of_words:TfidfEncoder",
-            "tokens": "cmr_hub.encoders.tokens:TokensEncoder",
-            "glove": "cmr_hub.encoders.glove:GloveEncoder",
-            "word2vec": "cmr_hub.encoders.word2vec:Word2VecEncoder",
-            "sentence_cnn": "cmr_hub.encoders.sentence_cnn:SentenceCNNEncoder",
-            "transformers/": "cmr_hub.encoders.transformers_models:TransformersTextEncoder",
-            "precomputed": "cmr_hub.encoders.precomputed:PrecomputedEncoder",
-        },
-    ),
+ENCODERS: dict[str, Registry[type[Encoder]]] = {
+    modality: Registry(
+        f"{modality} encoder",
+        decorator="register_encoder",
+        arguments=(modality,),
+        package="cmr_hub.encoders",
+        group=f"cmr_hub.encoders.{modality}",
+        base="cmr_hub.encoders.base:Encoder",
+    )
+    for modality in ("image", "text")
 }
+
+
+def register_encoder(
+    modality: str, *names: str, display_order: int = DEFAULT_ORDER
+) -> Callable[[type[EncoderClass]], type[EncoderClass]]:
+    """Register a class of encoders. One with a single name gets it as its `name`.
+
+    Args:
+        modality: "image" or "text".
+        names: what recipes and checkpoints call it; one that ends in "/" stands for a family, of which
+            `Encoder.from_name` reads the rest.
+        display_order: encoders are listed by it, then by name.
+
+    Raises:
+        UnknownNameError: there is no such modality.
+        DuplicateNameError: another class has one of the names.
+
+    Example:
+
+    ```python
+    @register_encoder("text", "toy")
+    class ToyEncoder(TextEncoder):
+        dim = 2
+    ```
+    """
+
+    def register(cls: type[EncoderClass]) -> type[EncoderClass]:
+        _registry(modality).register(*names, display_order=display_order)(cls)
+        if len(names) == 1 and not names[0].endswith("/"):
+            cls.name = names[0]
+        return cls
+
+    return register
 
 
 def create_encoder(modality: str, name: str, **options: Any) -> Encoder:

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import CheckpointError
 
 from .base import check_texts
 from .vocabulary import ARRAYS_FILE, VocabularyEncoder, read_arrays
 
 
+@register_encoder("text", "bow")
 class BagOfWordsEncoder(VocabularyEncoder):
     """Term counts over a vocabulary: component j says how often word j occurs in the text.
 
@@ -38,7 +40,6 @@ class BagOfWordsEncoder(VocabularyEncoder):
     ```
     """
 
-    name = "bow"
     limits = (
         "A text is the counts of its words: word order and negation are lost, a word is no closer to its synonym than "
         "to any other, and words outside the vocabulary count nothing."
@@ -69,6 +70,7 @@ class BagOfWordsEncoder(VocabularyEncoder):
         return counts
 
 
+@register_encoder("text", "tfidf")
 class TfidfEncoder(BagOfWordsEncoder):
     """Term counts weighted by how rare a word is, as rows of unit length.
 
@@ -90,7 +92,6 @@ class TfidfEncoder(BagOfWordsEncoder):
     ```
     """
 
-    name = "tfidf"
     idf: np.ndarray
 
     def __init__(self, max_features: int | None = None, min_count: int = 1, binary: bool = False):

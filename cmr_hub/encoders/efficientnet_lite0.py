@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import CheckpointError, InputError
 
 from .backbone import REGION_SIDE, squeeze
@@ -24,6 +25,7 @@ CROP = 224 / 256
 MEAN, STD = 127.0, 128.0
 
 
+@register_encoder("image", "efficientnet-lite0")
 class EfficientNetLite0Encoder(OwnWeightsEncoder):
     """The 1280 features of EfficientNet-Lite0 (Tan and Le, ICML 2019; the "lite" variants of 2020), pooled or a grid.
 
@@ -58,7 +60,6 @@ class EfficientNetLite0Encoder(OwnWeightsEncoder):
     ```
     """
 
-    name = "efficientnet-lite0"
     dim = 1280
     min_side = 2 * 256
 

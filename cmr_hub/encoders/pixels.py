@@ -10,11 +10,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import InputError
 
 from .backbone import BackboneEncoder, squeeze
 
 
+@register_encoder("image", "pixels")
 class PixelsEncoder(BackboneEncoder):
     """Pixels of the whole image at one size, from -1 (black) to 1 (white), as one flat vector: channel, row, column.
 
@@ -34,7 +36,6 @@ class PixelsEncoder(BackboneEncoder):
     ```
     """
 
-    name = "pixels"
     cacheable = False  # reading them again is as fast as reading the image
 
     def __init__(self, size: int = 224):

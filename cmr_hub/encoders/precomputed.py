@@ -9,11 +9,14 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 
+from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import InputError, UnknownNameError
 
 from .base import Encoder
 
 
+@register_encoder("image", "precomputed")
+@register_encoder("text", "precomputed")
 class PrecomputedEncoder(Encoder):
     """Takes feature vectors instead of images or texts, as checkpoints on a data set's released features need.
 
@@ -32,7 +35,6 @@ class PrecomputedEncoder(Encoder):
     ```
     """
 
-    name = "precomputed"
     accepts_raw_input = False
 
     def __init__(

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import CheckpointError, InputError, NotFittedError, UnknownNameError
 
 from .base import TextEncoder, check_texts, checkpoint_file
@@ -99,6 +100,7 @@ class SentenceCNN(nn.Module):
         return torch.cat([convolve(signal).amax(dim=2) for convolve in self.filters], dim=1).relu()
 
 
+@register_encoder("text", "sentence_cnn")
 class SentenceCNNEncoder(TextEncoder):
     """The 300 features that a sentence CNN, trained on the training texts' classes, has before its last layer.
 
@@ -132,7 +134,6 @@ class SentenceCNNEncoder(TextEncoder):
     ```
     """
 
-    name = "sentence_cnn"
     learns_labels = True
     limits = (
         "A text is what filters of a few words in a row find in it. They were trained to tell the training split's "

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import InputError, UnknownNameError
 
 from .base import check_texts
@@ -20,6 +21,7 @@ RESERVED = 2
 VECTORS = {"glove": GloveEncoder}
 
 
+@register_encoder("text", "tokens")
 class TokensEncoder(VocabularyEncoder):
     """The numbers of a text's words, in order: 0 is padding, 1 an unknown word, 2 the vocabulary's first word.
 
@@ -50,7 +52,6 @@ class TokensEncoder(VocabularyEncoder):
     ```
     """
 
-    name = "tokens"
     supports_mean_pooling = False
     input_name = "input_ids"
     limits = (

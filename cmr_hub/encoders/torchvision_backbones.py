@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import DownloadError, InputError, UnknownNameError
 
 from .backbone import squeeze
@@ -18,6 +19,7 @@ from .own_weights import OWN, OwnWeightsEncoder
 from .torchvision_regions import fit_regions, region_network
 
 
+@register_encoder("image", "alexnet", "vgg16", "vgg19", "torchvision/")
 class TorchvisionEncoder(OwnWeightsEncoder):
     """What a torchvision network's last linear layer would be given; or a grid of regions.
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import CheckpointError
 
 from .backbone import BackboneEncoder
@@ -124,6 +125,7 @@ class Pretrained(NetworkEncoder):
                 yield value.cpu().contiguous().numpy().data
 
 
+@register_encoder("image", "transformers/")
 class TransformersImageEncoder(Pretrained, BackboneEncoder):
     """A transformers vision model (CLIP, DINOv2, ViT, ResNet, Swin …) with its own image processor.
 
@@ -181,6 +183,7 @@ class ImageTower(nn.Module):
         return states[:, 0] if self.has_class_token else states.mean(dim=1)
 
 
+@register_encoder("text", "transformers/")
 class TransformersTextEncoder(Pretrained, TextEncoder):
     """A transformers text model (MiniLM, BERT, CLIP …) with its own tokenizer; longer texts are cut to what it takes.
 

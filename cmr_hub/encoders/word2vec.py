@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import InputError, UnknownNameError
 
 from .base import check_texts
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 ALGORITHMS = ("cbow", "skip-gram")
 
 
+@register_encoder("text", "word2vec")
 class Word2VecEncoder(WordVectorEncoder):
     """The mean of a text's word2vec vectors, trained by gensim on the training texts; see `WordVectorEncoder`.
 
@@ -47,8 +49,6 @@ class Word2VecEncoder(WordVectorEncoder):
     [True, False]
     ```
     """
-
-    name = "word2vec"
 
     def __init__(
         self,

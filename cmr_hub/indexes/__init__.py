@@ -1,29 +1,66 @@
-"""Where embedded items are searched. One module an index; a new one is listed here."""
+"""Where embedded items are searched. One module per index.
+
+`@register_index` makes a class known by name: in this folder, in an installed package that has an entry point in the
+group `cmr_hub.indexes`, or in your own script.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from cmr_hub.utils.hub import read_json
-from cmr_hub.utils.registry import Registry
+from cmr_hub.utils.lazy_imports import lazy_attributes
+from cmr_hub.utils.registry import DEFAULT_ORDER, Registry
 
-from .base import CONFIG_NAME, Filter, Index
-from .choice import Choice, choose_index
+if TYPE_CHECKING:
+    from .base import Filter, Index
+    from .choice import Choice, choose_index
 
-INDEXES: Mapping[str, type[Index]] = Registry(
+    IndexClass = TypeVar("IndexClass", bound=Index)
+else:
+    # Whoever only asks for names need not wait for numpy and torch.
+    __getattr__ = lazy_attributes(
+        __name__,
+        dict.fromkeys(("Filter", "Index"), f"{__name__}.base")
+        | dict.fromkeys(("Choice", "choose_index"), f"{__name__}.choice"),
+    )
+
+INDEXES: Registry[type[Index]] = Registry(
     "index",
-    {
-        "exact": "cmr_hub.indexes.exact:ExactIndex",
-        "faiss": "cmr_hub.indexes.faiss:FaissIndex",
-        "hamming": "cmr_hub.indexes.hamming:HammingIndex",
-        "kd_tree": "cmr_hub.indexes.kd_tree:KDTreeIndex",
-        "lattice": "cmr_hub.indexes.lattice:LatticeIndex",
-        "lsh": "cmr_hub.indexes.lsh:LSHIndex",
-        "milvus": "cmr_hub.indexes.milvus:MilvusIndex",
-    },
+    decorator="register_index",
+    package="cmr_hub.indexes",
+    group="cmr_hub.indexes",
+    base="cmr_hub.indexes.base:Index",
 )
+
+
+def register_index(name: str, *, display_order: int = DEFAULT_ORDER) -> Callable[[type[IndexClass]], type[IndexClass]]:
+    """Register a class of indexes, which gets the name as its `name`.
+
+    Args:
+        name: what galleries and commands call it.
+        display_order: indexes are listed by it, then by name.
+
+    Raises:
+        DuplicateNameError: another class has the name.
+
+    Example:
+
+    ```python
+    @register_index("toy")
+    class ToyIndex(Index):
+        def search(self, queries, k, filter=None): ...
+    ```
+    """
+
+    def register(cls: type[IndexClass]) -> type[IndexClass]:
+        INDEXES.register(name, display_order=display_order)(cls)
+        cls.name = name
+        return cls
+
+    return register
 
 
 def load_index(folder: str | os.PathLike) -> Index:
@@ -44,8 +81,12 @@ def load_index(folder: str | os.PathLike) -> Index:
     3
     ```
     """
+    from cmr_hub.utils.hub import read_json
+
+    from .base import CONFIG_NAME
+
     config = read_json(Path(folder) / CONFIG_NAME)
     return INDEXES[config["index"]].from_saved(folder, config["options"])
 
 
-__all__ = ["INDEXES", "Choice", "Filter", "Index", "choose_index", "load_index"]
+__all__ = ["INDEXES", "Choice", "Filter", "Index", "choose_index", "load_index", "register_index"]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cmr_hub.errors import InputError
+from cmr_hub.indexes import register_index
 
 from .base import Filter, Index, check_k
 from .nearest import Nearest
@@ -20,6 +21,7 @@ HALVES_ROWS = 1 << 13
 BLOCK_QUERIES = 256
 
 
+@register_index("exact")
 class ExactIndex(Index):
     """Every row is compared; exact on ties.
 
@@ -36,8 +38,6 @@ class ExactIndex(Index):
     ([[0, 1]], [[1.0, 0.0]])
     ```
     """
-
-    name = "exact"
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ import faiss
 import numpy as np
 
 from cmr_hub.errors import InputError
+from cmr_hub.indexes import register_index
 
 from .base import NOT_FOUND, Filter, Index, check_k, load_data
 
@@ -26,6 +27,7 @@ class TooFewError(InputError):
     """Fewer vectors than the clusters that a factory asks for."""
 
 
+@register_index("faiss")
 class FaissIndex(Index):
     """What a factory string of faiss describes, by inner product.
 
@@ -62,7 +64,6 @@ class FaissIndex(Index):
     ```
     """
 
-    name = "faiss"
     approximate = True
 
     def __init__(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cmr_hub.errors import InputError
+from cmr_hub.indexes import register_index
 from cmr_hub.modeling.codes import as_words
 
 from .base import Filter, Index, check_k
@@ -15,6 +16,7 @@ from .nearest import padded
 BLOCK_ROWS = 1 << 15  # compared at once: words, differences and distances stay in a core's cache
 
 
+@register_index("hamming")
 class HammingIndex(Index):
     """Every code is compared, whole words at a time; exact on ties.
 
@@ -34,7 +36,6 @@ class HammingIndex(Index):
     ```
     """
 
-    name = "hamming"
     representation = "binary"
 
     def _build(self) -> None:

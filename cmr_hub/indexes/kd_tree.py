@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cmr_hub.errors import InputError
+from cmr_hub.indexes import register_index
 
 from .base import Filter, Index, check_k
 from .nearest import best, padded
@@ -16,6 +17,7 @@ UNIT = 1e-3  # how far from one a length may be: halves stray by less
 TIE = 1e-6  # of squared distances; cosines that float32 cannot tell apart differ by a tenth of it
 
 
+@register_index("kd_tree")
 class KDTreeIndex(Index):
     """scipy's cKDTree, exact on ties. Of unit vectors the nearest by distance is the nearest by cosine.
 
@@ -39,8 +41,6 @@ class KDTreeIndex(Index):
     ([[0, 1]], [[1.0, 0.0]])
     ```
     """
-
-    name = "kd_tree"
 
     def __init__(self, vectors: np.ndarray, ids: np.ndarray | None = None, *, leaf_size: int = 16):
         if leaf_size < 1:

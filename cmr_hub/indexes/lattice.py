@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from cmr_hub.errors import InputError
+from cmr_hub.indexes import register_index
 from cmr_hub.utils.files import atomic_folder
 from cmr_hub.utils.hub import read_json
 
@@ -24,6 +25,7 @@ CATALYSER = "catalyser"  # folder of it in a saved index
 LATTICE_DIM = 24
 
 
+@register_index("lattice")
 class LatticeIndex(Index):
     """Every item is the nearest point of a lattice, and compared as that with queries that are not quantised.
 
@@ -58,7 +60,6 @@ class LatticeIndex(Index):
     ```
     """
 
-    name = "lattice"
     approximate = True
 
     def __init__(

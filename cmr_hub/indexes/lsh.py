@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cmr_hub.errors import InputError
+from cmr_hub.indexes import register_index
 
 from .base import Filter, Index, check_k
 from .nearest import best, padded
@@ -18,6 +19,7 @@ MAX_BITS = 32  # of a key
 FLIPPED_AMONG = 10  # the bits nearest to their hyperplanes; other buckets are not probed
 
 
+@register_index("lsh")
 class LSHIndex(Index):
     """Random hyperplanes (Charikar, STOC 2002) in several tables, probed in several buckets each.
 
@@ -47,7 +49,6 @@ class LSHIndex(Index):
     ```
     """
 
-    name = "lsh"
     approximate = True
 
     def __init__(

@@ -1,54 +1,80 @@
-"""The methods: one folder each, with configuration, model, recipe and README. A new one is listed here."""
+"""The methods: one folder each, with configuration, model, recipe and README.
+
+`@register_method` on a model class makes it known by name: in this folder, in an installed package that has an entry
+point in the group `cmr_hub.methods`, or in your own script. Names and `list_methods` need no import of a method.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeVar
 
-from cmr_hub.utils.registry import Registry
+from cmr_hub.errors import DuplicateNameError, PluginError
+from cmr_hub.utils.registry import DEFAULT_ORDER, Registry
 
 if TYPE_CHECKING:
     from cmr_hub.modeling.modeling_cmr import CMRModel
+    from cmr_hub.processing.processing_cmr import CMRProcessor
+
+    Model = TypeVar("Model", bound=CMRModel)
 
 # What people call a method's supervision.
 LEARNS_FROM = {"supervised": "classes", "unsupervised": "pairs"}
 
-# In the order in which the Space offers them: the one to start with first, baselines last; then those that give codes.
-METHODS: Mapping[str, type[CMRModel]] = Registry(
+METHODS: Registry[type[CMRModel]] = Registry(
     "method",
-    {
-        "dscmr": "cmr_hub.methods.dscmr.modeling_dscmr:DSCMRModel",
-        "acmr": "cmr_hub.methods.acmr.modeling_acmr:ACMRModel",
-        "idcmr": "cmr_hub.methods.idcmr.modeling_idcmr:IDCMRModel",
-        "cm_gans": "cmr_hub.methods.cm_gans.modeling_cm_gans:CMGANsModel",
-        "contrastive": "cmr_hub.methods.contrastive.modeling_contrastive:ContrastiveModel",
-        "dan": "cmr_hub.methods.dan.modeling_dan:DANModel",
-        "dspe": "cmr_hub.methods.dspe.modeling_dspe:DSPEModel",
-        "dcca": "cmr_hub.methods.dcca.modeling_dcca:DCCAModel",
-        "dae": "cmr_hub.methods.dae.modeling_dae:DAEModel",
-        "dbm": "cmr_hub.methods.dbm.modeling_dbm:DBMModel",
-        "semantic_matching": "cmr_hub.methods.semantic_matching.modeling_semantic_matching:SemanticMatchingModel",
-        "scm_semantic": "cmr_hub.methods.scm_semantic.modeling_scm_semantic:SCMSemanticModel",
-        "gma": "cmr_hub.methods.gma.modeling_gma:GMAModel",
-        "cca": "cmr_hub.methods.cca.modeling_cca:CCAModel",
-        "dscmr_hash": "cmr_hub.methods.dscmr_hash.modeling_dscmr_hash:DSCMRHashModel",
-        "dcmh": "cmr_hub.methods.dcmh.modeling_dcmh:DCMHModel",
-        "seph": "cmr_hub.methods.seph.modeling_seph:SePHModel",
-        "scm": "cmr_hub.methods.scm.modeling_scm:SCMModel",
-        "udcmh": "cmr_hub.methods.udcmh.modeling_udcmh:UDCMHModel",
-        "djsrh": "cmr_hub.methods.djsrh.modeling_djsrh:DJSRHModel",
-        "dbrc": "cmr_hub.methods.dbrc.modeling_dbrc:DBRCModel",
-        "lssh": "cmr_hub.methods.lssh.modeling_lssh:LSSHModel",
-        "stmh": "cmr_hub.methods.stmh.modeling_stmh:STMHModel",
-        "cmfh": "cmr_hub.methods.cmfh.modeling_cmfh:CMFHModel",
-        "imh": "cmr_hub.methods.imh.modeling_imh:IMHModel",
-        "cvh": "cmr_hub.methods.cvh.modeling_cvh:CVHModel",
-        "klsh": "cmr_hub.methods.klsh.modeling_klsh:KLSHModel",
-        "isotropic": "cmr_hub.methods.isotropic.modeling_isotropic:IsotropicModel",
-        "sh": "cmr_hub.methods.sh.modeling_sh:SHModel",
-    },
+    decorator="register_method",
+    package="cmr_hub.methods",
+    group="cmr_hub.methods",
+    base="cmr_hub.modeling.modeling_cmr:CMRModel",
 )
+
+
+def register_method(name: str, *, display_order: int = DEFAULT_ORDER) -> Callable[[type[Model]], type[Model]]:
+    """Register a model class as a method, and with transformers' Auto classes.
+
+    Args:
+        name: what recipes, commands and checkpoints call it: the `model_type` of its configuration.
+        display_order: methods are listed by it, then by name; those of one kind are next to each other, the one to
+            start with first.
+
+    Raises:
+        DuplicateNameError: another class has the name.
+        TypeError: the class is no `CMRModel`, or its configuration has another `model_type`.
+
+    Example:
+
+    ```python
+    @register_method("toy")
+    class ToyModel(CMRModel):
+        title = "Toy"
+        paper = "Doe, A Toy, 2026"
+        supervision = "supervised"
+        config_class = ToyConfig
+    ```
+    """
+
+    def register(cls: type[Model]) -> type[Model]:
+        METHODS.register(name, display_order=display_order)(cls)
+        if cls.config_class.model_type != name:
+            raise TypeError(
+                f"{cls.__name__} is registered as {name!r}, but the model_type of {cls.config_class.__name__} is "
+                f"{cls.config_class.model_type!r}: checkpoints are found by it, so the two must be equal."
+            )
+        from cmr_hub.modeling.auto_classes import register_auto_classes
+
+        register_auto_classes(cls, _processor_class)
+        return cls
+
+    return register
+
+
+def _processor_class() -> type[CMRProcessor]:
+    from cmr_hub.processing.processing_cmr import CMRProcessor
+
+    return CMRProcessor
 
 
 @dataclass(frozen=True)
@@ -83,7 +109,13 @@ def list_methods(pattern: str = "*") -> list[MethodInfo]:
     True
     ```
     """
-    return [
-        MethodInfo(name, model.title, model.paper, model.supervision, model.representation)
-        for name, model in ((name, METHODS[name]) for name in METHODS.list(pattern))
-    ]
+    return list(_described(METHODS.list(pattern)))
+
+
+def _described(names: list[str]) -> Iterator[MethodInfo]:
+    facts = [field.name for field in fields(MethodInfo) if field.name != "name"]
+    for name in names:
+        try:
+            yield MethodInfo(name, **{fact: METHODS.fact(name, fact) for fact in facts})
+        except (PluginError, DuplicateNameError) as error:
+            warnings.warn(str(error), RuntimeWarning, stacklevel=3)

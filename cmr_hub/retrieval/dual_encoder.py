@@ -15,6 +15,7 @@ from transformers import CONFIG_MAPPING, MODEL_MAPPING
 
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import CheckpointError
+from cmr_hub.modeling.auto_classes import register_auto_classes
 from cmr_hub.modeling.configuration_cmr import CMRConfig
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
@@ -77,6 +78,9 @@ class DualEncoderModel(CMRModel):
 
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         return text_features
+
+
+register_auto_classes(DualEncoderModel, lambda: CMRProcessor)
 
 
 def is_dual_encoder(model_type: str | None) -> bool:

@@ -128,7 +128,7 @@ def explain(model: CMRModel, processor: CMRProcessor, image: ImageSource, text: 
 def check_attends(model: CMRModel) -> None:
     """Raise InputError where a method does not weigh regions and words, with the names of those that do."""
     if not model.has_attention:
-        others = ", ".join(name for name, method in METHODS.items() if method.has_attention)
+        others = ", ".join(name for name, method in METHODS.importable() if method.has_attention)
         raise InputError(
             f"{model.config.model_type} takes an image and a text as one vector each and weighs no parts of them. "
             f"Methods that do: {others or 'none'}."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,9 +16,6 @@ from cmr_hub.methods import METHODS, list_methods
 from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 from .datasets import Captions
-
-METHODS_FOLDER = Path(__file__).parents[1] / "methods"
-
 
 ROW_CHANGES = ("encoders", "config", "training")
 
@@ -193,9 +189,12 @@ def load_recipe(method: str, dataset: str | None = None) -> Recipe:
         InputError: the method has no recipe yet.
     """
     model_class = METHODS[method]
-    path = METHODS_FOLDER / method / "recipe.yaml"
-    if not path.exists():
-        raise InputError(f"{model_class.__name__} has no recipe: write {path}.")
+    folder = METHODS.folder(method)
+    path = None if folder is None else folder / "recipe.yaml"
+    if path is None or not path.exists():
+        raise InputError(
+            f"{model_class.__name__} has no recipe: write {path or 'recipe.yaml in the folder of its module'}."
+        )
     content = yaml.safe_load(path.read_text())
     special = content.pop("datasets", {}).get(dataset, {})
     paper = Paper(**content.pop("paper"))

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cmr_hub.errors import CheckpointError, InputError, ServerError
+from cmr_hub.indexes import register_index
 from cmr_hub.modeling.embeddings import kind_of
 from cmr_hub.utils.files import atomic_folder
 from cmr_hub.utils.hub import read_json
@@ -45,6 +46,7 @@ class Items(Protocol):
     def __getitem__(self, rows: slice) -> Sequence[Mapping[str, Any]]: ...
 
 
+@register_index("milvus")
 class MilvusIndex(Index):
     """A collection of a Milvus cluster, or of a server that is started on this machine.
 
@@ -89,7 +91,6 @@ class MilvusIndex(Index):
     ```
     """
 
-    name = "milvus"
     wants_metadata = True
 
     def __init__(

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.losses import classification_loss, label_similarity
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
@@ -103,12 +104,14 @@ def projector(input_dim: int, hidden_dim: int, embed_dim: int, dropout: float) -
     )
 
 
+@register_method("acmr", display_order=20)
 class ACMRModel(CMRModel):
     """Two tanh projectors, a shared label classifier and, behind a gradient reversal, a modality classifier."""
 
     title = "ACMR"
     paper = "Wang et al., Adversarial Cross-Modal Retrieval, ACM Multimedia 2017"
     supervision = "supervised"
+    representation = "real-valued"
     config_class = ACMRConfig
     config: ACMRConfig
 

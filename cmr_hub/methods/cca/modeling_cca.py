@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import torch
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_canonical import CanonicalModel
 
 from .configuration_cca import CCAConfig
 
 
+@register_method("cca", display_order=140)
 class CCAModel(CanonicalModel):
     """Linear projections of both sides onto their canonical variates."""
 
     title = "CCA"
     paper = "Hotelling, Relations Between Two Sets of Variates, Biometrika 1936"
     supervision = "unsupervised"
+    representation = "real-valued"
     config_class = CCAConfig
     config: CCAConfig
 

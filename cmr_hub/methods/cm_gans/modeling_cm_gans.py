@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.losses import class_shares, classification_loss, label_similarity
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
@@ -83,6 +84,7 @@ class AlternatingTurns(TrainerCallback):
         model.take_turn(None)
 
 
+@register_method("cm_gans", display_order=40)
 class CMGANsModel(CMRModel):
     """Autoencoders with shared upper layers, a shared softmax layer, and discriminators within and between the sides.
 
@@ -96,6 +98,7 @@ class CMGANsModel(CMRModel):
         "TOMM 2019"
     )
     supervision = "supervised"
+    representation = "real-valued"
     config_class = CMGANsConfig
     config: CMGANsConfig
 

@@ -14,6 +14,7 @@ from itertools import islice
 
 import torch
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_hashing import LinearHashModel
 
 from .configuration_cmfh import CMFHConfig
@@ -93,12 +94,14 @@ def alternate(
         yield Factors(bases, projections, mixing)
 
 
+@register_method("cmfh", display_order=240)
 class CMFHModel(LinearHashModel):
     """Linear hash functions towards one latent code a pair, whose factors rebuild both sides' features."""
 
     title = "CMFH"
     paper = "Ding, Guo and Zhou, Collective Matrix Factorization Hashing for Multimodal Data, CVPR 2014"
     supervision = "unsupervised"
+    representation = "binary"
     is_stochastic = True
     config_class = CMFHConfig
     config: CMFHConfig

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_contrastive import ContrastiveConfig
@@ -34,12 +35,14 @@ def make_tower(features_dim: int, config: ContrastiveConfig) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(config.hidden_dim or features_dim, config.embed_dim))
 
 
+@register_method("contrastive", display_order=50)
 class ContrastiveModel(CMRModel):
     """One small tower a side, and a learned temperature: each image shall find its text in the batch, and back."""
 
     title = "Contrastive"
     paper = "Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021"
     supervision = "unsupervised"
+    representation = "real-valued"
     config_class = ContrastiveConfig
     config: ContrastiveConfig
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_hashing import LinearHashModel
 from cmr_hub.modeling.solvers import canonical_pairs, inverse_square_root, ridge_covariance
 
@@ -53,12 +54,14 @@ def cross_view_eigenvectors(
     return torch.cat(image, dim=1)[:, :count], torch.cat(text, dim=1)[:, :count], torch.cat(values)[:count]
 
 
+@register_method("cvh", display_order=260)
 class CVHModel(LinearHashModel):
     """Signs of the canonical variates, and of what is left where a code is longer than there are any."""
 
     title = "CVH"
     paper = "Kumar and Udupa, Learning Hash Functions for Cross-View Similarity Search, IJCAI 2011"
     supervision = "unsupervised"
+    representation = "binary"
     config_class = CVHConfig
     config: CVHConfig
 

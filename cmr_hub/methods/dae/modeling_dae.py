@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
 
@@ -22,6 +23,7 @@ def reconstruction_loss(
     return F.mse_loss(image_guess, image) + F.mse_loss(text_guess, text)
 
 
+@register_method("dae", display_order=90)
 class DAEModel(CMRModel):
     """A layer a side, a bottleneck over both, and a decoder a side; the embedding of one side leaves the other zero.
 
@@ -31,6 +33,7 @@ class DAEModel(CMRModel):
     title = "DAE"
     paper = "Ngiam et al., Multimodal Deep Learning, ICML 2011"
     supervision = "unsupervised"
+    representation = "real-valued"
     config_class = DAEConfig
     config: DAEConfig
 

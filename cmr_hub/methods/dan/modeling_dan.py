@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import TrainerCallback
 
 from cmr_hub.errors import InputError
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.losses import class_shares
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.standardizer import BatchNorm, FitToFeatures, Standardizer
@@ -138,12 +139,14 @@ class WordStates(nn.Module):
         return self.dropout(states if self.shortcut is None else states + self.shortcut(words))
 
 
+@register_method("dan", display_order=60)
 class DANModel(CMRModel):
     """K steps of attention over the regions of an image and the words of a text."""
 
     title = "DAN"
     paper = "Nam et al., Dual Attention Networks for Multimodal Reasoning and Matching, CVPR 2017"
     supervision = "unsupervised"
+    representation = "real-valued"
     image_input = "region_features"
     text_input = "input_ids"
     has_attention = True

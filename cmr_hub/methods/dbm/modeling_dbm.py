@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
 
@@ -75,6 +76,7 @@ class FitCentres(TrainerCallback):
         model.fit_centres(pairs["image_features"], pairs["text_features"])
 
 
+@register_method("dbm", display_order=100)
 class DBMModel(CMRModel):
     """Two pathways from Gaussian visible units to one binary joint layer.
 
@@ -85,6 +87,7 @@ class DBMModel(CMRModel):
     title = "DBM"
     paper = "Srivastava and Salakhutdinov, Multimodal Learning with Deep Boltzmann Machines, NIPS 2012"
     supervision = "unsupervised"
+    representation = "real-valued"
     config_class = DBMConfig
     config: DBMConfig
 

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
@@ -50,12 +51,14 @@ class ATanh(nn.Module):
         return torch.tanh(self.alpha * hidden)
 
 
+@register_method("dbrc", display_order=210)
 class DBRCModel(HashingMixin, CMRModel):
     """An encoder of both sides into one binary layer, a decoder a side, and a hash function a side."""
 
     title = "DBRC"
     paper = "Li, Hu & Nie, Deep Binary Reconstruction for Cross-Modal Hashing, MM 2017"
     supervision = "unsupervised"
+    representation = "binary"
     config_class = DBRCConfig
     config: DBRCConfig
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.solvers import canonical_pairs
 from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
@@ -67,6 +68,7 @@ class FitProjections(TrainerCallback):
         model.fit_projections(pairs["image_features"], pairs["text_features"])
 
 
+@register_method("dcca", display_order=80)
 class DCCAModel(CMRModel):
     """A network a side; their outputs are projected onto their canonical variates.
 
@@ -76,6 +78,7 @@ class DCCAModel(CMRModel):
     title = "DCCA"
     paper = "Andrew et al., Deep Canonical Correlation Analysis, ICML 2013"
     supervision = "unsupervised"
+    representation = "real-valued"
     config_class = DCCAConfig
     config: DCCAConfig
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.losses import label_similarity, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.modeling_hashing import HashingMixin
@@ -75,6 +76,7 @@ class CodesOfAllItems(TrainerCallback):
         model.forget_codes()
 
 
+@register_method("dcmh", display_order=160)
 class DCMHModel(HashingMixin, CMRModel):
     """A network a side, whose outputs' signs are the code.
 
@@ -87,6 +89,7 @@ class DCMHModel(HashingMixin, CMRModel):
     title = "DCMH"
     paper = "Jiang and Li, Deep Cross-Modal Hashing, CVPR 2017"
     supervision = "supervised"
+    representation = "binary"
     config_class = DCMHConfig
     config: DCMHConfig
 

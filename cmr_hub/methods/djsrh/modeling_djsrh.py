@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
@@ -46,6 +47,7 @@ class SharpenCodes(TrainerCallback):
         model.alpha.fill_(math.sqrt(math.floor(state.epoch) + 1))
 
 
+@register_method("djsrh", display_order=200)
 class DJSRHModel(HashingMixin, CMRModel):
     """A linear layer on the frozen image features, a perceptron on the text features, and tanh(alpha H) above both."""
 
@@ -55,6 +57,7 @@ class DJSRHModel(HashingMixin, CMRModel):
         "ICCV 2019"
     )
     supervision = "unsupervised"
+    representation = "binary"
     config_class = DJSRHConfig
     config: DJSRHConfig
 

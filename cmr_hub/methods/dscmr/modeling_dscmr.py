@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.losses import label_loss, label_similarity, modality_invariance_loss, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
@@ -23,12 +24,14 @@ def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, l
     )
 
 
+@register_method("dscmr", display_order=10)
 class DSCMRModel(CMRModel):
     """Two one-layer branches, one shared linear layer into the common space, one shared linear classifier above it."""
 
     title = "DSCMR"
     paper = "Zhen et al., Deep Supervised Cross-Modal Retrieval, CVPR 2019"
     supervision = "supervised"
+    representation = "real-valued"
     config_class = DSCMRConfig
     config: DSCMRConfig
 

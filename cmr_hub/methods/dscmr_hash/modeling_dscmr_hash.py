@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.losses import classification_loss, label_loss, label_similarity, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.modeling_hashing import HashingMixin
@@ -62,12 +63,14 @@ def decorrelation_loss(image_values: torch.Tensor, text_values: torch.Tensor) ->
     return off_diagonal(image_values) + off_diagonal(text_values)
 
 
+@register_method("dscmr_hash", display_order=150)
 class DSCMRHashModel(HashingMixin, CMRModel):
     """DSCMR's network, one layer a side and a shared one, with tanh(alpha x) above it; its classifier sees codes."""
 
     title = "DSCMR-Hash"
     paper = "cmr_hub, DSCMR with binary codes, after Zhen et al., CVPR 2019"
     supervision = "supervised"
+    representation = "binary"
     config_class = DSCMRHashConfig
     config: DSCMRHashConfig
 

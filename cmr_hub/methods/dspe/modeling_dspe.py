@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.standardizer import BatchNorm, CommonScale, FitStandardizers
 
@@ -109,12 +110,14 @@ def make_branch(features_dim: int, config: DSPEConfig) -> nn.Sequential:
     )
 
 
+@register_method("dspe", display_order=70)
 class DSPEModel(CMRModel):
     """A branch a side into vectors of unit length, ranked by distance across sides and kept together within."""
 
     title = "DSPE"
     paper = "Wang et al., Learning Deep Structure-Preserving Image-Text Embeddings, CVPR 2016"
     supervision = "unsupervised"
+    representation = "real-valued"
     groups_texts = True  # neighbours within a side are texts of one image
     config_class = DSPEConfig
     config: DSPEConfig

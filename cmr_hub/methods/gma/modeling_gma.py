@@ -7,6 +7,7 @@ import scipy.linalg
 import scipy.sparse
 import torch
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
 
 from .configuration_gma import GMAConfig
@@ -71,12 +72,14 @@ def trace_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return a.trace() / torch.maximum(b.trace(), 1e-12 * a.trace()).clamp(min=1e-300)
 
 
+@register_method("gma", display_order=130)
 class GMAModel(ClosedFormCMRModel):
     """Linear projections of both sides, the top eigenvectors of one joint problem."""
 
     title = "GMA"
     paper = "Sharma et al., Generalized Multiview Analysis: A Discriminative Latent Space, CVPR 2012"
     supervision = "supervised"
+    representation = "real-valued"
     config_class = GMAConfig
     config: GMAConfig
 

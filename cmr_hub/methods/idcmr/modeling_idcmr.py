@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.losses import label_loss, label_similarity, modality_invariance_loss, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
@@ -39,6 +40,7 @@ def ridge_classifier(embeds: torch.Tensor, labels: torch.Tensor, ridge: float) -
     return (rows.T @ torch.linalg.solve(gram, labels.double())).to(embeds.dtype)
 
 
+@register_method("idcmr", display_order=30)
 class IDCMRModel(CMRModel):
     """Two one-layer branches, one shared linear layer, and a linear classifier that is solved on each batch."""
 
@@ -48,6 +50,7 @@ class IDCMRModel(CMRModel):
         "PeerJ Computer Science 2021"
     )
     supervision = "supervised"
+    representation = "real-valued"
     config_class = IDCMRConfig
     config: IDCMRConfig
 

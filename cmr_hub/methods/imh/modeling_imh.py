@@ -9,6 +9,7 @@ import scipy.linalg
 import scipy.sparse
 import torch
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_hashing import LinearHashModel
 from cmr_hub.modeling.solvers import with_ridge
 
@@ -74,12 +75,14 @@ def shared_codes(
     return torch.from_numpy(vectors)
 
 
+@register_method("imh", display_order=250)
 class IMHModel(LinearHashModel):
     """Linear hash functions towards codes that a pair shares and that neighbours on either side have alike."""
 
     title = "IMH"
     paper = "Song et al., Inter-Media Hashing for Large-Scale Retrieval from Heterogeneous Data Sources, SIGMOD 2013"
     supervision = "unsupervised"
+    representation = "binary"
     config_class = IMHConfig
     config: IMHConfig
 

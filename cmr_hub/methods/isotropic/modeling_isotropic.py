@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_canonical import CanonicalHashModel
 from cmr_hub.modeling.solvers import principal_axes
 
@@ -53,12 +54,14 @@ def isotropic_rotation(
     return rotation
 
 
+@register_method("isotropic", display_order=280)
 class IsotropicModel(CanonicalHashModel):
     """A bit is the sign of a direction of the common space, and all of them have the same variance."""
 
     title = "IsoHash"
     paper = "Kong and Li, Isotropic Hashing, NIPS 2012"
     supervision = "unsupervised"
+    representation = "binary"
     is_stochastic = True
     config_class = IsotropicConfig
     config: IsotropicConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from cmr_hub.errors import InputError
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_canonical import CanonicalHashModel
 
 from .configuration_klsh import KLSHConfig
@@ -42,12 +43,14 @@ def hash_weights(kernel: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
     return (len(kernel) / count) ** 0.5 * inverse_root[members].sum(dim=1).T
 
 
+@register_method("klsh", display_order=270)
 class KLSHModel(CanonicalHashModel):
     """A bit is the side of a random hyperplane in the kernel's space."""
 
     title = "KLSH"
     paper = "Kulis and Grauman, Kernelized Locality-Sensitive Hashing for Scalable Image Search, ICCV 2009"
     supervision = "unsupervised"
+    representation = "binary"
     is_stochastic = True
     config_class = KLSHConfig
     config: KLSHConfig

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
 from cmr_hub.modeling.modeling_hashing import HashingMixin
 
@@ -147,12 +148,14 @@ def alternate(x: torch.Tensor, y: torch.Tensor, config: LSSHConfig) -> Iterator[
         yield Factors(codes, dictionary, latent, basis, mapping)
 
 
+@register_method("lssh", display_order=220)
 class LSSHModel(HashingMixin, ClosedFormCMRModel):
     """Images by sparse coding, texts by matrix factorisation, and a linear map from the one to the other."""
 
     title = "LSSH"
     paper = "Zhou et al., Latent Semantic Sparse Hashing for Cross-Modal Similarity Search, SIGIR 2014"
     supervision = "unsupervised"
+    representation = "binary"
     is_stochastic = True
     config_class = LSSHConfig
     config: LSSHConfig

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_hashing import LinearHashModel
 from cmr_hub.modeling.solvers import inverse_square_root, ridge_covariance
 
@@ -91,12 +92,14 @@ def signs(values: torch.Tensor) -> torch.Tensor:
     return (values > 0).to(values.dtype) * 2 - 1
 
 
+@register_method("scm", display_order=180)
 class SCMModel(LinearHashModel):
     """Hyperplanes whose signs correlate across the sides as the items' classes do."""
 
     title = "SCM (hashing)"
     paper = "Zhang and Li, Large-Scale Supervised Multimodal Hashing with Semantic Correlation Maximization, AAAI 2014"
     supervision = "supervised"
+    representation = "binary"
     config_class = SCMConfig
     config: SCMConfig
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import torch
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.solvers import canonical_pairs
 
 from ..semantic_matching import SemanticMatchingModel
 from .configuration_scm_semantic import SCMSemanticConfig
 
 
+@register_method("scm_semantic", display_order=120)
 class SCMSemanticModel(SemanticMatchingModel):
     """Semantic matching on canonical variates. Both steps are linear, so their product is all that is kept."""
 
     title = "SCM (semantic)"
     paper = "Rasiwasia et al., A New Approach to Cross-Modal Multimedia Retrieval (both matchings), MM 2010"
+    supervision = "supervised"
+    representation = "real-valued"
     config_class = SCMSemanticConfig
     config: SCMSemanticConfig
 

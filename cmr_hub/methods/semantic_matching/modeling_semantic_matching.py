@@ -7,18 +7,21 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
 from cmr_hub.modeling.solvers import softmax_regression
 
 from .configuration_semantic_matching import SemanticMatchingConfig
 
 
+@register_method("semantic_matching", display_order=110)
 class SemanticMatchingModel(ClosedFormCMRModel):
     """One multi-class logistic regression a side; an item's embedding is what it says of each class."""
 
     title = "SM"
     paper = "Rasiwasia et al., A New Approach to Cross-Modal Multimedia Retrieval (semantic matching), MM 2010"
     supervision = "supervised"
+    representation = "real-valued"
     config_class = SemanticMatchingConfig
     config: SemanticMatchingConfig
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 
 from cmr_hub.errors import InputError
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
 from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.solvers import logistic_regressions
@@ -142,12 +143,14 @@ def rbf(features: torch.Tensor, anchors: torch.Tensor, bandwidth: torch.Tensor) 
     return (-(torch.cdist(features, anchors) / bandwidth).square() / 2).exp()
 
 
+@register_method("seph", display_order=170)
 class SePHModel(HashingMixin, ClosedFormCMRModel):
     """Kernel logistic regressions on both sides that predict codes learned from the classes."""
 
     title = "SePH"
     paper = "Lin et al., Semantics-Preserving Hashing for Cross-View Retrieval, CVPR 2015"
     supervision = "supervised"
+    representation = "binary"
     is_stochastic = True
     config_class = SePHConfig
     config: SePHConfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_canonical import CanonicalHashModel
 from cmr_hub.modeling.solvers import principal_axes
 
@@ -29,12 +30,14 @@ def slowest_modes(widths: torch.Tensor, count: int) -> tuple[torch.Tensor, torch
     return order // count, frequencies[order]
 
 
+@register_method("sh", display_order=290)
 class SHModel(CanonicalHashModel):
     """A bit is the sign of a wave along one principal axis of the common space."""
 
     title = "SH"
     paper = "Weiss et al., Spectral Hashing, NIPS 2008"
     supervision = "unsupervised"
+    representation = "binary"
     config_class = SHConfig
     config: SHConfig
 

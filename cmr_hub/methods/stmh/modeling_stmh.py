@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_hashing import LinearHashModel
 
 from .configuration_stmh import STMHConfig
@@ -182,12 +183,14 @@ def hash_function(features: torch.Tensor, values: torch.Tensor, regularization: 
     return weight, -mean @ weight
 
 
+@register_method("stmh", display_order=230)
 class STMHModel(LinearHashModel):
     """Topics of texts and concepts of images, one bit each: whether an item contains it."""
 
     title = "STMH"
     paper = "Wang et al., Semantic Topic Multimodal Hashing for Cross-Media Retrieval, IJCAI 2015"
     supervision = "unsupervised"
+    representation = "binary"
     is_stochastic = True
     config_class = STMHConfig
     config: STMHConfig

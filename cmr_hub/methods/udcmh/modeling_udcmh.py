@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import TrainerCallback
 
+from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
@@ -53,6 +54,7 @@ class SolveCodes(TrainerCallback):
         model.codes = self.factors.codes.clone()
 
 
+@register_method("udcmh", display_order=190)
 class UDCMHModel(HashingMixin, CMRModel):
     """A perceptron a side, both of which learn the codes of a binary factorisation of the training features."""
 
@@ -62,6 +64,7 @@ class UDCMHModel(HashingMixin, CMRModel):
         "IJCAI 2018"
     )
     supervision = "unsupervised"
+    representation = "binary"
     config_class = UDCMHConfig
     config: UDCMHConfig
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
 from cmr_hub.errors import InputError
+from cmr_hub.modeling.auto_classes import register_auto_classes
 from cmr_hub.modeling.checked_model import CheckedModel
 
 from .configuration_spreading_vectors import SpreadingVectorsConfig
@@ -148,3 +149,6 @@ class SpreadingVectorsModel(CheckedModel):
             outputs[start : start + BATCH_ROWS] = self.spread(batch).float().cpu().numpy()
         self.train(was_training)
         return outputs
+
+
+register_auto_classes(SpreadingVectorsModel)

@@ -1,0 +1,105 @@
+"""The public names: at run time, for type checkers, and for transformers' Auto classes."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import cmr_hub
+from cmr_hub.exports import SUBPACKAGES, public_homes
+from cmr_hub.stub import STUB, stub
+
+CCA = Path(__file__).parents[1] / "model_cards/cca-emoji"
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_stub_lists_the_public_names():
+    assert STUB.read_text() == stub(), "run: python -m cmr_hub.stub"
+
+
+@pytest.mark.parametrize("name", [*sorted(public_homes()), *SUBPACKAGES])
+def test_every_public_name_leads_somewhere(name):
+    assert getattr(cmr_hub, name) is not None
+    assert name in dir(cmr_hub)
+
+
+def test_a_star_import_gives_the_public_names():
+    names = {}
+    exec("from cmr_hub import *", names)
+    assert names.keys() >= set(public_homes())
+
+
+def test_missing_public_name():
+    with pytest.raises(AttributeError, match="module 'cmr_hub' has no attribute 'Galery'"):
+        cmr_hub.Galery  # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_type_checker_knows_the_public_names_and_no_others(tmp_path):
+    (tmp_path / "good.py").write_text(
+        "from cmr_hub import DSCMRModel, Gallery\nimport cmr_hub\ncmr_hub.from_pretrained\n"
+    )
+    (tmp_path / "bad.py").write_text("from cmr_hub import Nonsense\n")
+    command = [sys.executable, "-m", "mypy", "--follow-imports=skip", "--cache-dir", str(tmp_path / "cache")]
+    for module, code in (("good", 0), ("bad", 1)):
+        done = subprocess.run(
+            [*command, str(tmp_path / f"{module}.py")], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+    assert 'has no attribute "Nonsense"' in done.stdout
+
+
+def test_importing_the_package_imports_no_heavy_library():
+    loaded = run("import sys, cmr_hub; print(*sys.modules)").split()
+    assert not {"torch", "transformers", "numpy", "datasets", "huggingface_hub", "PIL", "yaml"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import cmr_hub; from transformers import AutoConfig, AutoModel, AutoProcessor",
+        "from transformers import AutoConfig, AutoModel, AutoProcessor; import cmr_hub",
+    ],
+    ids=["cmr_hub first", "transformers first"],
+)
+def test_the_auto_classes_load_a_checkpoint_and_import_its_method_alone(imports):
+    code = f"""
+        import sys
+        {imports}
+        print(type(AutoProcessor.from_pretrained({str(CCA)!r})).__name__)
+        print(type(AutoConfig.from_pretrained({str(CCA)!r})).__name__)
+        print(type(AutoModel.from_pretrained({str(CCA)!r})).__name__)
+        print(*(name for name in sys.modules if name.startswith("cmr_hub.methods.") and name.count(".") == 2))
+    """
+    assert run(code).split() == ["CMRProcessor", "CCAConfig", "CCAModel", "cmr_hub.methods.cca"]
+
+
+def test_the_auto_classes_know_a_configuration_that_was_made_directly():
+    from transformers import AutoModel
+
+    config = cmr_hub.SHConfig(image_dim=4, text_dim=4, embed_dim=8)
+    assert type(AutoModel.from_config(config)) is cmr_hub.SHModel
+
+
+@pytest.mark.parametrize("model_type", ["dual_encoder", "spreading_vectors"])
+def test_the_auto_classes_know_models_that_are_no_method(model_type):
+    from transformers import CONFIG_MAPPING, MODEL_MAPPING
+
+    assert MODEL_MAPPING[CONFIG_MAPPING[model_type]].config_class.model_type == model_type
+
+
+def test_transformers_still_refuses_unknown_types():
+    from transformers import CONFIG_MAPPING
+
+    assert "cca" in CONFIG_MAPPING
+    assert "bert" in CONFIG_MAPPING
+    assert "none such" not in CONFIG_MAPPING
+    with pytest.raises(KeyError, match="none such"):
+        CONFIG_MAPPING["none such"]
