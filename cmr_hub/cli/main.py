@@ -324,6 +324,7 @@ def run_train(options: argparse.Namespace) -> None:
     """`train`: a checkpoint for each code length and seed, in folders of their own where there are several."""
     from cmr_hub.experiments.seeds import summarise
     from cmr_hub.experiments.table import find_checkpoints, make_tables
+    from cmr_hub.results.markdown import table_markdown
     from cmr_hub.training.recipe import load_recipe
     from cmr_hub.training.train import make_features, train
 
@@ -357,7 +358,7 @@ def run_train(options: argparse.Namespace) -> None:
             features=features,
         )
     if len(recipes) > 1:
-        logging.info("%s", "\n".join(table.markdown() for table in make_tables(find_checkpoints(list(runs)))))
+        logging.info("%s", "\n".join(map(table_markdown, make_tables(find_checkpoints(list(runs))))))
     elif len(runs) > 1:
         logging.info("%s", summarise(list(runs.values())))
 
@@ -412,8 +413,10 @@ def run_reproduce(options: argparse.Namespace) -> None:
     from cmr_hub.experiments.reproduce import Plan, reproduce
     from cmr_hub.experiments.workers import usable_cores
     from cmr_hub.methods import METHODS
+    from cmr_hub.results.check import compare
+    from cmr_hub.results.markdown import results_markdown
     from cmr_hub.results.page import write_results_page
-    from cmr_hub.results.record import compare, record, stored_results, write_results
+    from cmr_hub.results.store import record, stored_results, write_results
 
     plan = Plan(
         dataset=options.dataset,
@@ -428,7 +431,7 @@ def run_reproduce(options: argparse.Namespace) -> None:
     stored = stored_results(options.dataset)
     results, outcomes = reproduce(plan, jobs=options.jobs or usable_cores(), earlier=stored)
     write_results(results, plan.output_dir / "results.json")
-    logging.info("%s", results.markdown())
+    logging.info("%s", results_markdown(results))
     if options.check:
         logging.info("%s", compare(results, stored))
     elif plan.encoders or not (REPOSITORY / "pyproject.toml").is_file():
@@ -447,6 +450,7 @@ def run_reproduce(options: argparse.Namespace) -> None:
 def run_ablate(options: argparse.Namespace) -> None:
     """`ablate`: one table for each that the recipe lists."""
     from cmr_hub.experiments.ablate import ablate
+    from cmr_hub.results.markdown import ablation_markdown
     from cmr_hub.training.recipe import load_recipe
 
     tables = ablate(
@@ -458,7 +462,7 @@ def run_ablate(options: argparse.Namespace) -> None:
         protocol=options.protocol,
         command=recorded_command(),
     )
-    logging.info("%s", "\n\n".join(table.markdown() for table in tables))
+    logging.info("%s", "\n\n".join(map(ablation_markdown, tables)))
     if options.json and this_process().is_main:
         _write_json(options.json, [table.to_dict() for table in tables])
 
@@ -518,10 +522,11 @@ def run_evaluate(options: argparse.Namespace) -> None:
 def run_table(options: argparse.Namespace) -> None:
     """`table`: one a data set."""
     from cmr_hub.experiments.table import find_checkpoints, make_tables
+    from cmr_hub.results.markdown import table_markdown
     from cmr_hub.utils.files import atomic_file
 
     tables = make_tables(find_checkpoints(options.runs), options.protocol, options.split)
-    markdown = "\n".join(table.markdown() for table in tables)
+    markdown = "\n".join(map(table_markdown, tables))
     logging.info("%s", markdown)
     if options.output:
         with atomic_file(options.output) as scratch:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import mean, stdev
 
+import msgspec
 
-@dataclass(frozen=True)
-class MeanStd:
+
+class MeanStd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One metric over runs.
 
     Attributes:
@@ -21,7 +21,7 @@ class MeanStd:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> MeanStd:
-        """That of one or more runs' values."""
+        """Mean and sample deviation of the values of one or more runs."""
         return cls(mean(values), stdev(values) if len(values) > 1 else None)
 
     def __str__(self) -> str:

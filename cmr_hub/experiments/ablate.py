@@ -12,8 +12,8 @@ from typing import Any
 from datasets import DatasetDict
 
 from cmr_hub.errors import CMRError, InputError
-from cmr_hub.evaluation import Protocol, get_protocol
-from cmr_hub.results.ablations import AblationRow, AblationTable
+from cmr_hub.evaluation import DIRECTIONS, Protocol, get_protocol
+from cmr_hub.results.schema import AblationRow, AblationSource, AblationTable
 from cmr_hub.training.recipe import Ablation, Recipe
 from cmr_hub.training.train import TrainingRun, train
 from cmr_hub.utils.processes import this_process
@@ -76,9 +76,10 @@ def ablate(
             method=recipe.method,
             dataset=dataset_name,
             seeds=list(seeds),
-            protocol=protocol,
+            protocol=protocol.name,
             rows=[measure(table, name, variant) for name, variant in recipes.items()],
-            published=table.published,
+            published=AblationSource(**table.published),
+            protocol_description=protocol.describe(),
         )
         for table, recipes in zip(recipe.ablations, variants, strict=True)
     ]
@@ -111,7 +112,7 @@ def with_average(row: Mapping[str, Any]) -> dict[str, float]:
     """A row's published metrics, and the mean of both directions where both are given."""
     published = dict(row.get("published", {}))
     for metric in {name.partition("/")[2] for name in published if "/" in name}:
-        both = [published[way] for way in (f"image_to_text/{metric}", f"text_to_image/{metric}") if way in published]
+        both = [published[way] for way in (f"{direction}/{metric}" for direction in DIRECTIONS) if way in published]
         if len(both) == 2:
             published.setdefault(metric, round(mean(both), 4))
     return published

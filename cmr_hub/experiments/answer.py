@@ -20,7 +20,6 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import decimals
 from cmr_hub.modeling.modeling_cmr import CMRModel
-from cmr_hub.results.cells import markdown_row
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.training.datasets import FeatureSplits, Pairs, batch_as_is, with_validation
 from cmr_hub.training.recipe import Recipe
@@ -36,6 +35,7 @@ from cmr_hub.training.train import (
 )
 from cmr_hub.training.trainer import EpochLog
 from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.markdown import markdown_table
 from cmr_hub.utils.processes import this_process
 
 from .baselines import blinded, majority_answers, regression_answers
@@ -66,7 +66,7 @@ class AnswerRun:
     by_question: Mapping[str, Mapping[str, float]]
 
     def table(self) -> str:
-        """Markdown: a row a question, all of them together last."""
+        """Markdown: one row per question, all of them together last."""
         n = self.questions["test"]
         rows = {**dict(sorted(self.by_question.items())), "all": self.accuracy}
         return "\n".join(
@@ -74,9 +74,10 @@ class AnswerRun:
                 f"Accuracy on {n:,} test questions made from captions and classes, as often yes as no; the standard "
                 f"error of all together is at most {decimals(0.5 / n**0.5)}, of a single question far more.",
                 "",
-                markdown_row(["question", *self.accuracy]),
-                markdown_row(["---"] * (1 + len(self.accuracy))),
-                *(markdown_row([name, *(decimals(row[who]) for who in self.accuracy)]) for name, row in rows.items()),
+                markdown_table(
+                    ["question", *self.accuracy],
+                    [[name, *(decimals(row[who]) for who in self.accuracy)] for name, row in rows.items()],
+                ),
             ]
         )
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cmr_hub.evaluation import EvaluationResult
+from cmr_hub.evaluation import DIRECTION_TITLES, EvaluationResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DIRECTIONS = {"image_to_text": "image → text", "text_to_image": "text → image"}
 # The names of a curve's points in `EvaluationResult.curves`: recall, precision.
 RANKING = ("recall", "precision")
 LOOKUP = ("lookup_recall", "lookup_precision")
 
 
 def draw(results: Mapping[str, EvaluationResult]) -> Figure:
-    """A panel a direction, a line a checkpoint; of codes a second row, in which a point is a Hamming radius.
+    """One panel per direction, one line per checkpoint; for codes a second row, in which a point is a Hamming radius.
 
     Args:
         results: name of a checkpoint -> what was measured of it, with curves, all under one protocol.
@@ -29,9 +28,9 @@ def draw(results: Mapping[str, EvaluationResult]) -> Figure:
     if any(LOOKUP[0] in result.curves["image_to_text"] for result in results.values()):
         kinds["lookup by radius"] = LOOKUP
     figure = Figure(figsize=(10, 4.2 * len(kinds)), dpi=150, layout="constrained")
-    grid = figure.subplots(len(kinds), len(DIRECTIONS), squeeze=False)
+    grid = figure.subplots(len(kinds), len(DIRECTION_TITLES), squeeze=False)
     for row, (kind, names) in zip(grid, kinds.items(), strict=True):
-        for axes, (direction, title) in zip(row, DIRECTIONS.items(), strict=True):
+        for axes, (direction, title) in zip(row, DIRECTION_TITLES.items(), strict=True):
             _draw_panel(axes, {name: result.curves[direction] for name, result in results.items()}, names)
             axes.set_title(f"{title}: {kind}")
     grid[0][0].legend(frameon=False)

@@ -17,10 +17,10 @@ from cmr_hub.data.columns import column_of, read_column
 from cmr_hub.errors import InputError
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.processing.processing_cmr import CMRProcessor
-from cmr_hub.results.cells import markdown_row
 from cmr_hub.retrieval.explanation import attend, check_attends, matching_scores
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.images import load_image
+from cmr_hub.utils.markdown import markdown_table
 
 IMAGES_AT_ONCE = 32
 RESAMPLES = 2000
@@ -141,7 +141,7 @@ class Faithfulness:
     drops: Mapping[str, Estimate]
 
     def table(self) -> str:
-        """Markdown: a row a region that was deleted."""
+        """Markdown: one row per kind of deleted region."""
         rows = [
             [name, self.falls_more[name].cell(3) if name in self.falls_more else "", self.drops[name].cell(4)]
             for name in REGIONS
@@ -154,9 +154,7 @@ class Faithfulness:
                 f"with their captions; mean cosine {self.score:.4f}; seed {self.seed}. In brackets 95 % bootstrap "
                 "intervals over images.",
                 "",
-                markdown_row(columns),
-                markdown_row(["---"] * len(columns)),
-                *map(markdown_row, rows),
+                markdown_table(columns, rows),
             ]
         )
 

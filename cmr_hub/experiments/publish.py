@@ -10,10 +10,12 @@ from typing import Any
 from cmr_hub import data
 from cmr_hub.encoders import encoder_class
 from cmr_hub.hub import push_folder
-from cmr_hub.hub.card import CardContent, DatasetFacts, Reproduced, ResultRow, write_card
+from cmr_hub.hub.card import CardContent, DatasetFacts, Reproduced, ReproducedFigure, ResultRow, write_card
 from cmr_hub.methods import METHODS
-from cmr_hub.results.leaderboard import published_under
-from cmr_hub.results.record import stored_results
+from cmr_hub.results.cells import has_column
+from cmr_hub.results.leaderboard import RUN_NAME
+from cmr_hub.results.schema import Published, Row
+from cmr_hub.results.store import convert, stored_results
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import TrainingRun
 from cmr_hub.utils.files import atomic_folder
@@ -82,7 +84,24 @@ def reproduced(checkpoint: Checkpoint) -> Reproduced | None:
     if results is None or not results.complete:
         return None
     row = next((row for row in results.table.rows if same_recipe(row, checkpoint)), None)
-    return row and Reproduced(row, results.table.protocols, results.command)
+    return None if row is None else _reproduced(row, results.table.protocols, results.command)
+
+
+def _reproduced(row: Row, protocols: Mapping[str, str], command: str) -> Reproduced:
+    """A row of results as the card shows it: the metrics that have a column in tables."""
+    figures = [
+        ReproducedFigure(protocol, name, str(spread), row.measured[protocol])
+        for protocol, spreads in row.metrics.items()
+        for name, spread in spreads.items()
+        if has_column(name)
+    ]
+    return Reproduced(
+        figures=tuple(figures),
+        protocols={name: protocols[name] for name in row.metrics},
+        seeds=tuple(row.seeds),
+        dtype=row.settings.get("dtype"),
+        command=command,
+    )
 
 
 def card_content(run: TrainingRun, repo_id: str, processor: dict, reproduced: Reproduced | None = None) -> CardContent:
@@ -93,6 +112,7 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict, reproduced: Re
     settings |= {f"tuned {name}": value for name, value in (run.tuned or {}).items()}
     if run.epochs is not None:
         settings |= {"epochs trained": run.epochs, "epoch kept": run.best_epoch}
+    published = convert(run.recipe["published"], Published, RUN_NAME)
     return CardContent(
         repo_id=repo_id,
         method_title=recipe.title,
@@ -100,7 +120,7 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict, reproduced: Re
         paper=recipe.paper,
         dataset=DatasetFacts(facts.name, facts.title, facts.license, facts.homepage, facts.citation),
         # What another epoch than the one kept would give is no result of these weights.
-        results=tuple(_row(entry, run.recipe["published"]) for entry in run.results if "epoch" not in entry),
+        results=tuple(_row(entry, published) for entry in run.results if "epoch" not in entry),
         training_command=run.command,
         hyperparameters=settings,
         versions=run.versions,
@@ -114,16 +134,16 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict, reproduced: Re
     )
 
 
-def _row(entry: dict, published: Mapping[str, Any]) -> ResultRow:
-    published = published_under(published, entry["protocol"])
+def _row(entry: dict[str, Any], published: Published) -> ResultRow:
+    cited = published.under(entry["protocol"])
     return ResultRow(
         protocol=entry["protocol"],
         description=entry["description"],
         split=entry["split"],
         metrics=entry["metrics"],
         seeds=tuple(entry["seeds"]),
-        published=published.get("metrics", {}),
-        published_in=published.get("source", ""),
+        published=cited,
+        published_in=published.source if cited else "",
     )
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cmr_hub.evaluation import MeanStd
-
-if TYPE_CHECKING:
-    from cmr_hub.training.train import TrainingRun
+from cmr_hub.training.train import TrainingRun
 
 
 def over_runs(entries: Sequence[Mapping[str, Any]]) -> dict[str, MeanStd]:
     """Each metric over runs that differ in the seed alone.
 
     Args:
-        entries: one entry of `TrainingRun.results` a run, of the same protocol and split.
+        entries: one entry of `TrainingRun.results` per run, of the same protocol and split.
     """
     return {name: MeanStd.of([entry["metrics"][name] for entry in entries]) for name in entries[0]["metrics"]}
 
@@ -24,7 +22,7 @@ def summarise(runs: Sequence[TrainingRun]) -> str:
     """Mean and standard deviation of each test metric over two or more runs that differ in the seed alone.
 
     Returns:
-        A readable table a protocol, whose first line says what the protocol is.
+        One readable table per protocol; its first line describes the protocol.
     """
     lines = []
     for number, entry in enumerate(runs[0].results):

@@ -42,6 +42,7 @@ from cmr_hub.training.train import (
 )
 from cmr_hub.training.trainer import CMRTrainer, validation_protocol
 from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.markdown import markdown_table
 
 if TYPE_CHECKING:
     import optuna
@@ -177,16 +178,13 @@ class Sweep:
     def table(self) -> str:
         """The trials as Markdown, the best first."""
         labels = [dimension.label for dimension in self.space]
-        rows = [
-            ["trial", *labels, self.metric, "seconds", "state"],
-            ["---:"] * (len(labels) + 3) + ["---"],
-        ]
+        rows = []
         for trial in sorted(self.trials, key=_rank):
             settings = [_shown(trial["settings"].get(label)) for label in labels]
             rows.append(
                 [str(trial["number"]), *settings, *map(_shown, (trial["value"], trial["seconds"])), trial["state"]]
             )
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        return markdown_table(["trial", *labels, self.metric, "seconds", "state"], rows)
 
     def save(self, path: Path) -> None:
         """Write as JSON."""

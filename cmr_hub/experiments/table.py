@@ -14,6 +14,9 @@ from cmr_hub.evaluation import MeanStd, get_protocol
 from cmr_hub.methods import METHODS, list_methods
 from cmr_hub.results import Row, Table
 from cmr_hub.results.leaderboard import RUN_NAME
+from cmr_hub.results.ranking import in_order
+from cmr_hub.results.schema import Published
+from cmr_hub.results.store import convert
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
 from cmr_hub.utils.hub import read_json
@@ -40,7 +43,7 @@ class Checkpoint:
 
     @property
     def settings(self) -> Settings:
-        """All that a run of the same method on the same data may differ in, beside the seed, by short names."""
+        """All that a run of the same method on the same data may differ in, apart from the seed, by short names."""
         recipe, settings = self.run.recipe, {}
         for modality, spec in recipe["encoders"].items():
             options = {"name": spec} if isinstance(spec, str) else dict(spec)
@@ -82,7 +85,7 @@ def find_checkpoints(folders: Sequence[Path]) -> list[Checkpoint]:
 def make_tables(
     checkpoints: Sequence[Checkpoint], protocols: Sequence[str] | None = None, split: str = "test"
 ) -> list[Table]:
-    """One table a data set.
+    """One table per data set.
 
     Args:
         checkpoints: the runs. Those of one method on one data set with the same settings are one row; other
@@ -128,14 +131,17 @@ def make_tables(
 
     def make_table(dataset: str) -> Table:
         names = list(dict.fromkeys(protocols or (e["protocol"] for c, e in entries if c.run.dataset == dataset)))
-        table = Table(
-            dataset=dataset,
-            split=split,
-            protocols={name: descriptions[name] for name in names},
-            columns={name: columns[name] for name in names},
-            rows=_rows([checkpoint for checkpoint in checkpoints if checkpoint.run.dataset == dataset], names, split),
+        return in_order(
+            Table(
+                dataset=dataset,
+                split=split,
+                protocols={name: descriptions[name] for name in names},
+                columns={name: columns[name] for name in names},
+                rows=_rows(
+                    [checkpoint for checkpoint in checkpoints if checkpoint.run.dataset == dataset], names, split
+                ),
+            )
         )
-        return table.in_order()
 
     return [make_table(dataset) for dataset in sorted({checkpoint.run.dataset for checkpoint, _ in entries})]
 
@@ -209,7 +215,7 @@ def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str]
         seconds=mean(checkpoint.run.seconds for checkpoint in group),
         metrics=metrics,
         measured={name: len(entries) for name, entries in found.items()},
-        published=dict(run.recipe["published"]),
+        published=convert(run.recipe["published"], Published, group[0].folder / RUN_NAME),
         settings=group[0].settings,
         versions=_versions([checkpoint.run for checkpoint in group]),
         folders=[str(checkpoint.folder) for checkpoint in group],

@@ -16,9 +16,6 @@ from huggingface_hub.constants import EVAL_RESULTS_FOLDER
 from huggingface_hub.utils import yaml_dump
 
 from cmr_hub.errors import InputError
-from cmr_hub.evaluation import MeanStd
-from cmr_hub.results import Row
-from cmr_hub.results.cells import has_column
 from cmr_hub.utils.files import atomic_folder
 from cmr_hub.utils.hub import NAMESPACE, read_json
 
@@ -107,28 +104,38 @@ class ResultRow:
 
 
 @dataclass(frozen=True)
-class Reproduced:
-    """What a checkpoint's recipe gives when it is trained again, with several seeds where chance has a part in it.
+class ReproducedFigure:
+    """One metric over several runs.
 
     Attributes:
-        row: mean and deviation under each protocol.
-        protocols: name -> the line that describes it.
-        command: what trained and measured it.
+        protocol, metric: what was measured.
+        value: mean and deviation as the card prints them.
+        runs: number of runs.
     """
 
-    row: Row
-    protocols: Mapping[str, str]
-    command: str
+    protocol: str
+    metric: str
+    value: str
+    runs: int
 
-    @property
-    def lines(self) -> list[tuple[str, str, MeanStd, int]]:
-        """Protocol, metric, mean and deviation, and over how many runs, as a table has them."""
-        return [
-            (protocol, name, spread, self.row.measured[protocol])
-            for protocol, spreads in self.row.metrics.items()
-            for name, spread in spreads.items()
-            if has_column(name)
-        ]
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What a checkpoint's recipe gives when it is trained again, with several seeds where it is stochastic.
+
+    Attributes:
+        figures: the metrics, protocol by protocol.
+        protocols: name -> the line that describes it, of the protocols that occur in `figures`.
+        seeds: seeds of the runs; empty for a closed form without randomness.
+        dtype: precision of the weights that were measured; None where it is not known.
+        command: the command line that trained and measured them.
+    """
+
+    figures: tuple[ReproducedFigure, ...]
+    protocols: Mapping[str, str]
+    seeds: tuple[int, ...]
+    dtype: str | None
+    command: str
 
 
 @dataclass(frozen=True)
@@ -233,8 +240,7 @@ def _other_protocols(reproduced: Reproduced | None, described: Mapping[str, str]
     """Those of figures over seeds that the card has not described yet, or otherwise."""
     if reproduced is None:
         return {}
-    measured = {name: reproduced.protocols[name] for name in reproduced.row.metrics}
-    return {name: line for name, line in measured.items() if described.get(name) != line}
+    return {name: line for name, line in reproduced.protocols.items() if described.get(name) != line}
 
 
 def _card_data(content: CardContent, method: str) -> ModelCardData:

@@ -1,6 +1,6 @@
-"""What `python -m training reproduce` measured: one JSON file a data set in this folder, and tables made of them."""
+"""What `cmr reproduce` measured: one schema, one JSON file per data set in this folder, and renderers over them."""
 
-from .reproduction import NotMeasured, Reproduction, list_results, read_results, results_path
-from .table import Row, Table
+from .schema import NotMeasured, Published, Reproduction, Row, Table
+from .store import list_results, read_results, results_path
 
-__all__ = ["NotMeasured", "Reproduction", "Row", "Table", "list_results", "read_results", "results_path"]
+__all__ = ["NotMeasured", "Published", "Reproduction", "Row", "Table", "list_results", "read_results", "results_path"]

@@ -1,29 +1,23 @@
-"""Cells of the Markdown tables that training runs are put into."""
+"""The text of single cells in tables of results, whatever the tables are rendered to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from cmr_hub.evaluation import decimals
+from cmr_hub.evaluation import DIRECTIONS, decimals
 
-if TYPE_CHECKING:
-    from .table import Row
+from .schema import Row
 
-DIRECTIONS = {"image_to_text/": "I→T", "text_to_image/": "T→I"}
+UNKNOWN = "–"
+SHORT_TITLES = {"image_to_text": "I→T", "text_to_image": "T→I"}
 AVERAGES = {"map": " average", "mean_recall": ""}  # means of both directions that have a column, and its heading
-TITLES = {"map": "mAP", "recall": "R", "precision": "P", "ndcg": "nDCG", "mean_recall": "mR"}
-
-
-def markdown_row(cells: Sequence[str]) -> str:
-    """One line of a table."""
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+METRIC_TITLES = {"map": "mAP", "recall": "R", "precision": "P", "ndcg": "nDCG", "mean_recall": "mR"}
 
 
 def value_cell(row: Row, protocol: str, name: str, best: str | None) -> str:
     """One metric: ".663 ± .016", bold where it is the best, "–" where it was not measured."""
     if protocol not in row.metrics:
-        return "–"
+        return UNKNOWN
     spread = row.metrics[protocol][name]
     text = decimals(spread.mean)
     if text == best:
@@ -33,24 +27,46 @@ def value_cell(row: Row, protocol: str, name: str, best: str | None) -> str:
     return text if row.measured[protocol] == row.runs else f"{text} ({row.measured[protocol]} of {row.runs} runs)"
 
 
+def published_cell(row: Row, protocol: str, name: str) -> str:
+    """ " (.251)", or nothing where no publication gives this figure."""
+    given = row.published.under(protocol)
+    return f" ({decimals(given[name])})" if name in given else ""
+
+
 def seeds_cell(row: Row) -> str:
-    """ "0, 1, 2", or that chance has no part in it."""
+    """ "0, 1, 2", or that the method has no randomness."""
     return ", ".join(map(str, row.seeds)) or "closed form"
 
 
 def seconds_cell(seconds: float) -> str:
-    """Whole seconds; of short times a tenth more."""
+    """Whole seconds; with one decimal below ten."""
     return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.1f}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: "43 s", "12 min", "3 h 05 min".
+
+    Example:
+
+    ```python
+    >>> duration(43.2), duration(700), duration(11_100)
+    ('43 s', '12 min', '3 h 05 min')
+    ```
+    """
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def metric_title(name: str) -> str:
     """ "recall@5" as "R@5"."""
     kind, at, k = name.partition("@")
-    return TITLES.get(kind, kind) + at + k
+    return METRIC_TITLES.get(kind, kind) + at + k
 
 
 def has_column(name: str) -> bool:
-    """Whether a metric stands in tables. Ranks do not; mAP has its mean beside both directions, mR has it alone."""
+    """Whether tables show a metric. Ranks have no column; mAP has its mean and both directions, mR its mean alone."""
     direction, _, plain = name.rpartition("/")
     return plain in AVERAGES if not direction else not (plain.endswith("_rank") or plain == "mean_recall")
 
@@ -59,14 +75,9 @@ def cited_figures(given: Mapping[str, float]) -> dict[str, list[float]]:
     """Metric -> what a publication gives of it: of the directions, as far as it gives them, or of both together."""
     figures = {}
     for metric in dict.fromkeys(name.split("/")[-1] for name in given):
-        names = [way + metric for way in DIRECTIONS if way + metric in given] or [metric]
+        names = [f"{way}/{metric}" for way in DIRECTIONS if f"{way}/{metric}" in given] or [metric]
         figures[metric] = [given[name] for name in names]
     return figures
-
-
-def primary_metric(row: Row, protocol: str) -> str:
-    """The first metric of the protocol that has a mean of both directions: mAP, or the mean recall."""
-    return next(name for name in row.metrics[protocol] if "/" not in name)
 
 
 def best_mean(rows: Sequence[Row], protocol: str, name: str) -> str | None:

@@ -9,8 +9,12 @@ from statistics import mean
 from typing import Any
 
 from cmr_hub.errors import CheckpointError
+from cmr_hub.evaluation import DIRECTIONS
 from cmr_hub.methods import METHODS
 from cmr_hub.utils.hub import bundled_checkpoints, read_json
+
+from .schema import Published
+from .store import convert
 
 RUN_NAME = "training_run.json"  # what a training leaves beside its weights; the card is written from it
 METRICS = ("map", "mean_recall")  # the numbers that protocols compare runs by
@@ -109,12 +113,13 @@ def read_scores(folder: Path, checkpoint: str = "") -> list[Score]:
 def _scores(run: Mapping[str, Any], folder: Path, checkpoint: str) -> Iterator[Score]:
     model = METHODS[run["method"]]
     bits = read_json(folder / "config.json")["embed_dim"] if model.representation == "binary" else None
+    published = convert(run["recipe"]["published"], Published, folder / RUN_NAME)
     for entry in run["results"]:
         metric = next((name for name in METRICS if name in entry["metrics"]), None)
         # "epoch": what another epoch than the one kept would give.
         if entry["split"] != "test" or metric is None or "epoch" in entry:
             continue
-        published = published_under(run["recipe"]["published"], entry["protocol"])
+        cited = published.under(entry["protocol"])
         yield Score(
             checkpoint=checkpoint,
             method=run["method"],
@@ -127,18 +132,13 @@ def _scores(run: Mapping[str, Any], folder: Path, checkpoint: str) -> Iterator[S
             metric=metric,
             measured=_figures(entry["metrics"], metric),
             seeds=tuple(entry["seeds"]),
-            published=_figures(published["metrics"], metric) if published else None,
-            published_in=published.get("source", ""),
+            published=_figures(cited, metric) if cited else None,
+            published_in=published.source if cited else "",
         )
 
 
-def published_under(published: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
-    """What a recipe cites (`source`, `metrics`) where it is of this protocol; it is of "dscmr" unless it says so."""
-    return published if published.get("protocol", "dscmr") == protocol else {}
-
-
 def _figures(metrics: Mapping[str, float], metric: str) -> Figures:
-    there, back = (metrics.get(f"{direction}/{metric}") for direction in ("image_to_text", "text_to_image"))
+    there, back = (metrics.get(f"{direction}/{metric}") for direction in DIRECTIONS)
     both = metrics.get(metric)
     if both is None and there is not None and back is not None:
         both = round(mean([there, back]), 4)

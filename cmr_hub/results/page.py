@@ -1,42 +1,28 @@
-"""The page of results: `RESULTS.md` and its plots, made of what `reproduce` and `ablate` measured alone."""
+"""The page of results, `RESULTS.md` and its plots, made of the files of results and ablations alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from io import BytesIO
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
-from typing import TYPE_CHECKING
 
-from PIL import Image
-
-from cmr_hub.evaluation import get_protocol
-from cmr_hub.methods import LEARNS_FROM
 from cmr_hub.utils.files import atomic_file
 
-from . import Reproduction, Row, list_results
-from .ablations import AblationTable, list_ablations
-from .cells import DIRECTIONS, metric_title, primary_metric
-from .leaderboard import published_under
-from .ranking import by_code_length, real_valued
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from .ablations import list_ablations
+from .markdown import ablation_markdown, results_markdown
+from .plots import draw, save_small
+from .schema import AblationTable, Reproduction
+from .store import list_results
 
 PAGE, PLOTS = Path("RESULTS.md"), Path("docs", "results")
-COLOURS = {"supervised": "#0f766e", "unsupervised": "#b45309"}
-STROKES = {"supervised": "-", "unsupervised": ":"}
-A_METHOD = 0.3  # inches
-PALETTE = 128  # colours
 
 LEAD = """
 Made by `python -m training results` of what `python -m training reproduce` measured: every method is trained by its
 recipe with several seeds on the same splits, and each figure is the mean ± sample deviation over them. A figure means
 nothing without its protocol; the line of each stands above the tables. The epoch is chosen on validation data, but for
 protocols that say otherwise, as some papers' own code does: those flatter. To repeat a table, run the command beneath
-its heading; with `--check` it compares what it measures with what stands here. The same figures are in
-`cmr_hub/results/`, behind `cmr_hub.results.list_results()`, and in the Space under Results.
+its heading; with `--check` it compares what it measures with what stands here. Two machines agree to about 0.001,
+since CPUs round differently. The same figures are in `cmr_hub/results/`, behind `cmr_hub.results.list_results()`, and
+in the Space under Results.
 """.strip()
 
 
@@ -66,116 +52,6 @@ def write_results_page(folder: Path) -> Path:
 
 def section(results: Reproduction, plot: Path, ablations: Sequence[AblationTable]) -> str:
     """One data set: its heading, plot and tables, and what parts of methods are worth on it."""
-    heading, rest = results.markdown().split("\n\n", 1)
+    heading, rest = results_markdown(results).split("\n\n", 1)
     alt = f"Mean and deviation of all methods on {results.dataset}"
-    return "\n\n".join(
-        [heading, f"![{alt}]({plot.as_posix()})", rest.strip(), *(table.markdown() for table in ablations)]
-    )
-
-
-def draw(results: Reproduction) -> Figure:
-    """Means with their deviations: a panel of real-valued methods, and one of codes over their length.
-
-    Each is under the first protocol that its methods were measured under. Beside it stand the same methods under
-    protocols that choose the epoch on the test split, and what was published under any of these.
-    """
-    from matplotlib.figure import Figure
-
-    rows, protocols = results.table.rows, list(results.table.protocols)
-    floats = next((name for name in protocols if real_valued(rows, name)), None)
-    codes = next((name for name in protocols if by_code_length(rows, name)), None)
-    panels = [name for name in (floats, codes) if name is not None]
-    largest = max(len(real_valued(rows, floats)) if floats else 0, len(by_code_length(rows, codes)) if codes else 0)
-    figure = Figure(figsize=(5.5 * len(panels), 1.3 + A_METHOD * max(largest, 6)), dpi=90, layout="constrained")
-    axes = list(figure.subplots(1, len(panels), squeeze=False)[0])
-    if floats:
-        _draw_floats(axes.pop(0), rows, floats, [name for name in _chosen_on_test(protocols) if name != floats])
-    if codes:
-        _draw_codes(axes.pop(0), by_code_length(rows, codes), codes)
-    figure.suptitle(f"{results.dataset}, {results.table.split} split: mean of both directions ± deviation over seeds")
-    return figure
-
-
-def save_small(figure: Figure, path: Path) -> None:
-    """Write a plot as PNG with a palette, a third as large, that is the same whenever it is drawn."""
-    drawn = BytesIO()
-    figure.savefig(drawn, format="png")
-    with atomic_file(path) as scratch:
-        Image.open(drawn).convert("RGB").quantize(PALETTE).save(scratch, format="png", optimize=True)
-
-
-def _chosen_on_test(protocols: Sequence[str]) -> list[str]:
-    return [name for name in protocols if get_protocol(name).selection_split == "test"]
-
-
-def _draw_floats(axes: Axes, rows: Sequence[Row], protocol: str, chosen_on_test: Sequence[str]) -> None:
-    ranked = real_valued(rows, protocol)
-    metric, place = primary_metric(ranked[0], protocol), {row.title: -number for number, row in enumerate(ranked)}
-    for supervision, colour in COLOURS.items():
-        if own := [row for row in ranked if row.supervision == supervision]:
-            _dots(axes, own, protocol, metric, place, color=colour, label=f"learns from {LEARNS_FROM[supervision]}")
-    for name in chosen_on_test:
-        if own := [row for row in real_valued(rows, name) if row.title in place and metric in row.metrics[name]]:
-            style = {"color": "#1c1917", "markerfacecolor": "white", "label": "epoch chosen on the test split"}
-            _dots(axes, own, name, metric, place, **style)
-    cited = {
-        row.title: value
-        for row in ranked
-        for name in (protocol, *chosen_on_test)
-        if (value := _published_mean(row, name, metric)) is not None
-    }
-    if cited:
-        axes.plot(list(cited.values()), [place[title] for title in cited], "x", color="#6b7280", label="published")
-    axes.set_yticks(list(place.values()), list(place))
-    axes.set(xlabel=f"{metric_title(metric)} under {protocol}")
-    axes.grid(axis="x", alpha=0.3)
-    axes.legend(fontsize=8, loc="best")
-
-
-def _dots(
-    axes: Axes, rows: Sequence[Row], protocol: str, metric: str, place: Mapping[str, int], **style: object
-) -> None:
-    """A dot a row, with a line as long as its deviation to either side; a lone figure has none."""
-    spreads = [row.metrics[protocol][metric] for row in rows]
-    axes.errorbar(
-        [spread.mean for spread in spreads],
-        [place[row.title] for row in rows],
-        xerr=[spread.deviation or 0.0 for spread in spreads],
-        fmt="o",
-        markersize=5,
-        capsize=3,
-        **style,
-    )
-
-
-def _published_mean(row: Row, protocol: str, metric: str) -> float | None:
-    """That of both directions, given or as the mean of what is given of each."""
-    given = published_under(row.published, protocol).get("metrics", {})
-    both = [given[way + metric] for way in DIRECTIONS if way + metric in given]
-    return given.get(metric, mean(both) if len(both) == len(DIRECTIONS) else None)
-
-
-def _draw_codes(axes: Axes, methods: Mapping[str, Mapping[int, Row]], protocol: str) -> None:
-    from matplotlib import colormaps
-
-    lengths = sorted({bits for own in methods.values() for bits in own})
-    place = {bits: number for number, bits in enumerate(lengths)}
-    for number, (title, own) in enumerate(methods.items()):
-        some = next(iter(own.values()))
-        spreads = [row.metrics[protocol][primary_metric(row, protocol)] for row in own.values()]
-        axes.errorbar(
-            [place[bits] for bits in own],
-            [spread.mean for spread in spreads],
-            yerr=[spread.deviation or 0.0 for spread in spreads],
-            label=title,
-            color=colormaps["tab20"](number % 20),
-            linestyle=STROKES[some.supervision],
-            marker="o",
-            markersize=4,
-            capsize=3,
-        )
-    metric = metric_title(primary_metric(some, protocol))
-    axes.set_xticks(list(place.values()), list(map(str, lengths)))
-    axes.set(xlabel="bits (dotted: learns from pairs)", ylabel=f"{metric} under {protocol}")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    return "\n\n".join([heading, f"![{alt}]({plot.as_posix()})", rest.strip(), *map(ablation_markdown, ablations)])

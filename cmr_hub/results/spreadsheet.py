@@ -6,11 +6,11 @@ import csv
 import io
 
 from .ranking import best_first
-from .table import Table
+from .schema import Table
 
 
 def to_csv(table: Table, protocol: str) -> str:
-    """A line a row, best first, with all that was measured under the protocol; what there is none of is left empty.
+    """One line per row, best first, with every metric of the protocol; a missing value is left empty.
 
     Args:
         table: the rows.

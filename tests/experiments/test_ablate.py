@@ -9,8 +9,10 @@ from cmr_hub.cli import main as command_line
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.experiments import ablate as ablate_module
 from cmr_hub.experiments.ablate import ablate, slug, with_average
+from cmr_hub.results.markdown import ablation_markdown
 from cmr_hub.training.recipe import Ablation, load_recipe
 from cmr_hub.training.train import TRAINER_FOLDER
+from tables import unpadded
 from toys import feature_dataset
 
 
@@ -71,14 +73,14 @@ def test_a_row_that_the_data_set_cannot_give_says_why_and_stops_no_other(dataset
     assert (bow.values, bow.published) == ({}, {"image_to_text/map": 0.5})
     assert "takes raw texts, in a column 'texts'" in bow.reason
     assert len(released.values["map"]) == 1
-    text = table.markdown()
+    text = unpadded(ablation_markdown(table))
     assert "| bow | – | – | – | .500 | – | – |" in text
     assert f"bow cannot be measured here: {bow.reason}" in text
 
 
 def test_the_table_stands_beside_the_published_figures(dataset, tmp_path):
     (table,) = ablate(toy_recipe(LAYERS), dataset, "toy", tmp_path, seeds=[0, 1])
-    lines = table.markdown().splitlines()
+    lines = unpadded(ablation_markdown(table)).splitlines()
     assert lines[0] == "### Hidden layer: dscmr on toy"
     assert lines[2].endswith("| average | published image → text | published text → image | published average |")
     assert lines[4].startswith("| narrow (4) | .")

@@ -1,6 +1,6 @@
-"""A row of the results in the repository, trained anew from scratch by the command, is the same to the last digit.
+"""A row of the results in the repository, trained anew from scratch by the command, agrees with what is stored.
 
-With other versions of libraries than it was made with, it may be rounded otherwise, and comes out nearly the same.
+Two machines agree to about 1e-3, since CPUs round differently; other versions of libraries to about 1e-2.
 """
 
 import subprocess
@@ -20,16 +20,16 @@ def test_a_quick_row_of_the_results_comes_out_again(dataset, methods, request, t
     if dataset != "emoji":
         command += ["--data-dir", str(request.getfixturevalue("real_data") / dataset)]
     done = subprocess.run(command, capture_output=True, text=True)
-    kept = {(row.method, row.bits): row for row in stored.table.rows}
+    known = {(row.method, row.bits): row for row in stored.table.rows}
     measured = read_results(tmp_path / "results.json").table.rows
     assert {row.method for row in measured} == set(methods)
+    is_same_stack = all(known[row.method, row.bits].versions == row.versions for row in measured)
     for row in measured:
-        old = kept[row.method, row.bits]
-        if old.versions == row.versions:
-            assert row.metrics == old.metrics
+        old = known[row.method, row.bits]
         for protocol, spreads in row.metrics.items():
-            primary = "map" if "map" in spreads else "mean_recall"
-            assert spreads[primary].mean == pytest.approx(old.metrics[protocol][primary].mean, abs=0.01)
-    if all(kept[row.method, row.bits].versions == row.versions for row in measured):
+            primary = row.primary_metric(protocol)
+            expected = pytest.approx(old.metrics[protocol][primary].mean, abs=1e-3 if is_same_stack else 1e-2)
+            assert spreads[primary].mean == expected
+    if is_same_stack:
         assert done.returncode == 0, done.stderr
-        assert f"of {len(methods)} rows are those of the repository." in done.stderr
+        assert f"of {len(methods)} rows are within 0.001 of the repository's. The largest difference is" in done.stderr

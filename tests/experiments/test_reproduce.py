@@ -8,6 +8,7 @@ from datasets import DatasetDict
 from cmr_hub.errors import InputError
 from cmr_hub.experiments import reproduce as module
 from cmr_hub.experiments.reproduce import Outcome, Plan, Task, longest_first, not_measured, protocols_for, reproduce
+from cmr_hub.results.markdown import results_markdown
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
 from small_results import small_results, small_row
@@ -80,7 +81,7 @@ def test_the_papers_protocol_stands_beside_the_clean_one_and_is_marked(data, qui
     metrics = results.table.rows[0].metrics
     assert list(results.table.protocols) == ["dscmr", "dscmr-test-selected"]
     assert metrics["dscmr-test-selected"]["map"].mean >= metrics["dscmr"]["map"].mean
-    assert "epoch chosen on the test split" in results.markdown()
+    assert "epoch chosen on the test split" in results_markdown(results)
 
 
 def test_what_is_done_is_kept_and_costs_no_time(data, quick, trainings, tmp_path):
@@ -108,8 +109,8 @@ def test_figures_that_a_recipe_cites_otherwise_by_now_cost_no_training(data, qui
     quick["cca"]["published"] = {"source": "Someone", "metrics": {"map": 0.5}, "differs": "Other features."}
     results, _ = reproduce(plan(tmp_path, ["cca"]))
     assert trainings == []
-    assert results.table.rows[0].published["source"] == "Someone"
-    assert "- CCA: Other features." in results.markdown()
+    assert results.table.rows[0].published.source == "Someone"
+    assert "- CCA: Other features." in results_markdown(results)
 
 
 def test_an_interrupted_one_goes_on_where_it_stood(data, quick, tmp_path, monkeypatch):
@@ -147,7 +148,7 @@ def test_what_the_data_cannot_give_has_a_reason_and_stops_nothing(data, quick, t
     (missing,) = results.not_measured
     assert missing.method == "dan"
     assert "DAN eats region_features" in missing.reason
-    assert f"- DAN: {missing.reason}" in results.markdown()
+    assert f"- DAN: {missing.reason}" in results_markdown(results)
 
 
 def test_a_fault_of_the_program_costs_its_own_row_alone(data, quick, tmp_path, monkeypatch):

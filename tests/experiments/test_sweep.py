@@ -14,6 +14,7 @@ from cmr_hub.experiments.sweep import Dimension, sweep
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import train
 from cmr_hub.training.trainer import CMRTrainer
+from tables import unpadded
 from toys import feature_dataset
 
 optuna = pytest.importorskip("optuna")
@@ -169,8 +170,8 @@ def test_what_is_kept_of_a_sweep(dataset, tmp_path):
     assert (kept["metric"], kept["seed"], kept["command"]) == ("map", 0, "python …")
     assert {"optuna", "torch"} <= kept["versions"].keys()
     lines = found.table().splitlines()
-    assert lines[0] == "| trial | config.embed_dim | map | seconds | state |"
-    assert lines[2].startswith(f"| {found.best['number']} | {found.best['settings']['config.embed_dim']} |")
+    assert unpadded(lines[0]) == "| trial | config.embed_dim | map | seconds | state |"
+    assert unpadded(lines[2]).startswith(f"| {found.best['number']} | {found.best['settings']['config.embed_dim']} |")
 
 
 def test_settings_that_do_not_fit_fail_their_trial_alone(dataset, tmp_path, caplog):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from cmr_hub.evaluation import MeanStd, get_protocol
 from cmr_hub.methods import METHODS
-from cmr_hub.results import NotMeasured, Reproduction, Row, Table
+from cmr_hub.results import NotMeasured, Published, Reproduction, Row, Table
+from cmr_hub.results.ranking import in_order
 
 PAPER, CLEAN, CODES = "dscmr-test-selected", "dscmr", "dscmr-tie-aware"
-SOURCE = {"source": "Someone <2019>", "metrics": {"image_to_text/map": 0.25, "text_to_image/map": 0.2}}
+CITED = {"image_to_text/map": 0.25, "text_to_image/map": 0.2}
+DIFFERS = Published("Someone <2019>", "other <features>", metrics=CITED)
 
 
 def small_row(
@@ -41,7 +44,7 @@ def small_row(
         seconds=12.34,
         metrics=metrics,
         measured=dict.fromkeys(protocols, runs),
-        published={},
+        published=Published(),
         settings={"image": "precomputed"},
         versions={"torch": ["2.15.0"]},
         folders=[],
@@ -52,10 +55,9 @@ def small_row(
 def small_results(dataset: str = "wiki", rows: list[Row] | None = None, **changes: Any) -> Reproduction:
     """Two real-valued methods, one also as its paper chooses the epoch, and two hashing methods of two lengths."""
     if rows is None:
-        differs = {**SOURCE, "differs": "other <features>"}
         rows = [
-            small_row("dscmr", 0.5, 0.02, protocols=(CLEAN, PAPER), published=differs),
-            small_row("cca", 0.3, seeds=(), published={"source": "Someone else", "metrics": {"map": 0.28}}),
+            small_row("dscmr", 0.5, 0.02, protocols=(CLEAN, PAPER), published=DIFFERS),
+            small_row("cca", 0.3, seeds=(), published=Published("Someone else", metrics={"map": 0.28})),
             *(
                 small_row(method, mean, deviation, protocols=(CODES,), seeds=seeds, bits=bits)
                 for method, seeds, deviation, means in (
@@ -72,7 +74,7 @@ def small_results(dataset: str = "wiki", rows: list[Row] | None = None, **change
     }
     table = Table(dataset, "test", {name: get_protocol(name).describe() for name in protocols}, columns, rows)
     results = Reproduction(
-        table=table.in_order(),
+        table=in_order(table),
         pairs={"train": 2173, "test": 693},
         complete=True,
         command=f"python -m training reproduce --dataset {dataset}",

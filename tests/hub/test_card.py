@@ -11,8 +11,8 @@ import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.hub.card import CardContent, DatasetFacts, Paper, Reproduced, ResultRow, write_card
-from small_results import CLEAN, PAPER, small_results, small_row
+from cmr_hub.evaluation import get_protocol
+from cmr_hub.hub.card import CardContent, DatasetFacts, Paper, Reproduced, ReproducedFigure, ResultRow, write_card
 
 CONTENT = CardContent(
     repo_id="cmr/dscmr-emoji",
@@ -204,9 +204,16 @@ class TestBadInput:
 class TestTrainedAgain:
     """What the recipe gives over seeds, where that was measured."""
 
-    def reproduced(self, **row) -> Reproduced:
-        results = small_results(rows=[small_row("dscmr", 0.5, 0.02, protocols=(CLEAN, PAPER), **row)])
-        return Reproduced(results.table.rows[0], results.table.protocols, results.command)
+    def reproduced(self, **changes) -> Reproduced:
+        figures = [("dscmr", "map", ".500 ± .020"), ("dscmr-test-selected", "image_to_text/map", ".600 ± .020")]
+        measured = Reproduced(
+            figures=tuple(ReproducedFigure(*figure, 3) for figure in figures),
+            protocols={name: get_protocol(name).describe() for name, _, _ in figures},
+            seeds=(0, 1, 2),
+            dtype="float32",
+            command="python -m training reproduce --dataset wiki",
+        )
+        return dataclasses.replace(measured, **changes)
 
     def test_mean_and_deviation_stand_with_their_protocol_and_the_command(self, folder: Path):
         card = written(folder, reproduced=self.reproduced())
@@ -238,5 +245,5 @@ class TestTrainedAgain:
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
         for dtype, said in (("float32", True), ("float16", False)):
-            text = written(folder, reproduced=self.reproduced(settings={"dtype": dtype})).text
+            text = written(folder, reproduced=self.reproduced(dtype=dtype)).text
             assert ("(in float32; these weights are stored in float16)." in text) is said

@@ -4,14 +4,17 @@ from PIL import Image
 
 from cmr_hub.evaluation import get_protocol
 from cmr_hub.results import page as results_page
-from cmr_hub.results.ablations import AblationRow, AblationTable
-from cmr_hub.results.page import draw, write_results_page
+from cmr_hub.results.markdown import results_markdown
+from cmr_hub.results.page import write_results_page
+from cmr_hub.results.plots import draw
+from cmr_hub.results.schema import AblationRow, AblationSource, AblationTable
 from small_results import CLEAN, CODES, PAPER, small_results, small_row
 
 
 def ablation(dataset):
     row = AblationRow("all", {name: [0.4] for name in ("image_to_text/map", "text_to_image/map", "map")}, {"map": 0.5})
-    return AblationTable("Terms", "cca", dataset, [0], get_protocol("dscmr"), [row], {"source": "Slides"})
+    described = get_protocol("dscmr").describe()
+    return AblationTable("Terms", "cca", dataset, [0], "dscmr", [row], AblationSource("Slides"), described)
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def test_each_data_set_has_its_plot_its_tables_and_its_ablations(page):
         )
         assert (page / f"docs/results/{name}.png").is_file()
         assert f"docs/results/{name}.png" in section
-        assert small_results(name).markdown().split("\n\n", 1)[1].strip() in section
+        assert results_markdown(small_results(name)).split("\n\n", 1)[1].strip() in section
     assert "### Terms: cca on wiki" in wiki
     assert "Published: Slides" in wiki
     assert "### Terms" not in emoji

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from cmr_hub.methods import LEARNS_FROM
 from cmr_hub.results import Row
-from cmr_hub.results.cells import metric_title, primary_metric
+from cmr_hub.results.cells import metric_title
 
 from .charts import AXIS, lay_out
 from .map_figure import COLOURS
@@ -29,7 +29,7 @@ def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
         rows: of real-valued methods, best first, all measured under `protocol`.
         protocol: name of the protocol.
     """
-    metric, figure = primary_metric(rows[0], protocol), go.Figure()
+    metric, figure = rows[0].primary_metric(protocol), go.Figure()
     for supervision, (colour, pattern) in BARS.items():
         own = [row for row in rows if row.supervision == supervision]
         spreads = [row.metrics[protocol][metric] for row in own]
@@ -63,7 +63,7 @@ def draw_codes(methods: Mapping[str, Mapping[int, Row]], protocol: str) -> go.Fi
         protocol: name of the protocol.
     """
     each = [row for own in methods.values() for row in own.values()]
-    metric, figure = primary_metric(each[0], protocol), go.Figure()
+    metric, figure = each[0].primary_metric(protocol), go.Figure()
     for number, (title, own) in enumerate(methods.items()):
         spreads = [row.metrics[protocol][metric] for row in own.values()]
         colour, some = COLOURS[number % len(COLOURS)], next(iter(own.values()))

@@ -13,15 +13,13 @@ from cmr_hub.results import Reproduction, Row
 from cmr_hub.results.cells import (
     best_mean,
     cited_figures,
+    duration,
     has_column,
     metric_title,
-    primary_metric,
     seconds_cell,
     seeds_cell,
 )
-from cmr_hub.results.leaderboard import published_under
 from cmr_hub.results.ranking import by_code_length, real_valued
-from cmr_hub.results.reproduction import duration
 from cmr_hub.results.spreadsheet import to_csv
 
 from .scores_markup import DIRECTIONS, UNKNOWN, title_of
@@ -54,11 +52,11 @@ def tables(results: Reproduction, protocol: str) -> str:
 
 
 def _floats(results: Reproduction, protocol: str, rows: Sequence[Row]) -> str:
-    primary = primary_metric(rows[0], protocol)
+    primary = rows[0].primary_metric(protocol)
     columns = [_METHOD, _LEARNS_FROM]
     for name in filter(has_column, results.table.columns[protocol]):
         columns.append(_figure(_heading(name, primary), protocol, name, best_mean(rows, protocol, name)))
-    if any(published_under(row.published, protocol) for row in rows):
+    if any(row.published.under(protocol) for row in rows):
         columns.append(_cited(protocol, primary))
     columns += [_SEEDS, _SECONDS]
     caption = f"{metric_title(primary)} of {_count(len(rows), 'real-valued method')}{_where(results, protocol)}"
@@ -68,7 +66,7 @@ def _floats(results: Reproduction, protocol: str, rows: Sequence[Row]) -> str:
 def _codes(results: Reproduction, protocol: str, methods: Mapping[str, Mapping[int, Row]], way: str) -> str:
     """One direction: a column a code length."""
     each = [row for own in methods.values() for row in own.values()]
-    primary = primary_metric(each[0], protocol)
+    primary = each[0].primary_metric(protocol)
     name = f"{way}/{primary}"
     columns = [_first(_METHOD), _first(_LEARNS_FROM)]
     for bits in sorted({row.bits for row in each}):
@@ -112,7 +110,7 @@ def _figure(title: str, protocol: str, name: str, best: str | None, cites: bool 
             text += f"<small> ± {decimals(spread.deviation)}</small>"
         if row.measured[protocol] != row.runs:
             text += f"<small> of {row.measured[protocol]} of {row.runs} runs</small>"
-        given = _given(row, protocol) if cites else {}
+        given = row.published.under(protocol) if cites else {}
         return text + (f"<small> ({decimals(given[name])})</small>" if name in given else "")
 
     return Column(title, cell, lambda row: row.metrics[protocol][name].mean)
@@ -124,19 +122,15 @@ def _cited(protocol: str, primary: str) -> Column:
     def cell(row: Row) -> str:
         figures = [
             ("" if metric == primary else f"{metric_title(metric)} ") + " / ".join(map(decimals, values))
-            for metric, values in cited_figures(_given(row, protocol)).items()
+            for metric, values in cited_figures(row.published.under(protocol)).items()
         ]
         return escape(", ".join(figures)) or UNKNOWN
 
     def key(row: Row) -> float | None:
-        values = cited_figures(_given(row, protocol)).get(primary)
+        values = cited_figures(row.published.under(protocol)).get(primary)
         return mean(values) if values else None
 
     return Column("Published", cell, key)
-
-
-def _given(row: Row, protocol: str) -> Mapping[str, float]:
-    return published_under(row.published, protocol).get("metrics", {})
 
 
 _METHOD = Column("Method", lambda row: escape(row.title), lambda row: row.title.lower(), is_number=False)
@@ -167,11 +161,11 @@ def _where(results: Reproduction, protocol: str) -> str:
 
 def _published(rows: Sequence[Row], protocol: str) -> str:
     """Where the published figures come from, and why those here are others."""
-    cited = [row for row in rows if protocol in row.metrics and _given(row, protocol)]
+    cited = [row for row in rows if protocol in row.metrics and row.published.under(protocol)]
     if not cited:
         return ""
-    sources = dict.fromkeys((row.title, row.published["source"]) for row in cited)
-    reasons = dict.fromkeys((row.title, row.published["differs"]) for row in cited if "differs" in row.published)
+    sources = dict.fromkeys((row.title, row.published.source) for row in cited)
+    reasons = dict.fromkeys((row.title, row.published.differs) for row in cited if row.published.differs)
     return f"{_listed('Published, not measured here:', sources)}{_listed('Why these are others:', reasons)}"
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from cmr_hub.data import DATASETS, info
 from cmr_hub.evaluation import EvaluationResult, MeanStd, decimals
 from cmr_hub.methods import LEARNS_FROM, METHODS
-from cmr_hub.results.ablations import AblationTable
 from cmr_hub.results.leaderboard import Figures, Score
+from cmr_hub.results.schema import AblationTable
 
 from ..services.scoreboard import Scoreboard
 from .tables import Column, scrolling, sortable
@@ -175,7 +175,7 @@ def ablations(tables: Sequence[AblationTable]) -> str:
 
 
 def _ablation(table: AblationTable) -> str:
-    metric, cites = table.protocol.primary_metric, any(row.published for row in table.rows)
+    metric, cites = table.primary_metric, any(row.published for row in table.rows)
     names = [f"image_to_text/{metric}", f"text_to_image/{metric}", metric]
     titles = [*DIRECTIONS.values(), "Mean", *(["Published mean"] if cites else [])]
     headings = '<th scope="col">Variant</th>' + "".join(
@@ -192,12 +192,12 @@ def _ablation(table: AblationTable) -> str:
 
 def _notes(table: AblationTable) -> list[str]:
     """How the figures came about, where the published ones come from, and what could not be measured."""
-    metric = METRICS[table.protocol.primary_metric]
-    notes = [f"{metric} on the test split, {_over_seeds(table.seeds)}; {table.protocol.describe()}."]
+    metric = METRICS[table.primary_metric]
+    notes = [f"{metric} on the test split, {_over_seeds(table.seeds)}; {table.protocol_description}."]
     if any(row.published for row in table.rows):
-        elsewhere = table.published.get("dataset", table.dataset)
+        elsewhere = table.published.dataset or table.dataset
         other = f", measured on {title_of(elsewhere)}" if elsewhere != table.dataset else ""
-        notes.append(f"Published: {table.published.get('source', 'source not given')}{other}.")
+        notes.append(f"Published: {table.published.source or 'source not given'}{other}.")
     return notes + [f"{row.name} cannot be measured here: {row.reason}" for row in table.rows if row.reason]
 
 

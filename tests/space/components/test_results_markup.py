@@ -1,15 +1,16 @@
 import csv
 import re
-from dataclasses import replace
 from html import unescape
 from urllib.parse import unquote
 
 import pytest
+from msgspec.structs import replace
 
 from cmr_hub.evaluation import get_protocol, list_protocols
+from cmr_hub.results import Published
 from cmr_hub.space.components import results_markup
 from html_tables import rows
-from small_results import CLEAN, CODES, PAPER, SOURCE, small_results, small_row
+from small_results import CLEAN, CODES, DIFFERS, PAPER, small_results, small_row
 
 
 def tables(protocol: str, **changes) -> str:
@@ -35,8 +36,8 @@ def test_real_valued_methods_stand_beside_what_was_published():
 
 
 def test_what_no_publication_gives_is_left_open():
-    rest = {"published": {"source": "Someone", "metrics": {"image_to_text/map": 0.25, "text_to_image/p@5": 0.5}}}
-    shown = tables(CLEAN, rows=[small_row("cca", 0.3, **rest), small_row("dscmr", 0.5)])
+    cited = Published("Someone", metrics={"image_to_text/map": 0.25, "text_to_image/p@5": 0.5})
+    shown = tables(CLEAN, rows=[small_row("cca", 0.3, published=cited), small_row("dscmr", 0.5)])
     assert [row[5] for row in rows(shown)] == ["–", ".250, p@5 .500"]
 
 
@@ -51,7 +52,7 @@ def test_reasons_and_sources_are_said_where_a_figure_is_cited():
 
 
 def test_codes_have_a_column_a_length_and_a_table_a_direction():
-    published = {**SOURCE, "protocol": CODES}
+    published = replace(DIFFERS, protocol=CODES)
     some = [
         small_row("klsh", mean, 0.01, protocols=(CODES,), bits=bits, published=published)
         for bits, mean in ((64, 0.4), (16, 0.2))

@@ -2,8 +2,8 @@ import re
 from html import unescape
 
 from cmr_hub.evaluation import EvaluationResult, get_protocol
-from cmr_hub.results.ablations import AblationRow, AblationTable
 from cmr_hub.results.leaderboard import Figures
+from cmr_hub.results.schema import AblationRow, AblationSource, AblationTable
 from cmr_hub.space.components import scores_markup
 from cmr_hub.space.services.scoreboard import Scoreboard
 from html_tables import rows
@@ -92,9 +92,10 @@ def ablation(title: str = "Terms", dataset: str = "wiki", published: bool = True
         "cca",
         dataset,
         [0, 1],
-        get_protocol("dscmr"),
+        "dscmr",
         [AblationRow("<all>", values, {"map": 0.4} if published else {}), AblationRow("none", {}, {}, "no <column>")],
-        {"source": "Slides", "dataset": "wiki"} if published else {},
+        AblationSource("Slides", "wiki") if published else AblationSource(),
+        get_protocol("dscmr").describe(),
     )
 
 

@@ -1,0 +1,119 @@
+"""The files of results: one JSON file per data set in this folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.hub import read_json
+
+from .ranking import in_order
+from .schema import SCHEMA_VERSION, Reproduction
+
+FOLDER = Path(__file__).parent
+
+AnyRecord = TypeVar("AnyRecord")
+
+
+def list_results() -> list[Reproduction]:
+    """The results that come with the package, one per data set.
+
+    Raises:
+        CheckpointError: a file is damaged; names it.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.results import list_results
+    >>> wiki = next(results for results in list_results() if results.dataset == "wiki")
+    >>> wiki.pairs, wiki.complete
+    ({'train': 2173, 'test': 693}, True)
+    ```
+    """
+    return [read_results(path) for path in sorted(FOLDER.glob("*.json"))]
+
+
+def read_results(path: Path) -> Reproduction:
+    """Read one file that `reproduce` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, does not follow the schema, or is of a newer version of it.
+    """
+    content = read_json(path)
+    version = content.get("schema_version", 1)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{path} is of version {version} of the schema of results, and this cmr_hub reads up to {SCHEMA_VERSION}: "
+            "upgrade cmr_hub."
+        )
+    return convert(content, Reproduction, path)
+
+
+def convert(content: object, kind: type[AnyRecord], path: str | Path) -> AnyRecord:
+    """JSON values as a record.
+
+    Args:
+        content: the values.
+        kind: a record class, or a list of one.
+        path: the file that they come from, for the error.
+
+    Raises:
+        CheckpointError: a field is missing, unknown or of another type; names file and field.
+    """
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise CheckpointError(f"{path} is damaged, or of another version of cmr_hub: {error}.") from error
+
+
+def results_path(dataset: str, folder: Path = FOLDER) -> Path:
+    """The file with the results on a data set."""
+    return folder / f"{dataset}.json"
+
+
+def stored_results(dataset: str) -> Reproduction | None:
+    """The results on a data set that come with the package; None where there are none."""
+    path = results_path(dataset)
+    return read_results(path) if path.exists() else None
+
+
+def write_results(results: Reproduction, path: Path) -> None:
+    """Write the JSON file that [`read_results`] reads, without the folders of this machine."""
+    rows = [msgspec.structs.replace(row, folders=[]) for row in results.table.rows]
+    table = msgspec.structs.replace(results.table, rows=rows)
+    content = msgspec.structs.replace(results, table=table).to_dict()
+    with atomic_file(path) as scratch:
+        scratch.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def record(results: Reproduction) -> None:
+    """Put results into the repository, in place of earlier ones of the same methods and code lengths."""
+    write_results(merged(results, stored_results(results.dataset)), results_path(results.dataset))
+
+
+def merged(results: Reproduction, earlier: Reproduction | None) -> Reproduction:
+    """Add the rows of earlier results, of what has not been measured now.
+
+    A row gives way to one of the same method and code length. Where another part of the data set was measured,
+    no earlier row is kept: the figures do not compare. Command, time and machine are those of the larger of both.
+    """
+    if earlier is None or (earlier.pairs, earlier.table.split) != (results.pairs, results.table.split):
+        return results
+    known = {(row.method, row.bits) for row in results.table.rows}
+    new = {row.method for row in results.table.rows} | {one.method for one in results.not_measured}
+    rows = [row for row in earlier.table.rows if (row.method, row.bits) not in known]
+    table = msgspec.structs.replace(
+        results.table,
+        # As it is defined now, where both know a protocol.
+        protocols={**earlier.table.protocols, **results.table.protocols},
+        columns={**earlier.table.columns, **results.table.columns},
+        rows=[*results.table.rows, *rows],
+    )
+    others = [one for one in earlier.not_measured if one.method not in new]
+    larger = earlier if len(earlier.table.rows) > len(results.table.rows) else results
+    return msgspec.structs.replace(larger, table=in_order(table), not_measured=[*results.not_measured, *others])
