@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+
+def near_names(name: str, known: Sequence[str]) -> str:
+    """A sentence that suggests the known names most like this one, with a space before it; "" where none is like it.
+
+    Example:
+
+    ```python
+    >>> near_names("dscrm", ["cca", "dscmr"])
+    " Did you mean 'dscmr'?"
+    ```
+    """
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 class CMRError(Exception):
@@ -24,8 +38,7 @@ class UnknownNameError(CMRError, ValueError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         self.kind, self.name, self.known = kind, name, sorted(known)
-        near = get_close_matches(str(name).lower(), self.known, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        hint = near_names(str(name).lower(), self.known)
         super().__init__(f"There is no {kind} named {name!r}.{hint} Known: {', '.join(self.known) or 'none'}.")
 
 
@@ -42,6 +55,24 @@ class DuplicateNameError(CMRError, ValueError):
 
 class PluginError(CMRError, ImportError):
     """An installed package offers a method, data set, encoder or index that cannot be imported."""
+
+
+class UnknownArgumentError(CMRError, TypeError):
+    """An argument that a model does not take; near names are suggested.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.errors import UnknownArgumentError
+    >>> print(UnknownArgumentError("DSCMRModel", "labls", ["image_features", "text_features", "labels"]))
+    DSCMRModel takes no argument 'labls'. Did you mean 'labels'? It takes: image_features, text_features, labels.
+    ```
+    """
+
+    def __init__(self, model: str, name: str, known: Iterable[str]):
+        self.model, self.name, self.known = model, name, list(known)
+        hint = near_names(name, self.known)
+        super().__init__(f"{model} takes no argument {name!r}.{hint} It takes: {', '.join(self.known)}.")
 
 
 class InputError(CMRError, ValueError):

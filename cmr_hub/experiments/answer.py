@@ -21,7 +21,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.evaluation import decimals
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.retrieval.retriever import Retriever
-from cmr_hub.training.datasets import FeatureSplits, Pairs, batch_as_is, with_validation
+from cmr_hub.training.datasets import FeatureSplits, Pairs, with_validation
 from cmr_hub.training.recipe import Recipe
 from cmr_hub.training.train import (
     TRAINER_FOLDER,
@@ -151,13 +151,12 @@ def _fit(
     trainer = Trainer(
         model,
         training_arguments(recipe, folder, seed, metric="accuracy", labels="labels"),
-        data_collator=batch_as_is,
+        data_collator=model.select_inputs,
         train_dataset=features["train"],
         eval_dataset=features["validation"],
         compute_metrics=_accuracy,
         callbacks=[EpochLog("accuracy"), *model.training_callbacks()],
     )
-    trainer.model_accepts_loss_kwargs = False  # the loss is a mean over the batch, not to be rescaled
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     if recipe.early_stopping_patience is not None:
@@ -200,7 +199,7 @@ def predict(model: CMRModel, pairs: Pairs) -> np.ndarray:
     """The most likely answer to each of `n` questions, `(n,)` integers."""
     answers = []
     for start in range(0, len(pairs), ROWS_AT_ONCE):
-        batch = pairs[start : start + ROWS_AT_ONCE]
+        batch = model.select_inputs(pairs[start : start + ROWS_AT_ONCE])
         del batch["labels"]
         answers.append(model(**batch).pair_logits.argmax(dim=1))
     return torch.cat(answers).numpy()

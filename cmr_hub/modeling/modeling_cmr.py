@@ -1,10 +1,12 @@
-"""What every method's model is: two encoders into one common space, and an objective over them."""
+"""Bases of every method's model: two encoders into one common space, and an objective over them."""
 
 from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +19,7 @@ from cmr_hub.errors import InputError, NotFittedError
 
 from .checked_model import CheckedModel
 from .configuration_cmr import CMRConfig
+from .forward_arguments import ForwardArguments
 
 if TYPE_CHECKING:
     from cmr_hub.processing.processing_cmr import CMRProcessor
@@ -33,7 +36,7 @@ def unit_rows(features: torch.Tensor) -> np.ndarray:
 class CMROutput(ModelOutput):
     r"""
     loss (`torch.FloatTensor` of shape `()`, *optional*):
-        The method's objective, where both sides are given and, for a supervised method, `labels`.
+        The method's objective, where both modalities are given and, for a supervised method, `labels`.
     loss_terms (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
         The objective's terms before weighting, by the paper's name.
     image_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
@@ -65,8 +68,9 @@ class CMROutput(ModelOutput):
 class CMRModel(CheckedModel):
     """Base of every method.
 
-    A method gives `get_image_features`, `get_text_features` and `forward`; saving, loading and the checks on them are
-    here. A subclass that does not say what the attributes below ask for is refused where it is defined.
+    A method gives `get_image_features`, `get_text_features` and, where it learns by gradient, `compute_loss`;
+    `forward`, saving, loading and the checks on them are here. A subclass that does not say what the attributes below
+    ask for is refused where it is defined.
 
     Attributes:
         config_class: the method's configuration.
@@ -81,6 +85,7 @@ class CMRModel(CheckedModel):
             `get_text_features`; the processor's encoders must give it.
         has_attention: whether it weighs regions and words, and can show how.
         groups_texts: whether a training batch must hold several texts of an item; they then stay together.
+        arguments: what `forward` takes, read from the method's functions.
     """
 
     title: ClassVar[str]
@@ -93,13 +98,20 @@ class CMRModel(CheckedModel):
     text_input: ClassVar[str] = "text_features"
     has_attention: ClassVar[bool] = False
     groups_texts: ClassVar[bool] = False
+    arguments: ClassVar[ForwardArguments]
     config_class = CMRConfig
     config: CMRConfig
     base_model_prefix = "cmr"
     main_input_name = "image_features"
+    accepts_loss_kwargs = False  # losses are means over the batch: the Trainer must not rescale them by tokens
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         """Check that a method is complete; `abstract=True` says that a class is a base of methods and none itself."""
+        if "forward" in cls.__dict__:
+            raise TypeError(
+                f"{cls.__name__} must not define forward, which is CMRModel's: give compute_loss, and embed where "
+                "embedding takes more than get_image_features and get_text_features."
+            )
         # Before super(), which would fill in the base's configuration.
         if not abstract:
             if "config_class" not in cls.__dict__:
@@ -110,6 +122,8 @@ class CMRModel(CheckedModel):
             if cls.representation != ("binary" if cls.is_hashing else "real-valued"):
                 raise TypeError(f"{cls.__name__} gives codes: derive it from HashingMixin, which sets representation.")
         super().__init_subclass__(**kwargs)
+        cls.arguments = ForwardArguments.of(cls)
+        cls.main_input_name = cls.image_input
 
     @property
     def answers_questions(self) -> bool:
@@ -147,23 +161,101 @@ class CMRModel(CheckedModel):
         image_features: torch.Tensor | None = None,
         text_features: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        **kwargs: Any,
+        **inputs: Any,
     ) -> CMROutput:
-        """Embed whichever sides are given. Methods with an objective extend this to fill `loss`.
+        """Embed whichever modalities are given; compute the loss where all that it needs is given.
 
         Args:
             image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
+            text_features: `(n, text_dim)` float tensor, row i of the same item.
             labels: `(n, num_labels)` multi-hot tensor.
+            inputs: what else the method's `get_image_features`, `get_text_features`, `embed` and `compute_loss` take.
+
+        Raises:
+            UnknownArgumentError: a TypeError; none of these takes an argument of this name.
+            InputError: labels are given, which only a loss uses, but not both modalities.
         """
-        image = None if image_features is None else self.get_image_features(image_features)
-        text = None if text_features is None else self.get_text_features(text_features)
+        named = {"image_features": image_features, "text_features": text_features, "labels": labels}
+        inputs |= {name: value for name, value in named.items() if value is not None}
+        self.arguments.check(type(self).__name__, inputs)
+        given = {name: value for name, value in inputs.items() if value is not None}
+        missing = self.arguments.missing_modalities(given)
+        if missing and "labels" in given and type(self).compute_loss is not CMRModel.compute_loss:
+            raise InputError(
+                f"{self.config.model_type} computes its loss from pairs: labels are given, but no "
+                f"{' and no '.join(missing)}. Give both modalities, or leave out the labels to embed one."
+            )
+        output = self.embed(**{name: given[name] for name in self.arguments.embed if name in given})
+        if not missing and given.keys() >= set(self.arguments.needed):
+            self._add_loss(output, {name: given[name] for name in self.arguments.loss if name in given})
+        return output
+
+    def embed(self, *args: Any, **inputs: Any) -> CMROutput:
+        """Embed and classify whichever modalities are given.
+
+        A method overrides it, with arguments of its own, where embeddings take more than `get_image_features` and
+        `get_text_features`.
+
+        Args:
+            args: none.
+            inputs: arguments of `get_image_features` and `get_text_features`.
+        """
+        given = {name: value for name, value in inputs.items() if value is not None}
+        images = {name: given[name] for name in self.arguments.image if name in given}
+        texts = {name: given[name] for name in self.arguments.text if name in given}
+        image = self.get_image_features(**images) if images else None
+        text = self.get_text_features(**texts) if texts else None
         return CMROutput(
             image_embeds=image,
             text_embeds=text,
             image_logits=None if image is None else self.classify(image),
             text_logits=None if text is None else self.classify(text),
         )
+
+    def compute_loss(self, output: CMROutput, *args: Any, **batch: Any) -> dict[str, torch.Tensor]:
+        """Compute the terms of the objective on a batch of pairs.
+
+        A method that learns by gradient overrides it and names what it needs: `labels`, inputs of the embeddings, or
+        what else a batch of [`~cmr_hub.training.datasets.Pairs`] has (`rows`, `items`, `matching`). `forward` computes
+        no loss while an argument that has no default is not given.
+
+        Args:
+            output: what `embed` gave for the batch.
+            args: none.
+            batch: the arguments that the method names; `labels` in the dtype of the embeddings.
+
+        Returns:
+            The terms before weighting, scalars by the paper's names; empty where there is no loss.
+        """
+        return {}
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """Weights of the terms of `compute_loss`; a term that is not listed has the weight 1."""
+        return {}
+
+    @classmethod
+    def select_inputs(cls, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The entries of a training batch that `forward` takes; a batch has more than most methods use.
+
+        Example:
+
+        ```python
+        >>> from cmr_hub import DSCMRModel
+        >>> list(DSCMRModel.select_inputs({"rows": torch.arange(2), "image_features": torch.randn(2, 6)}))
+        ['image_features']
+        ```
+        """
+        return {name: value for name, value in batch.items() if name in cls.arguments.known}
+
+    def _add_loss(self, output: CMROutput, batch: dict[str, torch.Tensor]) -> None:
+        if "labels" in batch:
+            values = next(value for value in output.values() if value is not None)
+            batch["labels"] = batch["labels"].to(values.dtype)
+        terms, weights = self.compute_loss(output, **batch), self.loss_weights
+        if terms:
+            output.loss = reduce(torch.add, [weights.get(name, 1.0) * term for name, term in terms.items()])
+            output.loss_terms = terms
 
     def classify(self, embeds: torch.Tensor) -> torch.Tensor | None:
         """`(n, num_labels)` class predictions from `(n, embed_dim)` embeddings; None without a classifier."""
@@ -291,10 +383,10 @@ class ClosedFormCMRModel(CMRModel, abstract=True):
         self.is_fitted.fill_(True)
         return self
 
-    def forward(self, image_features=None, text_features=None, labels=None, **kwargs) -> CMROutput:
-        """Embed whichever sides are given; see [`CMRModel.forward`]."""
+    def embed(self, *args: Any, **inputs: Any) -> CMROutput:
+        """Embed whichever modalities are given; see [`CMRModel.embed`]."""
         self.check_fitted()
-        return super().forward(image_features, text_features, labels, **kwargs)
+        return super().embed(*args, **inputs)
 
     def check_fitted(self) -> None:
         """Raise NotFittedError where `fit` (or `from_pretrained`) has not been called yet."""

@@ -85,7 +85,7 @@ class JointSteps:
 
     @contextmanager
     def embedding(self) -> Iterator[None]:
-        """Within it, whatever of the model embeds either side of a batch does this process's share and gets all."""
+        """Within it, what embeds a modality of a batch computes this process's share of the rows and gets all."""
         if not self._row_by_row or any(
             isinstance(part, BATCH_NORM) and part.training for part in self.model.modules()
         ):
@@ -108,17 +108,17 @@ class JointSteps:
             vector_to_parameters(together / self.process.count, gradients)
             self._shared = False
 
-    def _embed(self, embed: Callable[..., torch.Tensor], *modalities: Any, **named_modalities: Any) -> torch.Tensor:
-        length = next(len(rows) for rows in (*modalities, *named_modalities.values()) if rows is not None)
+    def _embed(self, embed: Callable[..., torch.Tensor], *inputs: Any, **named: Any) -> torch.Tensor:
+        length = next(len(rows) for rows in (*inputs, *named.values()) if rows is not None)
         if length < self.process.count or not self._row_by_row:
-            return embed(*modalities, **named_modalities)
+            return embed(*inputs, **named)
         before = _random_states()
-        own = embed(*map(self._own, modalities), **{name: self._own(rows) for name, rows in named_modalities.items()})
+        own = embed(*map(self._own, inputs), **{name: self._own(rows) for name, rows in named.items()})
         if any(not torch.equal(*states) for states in zip(before, _random_states(), strict=True)):
             # Another share would have drawn other numbers than one process does for the whole batch.
             self._row_by_row = False
             _set_random_states(before)
-            return embed(*modalities, **named_modalities)
+            return embed(*inputs, **named)
         self._shared |= self.model.training
         lengths = [len(share) for share in torch.arange(length).tensor_split(self.process.count)]
         return GatherRows.apply(own, lengths, self.process)

@@ -72,8 +72,6 @@ class CMRTrainer(Trainer):
             compute_metrics=self._retrieval_metrics,
             **kwargs,
         )
-        # Our losses are means over the batch; the Trainer must not rescale them by tokens.
-        self.model_accepts_loss_kwargs = False
         self._terms: dict[str, list[torch.Tensor]] = defaultdict(list)
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
@@ -102,7 +100,8 @@ class CMRTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
         with self._joint.embedding():
-            loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+            used = self.model.select_inputs(inputs)
+            loss, outputs = super().compute_loss(model, used, return_outputs=True, **kwargs)
         if model.training:
             for name, value in (outputs.loss_terms or {}).items():
                 self._terms[name].append(value.detach())

@@ -70,7 +70,7 @@ class RedSeeker(CMRModel):
     def get_text_features(self, input_ids, attention_mask=None):
         return self.colours[input_ids].sum(dim=1)
 
-    def forward(self, region_features, input_ids, attention_mask, output_attentions=False, **kwargs):
+    def embed(self, region_features, input_ids, attention_mask, output_attentions=False):
         output = CMROutput()
         if not self.answers:
             output.image_embeds = self.get_image_features(region_features)

@@ -147,7 +147,7 @@ def test_one_step_of_attention(regions):
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_images_are_looked_at_as_in_the_equations(regions, batch_norm):
     model = make_model(batch_norm=batch_norm).eval()
-    output = model(regions, output_attentions=True)
+    output = model(region_features=regions, output_attentions=True)
     for i in range(N):
         steps, attention = slow_look(model, regions[i].tolist())
         assert close(output.image_attentions[i], attention)
@@ -169,7 +169,7 @@ def test_texts_are_read_as_in_the_equations(word_shortcut):
 
 def test_one_inner_product_is_the_mean_of_the_steps_cosines(regions):
     model = make_model().eval()
-    output = model(regions, IDS)
+    output = model(region_features=regions, input_ids=IDS)
     images = [normed(model.join_image, slow_look(model, regions[i].tolist())[0]) for i in range(N)]
     texts = [normed(model.join_text, slow_read(model, i)[0]) for i in range(N)]
     slow = [
@@ -215,7 +215,7 @@ def test_the_objective_ranks_both_ways_and_spares_what_belongs_together(regions,
     model = make_model(hardest_negatives=hardest_negatives, margin=0.5).eval()
     describes = torch.eye(N, dtype=torch.bool)
     describes[0, 1] = describes[1, 0] = describes[2, 3] = True
-    output = model(regions, IDS, matching=describes)
+    output = model(region_features=regions, input_ids=IDS, matching=describes)
     s = (output.image_embeds @ output.text_embeds.T).tolist()
     to_text = [choose([max(0, 0.5 - s[i][i] + s[i][j]) for j in range(N) if not describes[i, j]]) for i in range(N)]
     to_image = [choose([max(0, 0.5 - s[i][i] + s[j][i]) for j in range(N) if not describes[j, i]]) for i in range(N)]
@@ -227,7 +227,7 @@ def test_the_objective_ranks_both_ways_and_spares_what_belongs_together(regions,
 def test_answers_are_read_off_a_joint_memory(regions):
     model = make_model(variant="r-dan", num_labels=4).eval()
     right = torch.eye(4, dtype=torch.float64)[[2, 0, 3, 3]]
-    output = model(regions, IDS, labels=right, output_attentions=True)
+    output = model(region_features=regions, input_ids=IDS, labels=right, output_attentions=True)
     loss = 0.0
     for i in range(N):
         states, words = regions[i].tolist(), slow_states(model, i)
@@ -245,15 +245,23 @@ def test_answers_are_read_off_a_joint_memory(regions):
     assert output.loss.item() == pytest.approx(loss / N)
 
 
+@pytest.mark.parametrize("missing", ["region_features", "input_ids"])
+def test_an_answer_needs_an_image_and_a_question(regions, missing):
+    inputs = {"region_features": regions, "input_ids": IDS}
+    del inputs[missing]
+    with pytest.raises(InputError, match="r-DAN looks at an image with a question in mind and embeds neither alone"):
+        make_model(variant="r-dan")(**inputs)
+
+
 @pytest.mark.parametrize("variant", ["m-dan", "r-dan"])
 def test_attention_sums_to_one_and_padding_gets_none(regions, variant):
-    output = make_model(variant=variant).eval()(regions, IDS, output_attentions=True)
+    output = make_model(variant=variant).eval()(region_features=regions, input_ids=IDS, output_attentions=True)
     assert output.image_attentions.shape == (N, 2, REGIONS)
     for weights in (output.image_attentions, output.text_attentions):
         torch.testing.assert_close(weights.sum(-1), torch.ones(N, 2, dtype=torch.float64))
         assert (weights >= 0).all()
     assert (output.text_attentions.transpose(1, 2)[IDS == 0] == 0).all()
-    assert make_model(variant=variant).eval()(regions, IDS).image_attentions is None
+    assert make_model(variant=variant).eval()(region_features=regions, input_ids=IDS).image_attentions is None
 
 
 @pytest.mark.parametrize("variant", ["m-dan", "r-dan"])
@@ -262,21 +270,24 @@ def test_neither_the_order_of_a_batch_nor_its_padding_matters(regions, variant):
     order = torch.tensor([2, 0, 3, 1])
     wider = torch.cat([IDS, torch.zeros(N, 3, dtype=torch.int64)], dim=1)
     whole, shuffled = (
-        model(regions, IDS, output_attentions=True),
-        model(regions[order], wider[order], output_attentions=True),
+        model(region_features=regions, input_ids=IDS, output_attentions=True),
+        model(region_features=regions[order], input_ids=wider[order], output_attentions=True),
     )
     for name in ("image_embeds", "text_embeds", "pair_logits", "image_attentions", "text_attentions"):
         if whole.get(name) is not None:
             torch.testing.assert_close(whole[name][order], shuffled[name])
     for row in range(N):
-        alone = model(regions[row : row + 1], IDS[row : row + 1, : LENGTHS[row]], output_attentions=True)
+        one = {"region_features": regions[row : row + 1], "input_ids": IDS[row : row + 1, : LENGTHS[row]]}
+        alone = model(**one, output_attentions=True)
         torch.testing.assert_close(whole.text_attentions[row : row + 1, :, : LENGTHS[row]], alone.text_attentions)
 
 
 @pytest.mark.parametrize("variant", ["m-dan", "r-dan"])
 def test_gradients_reach_every_weight_of_both_sides(regions, variant):
     model = make_model(variant=variant, margin=5.0)
-    model(regions, IDS, labels=torch.eye(2, dtype=torch.float64)[[0, 1, 1, 0]]).loss.backward()
+    model(
+        region_features=regions, input_ids=IDS, labels=torch.eye(2, dtype=torch.float64)[[0, 1, 1, 0]]
+    ).loss.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad.abs().sum() > 0, name
     assert model.words.vectors.weight.grad[0].abs().sum() == 0  # padding learns nothing
@@ -298,13 +309,13 @@ def test_a_training_step_sees_a_random_part_of_the_regions(regions):
         assert len({tuple(region) for region in seen}) == 4
         assert all(region in image for region in seen)
     model = make_model(training_regions=4)
-    assert model(regions, output_attentions=True).image_attentions.shape == (N, 2, 4)
-    assert model.eval()(regions, output_attentions=True).image_attentions.shape == (N, 2, REGIONS)
+    assert model(region_features=regions, output_attentions=True).image_attentions.shape == (N, 2, 4)
+    assert model.eval()(region_features=regions, output_attentions=True).image_attentions.shape == (N, 2, REGIONS)
 
 
 def test_no_step_is_no_attention(regions):
     model = make_model(steps=0, embed_dim=WIDTH).eval()
-    output = model(regions, IDS, output_attentions=True)
+    output = model(region_features=regions, input_ids=IDS, output_attentions=True)
     assert output.image_embeds.shape == (N, WIDTH)
     assert output.image_attentions.shape == (N, 0, REGIONS)
     assert output.text_attentions.shape == (N, 0, 4)
@@ -416,4 +427,4 @@ def test_pairs_give_what_the_model_eats(tmp_path, private_cache):
     processor = make_processor(load_recipe("dan").encoders, dataset)
     batch = make_pairs(dataset, processor, "each")[:]
     model = DANModel(DANConfig(text_dim=processor.text_encoder.dim, embed_dim=24))
-    assert torch.isfinite(model(**batch).loss)
+    assert torch.isfinite(model(**model.select_inputs(batch)).loss)

@@ -9,12 +9,13 @@ import torch
 from datasets import ClassLabel, DatasetDict
 
 import cmr_hub
-from cmr_hub.errors import InputError
+from cmr_hub.errors import InputError, UnknownArgumentError
 from cmr_hub.methods import METHODS
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import train
 from toys import feature_dataset, raw_dataset
 
+BY_GRADIENT = [name for name in sorted(METHODS) if not issubclass(METHODS[name], cmr_hub.ClosedFormCMRModel)]
 SUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervision == "supervised"]
 UNSUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervision == "unsupervised"]
 
@@ -152,3 +153,62 @@ def test_degenerate_data_are_refused_by_closed_forms_and_give_gradients_that_are
     if loss.requires_grad:
         loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def toy_batch(method, n=8):
+    """Inputs and labels of a batch of pairs."""
+    rows = torch.randn(n, sum(DIMS.values()), generator=torch.Generator().manual_seed(0))
+    return {**toy_inputs(method, rows), "labels": torch.eye(3)[torch.arange(n) % 3]}
+
+
+@pytest.mark.parametrize("method", BY_GRADIENT)
+def test_the_loss_is_the_weighted_sum_of_its_terms(method):
+    model = make_model(method).train()
+    output = model(**toy_batch(method))
+    # The weights are the derivatives of the loss by its terms, whatever the model says that they are.
+    terms = output.loss_terms
+    weights = dict(zip(terms, torch.autograd.grad(output.loss, list(terms.values())), strict=True))
+    expected = sum(weights[name].item() * term.item() for name, term in terms.items())
+    assert output.loss.item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    for name, weight in weights.items():
+        assert model.loss_weights.get(name, 1.0) == pytest.approx(weight.item())
+
+
+@pytest.mark.parametrize("absent", ["image", "text"])
+@pytest.mark.parametrize("method", BY_GRADIENT)
+def test_a_loss_that_lacks_a_modality_is_refused_by_its_name(method, absent):
+    model, batch = make_model(method), toy_batch(method)
+    argument = getattr(model, f"{absent}_input")
+    del batch[argument]
+    with pytest.raises(InputError, match=rf"{method} computes its loss from pairs: .* but no {absent} \({argument}"):
+        model(**batch)
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+@pytest.mark.parametrize("method", BY_GRADIENT)
+def test_one_modality_alone_is_embedded_without_a_loss(method, modality):
+    model, batch = make_model(method).eval(), toy_batch(method)
+    argument = getattr(model, f"{modality}_input")
+    output = model(**{argument: batch[argument]})
+    assert output.loss is None
+    embed = getattr(model, f"get_{modality}_features")
+    torch.testing.assert_close(output[f"{modality}_embeds"], embed(batch[argument]))
+    assert output.get({"image": "text", "text": "image"}[modality] + "_embeds") is None
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_an_unknown_argument_is_refused_with_the_near_name(method):
+    model = make_model(method)
+    misspelt = model.image_input.replace("features", "featurse")
+    with pytest.raises(
+        UnknownArgumentError, match=f"takes no argument '{misspelt}'. Did you mean '{model.image_input}"
+    ):
+        model(**{misspelt: torch.randn(2, DIMS["image_dim"])})
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_forward_belongs_to_the_base(method):
+    model_class = METHODS[method]
+    assert model_class.forward is cmr_hub.CMRModel.forward
+    assert model_class.main_input_name == model_class.image_input
+    assert {model_class.image_input, model_class.text_input, "labels"} <= set(model_class.arguments.known)

@@ -190,3 +190,111 @@ def test_a_method_without_unified_codes_says_so():
     model = cmr_hub.SHModel(cmr_hub.SHConfig(image_dim=6, text_dim=4, embed_dim=8))
     with pytest.raises(InputError, match="sh embeds each side by itself and defines nothing for a pair"):
         model.get_pair_features(torch.randn(2, 6), torch.randn(2, 4))
+
+
+class Recorder(cmr_hub.CMRModel):
+    """Embeds features as they are, and records what its loss is given."""
+
+    title, paper, supervision = "Recorder", "none", "supervised"
+    config_class = cmr_hub.CMRConfig
+
+    def __init__(self):
+        super().__init__(cmr_hub.CMRConfig(image_dim=3, text_dim=3, embed_dim=3))
+        self.given = None
+
+    def get_image_features(self, image_features=None, pixel_values=None):
+        return image_features if pixel_values is None else pixel_values.flatten(1)
+
+    def get_text_features(self, text_features):
+        return text_features
+
+    def compute_loss(self, output, labels, rows=None):
+        self.given = {"labels": labels, "rows": rows}
+        return {"first": output.image_embeds.sum(), "second": output.text_embeds.sum()}
+
+    @property
+    def loss_weights(self):
+        return {"second": 10.0}
+
+
+@pytest.fixture
+def pairs():
+    return {"image_features": torch.ones(2, 3), "text_features": torch.ones(2, 3), "labels": torch.eye(2).long()}
+
+
+def test_the_loss_gets_what_it_names_and_its_terms_are_weighted(pairs):
+    model = Recorder()
+    output = model(**pairs, rows=torch.arange(2))
+    assert output.loss == 6 + 10 * 6
+    assert {name: term.item() for name, term in output.loss_terms.items()} == {"first": 6, "second": 6}
+    assert model.given["labels"].dtype == torch.float32
+    assert model.given["rows"].tolist() == [0, 1]
+
+
+def test_no_loss_is_computed_without_what_it_needs(pairs):
+    model = Recorder()
+    assert model(pairs["image_features"], pairs["text_features"]).loss is None
+    assert model(pairs["image_features"]).image_embeds is not None
+    assert model.given is None
+
+
+def test_an_alternative_input_is_the_same_modality(pairs):
+    del pairs["image_features"]
+    assert Recorder()(**pairs, pixel_values=torch.ones(2, 3, 1)).loss == 66
+
+
+@pytest.mark.parametrize(
+    ("absent", "message"),
+    [
+        (["text_features"], r"no text \(text_features\)\. Give both modalities, or leave out the labels"),
+        (["image_features"], r"no image \(image_features or pixel_values\)\. Give both"),
+        (["image_features", "text_features"], r"no image \(.*\) and no text \(text_features\)\. Give both"),
+    ],
+)
+def test_labels_without_a_pair_are_refused(pairs, absent, message):
+    for name in absent:
+        del pairs[name]
+    with pytest.raises(InputError, match=message):
+        Recorder()(**pairs)
+
+
+def test_an_argument_of_another_methods_loss_is_refused(pairs):
+    with pytest.raises(TypeError, match="Recorder takes no argument 'items'"):
+        Recorder()(**pairs, items=None)
+
+
+def test_a_training_batch_is_reduced_to_what_the_model_takes(pairs):
+    batch = {**pairs, "rows": torch.arange(2), "items": torch.arange(2), "matching": torch.eye(2).bool()}
+    assert list(Recorder.select_inputs(batch)) == ["image_features", "text_features", "labels", "rows"]
+    assert list(cmr_hub.CCAModel.select_inputs(batch)) == ["image_features", "text_features", "labels"]
+
+
+def test_a_loss_with_keywords_gets_all_that_the_embeddings_are_made_of(pairs):
+    class WithBatch(Recorder):
+        config_class = cmr_hub.CMRConfig
+
+        def compute_loss(self, output, labels, **batch):
+            self.given = batch
+            return {}
+
+    model = WithBatch()
+    assert model(**pairs).loss is None
+    assert model.given.keys() == {"image_features", "text_features"}
+
+
+def test_closed_forms_have_no_loss():
+    model = feature_retriever("cca").model
+    output = model(torch.randn(2, 6), torch.randn(2, 4), torch.eye(2))
+    assert output.image_embeds.shape == output.text_embeds.shape == (2, 3)
+    assert output.loss is None
+    assert model(torch.randn(2, 6), labels=torch.eye(2)).text_embeds is None
+
+
+def test_a_method_that_defines_forward_is_refused():
+    with pytest.raises(TypeError, match="Own must not define forward, which is CMRModel's: give compute_loss"):
+
+        class Own(Recorder):
+            config_class = cmr_hub.CMRConfig
+
+            def forward(self, **inputs):
+                return None

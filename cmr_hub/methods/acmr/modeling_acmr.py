@@ -146,29 +146,12 @@ class ACMRModel(CMRModel):
     def classify(self, embeds: torch.Tensor) -> torch.Tensor:
         return self.label_classifier(embeds)
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed and classify whichever sides are given; with both and `labels`, the weighted sum of `config.losses`.
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {name: getattr(self.config, f"{name}_weight") for name in ("label", "triplet", "alignment")}
 
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: `(n, num_labels)` multi-hot tensor.
-        """
-        output = super().forward(image_features, text_features)
-        if labels is not None:
-            output.loss_terms = self._loss_terms(output, labels.to(output.image_embeds.dtype))
-            output.loss = sum(
-                getattr(self.config, f"{name}_weight") * term for name, term in output.loss_terms.items()
-            )
-        return output
-
-    def _loss_terms(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def compute_loss(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The terms that `config.losses` names."""
         image, text, margin = output.image_embeds, output.text_embeds, self.config.margin
         terms = {"label": classification_loss(output.image_logits, output.text_logits, labels)}
         if self.config.losses != "label":

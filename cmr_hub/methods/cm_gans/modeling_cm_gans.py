@@ -2,13 +2,13 @@
 
 A generator (two autoencoders that share their upper layers, and a classifier) plays against four discriminators. The
 Trainer has one optimiser and takes one loss a step: [`AlternatingTurns`] says at each step whose turn it is, and
-`forward` computes that player's objective.
+`compute_loss` computes that player's objective.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -89,7 +89,7 @@ class CMGANsModel(CMRModel):
     """Autoencoders with shared upper layers, a shared softmax layer, and discriminators within and between the sides.
 
     Attributes:
-        turn: whose objective a training-mode `forward` computes; None stands for the generator's.
+        turn: whose objective `compute_loss` computes in training mode; None stands for the generator's.
     """
 
     title = "CM-GANs"
@@ -151,36 +151,26 @@ class CMGANsModel(CMRModel):
     def classify(self, embeds: torch.Tensor) -> torch.Tensor:
         return self.classifier(embeds)
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed and classify whichever sides are given; with both and `labels`, the objective of whose turn it is.
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {
+            "reconstruction": self.config.reconstruction_weight,
+            "intra_generator": self.config.intra_weight,
+            "inter_generator": self.config.inter_weight,
+        }
 
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: `(n, num_labels)` multi-hot tensor.
-        """
-        output = super().forward(image_features, text_features)
-        if labels is not None:
-            labels = labels.to(output.image_logits.dtype)
-            features = {"image": image_features, "text": text_features}
-            if self.training and self.turn == "discriminator":
-                output.loss_terms = self._discriminator_terms(features, output, labels)
-                output.loss = sum(output.loss_terms.values())
-            else:
-                output.loss_terms = terms = self._generator_terms(features, output, labels)
-                output.loss = (
-                    terms["classification"]
-                    + self.config.reconstruction_weight * terms["reconstruction"]
-                    + self.config.intra_weight * terms["intra_generator"]
-                    + self.config.inter_weight * terms["inter_generator"]
-                )
-        return output
+    def compute_loss(
+        self,
+        output: CMROutput,
+        labels: torch.Tensor,
+        image_features: torch.Tensor,
+        text_features: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """The objective of the player whose turn it is."""
+        features = {"image": image_features, "text": text_features}
+        if self.training and self.turn == "discriminator":
+            return self._discriminator_terms(features, output, labels)
+        return self._generator_terms(features, output, labels)
 
     def _generator_terms(
         self, features: dict[str, torch.Tensor], output: CMROutput, labels: torch.Tensor

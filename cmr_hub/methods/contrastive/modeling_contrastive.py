@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
@@ -59,26 +58,14 @@ class ContrastiveModel(CMRModel):
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         return self.text_tower(text_features)
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed whichever sides are given; with both, the loss is the mean of InfoNCE in both directions.
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {"image_to_text": 0.5, "text_to_image": 0.5}
 
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor; row i is the pair of image i.
-            labels: not used; pairs are all that is learned from.
-        """
-        output = super().forward(image_features, text_features)
-        if output.image_embeds is not None and output.text_embeds is not None:
-            logits = pair_logits(output.image_embeds, output.text_embeds, self._scale())
-            output.loss_terms = {"image_to_text": info_nce(logits), "text_to_image": info_nce(logits.T)}
-            output.loss = sum(output.loss_terms.values()) / 2
-        return output
+    def compute_loss(self, output: CMROutput) -> dict[str, torch.Tensor]:
+        """InfoNCE in both directions."""
+        logits = pair_logits(output.image_embeds, output.text_embeds, self._scale())
+        return {"image_to_text": info_nce(logits), "text_to_image": info_nce(logits.T)}
 
     def _scale(self) -> torch.Tensor:
         if self.training:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -65,31 +63,20 @@ class DAEModel(CMRModel):
         text = self.text_standardizer(text_features)
         return self.encode(text.new_zeros(len(text), self.config.image_dim), text)
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed whichever sides are given; with both, the mean loss of reconstructing both from both, and from each.
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return dict.fromkeys(("both", "image_only", "text_only"), 1 / 3)
 
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: not used.
-        """
-        output = super().forward(image_features, text_features)
-        if image_features is None or text_features is None:
-            return output
+    def compute_loss(
+        self, output: CMROutput, image_features: torch.Tensor, text_features: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Reconstruction of both modalities from both together and from each alone."""
         image, text = self.image_standardizer(image_features), self.text_standardizer(text_features)
         codes = {"both": self.encode(image, text), "image_only": output.image_embeds, "text_only": output.text_embeds}
-        output.loss_terms = {
+        return {
             case: reconstruction_loss(image, text, self.image_decoder(code), self.text_decoder(code))
             for case, code in codes.items()
         }
-        output.loss = torch.stack(list(output.loss_terms.values())).mean()
-        return output
 
     def training_callbacks(self) -> list[TrainerCallback]:
         return [FitStandardizers()]

@@ -152,7 +152,6 @@ class DANModel(CMRModel):
     has_attention = True
     config_class = DANConfig
     config: DANConfig
-    main_input_name = "region_features"
 
     def __init__(self, config: DANConfig):
         super().__init__(config)
@@ -205,28 +204,28 @@ class DANModel(CMRModel):
         self._check_matches()
         return self.join_text(self._read(input_ids, attention_mask)[0])
 
-    def forward(
+    def embed(
         self,
         region_features: torch.Tensor | None = None,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        matching: torch.Tensor | None = None,
         output_attentions: bool = False,
-        **kwargs: Any,
     ) -> CMROutput:
-        """Embed whichever sides are given, with both also the ranking loss; of r-DAN answer the texts as questions.
+        """Embed whichever modalities are given; r-DAN answers the texts as questions about the images.
 
         Args:
             region_features: `(n, regions, image_dim)` float tensor.
             input_ids: `(n, words)` int64 tensor; row i is a text of image i.
             attention_mask: as for [`get_text_features`].
-            labels: not used by m-DAN; of r-DAN the right answers, `(n, num_labels)` multi-hot.
-            matching: `(n, n)` booleans, which text describes which image; by default each its own alone.
             output_attentions: also give where each step looked.
+
+        Raises:
+            InputError: r-DAN is given one modality alone, or an input has another shape.
         """
         if self.answers_questions:
-            return self._answer(region_features, input_ids, attention_mask, labels, output_attentions)
+            if region_features is None or input_ids is None:
+                self._check_matches()
+            return self._answer(region_features, input_ids, attention_mask, output_attentions)
         output = CMROutput()
         if region_features is not None:
             steps, weights = self._look(region_features)
@@ -238,12 +237,25 @@ class DANModel(CMRModel):
             output.text_embeds = self.join_text(steps)
             if output_attentions:
                 output.text_attentions = weights
-        if output.image_embeds is not None and output.text_embeds is not None:
-            similarity = output.image_embeds @ output.text_embeds.T
-            terms = bidirectional_ranking_loss(similarity, self.config.margin, matching, self.config.hardest_negatives)
-            output.loss_terms = dict(zip(("image_to_text", "text_to_image"), terms, strict=True))
-            output.loss = sum(terms)
         return output
+
+    def compute_loss(
+        self, output: CMROutput, labels: torch.Tensor | None = None, matching: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The ranking loss of m-DAN, or the cross-entropy of r-DAN's answers.
+
+        Args:
+            output: of a batch of pairs.
+            labels: of r-DAN the right answers, `(n, num_labels)` multi-hot; m-DAN uses none.
+            matching: `(n, n)` booleans, which text describes which image; by default each its own alone.
+        """
+        if self.answers_questions:
+            return {} if labels is None else {"answer": F.cross_entropy(output.pair_logits, class_shares(labels))}
+        similarity = output.image_embeds @ output.text_embeds.T
+        to_text, to_image = bidirectional_ranking_loss(
+            similarity, self.config.margin, matching, self.config.hardest_negatives
+        )
+        return {"image_to_text": to_text, "text_to_image": to_image}
 
     def start_from(self, processor: CMRProcessor) -> None:
         """Begin with the word vectors that the tokeniser names, where it names any, in the first places of each word.
@@ -300,7 +312,6 @@ class DANModel(CMRModel):
         region_features: torch.Tensor,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None,
-        labels: torch.Tensor | None,
         output_attentions: bool,
     ) -> CMROutput:
         """Both sides attend by one memory m^(k) = m^(k-1) + v^(k) * u^(k), which the classifier reads at the end."""
@@ -315,9 +326,6 @@ class DANModel(CMRModel):
             text_weights.append(weights)
             memory = memory + self._seen(k, attended) * text
         output = CMROutput(pair_logits=self.answers(self.dropout(memory)))
-        if labels is not None:
-            output.loss = F.cross_entropy(output.pair_logits, class_shares(labels))
-            output.loss_terms = {"answer": output.loss}
         if output_attentions:
             output.image_attentions = _stacked(image_weights, regions)
             output.text_attentions = _stacked(text_weights, words)

@@ -162,33 +162,34 @@ class DBMModel(CMRModel):
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         return self.infer(None, self.text_standardizer(text_features)).joint - self.text_centre
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
+    def embed(
+        self, image_features: torch.Tensor | None = None, text_features: torch.Tensor | None = None
     ) -> CMROutput:
-        """Embed whichever sides are given; with both, a loss whose gradient is that of contrastive divergence.
+        """Embed whichever modalities are given; in training, pairs are not embedded.
 
-        Its value, the energy of the data less that of the model's own states, is no likelihood: it may have any sign.
-
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: not used.
+        The loss does not use their embeddings, and inferring both would take most of the time.
         """
-        both = image_features is not None and text_features is not None
-        # In training nobody looks at the embeddings, and inferring both would take most of the time.
-        output = CMROutput() if both and self.training else super().forward(image_features, text_features)
-        if both:
-            data = self.infer(self.image_standardizer(image_features), self.text_standardizer(text_features))
-            output.loss_terms = {
-                "data_energy": self.energy(data).mean(),
-                "model_energy": self.energy(self.fantasise(data)).mean(),
-            }
-            output.loss = output.loss_terms["data_energy"] - output.loss_terms["model_energy"]
-        return output
+        if self.training and image_features is not None and text_features is not None:
+            return CMROutput()
+        return super().embed(image_features=image_features, text_features=text_features)
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {"model_energy": -1.0}
+
+    def compute_loss(
+        self, output: CMROutput, image_features: torch.Tensor, text_features: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Energies whose difference has the gradient of contrastive divergence.
+
+        The difference, the energy of the data less that of the model's own states, is no likelihood: it may have any
+        sign.
+        """
+        data = self.infer(self.image_standardizer(image_features), self.text_standardizer(text_features))
+        return {
+            "data_energy": self.energy(data).mean(),
+            "model_energy": self.energy(self.fantasise(data)).mean(),
+        }
 
     @torch.no_grad()
     def fit_centres(self, image_features: torch.Tensor, text_features: torch.Tensor) -> None:

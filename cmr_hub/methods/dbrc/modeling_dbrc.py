@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -85,26 +83,17 @@ class DBRCModel(HashingMixin, CMRModel):
 
     def get_pair_features(self, image_features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
         """The joint code of `n` items whose two sides are both given, `(n, bits)`."""
-        modalities = self.image_standardizer(image_features), self.text_standardizer(text_features)
-        return self.binary(self.joint_encoder(torch.cat(modalities, dim=1)))
+        features = self.image_standardizer(image_features), self.text_standardizer(text_features)
+        return self.binary(self.joint_encoder(torch.cat(features, dim=1)))
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed whichever sides are given; with both, reconstruct both from the joint code and from each side's own.
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {"hash_regression": self.config.hash_weight, "sharpness": self.config.sharpness_weight}
 
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: not used.
-        """
-        output = super().forward(image_features, text_features)
-        if image_features is None or text_features is None:
-            return output
+    def compute_loss(
+        self, output: CMROutput, image_features: torch.Tensor, text_features: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Reconstruction of both modalities from the joint code and from each one's own, regression and sharpness."""
         image, text = self.image_standardizer(image_features), self.text_standardizer(text_features)
         joint = self.get_pair_features(image_features, text_features)
         codes = {"joint": joint, "image": output.image_embeds, "text": output.text_embeds}
@@ -114,13 +103,9 @@ class DBRCModel(HashingMixin, CMRModel):
             )
             for name, code in codes.items()
         }
-        output.loss = (
-            sum(terms.values())
-            + self.config.hash_weight * (regression := regression_loss(codes["image"], codes["text"], joint))
-            + self.config.sharpness_weight * (sharpness := sharpness_penalty(self.binary.alpha))
-        )
-        output.loss_terms = {**terms, "hash_regression": regression, "sharpness": sharpness}
-        return output
+        terms["hash_regression"] = regression_loss(codes["image"], codes["text"], joint)
+        terms["sharpness"] = sharpness_penalty(self.binary.alpha)
+        return terms
 
     def training_callbacks(self) -> list[TrainerCallback]:
         return [FitStandardizers()]

@@ -100,30 +100,24 @@ class DCCAModel(CMRModel):
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         return self._project_text(self._text_outputs(text_features))
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
+    def embed(
+        self, image_features: torch.Tensor | None = None, text_features: torch.Tensor | None = None
     ) -> CMROutput:
-        """Embed whichever sides are given; with both, the loss is minus the batch's total correlation.
+        """Embed whichever modalities are given; in training, pairs are not embedded.
 
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: not used.
+        The loss is that of the networks' outputs: their projections are solved after the epoch.
         """
-        if image_features is None or text_features is None:
-            return super().forward(image_features, text_features)
+        if self.training and image_features is not None and text_features is not None:
+            return CMROutput()
+        return super().embed(image_features=image_features, text_features=text_features)
+
+    def compute_loss(
+        self, output: CMROutput, image_features: torch.Tensor, text_features: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Minus the total correlation of the batch."""
         x, y = self._image_outputs(image_features), self._text_outputs(text_features)
-        loss = correlation_loss(x, y, self.config.embed_dim, self.config.regularization).to(x.dtype)
-        return CMROutput(
-            loss=loss,
-            loss_terms={"correlation": loss},
-            image_embeds=self._project_image(x),
-            text_embeds=self._project_text(y),
-        )
+        loss = correlation_loss(x, y, self.config.embed_dim, self.config.regularization)
+        return {"correlation": loss.to(x.dtype)}
 
     @torch.no_grad()
     def fit_projections(self, image_features: torch.Tensor, text_features: torch.Tensor) -> None:

@@ -123,7 +123,7 @@ class DCMHModel(HashingMixin, CMRModel):
                 (self.get_text_features, text_features),
             )
         )
-        self.all_labels = labels.to(device)
+        self.all_labels = labels.to(device, self.dtype)
         self.solve_codes()
 
     @torch.no_grad()
@@ -145,32 +145,23 @@ class DCMHModel(HashingMixin, CMRModel):
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         return self.text_network(self.text_standardizer(text_features))
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        pixel_values: torch.Tensor | None = None,
-        rows: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed whichever sides are given; with both and `labels`, J of the batch.
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {"quantisation": self.config.gamma, "balance": self.config.eta}
 
-        In training the batch is held against all training items, and F and G are brought up to date with it. Elsewhere
-        the batch itself stands for all items.
+    def compute_loss(
+        self, output: CMROutput, labels: torch.Tensor, rows: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The terms of J, of both networks.
+
+        In training the batch is compared with all training items, and F and G are updated with it. Elsewhere the batch
+        itself stands for all items.
 
         Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: `(n, num_labels)` multi-hot tensor.
-            pixel_values: `(n, 3, size, size)` float tensor, instead of `image_features`.
+            output: of a batch of pairs.
+            labels: `(n, num_labels)` multi-hot.
             rows: `(n,)` int64, which of the training items these are.
         """
-        if pixel_values is not None:
-            image_features = pixel_values.flatten(1)
-        output = super().forward(image_features, text_features)
-        if labels is None:
-            return output
         image, text = output.image_embeds, output.text_embeds
         if self.training and rows is not None and self.all_codes is not None:
             self.all_image_outputs[rows], self.all_text_outputs[rows] = image.detach(), text.detach()
@@ -179,11 +170,6 @@ class DCMHModel(HashingMixin, CMRModel):
         else:
             all_image, all_text = image.detach(), text.detach()
             codes, similar = unified_codes(all_image, all_text), label_similarity(labels)
-        similar = similar.to(image.dtype)
         of_image = network_terms(image, all_text, codes, similar)
         of_text = network_terms(text, all_image, codes, similar)
-        output.loss_terms = terms = {name: of_image[name] + of_text[name] for name in of_image}
-        output.loss = (
-            terms["likelihood"] + self.config.gamma * terms["quantisation"] + self.config.eta * terms["balance"]
-        )
-        return output
+        return {name: of_image[name] + of_text[name] for name in of_image}

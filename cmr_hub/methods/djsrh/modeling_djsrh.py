@@ -86,23 +86,14 @@ class DJSRHModel(HashingMixin, CMRModel):
         found = cosines(features, features)
         return 2 * found - 1 if self.config.affinity == "rescaled" else found
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed whichever sides are given; with both, how well the codes' cosines tell the joint affinity.
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {"image_image": self.config.lambda1, "text_text": self.config.lambda2}
 
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: not used.
-        """
-        output = super().forward(image_features, text_features)
-        if image_features is None or text_features is None:
-            return output
+    def compute_loss(
+        self, output: CMROutput, image_features: torch.Tensor, text_features: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """How far the codes' cosines are from the joint affinity."""
         config = self.config
         joint = joint_affinity(
             self.affinity(image_features, self.image_standardizer.mean),
@@ -110,10 +101,7 @@ class DJSRHModel(HashingMixin, CMRModel):
             config.beta,
             config.eta,
         )
-        terms = reconstruction_terms(output.image_embeds, output.text_embeds, config.mu * joint)
-        output.loss_terms = terms
-        output.loss = terms["image_text"] + config.lambda1 * terms["image_image"] + config.lambda2 * terms["text_text"]
-        return output
+        return reconstruction_terms(output.image_embeds, output.text_embeds, config.mu * joint)
 
     def training_callbacks(self) -> list[TrainerCallback]:
         return [FitStandardizers(), SharpenCodes()]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -52,28 +50,15 @@ class DSCMRModel(CMRModel):
     def classify(self, embeds: torch.Tensor) -> torch.Tensor:
         return self.classifier(embeds)
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed and classify whichever sides are given; with both and `labels`, J = J1 + lambda J2 + eta J3.
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {"J2": self.config.loss_lambda, "J3": self.config.loss_eta}
 
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: `(n, num_labels)` multi-hot tensor.
-        """
-        output = super().forward(image_features, text_features)
-        if labels is not None:
-            norm, labels = self.config.residual_norm, labels.to(output.image_logits.dtype)
-            output.loss_terms = {
-                "J1": label_loss(output.image_logits, output.text_logits, labels, norm),
-                "J2": discrimination_loss(output.image_embeds, output.text_embeds, labels),
-                "J3": modality_invariance_loss(output.image_embeds, output.text_embeds, norm),
-            }
-            terms = output.loss_terms
-            output.loss = terms["J1"] + self.config.loss_lambda * terms["J2"] + self.config.loss_eta * terms["J3"]
-        return output
+    def compute_loss(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The terms of J = J1 + lambda J2 + eta J3."""
+        norm = self.config.residual_norm
+        return {
+            "J1": label_loss(output.image_logits, output.text_logits, labels, norm),
+            "J2": discrimination_loss(output.image_embeds, output.text_embeds, labels),
+            "J3": modality_invariance_loss(output.image_embeds, output.text_embeds, norm),
+        }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -103,29 +101,12 @@ class DSCMRHashModel(HashingMixin, CMRModel):
     def training_callbacks(self) -> list[TrainerCallback]:
         return [FitStandardizers(), Continuation()]
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed and classify whichever sides are given; with both and `labels`, the weighted sum of all terms.
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {name: getattr(self.config, f"{name}_weight") for name in WEIGHTS}
 
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: `(n, num_labels)` multi-hot tensor.
-        """
-        output = super().forward(image_features, text_features)
-        if labels is not None:
-            output.loss_terms = self._loss_terms(output, labels.to(output.image_embeds.dtype))
-            output.loss = sum(
-                getattr(self.config, f"{name}_weight") * term for name, term in output.loss_terms.items()
-            )
-        return output
-
-    def _loss_terms(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def compute_loss(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The terms whose weight is not 0."""
         config, values = self.config, (output.image_embeds, output.text_embeds)
         label = {"softmax": classification_loss, "frobenius": label_loss}[config.label_loss]
         terms = {
@@ -136,7 +117,7 @@ class DSCMRHashModel(HashingMixin, CMRModel):
             "balance": lambda: balance_loss(*values),
             "decorrelation": lambda: decorrelation_loss(*values),
         }
-        return {name: terms[name]() for name in WEIGHTS if getattr(config, f"{name}_weight")}
+        return {name: terms[name]() for name, weight in self.loss_weights.items() if weight}
 
 
 class Continuation(TrainerCallback):

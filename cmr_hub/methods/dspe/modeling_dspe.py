@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
@@ -67,6 +66,19 @@ def numbered(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     rows = torch.arange(len(number), device=number.device)
     first = torch.full((int(number.max()) + 1,), len(number), device=number.device)
     return number, first.scatter_reduce(0, number, rows, "amin")
+
+
+def numbered_pairs(
+    text_features: torch.Tensor, items: torch.Tensor | None
+) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """The distinct images and the distinct texts of n pairs, each as [`numbered`] gives them.
+
+    Args:
+        text_features: `(n, text_dim)`.
+        items: `(n,)` integers, which image row i is of; None where every row is an image of its own.
+    """
+    own = torch.arange(len(text_features), device=text_features.device)
+    return numbered(own if items is None else items), numbered(text_features)
 
 
 def description(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
@@ -139,49 +151,48 @@ class DSPEModel(CMRModel):
     def training_callbacks(self) -> list[TrainerCallback]:
         return [FitStandardizers()]
 
-    def forward(
+    def embed(
         self,
         image_features: torch.Tensor | None = None,
         text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
         items: torch.Tensor | None = None,
-        **kwargs: Any,
     ) -> CMROutput:
-        """Embed whichever sides are given; with both, the loss is the four ranking terms weighted as configured.
-
-        An image that has several texts in the batch, and a text that stands under several images, take part once.
+        """Embed whichever modalities are given; of pairs, each distinct image and text once.
 
         Args:
             image_features: `(n, image_dim)` float tensor.
             text_features: `(n, text_dim)` float tensor; row i is a text of image i. Texts that are equal number for
                 number are one text, which describes the images of all its rows.
-            labels: not used; pairs are all that is learned from.
             items: `(n,)` integers, which image row i is of; by default every row is an image of its own.
         """
         if image_features is None or text_features is None:
-            return super().forward(image_features, text_features)
-        if items is None:
-            items = torch.arange(len(image_features), device=image_features.device)
-        image, first_image = numbered(items)
-        text, first_text = numbered(text_features)
+            return super().embed(image_features=image_features, text_features=text_features)
+        (image, first_image), (text, first_text) = numbered_pairs(text_features, items)
         images = self.get_image_features(image_features[first_image])
         texts = self.get_text_features(text_features[first_text])
-        terms = self._loss_terms(images, texts, description(image, text))
-        weights = {
-            "text_to_image": self.config.text_to_image_weight,
-            "image_structure": self.config.image_structure_weight,
-            "text_structure": self.config.text_structure_weight,
-        }
-        return CMROutput(
-            loss=sum(weights.get(name, 1) * term for name, term in terms.items()),
-            loss_terms=terms,
-            image_embeds=images[image],
-            text_embeds=texts[text],
-        )
+        return CMROutput(image_embeds=images[image], text_embeds=texts[text])
 
-    def _loss_terms(
-        self, images: torch.Tensor, texts: torch.Tensor, describes: torch.Tensor
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {
+            name: getattr(self.config, f"{name}_weight")
+            for name in ("text_to_image", "image_structure", "text_structure")
+        }
+
+    def compute_loss(
+        self, output: CMROutput, text_features: torch.Tensor, items: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
+        """The four ranking terms.
+
+        An image that has several texts in the batch, and a text that stands under several images, take part once.
+
+        Args:
+            output: of a batch of pairs.
+            text_features, items: as for [`embed`].
+        """
+        (image, first_image), (text, first_text) = numbered_pairs(text_features, items)
+        images, texts = output.image_embeds[first_image], output.text_embeds[first_text]
+        describes = description(image, text)
         across, settings = distances(images, texts), (self.config.margin, self.config.violations)
         return {
             "image_to_text": margin_cost(across, describes, ~describes, *settings),

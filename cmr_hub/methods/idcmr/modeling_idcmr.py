@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -71,35 +69,24 @@ class IDCMRModel(CMRModel):
     def classify(self, embeds: torch.Tensor) -> torch.Tensor:
         return embeds @ self.classifier
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed and classify whichever sides are given; with both and `labels`, J = J1 + lambda J2 + eta J3 (eq 24).
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        return {"J2": self.config.loss_lambda, "J3": self.config.loss_eta}
+
+    def compute_loss(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The terms of J = J1 + lambda J2 + eta J3 (eq 24).
 
         In training mode the classifier is then solved anew on the batch: the losses are of the old one, as Algorithm 1
         has it.
-
-        Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: `(n, num_labels)` multi-hot tensor.
         """
-        output = super().forward(image_features, text_features)
-        if labels is not None:
-            labels = labels.to(output.image_logits.dtype)
-            output.loss_terms = terms = {
-                "J1": label_loss(output.image_logits, output.text_logits, labels),
-                "J2": discrimination_loss(output.image_embeds, output.text_embeds, labels),
-                "J3": modality_invariance_loss(output.image_embeds, output.text_embeds),
-            }
-            output.loss = terms["J1"] + self.config.loss_lambda * terms["J2"] + self.config.loss_eta * terms["J3"]
-            if self.training:
-                self._solve_classifier(output.image_embeds, output.text_embeds, labels)
-        return output
+        image, text = output.image_embeds, output.text_embeds
+        if self.training:
+            self._solve_classifier(image, text, labels)
+        return {
+            "J1": label_loss(output.image_logits, output.text_logits, labels),
+            "J2": discrimination_loss(image, text, labels),
+            "J3": modality_invariance_loss(image, text),
+        }
 
     @torch.no_grad()
     def _solve_classifier(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> None:

@@ -93,32 +93,18 @@ class UDCMHModel(HashingMixin, CMRModel):
         """H_v of both sides, `(n, bits)`, without gradients."""
         return [self.get_image_features(image_features), self.get_text_features(text_features)]
 
-    def forward(
-        self,
-        image_features: torch.Tensor | None = None,
-        text_features: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        rows: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> CMROutput:
-        """Embed whichever sides are given; with both, how far the networks are from the items' codes.
+    def compute_loss(self, output: CMROutput, rows: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """How far the networks are from the items' codes.
 
         Args:
-            image_features: `(n, image_dim)` float tensor.
-            text_features: `(n, text_dim)` float tensor.
-            labels: not used.
+            output: of a batch of pairs.
             rows: `(n,)` int64, which training items these are, for their codes. Items that have none, as those of a
-                validation split, are held against the codes next to both outputs.
+                validation split, are compared with the codes next to both outputs.
         """
-        output = super().forward(image_features, text_features)
-        if image_features is None or text_features is None:
-            return output
         image, text = output.image_embeds, output.text_embeds
         is_known = self.training and rows is not None and len(self.codes)
         codes = self.codes[rows] if is_known else signs(image.detach() + text.detach())
-        output.loss_terms = {"image_regression": F.mse_loss(image, codes), "text_regression": F.mse_loss(text, codes)}
-        output.loss = sum(output.loss_terms.values())
-        return output
+        return {"image_regression": F.mse_loss(image, codes), "text_regression": F.mse_loss(text, codes)}
 
     def training_callbacks(self) -> list[TrainerCallback]:
         return [FitStandardizers(), SolveCodes()]
