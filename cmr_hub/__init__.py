@@ -6,6 +6,7 @@ prepares transformers' Auto classes for its checkpoints (see `modeling/auto_clas
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from . import exports
@@ -13,6 +14,7 @@ from .methods import METHODS
 from .modeling.auto_classes import PROCESSING, offer_model_types
 from .utils.import_hooks import when_imported
 from .utils.lazy_imports import lazy_attributes
+from .utils.moved_modules import MOVED, offer_old_paths, warn_moved
 
 __version__ = "0.2.0"
 
@@ -25,6 +27,10 @@ def __getattr__(name: str) -> Any:
         return sorted(exports.public_homes())
     if name in exports.SUBPACKAGES:
         homes = {name: f"{__name__}.{name}"}
+    elif (old := f"{__name__}.{name}") in MOVED:  # `import cmr_hub` used to import it
+        warn_moved(old)
+        globals()[name] = import_module(MOVED[old])
+        return globals()[name]
     elif name in exports.HOMES or not name.endswith(("Model", "Config")):
         homes = exports.HOMES
     else:
@@ -48,3 +54,4 @@ when_imported(
     PROCESSING,
     lambda auto: auto.AutoProcessor.register(__getattr__("CMRConfig"), __getattr__("CMRProcessor"), exist_ok=True),
 )
+offer_old_paths()
