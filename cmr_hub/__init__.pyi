@@ -52,10 +52,10 @@ from .methods.stmh import STMHConfig, STMHModel
 from .methods.udcmh import UDCMHConfig, UDCMHModel
 from .modeling.configuration_cmr import CMRConfig
 from .modeling.configuration_hashing import HashingConfig
+from .modeling.dual_encoder import DualEncoderConfig, DualEncoderModel
 from .modeling.modeling_cmr import ClosedFormCMRModel, CMRModel, CMROutput
 from .processing.processing_cmr import CMRProcessor
 from .results.leaderboard import list_scores
-from .retrieval.dual_encoder import DualEncoderConfig, DualEncoderModel
 from .retrieval.gallery import Gallery
 from .retrieval.retriever import Retriever, from_pretrained
 from .retrieval.search import Hit

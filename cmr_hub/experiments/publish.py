@@ -126,7 +126,7 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict, reproduced: Re
         versions=run.versions,
         limits=_limits(run, facts, processor),
         license=LICENSE,
-        hashing=METHODS[run.method].representation == "binary",
+        hashing=METHODS[run.method].is_hashing,
         has_attention=METHODS[run.method].has_attention,
         image_features=processor["image_encoder"].get("description", ""),
         text_features=processor["text_encoder"].get("description", ""),

@@ -78,7 +78,7 @@ class Plan:
 
     def _lengths(self, method: str) -> Sequence[int | None]:
         """Those of a hashing method; one that the data set sets a length of its own for has that too."""
-        if METHODS[method].representation != "binary":
+        if not METHODS[method].is_hashing:
             return [None]
         general, here = (load_recipe(method, name).config.get("embed_dim") for name in (None, self.dataset))
         own = [here] if here != general and tuple(self.bits) == BITS else []

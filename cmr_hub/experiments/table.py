@@ -38,8 +38,8 @@ class Checkpoint:
     @property
     def bits(self) -> int | None:
         """Code length of a hashing method."""
-        is_binary = METHODS[self.run.method].representation == "binary"
-        return read_json(self.folder / "config.json")["embed_dim"] if is_binary else None
+        is_hashing = METHODS[self.run.method].is_hashing
+        return read_json(self.folder / "config.json")["embed_dim"] if is_hashing else None
 
     @property
     def settings(self) -> Settings:

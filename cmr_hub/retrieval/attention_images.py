@@ -11,15 +11,13 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
-
-    from .explanation import Explanation
 
 NIGHT, AMBER = (0.06, 0.15, 0.33), (1.0, 0.76, 0.16)
 COLOUR_SHARE = 0.6  # in a heat map; the rest is the image in grey
@@ -39,6 +37,25 @@ WORD_PADDING, WORD_GAP = 5, 3
 FONT, SMALL_FONT = 13, 10.5
 TALLEST = 1.4  # columns
 DPI = 100
+
+
+class Attended(Protocol):
+    """What a panel shows; see [`~cmr_hub.retrieval.explanation.Explanation`] for the attributes."""
+
+    @property
+    def image(self) -> Image.Image: ...
+    @property
+    def words(self) -> list[str]: ...
+    @property
+    def known(self) -> list[bool]: ...
+    @property
+    def region_attention(self) -> np.ndarray: ...
+    @property
+    def word_attention(self) -> np.ndarray: ...
+    @property
+    def score(self) -> float | None: ...
+    @property
+    def steps(self) -> int: ...
 
 
 def heat_map(image: Image.Image, weights: np.ndarray) -> Image.Image:
@@ -70,7 +87,7 @@ def _bytes(colour: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(round(255 * part) for part in colour)
 
 
-def panel(explanation: Explanation, column: int = COLUMN, fonts: Sequence[str] = FONTS) -> Image.Image:
+def panel(explanation: Attended, column: int = COLUMN, fonts: Sequence[str] = FONTS) -> Image.Image:
     """An image above its words; beside it, for each step, both again as the step weighs them.
 
     Args:
@@ -143,7 +160,7 @@ def _glyphs(fonts: tuple[str, ...]) -> frozenset[int]:
 
 def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
     scale = min(width / image.width, height / image.height)
-    return image.resize([max(1, round(modality * scale)) for modality in image.size], Image.Resampling.LANCZOS)
+    return image.resize([max(1, round(length * scale)) for length in image.size], Image.Resampling.LANCZOS)
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,11 @@ from datasets import Dataset
 
 from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
 from cmr_hub.errors import InputError
-from cmr_hub.modeling.embeddings import EMBEDDING_KINDS
 
 from .gallery_files import EMBEDS, REAL_VALUED
 from .retriever import Retriever
 
 logger = logging.getLogger(__name__)
-
-
-def has_values_behind(retriever: Retriever) -> bool:
-    """Whether embeddings of this retriever hold less than the real values that they are made of."""
-    return EMBEDDING_KINDS[retriever.model.representation].is_quantized
 
 
 def embed_at_once(
@@ -46,7 +40,7 @@ def embed_at_once(
         "text": retriever.encode_texts(texts, show_progress=show_progress),
     }
     real_valued: dict[Modality, np.ndarray] = {}
-    if keep_real_valued and has_values_behind(retriever):
+    if keep_real_valued and retriever.model.is_hashing:
         real_valued["image"] = retriever.encode_images(images, cache=cache, real_valued=True)
         real_valued["text"] = retriever.encode_texts(texts, real_valued=True)
     return embeds, real_valued
@@ -64,7 +58,7 @@ class ChunkEmbedder:
 
     def __init__(self, retriever: Retriever, columns: Sequence[str], *, keep_real_valued: bool, skip_unusable: bool):
         self.retriever, self.columns, self.skip_unusable = retriever, columns, skip_unusable
-        self.real_valued = keep_real_valued and has_values_behind(retriever)
+        self.real_valued = keep_real_valued and retriever.model.is_hashing
 
     def embed(self, items: Dataset) -> dict[str, np.ndarray]:
         """Embed a chunk.

@@ -5,28 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
-from transformers import BatchFeature
 
-from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.hub import list_checkpoints, push_folder
-from cmr_hub.methods import METHODS
-from cmr_hub.modeling.modeling_cmr import CMRModel, unit_rows
-from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
+from cmr_hub.errors import CheckpointError
+from cmr_hub.hub import push_folder
+from cmr_hub.modeling.modeling_cmr import CMRModel
+from cmr_hub.processing.processing_cmr import CMRProcessor
 from cmr_hub.utils.files import atomic_folder
-from cmr_hub.utils.hub import read_json, resolve
 from cmr_hub.utils.images import ImageSource
 
 from .answering import answer
-from .dual_encoder import is_dual_encoder, load_dual_encoder
+from .embedding import Embedder
 from .explanation import Explanation, explain
+from .loading import check_fit, load_parts
 
 
 class Retriever:
@@ -52,13 +48,7 @@ class Retriever:
     """
 
     def __init__(self, model: CMRModel, processor: CMRProcessor, name: str | None = None):
-        for modality in ("image", "text"):
-            eats, gets = getattr(model.config, f"{modality}_dim"), getattr(processor, f"{modality}_encoder").dim
-            if eats != gets:
-                raise CheckpointError(
-                    f"The model eats {modality} features of width {eats}, its processor gives {gets}."
-                )
-        check_inputs(type(model), processor)
+        check_fit(model, processor)
         self.model = model.eval()
         self.processor = processor
         self.name = name
@@ -91,20 +81,9 @@ class Retriever:
             CheckpointNotFoundError: no such folder, bundled name or repo; lists what is bundled.
             CheckpointError: files that are missing, corrupt or do not fit each other.
         """
-        folder = resolve(repo_id_or_path, revision=revision, force_download=force_download, token=token)
-        method = read_json(folder / "config.json").get("model_type")
-        if method in METHODS:
-            model, processor = METHODS[method].from_pretrained(folder), CMRProcessor.from_pretrained(folder)
-        elif is_dual_encoder(method):
-            model, processor = load_dual_encoder(folder, repo_id_or_path, revision)
-        else:
-            raise CheckpointError(
-                f"{folder / 'config.json'} is of model_type {method!r}, which is no method of this cmr_hub "
-                f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "
-                "embedding for images, one for texts)."
-            )
-        for part in (model, processor.image_encoder, processor.text_encoder):
-            part.to(device or "cpu")
+        model, processor, folder = load_parts(
+            repo_id_or_path, revision=revision, force_download=force_download, token=token, device=device
+        )
         retriever = cls(model, processor, name=str(repo_id_or_path))
         retriever.folder = folder
         return retriever
@@ -135,20 +114,9 @@ class Retriever:
         Raises:
             InputError: an image cannot be used; its position and the reason are named.
         """
-
-        encoder = self.processor.image_encoder
-
-        def embed(batch: Sequence[Any]) -> torch.Tensor:
-            return self.model.get_image_features(**self.processor(images=batch).to(self.model.device))
-
-        def embed_features(batch: torch.Tensor) -> torch.Tensor:
-            return self.model.get_image_features(**encoder.as_inputs(batch.to(self.model.device)))
-
-        with self._readable_refusals("image", images):
-            if cache and encoder.cacheable:
-                features = self.processor.store.stored(images, show_progress=show_progress)
-                return self._encode(embed_features, features, "Images", batch_size, False, real_valued)
-            return self._encode(embed, images, "Images", batch_size, show_progress, real_valued)
+        return self._embedder.images(
+            images, batch_size=batch_size, cache=cache, show_progress=show_progress, real_valued=real_valued
+        )
 
     def encode_texts(
         self,
@@ -177,19 +145,7 @@ class Retriever:
         Raises:
             InputError: a text cannot be used; its position and the reason are named.
         """
-
-        def embed(batch: Sequence[Any]) -> torch.Tensor:
-            return self.model.get_text_features(**self.processor(text=batch).to(self.model.device))
-
-        with self._readable_refusals("text", texts):
-            if self.processor.text_encoder.supports_mean_pooling or not any(
-                isinstance(text, list | tuple) for text in texts
-            ):
-                return self._encode(embed, texts, "Texts", batch_size, show_progress, real_valued)
-            flat, lengths = flattened(texts)
-            rows = torch.from_numpy(self._encode(embed, flat, "Texts", batch_size, show_progress, real_valued=True))
-            means = torch.stack([group.mean(dim=0) for group in rows.split(lengths)])
-            return unit_rows(means) if real_valued else self.model.as_embeddings(means)
+        return self._embedder.texts(texts, batch_size=batch_size, show_progress=show_progress, real_valued=real_valued)
 
     def encode_pairs(
         self,
@@ -214,21 +170,9 @@ class Retriever:
         Raises:
             InputError: the method embeds each side by itself only, the lengths differ, or an input cannot be used.
         """
-        if len(images) != len(texts):
-            raise InputError(f"{len(images)} images against {len(texts)} texts: a pair has one of each.")
-        if len(images) == 0:
-            return self.encode_texts([], real_valued=real_valued)
-        with self._readable_refusals("image", images):
-            image_inputs = self.processor(images=images, cache=cache, show_progress=show_progress)
-        with self._readable_refusals("text", texts):
-            text_inputs = self.processor(text=texts)
-        inputs = {**image_inputs, **text_inputs}
-
-        def embed(rows: range) -> torch.Tensor:
-            batch = {name: rows_of[rows.start : rows.stop] for name, rows_of in inputs.items()}
-            return self.model.get_pair_features(**BatchFeature(batch).to(self.model.device))
-
-        return self._encode(embed, range(len(images)), "Pairs", batch_size, show_progress, real_valued)
+        return self._embedder.pairs(
+            images, texts, batch_size=batch_size, cache=cache, show_progress=show_progress, real_valued=real_valued
+        )
 
     def explain(self, image: ImageSource, text: str) -> Explanation:
         """Where the model looks in an image and what it reads in a text, step by step; of methods that attend (DAN).
@@ -260,41 +204,9 @@ class Retriever:
         """
         return answer(self.model, self.processor, image, question)
 
-    @contextmanager
-    def _readable_refusals(self, modality: Literal["image", "text"], inputs: Any) -> Iterator[None]:
-        """Refuse a single input, and tell who gives raw input to released features where it is taken."""
-        if isinstance(inputs, str | os.PathLike):
-            raise InputError(f"{modality.capitalize()}s come as a list: give [{modality}] for a single one.")
-        try:
-            yield
-        except InputError as error:
-            if getattr(self.processor, f"{modality}_encoder").accepts_raw_input:
-                raise
-            raw = ", ".join(info.repo_id for info in list_checkpoints() if getattr(info, f"accepts_raw_{modality}s"))
-            raise InputError(f"{error} Checkpoints that take a raw {modality}: {raw or 'none is bundled'}.") from None
-
-    @torch.inference_mode()
-    def _encode(
-        self,
-        embed: Callable[[Sequence[Any]], torch.Tensor],
-        inputs: Sequence[Any],
-        unit: str,
-        batch_size: int,
-        show_progress: bool,
-        real_valued: bool,
-    ) -> np.ndarray:
-        finish = unit_rows if real_valued else self.model.as_embeddings
-        if len(inputs) == 0:
-            return finish(torch.zeros(0, self.model.config.embed_dim))
-        batches = []
-        for start in tqdm(range(0, len(inputs), batch_size), unit, disable=not show_progress):
-            batch = inputs[start : start + batch_size]
-            try:
-                batches.append(finish(embed(batch)))
-            except InputError as error:
-                where = f" (in the batch that starts at {start})" if start else ""
-                raise InputError(f"{error}{where}") from error
-        return np.concatenate(batches)
+    @property
+    def _embedder(self) -> Embedder:
+        return Embedder(self.model, self.processor)
 
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         """For each text whether the text encoder knows at least one of its words."""
@@ -333,23 +245,6 @@ class Retriever:
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
-
-
-def check_inputs(model_class: type[CMRModel], processor: CMRProcessor) -> None:
-    """Refuse a processor whose encoders give another kind of input than a method eats.
-
-    Raises:
-        CheckpointError: pooled features for a method that attends to regions, or the like.
-    """
-    for modality in ("image", "text"):
-        eats, encoder = getattr(model_class, f"{modality}_input"), getattr(processor, f"{modality}_encoder")
-        if encoder.input_name != eats:
-            raise CheckpointError(
-                f"{model_class.title} eats {eats}, and the {modality} encoder {encoder.name!r} gives "
-                f"{encoder.input_name}: region_features come from an image encoder with a grid "
-                "({name: efficientnet-lite0, grid: 7}), input_ids from the text encoder 'tokens', and features from "
-                "the others."
-            )
 
 
 def from_pretrained(repo_id_or_path: str | os.PathLike, **options: Any) -> Retriever:

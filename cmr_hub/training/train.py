@@ -26,7 +26,8 @@ from cmr_hub.modeling.codes import warn_if_degenerate
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
 from cmr_hub.results.leaderboard import RUN_NAME
-from cmr_hub.retrieval.retriever import Retriever, check_inputs
+from cmr_hub.retrieval.loading import check_inputs
+from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.hub import read_json
 from cmr_hub.utils.processes import this_process
@@ -180,7 +181,7 @@ def train(
     run.seconds = round(time.perf_counter() - started, 1)
 
     def finish() -> TrainingRun:
-        if model.representation == "binary":
+        if model.is_hashing:
             for name, codes in embed(model.eval(), pairs).items():
                 warn_if_degenerate(codes, f"training {name.removesuffix('_embeds')}s")
         Retriever(model.half() if half else model, processor).save_pretrained(output_dir)
@@ -260,7 +261,7 @@ def _check_defined(protocol: Protocol, model_class: type[CMRModel]) -> None:
             f"Protocol {protocol.name!r} searches codes of whole pairs, and {model_class.config_class.model_type} "
             "embeds each side by itself."
         )
-    if protocol.rerank and model_class.representation != "binary":
+    if protocol.rerank and not model_class.is_hashing:
         raise InputError(
             f"Protocol {protocol.name!r} re-ranks codes, and {model_class.config_class.model_type} is real-valued."
         )

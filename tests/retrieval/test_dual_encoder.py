@@ -16,7 +16,7 @@ import cmr_hub
 from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, InputError
 from cmr_hub.evaluation import evaluate, get_protocol
 from cmr_hub.hub import push_folder
-from cmr_hub.retrieval.dual_encoder import DualEncoderConfig
+from cmr_hub.modeling.dual_encoder import DualEncoderConfig
 from hub_server import TOKEN
 from toys import image_dataset, image_files
 

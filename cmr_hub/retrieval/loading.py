@@ -1,0 +1,80 @@
+"""Load model and processor of a checkpoint, and check that they fit each other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from cmr_hub.errors import CheckpointError
+from cmr_hub.methods import METHODS
+from cmr_hub.modeling.modeling_cmr import CMRModel
+from cmr_hub.processing.processing_cmr import CMRProcessor
+from cmr_hub.utils.hub import read_json, resolve
+
+from .dual_encoder import is_dual_encoder, load_dual_encoder
+
+
+def load_parts(
+    repo_id_or_path: str | os.PathLike,
+    *,
+    revision: str | None,
+    force_download: bool,
+    token: str | bool | None,
+    device: str | torch.device | None,
+) -> tuple[CMRModel, CMRProcessor, Path]:
+    """Load a checkpoint's model and processor; see `Retriever.from_pretrained` for the arguments.
+
+    Returns:
+        Model, processor, and the folder that they come from.
+
+    Raises:
+        CheckpointNotFoundError: no such folder, bundled name or repo.
+        CheckpointError: files that are missing or corrupt, or a model of an unknown type.
+    """
+    folder = resolve(repo_id_or_path, revision=revision, force_download=force_download, token=token)
+    method = read_json(folder / "config.json").get("model_type")
+    if method in METHODS:
+        model, processor = METHODS[method].from_pretrained(folder), CMRProcessor.from_pretrained(folder)
+    elif is_dual_encoder(method):
+        model, processor = load_dual_encoder(folder, repo_id_or_path, revision)
+    else:
+        raise CheckpointError(
+            f"{folder / 'config.json'} is of model_type {method!r}, which is no method of this cmr_hub "
+            f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "
+            "embedding for images, one for texts)."
+        )
+    for part in (model, processor.image_encoder, processor.text_encoder):
+        part.to(device or "cpu")
+    return model, processor, folder
+
+
+def check_fit(model: CMRModel, processor: CMRProcessor) -> None:
+    """Refuse a processor that gives a model other features than it takes.
+
+    Raises:
+        CheckpointError: features of another kind or width.
+    """
+    for modality in ("image", "text"):
+        takes, gets = getattr(model.config, f"{modality}_dim"), getattr(processor, f"{modality}_encoder").dim
+        if takes != gets:
+            raise CheckpointError(f"The model eats {modality} features of width {takes}, its processor gives {gets}.")
+    check_inputs(type(model), processor)
+
+
+def check_inputs(model_class: type[CMRModel], processor: CMRProcessor) -> None:
+    """Refuse a processor whose encoders give another kind of input than a method eats.
+
+    Raises:
+        CheckpointError: pooled features for a method that attends to regions, or the like.
+    """
+    for modality in ("image", "text"):
+        eats, encoder = getattr(model_class, f"{modality}_input"), getattr(processor, f"{modality}_encoder")
+        if encoder.input_name != eats:
+            raise CheckpointError(
+                f"{model_class.title} eats {eats}, and the {modality} encoder {encoder.name!r} gives "
+                f"{encoder.input_name}: region_features come from an image encoder with a grid "
+                "({name: efficientnet-lite0, grid: 7}), input_ids from the text encoder 'tokens', and features from "
+                "the others."
+            )
