@@ -3,7 +3,7 @@
 Every registered method trains by its recipe, for a few epochs, on random features of the shapes of Wikipedia and
 RSICD; those that eat regions and words instead are left out. What an epoch costs, its validation included, does not
 depend on what the features mean. The last column is what all epochs that the recipe allows would cost: a bound, since
-early stopping ends far sooner. What whole trainings took is in their records, and `python -m training table` shows it.
+early stopping ends far sooner. What whole trainings took is in their records, and `cmr table` shows it.
 """
 
 from __future__ import annotations

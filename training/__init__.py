@@ -1,8 +1,3 @@
-"""Training, measuring, publishing and preparing: `python -m training --help`."""
-
-import os
+"""Experiments as YAML, which `cmr reproduce` and `cmr ablate` run; `python -m training` is an alias of `cmr`."""
 
 import cmr_hub  # noqa: F401  (which makes the old paths of its modules importable)
-
-# Read when torch is first imported. Threads that wait by spinning take the cores from whatever runs beside a training.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

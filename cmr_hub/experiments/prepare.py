@@ -136,7 +136,7 @@ def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str, epochs:
             return Retriever.from_pretrained(known.repo_id)
     folder = prepared_folder(dataset_name, recipe.method)
     if not (folder / RUN_NAME).exists():
-        command = f"python -m training prepare {dataset_name}"
+        command = f"cmr prepare {dataset_name}"
         protocols = ["dscmr" if has_classes(dataset) else "instance"]
         train(
             recipe,

@@ -90,10 +90,10 @@ class Plan:
 
     def command(self, methods: Sequence[str] | None = None) -> str:
         """The command line that does this, or some methods of it, as anyone would type it."""
-        words = ["python", "-m", "training", "reproduce", "--dataset", self.dataset]
+        words = ["cmr", "reproduce", "--dataset", self.dataset]
         methods = methods or (None if set(self.methods) == set(METHODS) else self.methods)
         words += ["--methods", *methods] if methods else []
-        words += [] if len(self.seeds) == SEEDS else ["--seeds", str(len(self.seeds))]
+        words += [] if tuple(self.seeds) == tuple(range(SEEDS)) else ["--seeds", *map(str, self.seeds)]
         words += [] if tuple(self.bits) == BITS else ["--bits", *map(str, self.bits)]
         for modality, encoder in self.encoders.items():
             words += [f"--{modality}-encoder", encoder if isinstance(encoder, str) else json.dumps(encoder)]

@@ -115,7 +115,7 @@ def make_tables(
         if descriptions.setdefault(name, entry["description"]) != entry["description"]:
             raise InputError(
                 f"{described_in[name].folder} and {checkpoint.folder} were measured under different definitions of "
-                f"protocol {name!r}: measure both again with `python -m training evaluate --protocol {name} --record`."
+                f"protocol {name!r}: measure both again with `cmr evaluate --protocols {name} --record`."
             )
         described_in.setdefault(name, checkpoint)
         columns.setdefault(name, list(entry["metrics"]))
@@ -124,7 +124,7 @@ def make_tables(
             get_protocol(name)
             raise InputError(
                 f"None of these runs was measured under {name!r} on the {split} split: add it with "
-                f"`python -m training evaluate --split {split} --protocol {name} --record`."
+                f"`cmr evaluate --split {split} --protocols {name} --record`."
             )
     if not entries:
         raise InputError(f"None of these runs was measured on the {split} split.")

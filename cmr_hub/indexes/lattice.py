@@ -40,7 +40,7 @@ class LatticeIndex(Index):
     Args:
         vectors, ids: as for [`Index`].
         catalyser: folder or repo id of a `SpreadingVectorsModel` that was trained on such vectors by
-            `python -m training spread`. None takes vectors of width 24 as they are.
+            `cmr train-quantizer`. None takes vectors of width 24 as they are.
         r2: squared norm of the lattice's points; see [`~cmr_hub.indexes.quantizers.lattice.SphereLattice`].
         keep_points: whether decoded points are kept in memory.
 
@@ -85,13 +85,13 @@ class LatticeIndex(Index):
         if self.catalyser is None and width != LATTICE_DIM:
             raise InputError(
                 f"The lattice has {LATTICE_DIM} dimensions and the vectors {width}: name a catalyser that brings them "
-                "down, index_options={'catalyser': FOLDER}. One is trained by `python -m training spread --gallery "
+                "down, index_options={'catalyser': FOLDER}. One is trained by `cmr train-quantizer --gallery "
                 "GALLERY --output-dir FOLDER`, or with --vectors FILE.npy."
             )
         if self.catalyser is not None and width != self.catalyser.config.input_dim:
             raise InputError(
                 f"The catalyser in {self._given} takes vectors of width {self.catalyser.config.input_dim}, and these "
-                f"have {width}: train one on such vectors by `python -m training spread`."
+                f"have {width}: train one on such vectors by `cmr train-quantizer`."
             )
 
     @property

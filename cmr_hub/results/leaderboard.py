@@ -93,7 +93,7 @@ def list_scores(pattern: str = "*") -> list[Score]:
 
 
 def read_scores(folder: Path, checkpoint: str = "") -> list[Score]:
-    """The scores of one checkpoint that `python -m training` made, from its own record.
+    """The scores of one checkpoint that `cmr train` made, from its own record.
 
     Args:
         folder: the checkpoint.

@@ -16,7 +16,7 @@ from .store import list_results
 PAGE, PLOTS = Path("RESULTS.md"), Path("docs", "results")
 
 LEAD = """
-Made by `python -m training results` of what `python -m training reproduce` measured: every method is trained by its
+Made by `cmr results` of what `cmr reproduce` measured: every method is trained by its
 recipe with several seeds on the same splits, and each figure is the mean ± sample deviation over them. A figure means
 nothing without its protocol; the line of each stands above the tables. The epoch is chosen on validation data, but for
 protocols that say otherwise, as some papers' own code does: those flatter. To repeat a table, run the command beneath

@@ -30,7 +30,7 @@ def answer(model: CMRModel, processor: CMRProcessor, image: Any, question: str) 
     if not model.answers_questions:
         raise InputError(
             f"This {model.config.model_type} compares images and texts and answers no questions: train a model that "
-            "does (`python -m training answer`)."
+            "does (`cmr answer`)."
         )
     if not isinstance(question, str):
         raise InputError(f"One question is taken at a time, a string, not {type(question).__name__}.")

@@ -182,7 +182,7 @@ class NeighbourMap(GalleryMap):
         Raises:
             CheckpointError: the file is missing or damaged, or of other items or another checkpoint.
         """
-        again = "Lay it out again: `python -m training map`."
+        again = "Lay it out again: `cmr map`."
         try:
             with safe_open(path, framework="numpy") as file:
                 belongs_to = json.loads(file.metadata()["map"])

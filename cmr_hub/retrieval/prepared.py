@@ -1,4 +1,4 @@
-"""Where `python -m training prepare` leaves what it makes of a data set, and what of it is complete."""
+"""Where `cmr prepare` leaves what it makes of a data set, and what of it is complete."""
 
 from __future__ import annotations
 

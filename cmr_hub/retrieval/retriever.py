@@ -232,7 +232,7 @@ class Retriever:
             CheckpointError: it was not loaded from a folder, has no card, or the Hub refuses.
         """
         if self.folder is None:
-            raise CheckpointError("Save it and write its card first: `python -m training publish` does both.")
+            raise CheckpointError("Save it and write its card first: `cmr publish` does both.")
         return push_folder(self.folder, repo_id, **options)
 
     @property

@@ -66,12 +66,12 @@ class Recipe:
         early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
         answering: what it changes to make a model that answers questions ("config", "training"); empty where the
             method makes none.
-        prepare: whether `python -m training prepare` trains it for a gallery.
-        protocols: under which the paper measures it, and we beside it; where those that `python -m training reproduce`
+        prepare: whether `cmr prepare` trains it for a gallery.
+        protocols: under which the paper measures it, and we beside it; where those that `cmr reproduce`
             measures every method under are not enough.
         published: figures that a publication gives on this data set: `source`, `metrics` (or, for codes, `bits`: code
             length -> metrics), where it is not "dscmr" `protocol`, and where ours are others `differs`, why.
-        ablations: the tables of variants that `python -m training ablate` measures.
+        ablations: the tables of variants that `cmr ablate` measures.
     """
 
     method: str

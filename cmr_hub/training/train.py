@@ -94,7 +94,7 @@ class TrainingRun:
         """Read from a checkpoint folder.
 
         Raises:
-            CheckpointError: the folder was not made by `python -m training train`.
+            CheckpointError: the folder was not made by `cmr train`.
         """
         try:
             return cls(**read_json(folder / RUN_NAME))
@@ -148,7 +148,7 @@ def train(
     if model.answers_questions:
         raise InputError(
             f"{recipe.title} with these settings answers questions and cannot be searched with: train it by "
-            "`python -m training answer`."
+            "`cmr answer`."
         )
     model.start_from(processor)
     logger.info("%s on %s: %d training pairs, seed %d", recipe.title, dataset_name, len(pairs), seed)

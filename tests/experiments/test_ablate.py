@@ -1,11 +1,10 @@
 import json
 import logging
-import sys
 
 import pytest
 from datasets import DatasetDict
 
-from cmr_hub.cli import main as command_line
+from cmr_hub.cli.main import main as cmr
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.experiments import ablate as ablate_module
 from cmr_hub.experiments.ablate import ablate, slug, with_average
@@ -148,11 +147,10 @@ def test_command(dataset, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("cmr_hub.training.recipe.load_recipe", lambda method, name: toy_recipe(LAYERS))
     monkeypatch.setattr("cmr_hub.data.load_dataset", lambda name, folder: dataset)
     output, report = tmp_path / "out", tmp_path / "report.json"
-    words = ["ablate", "--method", "dscmr", "--dataset", "toy", "--output-dir", str(output), "--json", str(report)]
-    monkeypatch.setattr(sys, "argv", ["training", *words])
+    words = ["ablate", "--method", "dscmr", "--dataset", "wiki", "--output-dir", str(output), "--json", str(report)]
     with caplog.at_level(logging.INFO):
-        assert command_line.main() == 0
-    assert "### Hidden layer: dscmr on toy" in caplog.text
+        assert cmr(words) == 0
+    assert "### Hidden layer: dscmr on wiki" in caplog.text
     (table,) = json.loads(report.read_text())
     assert (table["title"], table["protocol"], table["seeds"]) == ("Hidden layer", "dscmr", [0])
     assert table["protocol_description"].startswith("dscmr: mAP@all")

@@ -1,10 +1,9 @@
 import json
-import sys
 
 import pytest
 
 import cmr_hub
-from cmr_hub.cli import main as command_line
+from cmr_hub.cli.main import main as cmr
 from cmr_hub.errors import InputError
 from cmr_hub.experiments.answer import ANSWERS_NAME, AnswerRun, answer
 from cmr_hub.retrieval import answering
@@ -80,7 +79,7 @@ def test_only_recipes_that_say_so_answer(dataset, tmp_path):
 
 
 def test_a_model_that_answers_is_not_trained_to_be_searched(dataset, tmp_path):
-    with pytest.raises(InputError, match="python -m training answer"):
+    with pytest.raises(InputError, match="cmr answer"):
         train(quick(), dataset, "toy", tmp_path / "out", protocols=["instance"])
 
 
@@ -92,8 +91,7 @@ def test_the_command(monkeypatch, dataset, tmp_path):
     questions.write_text("is there a cat?: [cat]\n")
     words = ["answer", "--method", "dan", "--dataset", "folder", "--output-dir", str(tmp_path / "out"), "--share", "1"]
     words += ["--questions", str(questions), "--epochs", "3", "--config", "steps=1", "embed_dim=64", "--seed", "5"]
-    monkeypatch.setattr(sys, "argv", ["training", *words])
-    assert command_line.main() == 0
+    assert cmr(words) == 0
     recipe, *others = given.pop("args")
     assert recipe.config["variant"] == "r-dan"
     assert (recipe.config["steps"], recipe.training["num_train_epochs"]) == (1, 3)
@@ -103,6 +101,5 @@ def test_the_command(monkeypatch, dataset, tmp_path):
 
 def test_a_data_set_without_questions_says_what_to_do(monkeypatch, capsys, tmp_path):
     words = ["answer", "--method", "dan", "--dataset", "emoji", "--output-dir", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", ["training", *words])
-    assert command_line.main() == 1
+    assert cmr(words) == 1
     assert "No questions are kept for 'emoji'" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from cmr_hub.results import list_results, read_results
 @pytest.mark.parametrize(("dataset", "methods"), [("emoji", ["cca"]), ("wiki", ["cca", "klsh"])])
 def test_a_quick_row_of_the_results_comes_out_again(dataset, methods, request, tmp_path):
     stored = next(results for results in list_results() if results.dataset == dataset)
-    command = [sys.executable, "-m", "training", "reproduce", "--dataset", dataset, "--methods", *methods]
+    command = [sys.executable, "-m", "cmr_hub.cli", "reproduce", "--dataset", dataset, "--methods", *methods]
     command += ["--bits", "16", "--jobs", "1", "--check", "--output-dir", str(tmp_path)]
     if dataset != "emoji":
         command += ["--data-dir", str(request.getfixturevalue("real_data") / dataset)]

@@ -1,10 +1,9 @@
 import json
-import sys
 
 import numpy as np
 import pytest
 
-from cmr_hub.cli import main as command_line
+from cmr_hub.cli.main import main as cmr
 from cmr_hub.evaluation import evaluate_embeddings
 from cmr_hub.experiments.curves import draw, points
 
@@ -47,8 +46,7 @@ def test_the_points_name_their_protocol():
 
 @pytest.mark.slow
 def test_the_command_draws_bundled_checkpoints(monkeypatch, tmp_path):
-    words = ["curves", "--checkpoint", "cmr/dscmr-emoji", "--dataset", "emoji", "--output", str(tmp_path / "pr.png")]
-    monkeypatch.setattr(sys, "argv", ["training", *words, "--json", str(tmp_path / "pr.json")])
-    assert command_line.main() == 0
+    words = ["curves", "--checkpoints", "cmr/dscmr-emoji", "--dataset", "emoji", "--output", str(tmp_path / "pr.png")]
+    assert cmr([*words, "--json", str(tmp_path / "pr.json")]) == 0
     assert (tmp_path / "pr.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "pr.json").read_text())["protocol"] == "dcmh"

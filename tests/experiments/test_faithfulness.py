@@ -1,5 +1,4 @@
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ import torch
 from PIL import Image
 
 from attending import GRID, captioned, red_seeker, spotted
-from cmr_hub.cli import main as command_line
+from cmr_hub.cli.main import main as cmr
 from cmr_hub.errors import InputError
 from cmr_hub.experiments.faithfulness import (
     ByFeatures,
@@ -144,10 +143,9 @@ def test_what_cannot_be_measured_says_why(spots):
 def test_the_command_prints_a_table_and_writes_json(spots, monkeypatch, caplog, tmp_path):
     monkeypatch.setattr("cmr_hub.Retriever.from_pretrained", lambda name: red_seeker())
     monkeypatch.setattr("cmr_hub.data.load_dataset", lambda *args: {"test": spots})
-    words = ["--checkpoint", "toy", "--dataset", "spots", "--by", "features", "--json", str(tmp_path / "found.json")]
-    monkeypatch.setattr(sys, "argv", ["training", "faithfulness", *words])
+    words = ["--checkpoint", "toy", "--dataset", "emoji", "--by", "features", "--json", str(tmp_path / "found.json")]
     with caplog.at_level("INFO"):
-        assert command_line.main() == 0
+        assert cmr(["faithfulness", *words]) == 0
     assert "| most attended | 1.000 [1.000, 1.000] |" in unpadded(caplog.text)
     assert "70 images, each counted once, and 140 pairs" in unpadded(caplog.text)
     written = json.loads((tmp_path / "found.json").read_text())

@@ -22,7 +22,7 @@ from toys import feature_dataset
 def checkpoint(tmp_path):
     dataset = DatasetDict(train=feature_dataset(60), test=feature_dataset(30, 1, "test"))
     recipe = load_recipe("cca", "wiki").changed(config={"embed_dim": 3})
-    train(recipe, dataset, "wiki", tmp_path / "run", command="python -m training train --method cca --dataset wiki")
+    train(recipe, dataset, "wiki", tmp_path / "run", command="cmr train --method cca --dataset wiki")
     return tmp_path / "run"
 
 
@@ -42,7 +42,7 @@ def test_a_finished_repo_in_a_folder(checkpoint, tmp_path):
     assert card.data.tags[:3] == ["cross-modal-retrieval", "image-text-retrieval", "cca"]
     measured = TrainingRun.load(checkpoint).results[0]["metrics"]
     assert {result.metric_type: result.metric_value for result in card.data.eval_results} == measured
-    for said in ("python -m training train --method cca --dataset wiki", "Hotelling", "0.249", "Rasiwasia"):
+    for said in ("cmr train --method cca --dataset wiki", "Hotelling", "0.249", "Rasiwasia"):
         assert said in card.text
     assert not (checkpoint / "README.md").exists()
 
@@ -69,7 +69,7 @@ def test_the_card_has_what_its_recipe_gives_over_seeds(checkpoint, tmp_path, mon
     text = (tmp_path / "repo" / "README.md").read_text()
     assert "## Trained again" in text
     assert "| dscmr | map | .400 | 1 |" in text
-    assert "python -m training reproduce --dataset wiki" in text
+    assert "cmr reproduce --dataset wiki" in text
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,15 @@ def test_other_folders_are_refused(tmp_path):
 @pytest.mark.slow
 def test_the_command_line(tmp_path):
     def run(*words):
-        return subprocess.run([sys.executable, "-m", "training", *words], capture_output=True, text=True, timeout=300)
+        return subprocess.run(
+            [sys.executable, "-m", "cmr_hub.cli", *words], capture_output=True, text=True, timeout=300
+        )
 
     folder = str(tmp_path / "cca-emoji")
     trained = run("train", "--method", "cca", "--dataset", "emoji", "--output-dir", folder)
     assert trained.returncode == 0, trained.stderr
     assert "protocol dscmr" in trained.stderr
-    measured = run("evaluate", "--checkpoint", folder, "--dataset", "emoji", "--protocol", "djsrh", "--record")
+    measured = run("evaluate", "--checkpoint", folder, "--dataset", "emoji", "--protocols", "djsrh", "--record")
     assert measured.returncode == 0, measured.stderr
     assert [entry["protocol"] for entry in TrainingRun.load(tmp_path / "cca-emoji").results] == ["dscmr", "djsrh"]
     published = run("publish", "--checkpoint", folder, "--repo-id", "cmr/x", "--output-dir", str(tmp_path / "repo"))

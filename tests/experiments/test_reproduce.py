@@ -71,9 +71,7 @@ def test_every_method_seed_and_length_is_trained_and_stands_in_the_table(data, q
     assert not results.complete
     assert results.seconds > 0
     assert [outcome.kept for outcome in outcomes] == [False] * 5
-    assert results.command == (
-        "python -m training reproduce --dataset wiki --methods dscmr cca sh --seeds 2 --bits 8 16"
-    )
+    assert results.command == ("cmr reproduce --dataset wiki --methods dscmr cca sh --seeds 0 1 --bits 8 16")
 
 
 def test_the_papers_protocol_stands_beside_the_clean_one_and_is_marked(data, quick, tmp_path):

@@ -1,12 +1,10 @@
 """The comparison of vectorisers on word pairs, with the real encoders."""
 
-import sys
-
 import pytest
 from datasets import Dataset, DatasetDict, Features, List, Value
 from PIL import Image
 
-from cmr_hub.cli import main as command_line
+from cmr_hub.cli.main import main as cmr
 from cmr_hub.data import list_datasets
 from cmr_hub.encoders import create_encoder, list_encoders
 from cmr_hub.errors import InputError
@@ -105,8 +103,7 @@ def test_the_command(train, monkeypatch, caplog, tmp_path):
     monkeypatch.setattr("cmr_hub.experiments.word_pairs.VECTORISERS", REGISTERED)
     figure = tmp_path / "figure.png"
     words = ["word-pairs", "--dataset", "emoji", "--pairs", "cat:dog", "--output", str(figure)]
-    monkeypatch.setattr(sys, "argv", ["training", *words])
     with caplog.at_level("INFO"):
-        assert command_line.main() == 0
+        assert cmr(words) == 0
     assert "cat / dog" in caplog.text
     assert figure.stat().st_size > 1000

@@ -11,7 +11,7 @@ from datasets import DatasetDict
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from cmr_hub.cli import main as command_line
+from cmr_hub.cli.main import main as cmr
 from cmr_hub.encoders.backbone import BackboneEncoder
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.training.distributed import GatherRows
@@ -64,20 +64,18 @@ def write_images(folder: Path) -> None:
 
 
 def run_command(folder: Path) -> None:
-    """`python -m training train`, from images, with two seeds."""
+    """`cmr train`, from images, with two seeds."""
     options = {"method": "dscmr", "dataset": "folder", "data-dir": folder / "images", "text-encoder": "bow"}
     options |= {"epochs": 2, "output-dir": folder / "command"}
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-    sys.argv = ["training", "train", *words, "--seed", "0", "1", "--config", "hidden_dim=32", "embed_dim=16"]
-    assert command_line.main() == 0
+    assert cmr(["train", *words, "--seeds", "0", "1", "--config", "hidden_dim=32", "embed_dim=16"]) == 0
 
 
 def run_gallery(folder: Path) -> None:
-    """`python -m training gallery` from the same images, in shards of a size that does not fit."""
+    """`cmr gallery` from the same images, in shards of a size that does not fit."""
     where = {"checkpoint": "cmr/dscmr-emoji", "source": folder / "images", "output-dir": folder / "gallery"}
     words = [str(word) for name, value in where.items() for word in (f"--{name}", value)]
-    sys.argv = ["training", "gallery", *words, "--shard-rows", "13"]
-    assert command_line.main() == 0
+    assert cmr(["gallery", *words, "--shard-rows", "13"]) == 0
 
 
 def failure() -> str | None:

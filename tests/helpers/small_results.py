@@ -77,7 +77,7 @@ def small_results(dataset: str = "wiki", rows: list[Row] | None = None, **change
         table=in_order(table),
         pairs={"train": 2173, "test": 693},
         complete=True,
-        command=f"python -m training reproduce --dataset {dataset}",
+        command=f"cmr reproduce --dataset {dataset}",
         seconds=11_100.0,
         machine="2 cores, x86_64",
         not_measured=[NotMeasured("dan", "DAN", "it eats <regions>")],

@@ -43,7 +43,7 @@ CONTENT = CardContent(
         ),
         ResultRow("djsrh", "top 50", "test", {"map_i2t": 0.5}),
     ),
-    training_command="python -m training train --method dscmr --dataset emoji",
+    training_command="cmr train --method dscmr --dataset emoji",
     hyperparameters={"learning_rate": 1e-4, "betas": (0.5, 0.999)},
     versions={"torch": "2.15", "transformers": "5.23"},
     limits="Emoji names are English.",
@@ -211,7 +211,7 @@ class TestTrainedAgain:
             protocols={name: get_protocol(name).describe() for name, _, _ in figures},
             seeds=(0, 1, 2),
             dtype="float32",
-            command="python -m training reproduce --dataset wiki",
+            command="cmr reproduce --dataset wiki",
         )
         return dataclasses.replace(measured, **changes)
 
@@ -224,7 +224,7 @@ class TestTrainedAgain:
             "| dscmr-test-selected | image_to_text/map | .600 ± .020 | 3 |",
             "- Protocol **dscmr-test-selected**: mAP@all",
             "epoch chosen on the test split",
-            "```bash\npython -m training reproduce --dataset wiki\n```",
+            "```bash\ncmr reproduce --dataset wiki\n```",
         ):
             assert said in section
         assert card.data == written(folder).data  # what machines read is of these weights alone

@@ -64,7 +64,7 @@ def test_width_24_needs_no_catalyser(tmp_path):
 
 
 def test_other_widths_do_and_the_message_says_how(vectors):
-    with pytest.raises(InputError, match="python -m training spread --gallery"):
+    with pytest.raises(InputError, match="cmr train-quantizer --gallery"):
         LatticeIndex(vectors)
     with pytest.raises(InputError, match="takes vectors of width 32"):
         make("lattice", vectors[:, :20])

@@ -29,7 +29,7 @@ def page(tmp_path, monkeypatch):
 def test_each_data_set_has_its_plot_its_tables_and_its_ablations(page):
     text = (page / "RESULTS.md").read_text()
     lead, emoji, wiki = text.split("\n## ")
-    assert lead.startswith("# Results\n\nMade by `python -m training results`")
+    assert lead.startswith("# Results\n\nMade by `cmr results`")
     for name, section in (("emoji", emoji), ("wiki", wiki)):
         assert section.startswith(
             f"{name}, test split\n\n![Mean and deviation of all methods on {name}](docs/results/"

@@ -63,7 +63,7 @@ class Space:
     go: Path
 
 
-# Stands in for `python -m training prepare`: tells its progress, waits to be let go, and leaves a finished gallery.
+# Stands in for `cmr prepare`: tells its progress, waits to be let go, and leaves a finished gallery.
 STAND_IN = """
 import json, shutil, sys, time, pathlib
 finished, target, go = map(pathlib.Path, sys.argv[1:])

@@ -1,5 +1,4 @@
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 import cmr_hub
-from cmr_hub.cli import main as command_line
+from cmr_hub.cli.main import main as cmr
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import evaluate
 from cmr_hub.experiments.publish import card_content
@@ -230,7 +229,7 @@ def test_together_a_image_goes_through_the_network_once_for_its_texts(
         return real(self, model, inputs, *args, **kwargs)
 
     monkeypatch.setattr(TuningTrainer, "compute_loss", noted)
-    finetune(checkpoint, dataset, "toy", tmp_path, FinetuneSettings(1e-5, FREEZE, together=True), training=SMALL)
+    finetune(checkpoint, dataset, "emoji", tmp_path, FinetuneSettings(1e-5, FREEZE, together=True), training=SMALL)
     assert sizes == [(18, 9)] * 4
 
 
@@ -263,18 +262,17 @@ def test_the_command_line(dataset, checkpoint, tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr("cmr_hub.data.load_dataset", lambda name, data_dir: dataset)
     monkeypatch.setattr("cmr_hub.training.finetune.finetune", lambda *args, **kwargs: given.update(kwargs, args=args))
-    words = ["tune", "--checkpoint", str(checkpoint), "--dataset", "toy", "--output-dir", str(tmp_path)]
-    words += ["--freeze", "features.3", "--together", "--batch-size", "9", "--training", "warmup_steps=0"]
-    monkeypatch.setattr(sys, "argv", ["training", *words])
-    assert command_line.main() == 0
-    assert given["args"] == (str(checkpoint), dataset, "toy", tmp_path, FinetuneSettings(1e-5, "features.3", True))
+    words = ["finetune", "--checkpoint", str(checkpoint), "--dataset", "emoji", "--output-dir", str(tmp_path)]
+    words += ["--freeze", "features.3", "--group-texts", "--batch-size", "9", "--training", "warmup_steps=0"]
+    assert cmr(words) == 0
+    assert given["args"] == (str(checkpoint), dataset, "emoji", tmp_path, FinetuneSettings(1e-5, "features.3", True))
     assert given["training"] == {
         "num_train_epochs": 2,
         "learning_rate": 1e-4,
         "per_device_train_batch_size": 9,
         "warmup_steps": 0,
     }
-    assert given["protocols"] == ["instance"]
+    assert given["protocols"] == ("instance",)
 
 
 def test_what_cannot_be_tuned(dataset, checkpoint, tmp_path):

@@ -36,7 +36,7 @@ def quick(method="dscmr", **training):
 
 @pytest.mark.parametrize("method", ["dscmr", "cca"])
 def test_from_recipe_to_measured_checkpoint(dataset, tmp_path, method):
-    run = train(quick(method), dataset, "toy", tmp_path, command="python -m training train …")
+    run = train(quick(method), dataset, "toy", tmp_path, command="cmr train …")
     retriever = cmr_hub.from_pretrained(tmp_path)
     assert retriever.model.config.model_type == method
     metrics = evaluate(retriever, dataset["test"], "dscmr").metrics

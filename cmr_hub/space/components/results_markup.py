@@ -30,7 +30,7 @@ CHOSEN_ON_TEST = (
     "figures compare with these alone. It flatters: what the others report was chosen on validation data.</p>"
 )
 NOTHING = (
-    '<p class="cmr-counts">Nothing has been measured yet. <code>python -m training reproduce --dataset wiki</code> '
+    '<p class="cmr-counts">Nothing has been measured yet. <code>cmr reproduce --dataset wiki</code> '
     "trains every method on Wikipedia, measures it, and puts the figures here.</p>"
 )
 

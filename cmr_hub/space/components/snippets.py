@@ -101,7 +101,7 @@ def _opening(entry: Entry, method: str) -> list[str]:
         folder = f"prepared_folder({_quoted(name)}, {_quoted(source.method)})"
         return [
             "import cmr_hub",
-            f"from cmr_hub.retrieval.prepared import prepared_folder  # filled by `python -m training prepare {name}`",
+            f"from cmr_hub.retrieval.prepared import prepared_folder  # filled by `cmr prepare {name}`",
             "",
             f'gallery = cmr_hub.Gallery.from_pretrained({folder} / "gallery")',
         ]

@@ -188,7 +188,7 @@ class Catalogue:
         if not entry.is_ready:
             raise DatasetError(
                 f"The gallery {entry.info.name!r} is not on this machine yet. Choose it in the Space and press "
-                f"'Prepare', or run `python -m training prepare {entry.info.name}`."
+                f"'Prepare', or run `cmr prepare {entry.info.name}`."
             )
         if method and method not in entry.sources:
             raise UnknownNameError(f"model of the gallery {entry.info.name!r}", method, entry.sources)

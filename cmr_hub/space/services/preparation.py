@@ -47,7 +47,7 @@ class Progress:
 
 def training_command(name: str) -> list[str]:
     """The command that prepares a data set and tells its progress as one JSON object a line."""
-    return [sys.executable, "-m", "training", "prepare", name, "--progress", "json"]
+    return [sys.executable, "-m", "cmr_hub.cli", "prepare", name, "--progress", "json"]
 
 
 def names_to_prepare(hosted: Iterable[str], environ: Mapping[str, str] = os.environ) -> list[str]:

@@ -27,7 +27,7 @@ IMAGES = 6  # to choose from
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 MEANING = (
     "Amber is a step's largest weight; blue regions and white words have none. Weights tell what is weighed, not why: "
-    "how much a score really hangs on what is looked at, <code>python -m training faithfulness</code> measures. "
+    "how much a score really hangs on what is looked at, <code>cmr faithfulness</code> measures. "
     "The look at an image does not depend on the text: each side is embedded by itself, or a gallery could not be "
     "searched."
 )

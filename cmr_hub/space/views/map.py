@@ -53,7 +53,7 @@ def map_command(job: Job) -> list[str]:
     name, source = job
     saved, embedded = ["--gallery", str(source.folder)], ["--dataset", name, "--checkpoint", source.checkpoint]
     where = embedded if source.folder is None else saved
-    return [sys.executable, "-m", "training", "map", *where, "--progress", "json"]
+    return [sys.executable, "-m", "cmr_hub.cli", "map", *where, "--progress", "json"]
 
 
 class MapView:

@@ -1,4 +1,4 @@
-"""The view of results over seeds: what `python -m training reproduce` measured of every method on a data set."""
+"""The view of results over seeds: what `cmr reproduce` measured of every method on a data set."""
 
 from __future__ import annotations
 

@@ -93,4 +93,4 @@ def card_of(gallery: Gallery) -> str:
     try:
         return read_card(folder / "README.md").text if folder is not None else "This model has no card."
     except CheckpointError:
-        return "This model has no card. `python -m training publish` writes one."
+        return "This model has no card. `cmr publish` writes one."

@@ -98,7 +98,7 @@ def test_what_a_measurement_took_and_how_it_is_made_again():
     shown = results_markup.about(small_results(), CLEAN)
     for said in (
         "Pairs: 2,173 train, 693 test; the whole data set.",
-        "<code>python -m training reproduce --dataset wiki</code>",
+        "<code>cmr reproduce --dataset wiki</code>",
         "It took 3 h 05 min on 2 cores, x86_64, with torch 2.15.0.",
         "<li>DAN: it eats &lt;regions&gt;</li>",
     ):

@@ -76,7 +76,7 @@ def test_a_prepared_gallery_is_opened_where_it_was_prepared(gallery: Gallery, pr
     entry = Entry(catalogue.entry.info, {"cca": replace(catalogue.source(), folder=folder / "gallery")})
     names, printed = run(python_lines(entry, "cca", gallery, Asked(Query("item", 'dog"><i>'), "image", 50)))
     assert len(names["hits"]) == len(printed) == 3
-    assert "`python -m training prepare wiki`" in python_lines(entry, "cca", gallery, CAT)
+    assert "`cmr prepare wiki`" in python_lines(entry, "cca", gallery, CAT)
 
 
 def test_an_own_gallery_is_opened_from_its_download(gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

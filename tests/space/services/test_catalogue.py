@@ -84,7 +84,7 @@ def test_unknown_names_suggest_near_ones():
 
 
 def test_missing_gallery_says_how_to_get_it():
-    with pytest.raises(DatasetError, match="python -m training prepare pascal"):
+    with pytest.raises(DatasetError, match="cmr prepare pascal"):
         Catalogue().open("pascal")
 
 

@@ -31,7 +31,15 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_command_is_the_one_that_a_person_types():
-    assert training_command("pascal") == [sys.executable, "-m", "training", "prepare", "pascal", "--progress", "json"]
+    assert training_command("pascal") == [
+        sys.executable,
+        "-m",
+        "cmr_hub.cli",
+        "prepare",
+        "pascal",
+        "--progress",
+        "json",
+    ]
 
 
 def test_tells_progress_and_the_end():

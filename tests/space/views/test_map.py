@@ -292,12 +292,12 @@ def test_a_visitors_own_gallery_has_components_alone_and_goes_with_them(gallery:
 def test_the_command_is_the_one_that_a_person_types(private_cache: Path, tmp_path: Path):
     saved = Source("cca", "cmr/cca-emoji", tmp_path, True, True)
     assert map_command(("emoji", saved))[1:] == [
-        *("-m", "training", "map", "--gallery", str(tmp_path), "--progress", "json")
+        *("-m", "cmr_hub.cli", "map", "--gallery", str(tmp_path), "--progress", "json")
     ]
     assert map_path("emoji", saved) == tmp_path / "map.safetensors"
     embedded = Source("cca", "cmr/cca-emoji", None, True, True)
     assert map_command(("emoji", embedded))[1:] == [
-        *("-m", "training", "map", "--dataset", "emoji", "--checkpoint", "cmr/cca-emoji", "--progress", "json")
+        *("-m", "cmr_hub.cli", "map", "--dataset", "emoji", "--checkpoint", "cmr/cca-emoji", "--progress", "json")
     ]
     assert map_path("emoji", embedded).is_relative_to(private_cache)
 

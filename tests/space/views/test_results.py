@@ -61,5 +61,5 @@ def test_charts_are_of_what_the_protocol_measured(view: ResultsView):
 def test_where_nothing_was_measured_it_says_what_to_do(view: ResultsView, known: list):
     known.clear()
     updates = view.open("small", "cca", None)
-    assert "python -m training reproduce" in updates[view.counted]
+    assert "cmr reproduce" in updates[view.counted]
     assert not any(updates[each].visible for each in view.page if each is not view.counted)

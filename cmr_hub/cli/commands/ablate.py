@@ -1,0 +1,59 @@
+"""`cmr ablate`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from cmr_hub.cli.command import Command, recorded_command
+from cmr_hub.cli.experiment import AblateExperiment, experiment_option
+from cmr_hub.cli.options import (
+    DatasetChoice,
+    dataset_options,
+    json_option,
+    method_option,
+    output_dir_option,
+    protocol_option,
+    seeds_option,
+    write_json,
+)
+from cmr_hub.utils.processes import this_process
+
+
+@click.command("ablate", cls=Command, shared=True, requires={"accelerate": "train"})
+@experiment_option(AblateExperiment)
+@method_option
+@dataset_options
+@output_dir_option("Receives <table>/<row>/seed-<n>/.")
+@seeds_option("Seeds; each row is trained once with each.")
+@protocol_option("dscmr", "Protocol of the results and of the epoch's choice.")
+@json_option()
+def command(
+    *,
+    method: str,
+    data: DatasetChoice,
+    output_dir: Path,
+    seeds: Sequence[int],
+    protocol: str,
+    json: Path | None,
+) -> None:
+    """Train and tabulate the variants that a recipe compares."""
+    from cmr_hub.experiments.ablate import ablate
+    from cmr_hub.results.markdown import ablation_markdown
+    from cmr_hub.training.recipe import load_recipe
+
+    tables = ablate(
+        load_recipe(method, data.dataset),
+        data.load(),
+        data.dataset,
+        output_dir,
+        seeds=seeds,
+        protocol=protocol,
+        command=recorded_command(),
+    )
+    logging.info("%s", "\n\n".join(map(ablation_markdown, tables)))
+    if json and this_process().is_main:
+        write_json(json, [table.to_dict() for table in tables])

@@ -1,0 +1,60 @@
+"""`cmr curves`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from cmr_hub.cli.command import Command
+from cmr_hub.cli.options import (
+    DatasetChoice,
+    dataset_options,
+    figure_option,
+    json_option,
+    option,
+    protocol_option,
+    split_option,
+    write_json,
+)
+
+
+@click.command("curves", cls=Command, requires={"matplotlib": "train"})
+@option(
+    "--checkpoints",
+    several=True,
+    required=True,
+    metavar="CHECKPOINT",
+    renamed_from=["--checkpoint"],
+    help="Folders or repo ids.",
+)
+@dataset_options
+@split_option
+@protocol_option("dcmh", "Protocol, one with class labels.")
+@figure_option("Receives the figure")
+@json_option("Also write the points here.")
+def command(
+    *, checkpoints: Sequence[str], data: DatasetChoice, split: str, protocol: str, output: Path, json: Path | None
+) -> None:
+    """Draw precision-recall curves of checkpoints, for codes also by radius."""
+    from cmr_hub.evaluation import evaluate
+    from cmr_hub.experiments.curves import draw, points
+    from cmr_hub.retrieval.retriever import Retriever
+    from cmr_hub.utils.plots import check_suffix, save
+
+    check_suffix(output)
+    dataset = data.load_with(split)
+    results = {
+        checkpoint: evaluate(
+            Retriever.from_pretrained(checkpoint), dataset[split], protocol, dataset["train"], curves=True
+        )
+        for checkpoint in checkpoints
+    }
+    figure = draw(results)
+    figure.suptitle(next(iter(results.values())).protocol.describe(), fontsize=7, wrap=True)
+    save(figure, output)
+    logging.info("%s", output)
+    if json:
+        write_json(json, points(results))

@@ -1,0 +1,50 @@
+"""`cmr evaluate`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from cmr_hub.cli.command import Command
+from cmr_hub.cli.options import (
+    DatasetChoice,
+    checkpoint_option,
+    dataset_options,
+    json_option,
+    option,
+    protocols_option,
+    split_option,
+    write_json,
+)
+
+
+@click.command("evaluate", cls=Command)
+@checkpoint_option
+@dataset_options
+@split_option
+@protocols_option(["dscmr"], "Protocols of the results.")
+@json_option()
+@option("--record", is_flag=True, help="Store the results in the checkpoint, for its card.")
+def command(
+    *, checkpoint: str, data: DatasetChoice, split: str, protocols: Sequence[str], json: Path | None, record: bool
+) -> None:
+    """Measure a checkpoint."""
+    from cmr_hub.evaluation import evaluate
+    from cmr_hub.retrieval.retriever import Retriever
+    from cmr_hub.training.train import TrainingRun, result_entry
+
+    retriever = Retriever.from_pretrained(checkpoint)
+    dataset = data.load_with(split)
+    run = TrainingRun.load(Path(checkpoint)) if record else None
+    entries = []
+    for protocol in protocols:
+        result = evaluate(retriever, dataset[split], protocol, dataset["train"])
+        logging.info("%s", result.table())
+        entries.append(result_entry(result, split, run.seed if run and retriever.model.is_stochastic else None))
+    if json:
+        write_json(json, entries)
+    if run:
+        run.with_results(entries).save(Path(checkpoint))

@@ -1,0 +1,70 @@
+"""`cmr gallery`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cmr_hub.cli.command import Command
+from cmr_hub.cli.options import checkpoint_option, option, output_dir_option, settings
+from cmr_hub.cli.types import PATH
+
+
+@click.command("gallery", cls=Command, shared=True)
+@checkpoint_option
+@option(
+    "--source",
+    several=True,
+    type=PATH,
+    required=True,
+    metavar="PATH",
+    help="Parquet files, or one folder: of Parquet files, of images with a metadata.csv, or of images alone.",
+)
+@output_dir_option("Receives the gallery.")
+@option("--index", default="auto", metavar="NAME", help="Index; auto chooses one by the number of items.")
+@settings("--index-option", "Options of the index.")
+@option("--name", default="gallery", help="Name of the gallery.")
+@option("--shard-rows", type=int, metavar="ROWS", help="Items per file.")
+@option("--refer", is_flag=True, help="Store paths of image files instead of copies.")
+@option("--keep-real-valued", is_flag=True, help="Store the values of codes too, to re-rank by.")
+@option("--skip-unusable", is_flag=True, help="Skip items that cannot be used, and report them.")
+def command(
+    *,
+    checkpoint: str,
+    source: Sequence[Path],
+    output_dir: Path,
+    index: str,
+    index_option: Mapping[str, Any],
+    name: str,
+    shard_rows: int | None,
+    refer: bool,
+    keep_real_valued: bool,
+    skip_unusable: bool,
+) -> None:
+    """Embed any number of items into a gallery.
+
+    An interrupted build continues.
+    """
+    from cmr_hub.retrieval.gallery import Gallery
+    from cmr_hub.retrieval.retriever import Retriever
+
+    # Whoever ends a long job politely finds what was embedded, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    built = Gallery.build(
+        source[0] if len(source) == 1 else source,
+        Retriever.from_pretrained(checkpoint),
+        output_dir,
+        index,
+        index_options=index_option,
+        name=name,
+        keep_images=not refer,
+        keep_real_valued=keep_real_valued,
+        skip_unusable=skip_unusable,
+        **({} if shard_rows is None else {"shard_rows": shard_rows}),
+    )
+    logging.info("%s: %d items, index %r (%s)", output_dir, len(built), built.index.name, built.index.reason)

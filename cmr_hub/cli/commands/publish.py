@@ -1,0 +1,24 @@
+"""`cmr publish`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from cmr_hub.cli.command import Command
+from cmr_hub.cli.options import option, output_dir_option
+from cmr_hub.cli.types import PATH
+
+
+@click.command("publish", cls=Command)
+@option("--checkpoint", type=PATH, required=True, metavar="DIR", help="Folder of a checkpoint that `cmr train` made.")
+@option("--repo-id", required=True, metavar="OWNER/NAME", help="Repository on the Hub.")
+@output_dir_option("Receives the finished repository, instead of the Hub.", required=False)
+@option("--private", is_flag=True, help="Make the repository private.")
+def command(*, checkpoint: Path, repo_id: str, output_dir: Path | None, private: bool) -> None:
+    """Write a checkpoint's card and publish it on the Hub."""
+    from cmr_hub.experiments.publish import publish
+
+    logging.info("%s", publish(checkpoint, repo_id, output_dir=output_dir, private=private))

@@ -1,0 +1,108 @@
+"""`cmr train`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cmr_hub.cli.command import recorded_command
+from cmr_hub.cli.options import (
+    DatasetChoice,
+    TrainingSettings,
+    bits_option,
+    dataset_options,
+    encoder_options,
+    method_option,
+    option,
+    output_dir_option,
+    patience_option,
+    protocols_option,
+    resume_option,
+    seeds_option,
+    training_options,
+)
+from cmr_hub.cli.training_arguments import TrainingCommand
+
+if TYPE_CHECKING:
+    from cmr_hub.training.train import TrainingRun
+
+
+@click.command("train", cls=TrainingCommand, shared=True, requires={"accelerate": "train"})
+@method_option
+@dataset_options
+@output_dir_option("Receives the checkpoint; of several, [<n>-bits/][seed-<n>/].")
+@seeds_option("Seeds; several train one checkpoint each.")
+@bits_option("Code lengths of a hashing method; several train one checkpoint each.")
+@protocols_option(["dscmr"], "Protocols of the results; the first also chooses the epoch.")
+@encoder_options
+@option(
+    "--captions",
+    type=click.Choice(["set", "each"]),
+    help="An item's captions as one text, or each by itself. By default the recipe's.",
+)
+@training_options
+@option("--batch-size", type=int, help="Training pairs per step and device.")
+@option("--learning-rate", type=float, help="Initial learning rate.")
+@patience_option
+@option("--half", is_flag=True, help="Store the weights in half precision.")
+@resume_option
+def command(
+    *,
+    method: str,
+    data: DatasetChoice,
+    output_dir: Path,
+    seeds: Sequence[int],
+    bits: Sequence[int],
+    protocols: Sequence[str],
+    encoders: Mapping[str, Any],
+    captions: str | None,
+    settings: TrainingSettings,
+    batch_size: int | None,
+    learning_rate: float | None,
+    patience: int | None,
+    half: bool,
+    resume: bool,
+) -> None:
+    """Train a method on a data set by its recipe.
+
+    Each field of transformers.TrainingArguments is an option too, such as --weight-decay 0.1.
+    """
+    training = settings.arguments(per_device_train_batch_size=batch_size, learning_rate=learning_rate)
+
+    from cmr_hub.experiments.seeds import summarise
+    from cmr_hub.experiments.table import find_checkpoints, make_tables
+    from cmr_hub.results.markdown import table_markdown
+    from cmr_hub.training.recipe import load_recipe
+    from cmr_hub.training.train import make_features, train
+
+    dataset = data.load()
+    recipe = load_recipe(method, data.dataset).for_columns(dataset["train"].column_names)
+    recipe = recipe.changed(encoders=encoders, config=settings.config, training=training)
+    others = {"early_stopping_patience": patience, "captions": captions}
+    recipe = recipe.changed(**{name: value for name, value in others.items() if value is not None})
+    recipes = {f"{length}-bits": recipe.with_bits(length) for length in bits} or {"": recipe}
+    features = make_features(recipe, dataset, data.dataset)
+    runs: dict[Path, TrainingRun] = {}
+    for (name, recipe_of_length), seed in product(recipes.items(), seeds):
+        folder = output_dir / (name if len(recipes) > 1 else "") / (f"seed-{seed}" if len(seeds) > 1 else "")
+        runs[folder] = train(
+            recipe_of_length,
+            dataset,
+            data.dataset,
+            folder,
+            seed=seed,
+            protocols=protocols,
+            half=half,
+            resume=resume,
+            command=recorded_command(),
+            features=features,
+        )
+    if len(recipes) > 1:
+        logging.info("%s", "\n".join(map(table_markdown, make_tables(find_checkpoints(list(runs))))))
+    elif len(runs) > 1:
+        logging.info("%s", summarise(list(runs.values())))

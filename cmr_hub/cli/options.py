@@ -1,0 +1,240 @@
+"""Options that several commands have, each defined once: one name and one meaning everywhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cmr_hub.errors import InputError
+
+from .command import Option, print_json
+from .training_arguments import given_training_arguments
+from .types import PATH, DatasetName, Encoder, MethodName, MethodNames, Setting
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Report = Callable[[str, float, str], None]
+
+
+def option(*flags: str, **settings: Any) -> Decorator:
+    """A [`Option`] of a command; its default is shown in the help."""
+    return click.option(*flags, cls=Option, **{"show_default": True, **settings})
+
+
+def settings(flag: str, help: str) -> Decorator:
+    """An option of several `NAME=VALUE`, which the command receives as a dictionary."""
+    return option(
+        flag,
+        several=True,
+        type=Setting(),
+        metavar="NAME=VALUE",
+        callback=lambda ctx, param, pairs: dict(pairs),
+        help=help,
+    )
+
+
+def option_group(parameter: str, make: Callable[..., Any], *options: Decorator) -> Decorator:
+    """Several options that the command receives as one argument.
+
+    Args:
+        parameter: the argument.
+        make: makes its value of the options' values, which are its parameters.
+        options: the options.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(**values: Any) -> Any:
+            own = {name: values.pop(name) for name in signature(make).parameters}
+            return function(**values, **{parameter: make(**own)})
+
+        for add in reversed(options):
+            call = add(call)
+        return call
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """A data set, where its files are, and how it is loaded.
+
+    Attributes:
+        dataset: its name.
+        data_dir: where its files are; downloaded otherwise.
+        dataset_option: options of its loader.
+    """
+
+    dataset: str
+    data_dir: Path | None = None
+    dataset_option: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> DatasetDict:
+        """The splits."""
+        from cmr_hub.data import load_dataset
+
+        return load_dataset(self.dataset, self.data_dir, **self.dataset_option)
+
+    def load_with(self, split: str) -> DatasetDict:
+        """The splits, after a check that one of them exists.
+
+        Raises:
+            InputError: there is no such split.
+        """
+        dataset = self.load()
+        if split not in dataset:
+            raise InputError(f"{self.dataset!r} has no split {split!r}, only {', '.join(dataset)}.")
+        return dataset
+
+
+DATA_DIR = option("--data-dir", type=PATH, metavar="DIR", help="Where its files are; downloaded otherwise.")
+
+dataset_options = option_group(
+    "data",
+    DatasetChoice,
+    option("--dataset", type=DatasetName(), required=True, metavar="NAME", help="Data set."),
+    DATA_DIR,
+    settings("--dataset-option", "Options of the data set's loader, such as complete_classes=true of pascal."),
+)
+
+
+def chosen_encoders(image_encoder: Any, text_encoder: Any) -> dict[str, Any]:
+    """Modality -> encoder, of those that were given."""
+    given = {"image": image_encoder, "text": text_encoder}
+    return {modality: encoder for modality, encoder in given.items() if encoder}
+
+
+encoder_options = option_group(
+    "encoders",
+    chosen_encoders,
+    *(
+        option(
+            f"--{modality}-encoder",
+            type=Encoder(),
+            metavar="ENCODER",
+            help=f"{modality.title()} encoder instead of the recipe's: a name, or YAML such as {example}.",
+        )
+        for modality, example in (("image", "'{name: vgg19}'"), ("text", "'{name: word2vec, window: 3}'"))
+    ),
+)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of a method and its training, instead of the recipe's.
+
+    Attributes:
+        epochs: `num_train_epochs`; None: the recipe's.
+        config: fields of the method's configuration.
+        training: fields of TrainingArguments.
+    """
+
+    epochs: int | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def arguments(self, **shortcuts: Any) -> dict[str, Any]:
+        """The fields of TrainingArguments that were given, in whatever way.
+
+        Args:
+            shortcuts: further fields that have an option of another name; None: not given.
+        """
+        shortcuts = {"num_train_epochs": self.epochs, **shortcuts}
+        given = {name: value for name, value in shortcuts.items() if value is not None}
+        return {**given, **self.training, **given_training_arguments()}
+
+
+EPOCHS = option("--epochs", type=int, help="Epochs of training.")
+CONFIG = settings("--config", "Fields of the method's configuration.")
+TRAINING = settings(
+    "--training", "Fields of transformers.TrainingArguments; each is an option too (--weight-decay 0.1)."
+)
+
+training_options = option_group("settings", TrainingSettings, EPOCHS, CONFIG, TRAINING)
+
+method_option = option("--method", type=MethodName(), required=True, metavar="NAME", help="Method.")
+methods_option = option(
+    "--methods", several=True, type=MethodNames(), default=("all",), metavar="NAME", help="Methods, or all."
+)
+checkpoint_option = option("--checkpoint", required=True, metavar="CHECKPOINT", help="Folder or repo id.")
+split_option = option("--split", default="test", metavar="NAME", help="Split that is measured.")
+resume_option = option("--resume", is_flag=True, help="Continue an interrupted run in the output folder.")
+patience_option = option(
+    "--patience", type=int, metavar="EPOCHS", help="Epochs without a better validation metric before training stops."
+)
+
+
+def output_dir_option(help: str, *, required: bool = True, **settings: Any) -> Decorator:
+    """The folder that a command writes."""
+    return option("--output-dir", type=PATH, required=required, metavar="DIR", help=help, **settings)
+
+
+def figure_option(help: str, *, required: bool = True) -> Decorator:
+    """The image file that a command draws."""
+    return option("--output", type=PATH, required=required, metavar="FILE", help=f"{help} (.png, .pdf or .svg).")
+
+
+def json_option(help: str = "Also write the results here.") -> Decorator:
+    """The JSON file that a command writes in addition to what it prints."""
+    return option("--json", type=PATH, metavar="FILE", help=help)
+
+
+def seed_option(help: str = "Random seed.", **settings: Any) -> Decorator:
+    """One seed."""
+    return option("--seed", type=int, help=help, **{"default": 0, **settings})
+
+
+def seeds_option(help: str, default: Sequence[int] = (0,), **settings: Any) -> Decorator:
+    """A list of seeds."""
+    return option("--seeds", several=True, type=int, default=default, renamed_from=["--seed"], help=help, **settings)
+
+
+def bits_option(help: str, default: Sequence[int] = ()) -> Decorator:
+    """A list of code lengths."""
+    return option("--bits", several=True, type=int, default=default, help=help)
+
+
+def protocol_option(default: str, help: str) -> Decorator:
+    """One protocol."""
+    return option("--protocol", default=default, metavar="NAME", help=help)
+
+
+def protocols_option(default: Sequence[str], help: str) -> Decorator:
+    """A list of protocols."""
+    return option("--protocols", several=True, default=default, metavar="NAME", renamed_from=["--protocol"], help=help)
+
+
+def print_progress(stage: str, fraction: float, message: str) -> None:
+    """One line of progress for a person."""
+    logging.info("%3.0f %%  %s: %s", 100 * fraction, stage, message)
+
+
+progress_option = option_group(
+    "report",
+    lambda progress: print_json if progress == "json" else print_progress,
+    option(
+        "--progress",
+        type=click.Choice(["log", "json"]),
+        default="log",
+        help="Report progress as lines of text or of JSON.",
+    ),
+)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file."""
+    import json
+
+    from cmr_hub.utils.files import atomic_file
+
+    with atomic_file(path) as scratch:
+        scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,103 @@
+"""Types of option values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cmr_hub.errors import UnknownNameError
+
+PATH = click.Path(path_type=Path)
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+class Name(click.ParamType):
+    """A name from a registry. It is checked, without importing what it stands for, before the command runs."""
+
+    name = "name"
+
+    def known(self) -> tuple[str, Collection[str]]:
+        """What the names stand for, and the names."""
+        raise NotImplementedError
+
+    def check(self, given: str) -> None:
+        """Raise UnknownNameError for a name that is not registered."""
+        kind, names = self.known()
+        if given not in names:
+            raise UnknownNameError(kind, given, names)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem[str]]:
+        """The names that go on from what was typed."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name) for name in sorted(self.known()[1]) if name.startswith(incomplete)]
+
+
+class MethodName(Name):
+    """A method's name."""
+
+    def known(self) -> tuple[str, Collection[str]]:
+        from cmr_hub.methods import METHODS
+
+        return "method", METHODS
+
+
+class MethodNames(MethodName):
+    """A method's name, or "all"."""
+
+    def known(self) -> tuple[str, Collection[str]]:
+        kind, names = super().known()
+        return kind, ["all", *names]
+
+
+class DatasetName(Name):
+    """A data set's name."""
+
+    def known(self) -> tuple[str, Collection[str]]:
+        from cmr_hub.data import DATASETS
+
+        return "data set", DATASETS
+
+
+class Setting(click.ParamType):
+    """`NAME=VALUE`, where the value is YAML, as a pair of both."""
+
+    name = "setting"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        import yaml
+
+        if isinstance(value, tuple):  # read from an experiment's file
+            return value[0], value[1]
+        name, equals, text = value.partition("=")
+        if not equals or not name:
+            self.fail(f"write settings as NAME=VALUE, not {value!r}.", param, ctx)
+        if EXPONENT.fullmatch(text):  # which YAML reads as text where it has no point
+            return name, float(text)
+        try:
+            return name, yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            self.fail(f"{text!r}, the value of {name}, is no YAML: {error}.", param, ctx)
+
+
+class Encoder(click.ParamType):
+    """An encoder's name, or YAML with its name and options."""
+
+    name = "encoder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | dict[str, Any]:
+        import yaml
+
+        try:
+            encoder = yaml.safe_load(value) if isinstance(value, str) else value
+        except yaml.YAMLError as error:
+            self.fail(f"{value!r} is no YAML: {error}.", param, ctx)
+        if isinstance(encoder, dict) and "name" not in encoder:
+            self.fail(f"{value!r} has no name.", param, ctx)
+        return encoder if isinstance(encoder, dict) else str(encoder)

@@ -1,0 +1,220 @@
+"""What all commands share: names, several values per option, errors, the recorded command."""
+
+import json
+import sys
+
+import click
+import pytest
+
+from cmr_hub.cli.command import Option, recorded_command
+from cmr_hub.cli.main import RENAMED, SECTIONS, application, main
+from cmr_hub.errors import DatasetError
+from cmr_hub.utils.processes import Process
+from command_line import parse
+
+TRAIN = ["train", "--method", "cca", "--dataset", "emoji", "--output-dir", "out"]
+
+
+def test_every_command_is_named_as_it_is_listed():
+    root = click.Context(application)
+    names = application.list_commands(root)
+    assert [application.get_command(root, name).name for name in names] == names
+    assert all(application.get_command(root, name).get_short_help_str() for name in names)
+
+
+@pytest.mark.parametrize("word", ["--seeds", "--seed"])
+def test_an_option_takes_several_values_after_one_flag(word):
+    assert parse([*TRAIN, word, "0", "1", "2", "--half"]).params["seeds"] == (0, 1, 2)
+    assert parse([*TRAIN, word, "0", word, "4"]).params["seeds"] == (0, 4)
+    assert parse([*TRAIN, f"{word}=3"]).params["seeds"] == (3,)
+    assert parse(TRAIN).params["seeds"] == (0,)
+
+
+def test_values_may_be_negative():
+    assert parse([*TRAIN, "--seeds", "-1", "2"]).params["seeds"] == (-1, 2)
+    assert parse([*TRAIN, "--learning-rate", "-1e-3"]).params["learning_rate"] == -1e-3
+
+
+def test_names_may_be_written_with_underscores():
+    words = ["train", "--method", "cca", "--dataset", "emoji", "--output_dir", "out", "--batch_size", "4"]
+    assert parse(words).params["batch_size"] == 4
+
+
+def test_settings_are_yaml():
+    given = ["loss_eta=0.2", "name=sgd", "is_deep=false", "rate=1.0e-3", "other=1e-3", "sizes=[1, 2]", "text='1e-3'"]
+    assert parse([*TRAIN, "--config", *given, "--config", "more=a=b"]).params["config"] == {
+        **{"loss_eta": 0.2, "name": "sgd", "is_deep": False, "rate": 1e-3, "other": 1e-3, "sizes": [1, 2]},
+        **{"text": "1e-3", "more": "a=b"},
+    }
+
+
+@pytest.mark.parametrize("given", ["loss_eta", "=2", "sizes=[1"])
+def test_settings_that_cannot_be_read(given):
+    with pytest.raises(click.BadParameter, match=r"NAME=VALUE|no YAML"):
+        parse([*TRAIN, "--config", given])
+
+
+def test_an_encoder_is_a_name_or_a_name_with_options():
+    params = parse([*TRAIN, "--image-encoder", "vgg19", "--text-encoder", "{name: word2vec, window: 3}"]).params
+    assert params["image_encoder"] == "vgg19"
+    assert params["text_encoder"] == {"name": "word2vec", "window": 3}
+
+
+@pytest.mark.parametrize("given", ["{name: word2vec", "{window: 3}"])
+def test_an_encoder_that_cannot_be_read(given):
+    with pytest.raises(click.BadParameter) as raised:
+        parse([*TRAIN, "--text-encoder", given])
+    assert raised.value.param.name == "text_encoder"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian"], "No such command 'trian'. Did you mean 'train'?"),
+        ([*TRAIN, "--sedes", "1"], "No such option '--sedes'. (Did you mean one of: '--fsdp', '--seeds'?)"),
+        (["evaluate", "--protcols", "a"], "No such option '--protcols'. Did you mean '--protocols'?"),
+        (["train", "--method", "cca"], "Missing option '--dataset'"),
+        ([*TRAIN, "--seeds", "one"], "Invalid value for '--seeds': 'one' is not a valid integer."),
+        ([*TRAIN, "--seeds"], "Option '--seeds' requires an argument."),
+        ([*TRAIN, "more"], "Got unexpected extra argument (more)"),
+        ([*TRAIN, "--captions", "all"], "Invalid value for '--captions': 'all' is not one of 'set', 'each'."),
+        (["map", "--dataset", "emoji"], "Give --dataset and --checkpoint together, or --gallery alone."),
+        (["map", "--gallery", "x", "--checkpoint", "y"], "Give --dataset and --checkpoint together"),
+        (["train-quantizer", "--output-dir", "x"], "Give --gallery or --vectors, one of the two."),
+        (["train-quantizer", "--output-dir", "x", "--gallery", "y", "--vectors", "z"], "one of the two."),
+    ],
+)
+def test_wrong_options_say_what_is_wrong(words, said, capsys):
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["train", "--method", "dscrm", "--dataset", "emoji", "--output-dir", "x"],
+            "method named 'dscrm'. Did you mean",
+        ),
+        (
+            ["train", "--method", "cca", "--dataset", "emoij", "--output-dir", "x"],
+            "data set named 'emoij'. Did you mean",
+        ),
+        (["reproduce", "--dataset", "wiki", "--methods", "cca", "klhs"], "method named 'klhs'. Did you mean 'klsh'"),
+        (["prepare", "pascall"], "data set named 'pascall'. Did you mean 'pascal'"),
+    ],
+)
+def test_an_unknown_name_is_an_error_on_one_line(words, said, capsys):
+    assert main(words) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"UnknownNameError: There is no {said}")
+
+
+def test_errors_are_one_line(tmp_path, capsys):
+    assert main(["evaluate", "--checkpoint", str(tmp_path / "no"), "--dataset", "emoji"]) == 1
+    assert capsys.readouterr().err.startswith("CheckpointNotFoundError: ")
+
+
+def test_an_interrupted_command_says_how_to_continue(monkeypatch, capsys):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cmr_hub.experiments.prepare.prepare", interrupt)
+    assert main(["prepare", "pascal"]) == 130
+    assert capsys.readouterr().err.startswith("Interrupted. What is complete is saved; ")
+
+
+def test_progress_for_programs_ends_with_the_error(monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise DatasetError("nothing there")
+
+    monkeypatch.setattr("cmr_hub.experiments.prepare.prepare", fail)
+    assert main(["prepare", "pascal", "--progress", "json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"stage": "error", "fraction": 0.0, "message": "nothing there"}
+
+
+def test_what_is_work_for_one_process_is_refused_to_several(monkeypatch, capsys):
+    monkeypatch.setattr("cmr_hub.cli.command.this_process", lambda: Process(rank=0, count=2))
+    assert main(["publish", "--checkpoint", "mine", "--repo-id", "me/mine"]) == 1
+    together = "train, finetune, answer, ablate, gallery"
+    assert capsys.readouterr().err == (
+        f"InputError: 'publish' is work for one process; several do {together} together.\n"
+    )
+
+
+def test_a_missing_library_names_its_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    words = ["--method", "cca", "--dataset", "emoji", "--output-dir", "x", "--search", "config.embed_dim=int:2:4"]
+    assert main(["sweep", *words]) == 1
+    assert capsys.readouterr().err == (
+        'MissingExtraError: cmr sweep needs optuna, which is not installed: pip install "cmr-hub[sweep]".\n'
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_command_still_works_and_says_its_new_name(old, new, capsys):
+    with pytest.raises(click.exceptions.Exit):
+        parse([old, "--help"])
+    captured = capsys.readouterr()
+    assert captured.err == f"cmr {old} is deprecated, use cmr {new}.\n"
+    assert captured.out.startswith(f"Usage: cmr {new} ")
+    assert old not in [name for names in SECTIONS.values() for name in names]
+
+
+def old_names():
+    root = click.Context(application)
+    for name in application.list_commands(root):
+        for option in application.get_command(root, name).params:
+            for old in option.renamed_from if isinstance(option, Option) else ():
+                yield name, old, option.opts[0]
+
+
+@pytest.mark.parametrize(("command", "old", "new"), list(old_names()))
+def test_an_old_option_still_works_and_says_its_new_name(command, old, new, capsys):
+    root = click.Context(application)
+    read = application.get_command(root, command).read_words(root, [old, "1"])
+    assert read[0][0] == new
+    assert capsys.readouterr().err == f"{old} is deprecated, use {new}.\n"
+
+
+def test_the_recorded_command_has_todays_names_and_not_where_files_are_here():
+    words = ["train", "--method", "cca", "--dataset=wiki", "--data-dir", "/home/me/wiki", "--output-dir", "a b"]
+    words += ["--data_dir=/home/me", "--seed", "1", "2", "--weight_decay", "0.1", "--half"]
+    with parse(words):
+        assert recorded_command() == (
+            "cmr train --method cca --dataset wiki --output-dir 'a b' --seeds 1 2 --weight-decay 0.1 --half"
+        )
+
+
+def test_seeds_are_a_list_and_in_the_old_command_their_number(capsys):
+    words = ["reproduce", "--dataset", "wiki"]
+    assert parse([*words, "--seeds", "3"]).params["seeds"] == (3,)
+    assert parse([*words, "--seeds", "3"], counts_seeds=True).params["seeds"] == (0, 1, 2)
+    assert "use `cmr reproduce --seeds 0 1 2`" in capsys.readouterr().err
+    assert parse([*words, "--seeds", "0", "4"], counts_seeds=True).params["seeds"] == (0, 4)
+    assert parse(words, counts_seeds=True).params["seeds"] == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "found"),
+    [
+        ([], "ev", {"evaluate"}),
+        (["evaluate"], "--pro", {"--protocols"}),
+        (["train", "--method"], "dscmr", {"dscmr", "dscmr_hash"}),
+        (["train", "--seeds", "0", "1", "--dataset"], "wi", {"wiki"}),
+        (["prepare"], "pascal", {"pascal", "pascal-dscmr"}),
+        (["train"], "--weight-d", {"--weight-decay"}),
+        (["completion"], "z", {"zsh"}),
+    ],
+)
+def test_shells_complete_commands_options_and_names(words, incomplete, found):
+    from click.shell_completion import BashComplete
+
+    complete = BashComplete(application, {}, "cmr", "_CMR_COMPLETE")
+    assert {item.value for item in complete.get_completions(words, incomplete)} == found
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_asks_the_command(shell, capsys):
+    assert main(["completion", shell]) == 0
+    assert f"_CMR_COMPLETE={shell}_complete" in capsys.readouterr().out

@@ -1,0 +1,109 @@
+"""The commands, run on small data."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cmr_hub import Gallery
+from cmr_hub.cli.main import main
+from cmr_hub.training.train import TrainingRun
+from cmr_hub.utils.hub import bundled_folder
+from tables import unpadded
+from toys import feature_dataset, feature_retriever
+
+
+def cmr(*words):
+    return main([str(word) for word in words])
+
+
+def test_a_table_of_the_bundled_checkpoints(tmp_path):
+    output, figures = tmp_path / "RESULTS.md", tmp_path / "figures.json"
+    assert cmr("table", bundled_folder(), "--output", output, "--json", figures) == 0
+    tables = {table["dataset"]: table for table in json.loads(figures.read_text())}
+    assert {"emoji", "wiki"} <= set(tables)
+    (dscmr,) = [row for row in tables["wiki"]["rows"] if row["method"] == "dscmr"]
+    recorded = TrainingRun.load(bundled_folder() / "dscmr-wiki").results[0]["metrics"]
+    assert {name: spread["mean"] for name, spread in dscmr["metrics"]["dscmr"].items()} == recorded
+    text = output.read_text(encoding="utf-8")
+    assert text.index("## emoji, test split") < text.index("## wiki, test split")
+    assert "| mAP I→T | mAP T→I | mAP average | seeds | seconds |" in unpadded(text)
+
+
+def test_a_figure_of_a_bundled_checkpoint(tmp_path):
+    output, coordinates = tmp_path / "tsne.png", tmp_path / "tsne.json"
+    where = ("--checkpoint", "cmr/cca-emoji", "--dataset", "emoji", "--output", output)
+    assert cmr("figure", *where, "--max-pairs", 40, "--perplexity", 10, "--json", coordinates) == 0
+    with Image.open(output) as image:
+        assert image.size == (1620, 650)
+    written = json.loads(coordinates.read_text())
+    assert (written["checkpoint"], written["split"], written["perplexity"]) == ("cmr/cca-emoji", "test", 10.0)
+    assert len(written["items"]) == 40
+
+
+def test_a_catalyser_for_a_gallery(tmp_path, capsys):
+    gallery = Gallery.from_dataset(feature_dataset(300), feature_retriever())
+    np.save(tmp_path / "vectors.npy", gallery.embeds["image"])
+    where = ("--vectors", tmp_path / "vectors.npy", "--output-dir", tmp_path / "catalyser")
+    small = ("--output-dim", 8, "--epochs", 2, "--koleo", 0.1, "--config", "hidden_dim=16", "r2=10")
+    assert cmr("train-quantizer", *where, *small) == 0
+    run = json.loads((tmp_path / "catalyser" / "spread_run.json").read_text())
+    assert run["command"].startswith("cmr train-quantizer --vectors")
+    assert (run["settings"]["koleo"], len(run["history"])) == (0.1, 2)
+    options = {"catalyser": str(tmp_path / "catalyser"), "r2": 10}
+    gallery = Gallery.from_dataset(feature_dataset(300), feature_retriever(), index="lattice", index_options=options)
+    assert len(gallery.search(item="item-3", k=5, rerank=50)) == 5
+    assert cmr("train-quantizer", *where, "--config", "kolea=2") == 1
+    assert "no field of QuantizerSettings named 'kolea'. Did you mean 'koleo'?" in capsys.readouterr().err
+
+
+def test_a_gallery_of_images(tmp_path):
+    for i in range(5):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.new("RGB", (30, 30), (50 * i, 90, 120)).save(tmp_path / "images" / f"{i}.png")
+    where = ("--source", tmp_path / "images", "--output-dir", tmp_path / "gallery", "--index", "exact")
+    more = ("--index-option", "dtype=float16", "--shard-rows", 2, "--refer", "--name", "Five")
+    handler = signal.getsignal(signal.SIGTERM)
+    assert cmr("gallery", "--checkpoint", "cmr/dscmr-emoji", *where, *more) == 0
+    signal.signal(signal.SIGTERM, handler)
+    gallery = Gallery.from_pretrained(tmp_path / "gallery")
+    assert repr(gallery) == "Gallery('Five', items=5, retriever='cmr/dscmr-emoji', index='exact')"
+    assert gallery.index.options == {"dtype": "float16"}
+    assert gallery.search(text="a smiling cat", k=5)[0].id.endswith(".png")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--output", "tsne.gif"], ".png, .pdf, .svg, which tsne.gif does not end in"),
+        (["--output", "tsne.png", "--split", "tset"], "'emoji' has no split 'tset', only train, validation, test"),
+        (["--output", "tsne.png", "--max-pairs", "5"], "Perplexity 30 does not fit 10 points"),
+    ],
+)
+def test_figures_that_cannot_be_drawn(monkeypatch, capsys, tmp_path, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert cmr("figure", "--checkpoint", "cmr/cca-emoji", "--dataset", "emoji", *options) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("InputError: ")
+    assert message in error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_several_code_lengths_in_one_command(tmp_path, caplog):
+    words = ["train", "--method", "sh", "--dataset", "emoji", "--output-dir", tmp_path, "--bits", 8, 16]
+    caplog.set_level("INFO")
+    assert cmr(*words, "--protocols", "dscmr-tie-aware") == 0
+    for bits in (8, 16):
+        run = TrainingRun.load(tmp_path / f"{bits}-bits")
+        assert run.recipe["config"]["embed_dim"] == bits
+    assert "| task | method | learns from | 8 bits | 16 bits |" in unpadded(caplog.text)
+
+
+def test_code_lengths_are_checked_before_anything_is_trained(tmp_path, capsys):
+    words = ["train", "--method", "sh", "--dataset", "emoji", "--output-dir", tmp_path / "out", "--bits", 8, 12]
+    assert cmr(*words) == 1
+    assert "embed_dim is 12. The nearest is 8." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
