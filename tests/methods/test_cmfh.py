@@ -18,11 +18,11 @@ IMAGE_DIM, TEXT_DIM, BITS = 7, 5, 8
 def views():
     torch.manual_seed(0)
     shared = torch.randn(60, 3, dtype=torch.float64)
-    modalities = [
+    views = [
         shared @ torch.randn(3, dim, dtype=torch.float64) + 0.3 * torch.randn(60, dim, dtype=torch.float64)
         for dim in (IMAGE_DIM, TEXT_DIM)
     ]
-    return [modality - modality.mean(dim=0) for modality in modalities]
+    return [view - view.mean(dim=0) for view in views]
 
 
 def states(views, count):
@@ -70,14 +70,8 @@ def test_each_step_is_the_best_of_its_factors(views):
         }
         (codes,) = values["codes"]
         loss = WEIGHTS["gamma"] * codes.square().sum()
-        for modality, u, p, share in zip(
-            (x, y), values["bases"], values["projections"], WEIGHTS["shares"], strict=True
-        ):
-            loss = (
-                loss
-                + share * (modality - codes @ u).square().sum()
-                + WEIGHTS["mu"] * (codes - modality @ p).square().sum()
-            )
+        for view, u, p, share in zip((x, y), values["bases"], values["projections"], WEIGHTS["shares"], strict=True):
+            loss = loss + share * (view - codes @ u).square().sum() + WEIGHTS["mu"] * (codes - view @ p).square().sum()
             loss = loss + WEIGHTS["gamma"] * (u.square().sum() + p.square().sum())
         loss.backward()
         for name in free:
@@ -92,13 +86,13 @@ def test_codes_of_pairs_are_the_closed_form_of_v(views):
     codes = model.get_pair_features(x, y).double()
     assert codes.mean(dim=0).abs().max() < 1e-3 * codes.abs().max()
     # At the end U follows from V, and V from U and P.
-    centred = [(modality - modality.mean(dim=0)).double() for modality in (x, y)]
+    centred = [(view - view.mean(dim=0)).double() for view in (x, y)]
     eye = torch.eye(BITS, dtype=torch.float64)
     system, target = (2 * config.mu + config.gamma) * eye, 0
-    for modality, embed in zip(centred, (model.get_image_features(x), model.get_text_features(y)), strict=True):
-        u = torch.linalg.solve(codes.T @ codes + config.gamma / 0.5 * eye, codes.T @ modality)
+    for view, embed in zip(centred, (model.get_image_features(x), model.get_text_features(y)), strict=True):
+        u = torch.linalg.solve(codes.T @ codes + config.gamma / 0.5 * eye, codes.T @ view)
         system = system + 0.5 * u @ u.T
-        target = target + 0.5 * modality @ u.T + config.mu * embed.double()
+        target = target + 0.5 * view @ u.T + config.mu * embed.double()
     torch.testing.assert_close(codes, torch.linalg.solve(system, target.T).T, rtol=1e-2, atol=1e-3)
 
 
@@ -108,7 +102,7 @@ def test_pairs_share_bits(views):
     model = CMFHModel(CMFHConfig(image_dim=IMAGE_DIM, text_dim=TEXT_DIM, embed_dim=16)).fit(x, y)
     image, text, pair = model.get_image_features(x) > 0, model.get_text_features(y) > 0, model.get_pair_features(x, y)
     assert (image == text).float().mean() > 0.75
-    assert min((modality == (pair > 0)).float().mean() for modality in (image, text)) > (image == text).float().mean()
+    assert min((codes == (pair > 0)).float().mean() for codes in (image, text)) > (image == text).float().mean()
 
 
 def test_pairs_before_fitting_are_refused():

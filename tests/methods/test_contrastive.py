@@ -48,7 +48,7 @@ def test_both_directions(embeds, scale):
 
 
 def test_gradients_agree_with_finite_differences(embeds):
-    image, text = (modality.requires_grad_() for modality in embeds)
+    image, text = (rows.requires_grad_() for rows in embeds)
     scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda *given: info_nce(pair_logits(*given)), (image, text, scale))
 

@@ -22,7 +22,7 @@ def views(x_dim, y_dim):
 
 def full_problem(x, y):
     """Both matrices of [0 Cxy; Cyx 0] w = lambda [Cxx 0; 0 Cyy] w, as it is written."""
-    cxx, cyy = (modality.T @ modality / len(modality) for modality in (x, y))
+    cxx, cyy = (data.T @ data / len(data) for data in (x, y))
     cxx += RIDGE * np.trace(cxx) / len(cxx) * np.eye(len(cxx))
     cyy += RIDGE * np.trace(cyy) / len(cyy) * np.eye(len(cyy))
     cxy = x.T @ y / len(x)
@@ -35,8 +35,8 @@ def test_eigenvectors_solve_the_full_generalised_problem(x_dim, y_dim):
     x, y = views(x_dim, y_dim)
     left, right = full_problem(x, y)
     values, vectors = scipy.linalg.eigh(left, right)
-    modalities, count = (torch.from_numpy(x), torch.from_numpy(y)), x_dim + y_dim
-    a, b, found = (t.numpy() for t in cross_view_eigenvectors(*modalities, count, RIDGE))
+    both, count = (torch.from_numpy(x), torch.from_numpy(y)), x_dim + y_dim
+    a, b, found = (t.numpy() for t in cross_view_eigenvectors(*both, count, RIDGE))
     np.testing.assert_allclose(found, values[::-1], atol=1e-10)
     w = np.concatenate([a, b])
     np.testing.assert_allclose(left @ w, right @ w * found, atol=1e-9)
@@ -44,7 +44,7 @@ def test_eigenvectors_solve_the_full_generalised_problem(x_dim, y_dim):
     assert np.linalg.matrix_rank(w) == x_dim + y_dim
     # Fewer are the first of them.
     for fewer in (3, min(x_dim, y_dim) + 1):
-        for some, everything in zip(cross_view_eigenvectors(*modalities, fewer, RIDGE), (a, b, found), strict=True):
+        for some, everything in zip(cross_view_eigenvectors(*both, fewer, RIDGE), (a, b, found), strict=True):
             np.testing.assert_allclose(some, everything[..., :fewer], atol=1e-12)
     # Where the eigenvalue stands alone, so does the eigenvector, up to its length and sign.
     for column in range(min(x_dim, y_dim)):
@@ -56,8 +56,8 @@ def test_codes_are_signs_of_centred_projections():
     x, y = (torch.from_numpy(view) + 3 for view in views(9, 7))
     model = CVHModel(CVHConfig(image_dim=9, text_dim=7, embed_dim=16)).fit(x, y)
     image, text = model.get_image_features(x.float()), model.get_text_features(y.float())
-    assert max(modality.mean(0).abs().max() for modality in (image, text)) < 1e-4
-    bits = [np.unpackbits(pack(modality), axis=1) for modality in (image, text)]
+    assert max(values.mean(0).abs().max() for values in (image, text)) < 1e-4
+    bits = [np.unpackbits(pack(values), axis=1) for values in (image, text)]
     agreement = (bits[0] == bits[1]).mean(axis=0)
     assert agreement[0] > 0.8
     # Seven pairs of directions correlate, two are the image's alone, and the last seven are the first, turned round.

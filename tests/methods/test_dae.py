@@ -39,8 +39,8 @@ def test_reconstruction_loss_is_a_mean_over_each_sides_dimensions(pairs):
 
 
 def test_the_loss_has_the_gradient_of_its_values(pairs):
-    image, text = (modality.double() for modality in pairs)
-    guesses = tuple(torch.randn_like(modality).requires_grad_() for modality in (image, text))
+    image, text = (x.double() for x in pairs)
+    guesses = tuple(torch.randn_like(x).requires_grad_() for x in (image, text))
     assert torch.autograd.gradcheck(lambda *guesses: reconstruction_loss(image, text, *guesses), guesses)
 
 

@@ -52,8 +52,8 @@ def test_the_regression_moves_the_hash_functions_not_the_joint_code():
 
 
 def test_the_losses_have_the_gradients_of_their_values(pairs):
-    image, text = (modality.double() for modality in pairs)
-    guesses = tuple(torch.randn_like(modality).requires_grad_() for modality in (image, text))
+    image, text = (x.double() for x in pairs)
+    guesses = tuple(torch.randn_like(x).requires_grad_() for x in (image, text))
     assert torch.autograd.gradcheck(lambda *guesses: reconstruction_loss(image, text, *guesses), guesses)
     alpha = torch.tensor(1.7, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(sharpness_penalty, alpha)

@@ -73,9 +73,9 @@ def test_fitted_embeddings_are_centred_uncorrelated_and_of_unit_variance(views):
     model = make_model(regularization=1e-7).eval()
     model.fit_projections(*views)
     u, v = model.get_image_features(views[0]), model.get_text_features(views[1])
-    for modality in (u, v):
-        assert modality.mean(0).abs().max() < 1e-4
-        torch.testing.assert_close(modality.T @ modality / N, torch.eye(3), atol=1e-3, rtol=0)
+    for x in (u, v):
+        assert x.mean(0).abs().max() < 1e-4
+        torch.testing.assert_close(x.T @ x / N, torch.eye(3), atol=1e-3, rtol=0)
     torch.testing.assert_close(u.T @ v / N, torch.diag(model.correlations), atol=1e-3, rtol=0)
     assert model.correlations.sum().item() == pytest.approx(-model(*views).loss.item(), abs=1e-2)
 

@@ -49,15 +49,15 @@ def slow_objective(image, text, codes, labels):
         for j in range(N):
             theta = sum(image[i, k] * text[j, k] for k in range(BITS)) / 2
             total = total - (similar[i, j] * theta - torch.log(1 + torch.exp(theta)))
-    for modality in (image, text):
+    for values in (image, text):
         for k in range(BITS):
-            total = total + GAMMA * sum((codes[i, k] - modality[i, k]) ** 2 for i in range(N))
-            total = total + ETA * sum(modality[i, k] for i in range(N)) ** 2
+            total = total + GAMMA * sum((codes[i, k] - values[i, k]) ** 2 for i in range(N))
+            total = total + ETA * sum(values[i, k] for i in range(N)) ** 2
     return total
 
 
 def test_both_networks_gradients_are_those_of_the_objective(outputs, labels):
-    image, text = (modality.clone().requires_grad_() for modality in outputs)
+    image, text = (values.clone().requires_grad_() for values in outputs)
     codes, similar = unified_codes(*outputs), similarity(labels)
     expected = torch.autograd.grad(slow_objective(image, text, codes, labels), (image, text))
     loss = weighted(network_terms(image, outputs[1], codes, similar))

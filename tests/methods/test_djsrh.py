@@ -32,7 +32,7 @@ def cosine(a, b):
 def slow_affinity(image, text, beta, eta, entry):
     """The affinity as the slides spell it out last: products of S_I and S_T, entry by entry."""
     s_i, s_t = (
-        [[entry(cosine(a, b)) for b in modality.tolist()] for a in modality.tolist()] for modality in (image, text)
+        [[entry(cosine(a, b)) for b in features.tolist()] for a in features.tolist()] for features in (image, text)
     )
     joint = [[0.0] * M for _ in range(M)]
     for i in range(M):
@@ -47,10 +47,10 @@ def slow_affinity(image, text, beta, eta, entry):
 
 def slow_terms(image_codes, text_codes, target):
     image, text = image_codes.tolist(), text_codes.tolist()
-    modalities = {"image_text": (image, text), "image_image": (image, image), "text_text": (text, text)}
+    compared = {"image_text": (image, text), "image_image": (image, image), "text_text": (text, text)}
     return {
         name: sum((cosine(a[i], b[j]) - target[i, j].item()) ** 2 for i in range(M) for j in range(M)) / M**2
-        for name, (a, b) in modalities.items()
+        for name, (a, b) in compared.items()
     }
 
 
@@ -67,7 +67,7 @@ def test_objective_by_loops(pairs, affinity, entry, is_centred):
     model.image_standardizer.fit(pairs[0])
     model.text_standardizer.fit(pairs[1])
     output = model(*pairs)
-    seen = [modality - modality.mean(dim=0) for modality in pairs] if is_centred else pairs
+    seen = [features - features.mean(dim=0) for features in pairs] if is_centred else pairs
     target = 1.3 * slow_affinity(*seen, beta=0.2, eta=0.6, entry=entry)
     slow = slow_terms(output.image_embeds, output.text_embeds, target)
     for name, value in slow.items():
@@ -77,8 +77,8 @@ def test_objective_by_loops(pairs, affinity, entry, is_centred):
 
 
 def test_joint_affinity_of_equal_sides_without_second_order_is_theirs():
-    modality = torch.randn(M, M)
-    torch.testing.assert_close(joint_affinity(modality, modality, beta=0.3, eta=0.0), modality)
+    affinity = torch.randn(M, M)
+    torch.testing.assert_close(joint_affinity(affinity, affinity, beta=0.3, eta=0.0), affinity)
 
 
 def test_the_loss_has_the_gradient_of_its_values():

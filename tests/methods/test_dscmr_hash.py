@@ -70,14 +70,14 @@ def test_invariance_quantisation_and_balance(batch):
     assert invariance_loss(image, text).item() == pytest.approx(between)
     to_code = sum((u - sign(u + v)) ** 2 + (v - sign(u + v)) ** 2 for u, v in cells) / len(cells)
     assert quantisation_loss(image, text).item() == pytest.approx(to_code)
-    means = [sum(column) / N for modality in (image, text) for column in modality.T.tolist()]
+    means = [sum(column) / N for values in (image, text) for column in values.T.tolist()]
     assert balance_loss(image, text).item() == pytest.approx(sum(mean**2 for mean in means) / BITS)
 
 
 def test_decorrelation_looks_at_pairs_of_different_bits(batch):
     total = 0.0
-    for modality in batch[:2]:
-        columns = modality.T.tolist()
+    for values in batch[:2]:
+        columns = values.T.tolist()
         total += sum((dot(columns[a], columns[b]) / N) ** 2 for a in range(BITS) for b in range(BITS) if a != b)
     assert decorrelation_loss(*batch[:2]).item() == pytest.approx(total / (BITS * (BITS - 1)))
 

@@ -61,7 +61,7 @@ def slow_terms(images, texts, margin, violations):
     every_image, every_text = set(range(IMAGES)), set(range(TEXTS))
     near_images = {i: {a for j in TEXTS_OF[i] for a in IMAGES_OF[j]} for i in every_image}
     near_texts = {j: {b for i in IMAGES_OF[j] for b in TEXTS_OF[i]} for j in every_text}
-    modalities = {
+    compared = {
         "image_to_text": (images, texts, TEXTS_OF, {i: every_text - TEXTS_OF[i] for i in every_image}),
         "text_to_image": (texts, images, IMAGES_OF, {j: every_image - IMAGES_OF[j] for j in every_text}),
         "image_structure": (
@@ -77,7 +77,7 @@ def slow_terms(images, texts, margin, violations):
             {j: every_text - near_texts[j] for j in every_text},
         ),
     }
-    return {name: slow_cost(*modality, margin, violations) for name, modality in modalities.items()}
+    return {name: slow_cost(*ranked, margin, violations) for name, ranked in compared.items()}
 
 
 def terms_of(images, texts, margin, violations):
@@ -102,7 +102,7 @@ def test_every_term_is_the_sum_over_its_triplets(embeds, margin, violations):
 
 @pytest.mark.parametrize("term", TERMS)
 def test_gradients_agree_with_finite_differences(embeds, term):
-    images, texts = (modality.requires_grad_() for modality in embeds)
+    images, texts = (rows.requires_grad_() for rows in embeds)
 
     def cost(images, texts):
         return terms_of(F.normalize(images), F.normalize(texts), 0.9, 2)[term]
@@ -142,7 +142,7 @@ def test_the_order_of_the_batch_does_not_matter(batch):
     model, order = make_model().train(), torch.tensor([5, 2, 7, 0, 4, 1, 6, 3])
     straight, shuffled = (
         model(*batch, items=IMAGE),
-        model(*(modality[order] for modality in batch), items=IMAGE[order]),
+        model(*(rows[order] for rows in batch), items=IMAGE[order]),
     )
     for name, value in straight.loss_terms.items():
         torch.testing.assert_close(shuffled.loss_terms[name], value)

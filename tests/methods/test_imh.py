@@ -17,10 +17,10 @@ SETTINGS = {"neighbors": 3, "intra_media": 0.7, "regularization": 0.2}
 def views():
     torch.manual_seed(0)
     shared = torch.randn(50, 3, dtype=torch.float64)
-    modalities = [
+    views = [
         shared @ torch.randn(3, dim, dtype=torch.float64) + torch.randn(50, dim, dtype=torch.float64) for dim in (6, 4)
     ]
-    return [modality - modality.mean(dim=0) for modality in modalities]
+    return [view - view.mean(dim=0) for view in views]
 
 
 def slow_laplacian(features, k):
@@ -54,12 +54,10 @@ def test_laplacian_is_that_of_the_nearest_neighbours(views):
 
 def solved(views, bits):
     """C of the views' codes, by way of the pieces that the model puts together."""
-    both, modalities = torch.cat(views, dim=1), (slice(None, views[0].shape[1]), slice(views[0].shape[1], None))
+    both, of_each = torch.cat(views, dim=1), (slice(None, views[0].shape[1]), slice(views[0].shape[1], None))
     covariance = both.T @ both / len(both)
     laplacian = sum(slow_laplacian(view, SETTINGS["neighbors"]) for view in views)
-    regressions = [
-        (modality, ridge_regression(covariance, modality, SETTINGS["regularization"])) for modality in modalities
-    ]
+    regressions = [(columns, ridge_regression(covariance, columns, SETTINGS["regularization"])) for columns in of_each]
     roughness = both.T @ torch.from_numpy(laplacian) @ both / len(both)
     return shared_codes(covariance, roughness, regressions, bits, SETTINGS["intra_media"])
 
@@ -113,7 +111,7 @@ def test_pairs_share_bits(views):
     image, text = model.get_image_features(x) > 0, model.get_text_features(y) > 0
     pair = model.get_pair_features(x, y) > 0
     assert (image == text).float().mean(dim=0)[:3].min() > 0.6
-    assert min((modality == pair).float().mean() for modality in (image, text)) > (image == text).float().mean()
+    assert min((codes == pair).float().mean() for codes in (image, text)) > (image == text).float().mean()
 
 
 def test_pairs_before_fitting_are_refused():

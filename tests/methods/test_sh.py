@@ -30,14 +30,14 @@ def fitted(**settings):
 def test_the_slowest_modes_are_those_of_the_smallest_eigenvalues(epsilon):
     widths = [1.0, 0.3, 2.6, 1.7]
     eigenvalues = {
-        (modality, k): 1 - math.exp(-(epsilon**2) / 2 * (k * math.pi / width) ** 2)
-        for modality, width in enumerate(widths)
+        (side, k): 1 - math.exp(-(epsilon**2) / 2 * (k * math.pi / width) ** 2)
+        for side, width in enumerate(widths)
         for k in range(1, 13)
     }
     expected = sorted(eigenvalues, key=eigenvalues.get)[:12]
-    modalities, frequencies = slowest_modes(torch.tensor(widths, dtype=torch.float64), 12)
-    assert modalities.tolist() == [modality for modality, _ in expected]
-    np.testing.assert_allclose(frequencies, [k * math.pi / widths[modality] for modality, k in expected])
+    sides, frequencies = slowest_modes(torch.tensor(widths, dtype=torch.float64), 12)
+    assert sides.tolist() == [side for side, _ in expected]
+    np.testing.assert_allclose(frequencies, [k * math.pi / widths[side] for side, k in expected])
 
 
 def test_the_waves_are_eigenfunctions_of_the_box():
@@ -58,8 +58,8 @@ def test_the_waves_are_eigenfunctions_of_the_box():
 
 
 def test_a_side_without_extent_comes_last_and_stays_finite():
-    modalities, frequencies = slowest_modes(torch.tensor([0.0, 1.0], dtype=torch.float64), 8)
-    assert modalities.tolist() == [1] * 8
+    sides, frequencies = slowest_modes(torch.tensor([0.0, 1.0], dtype=torch.float64), 8)
+    assert sides.tolist() == [1] * 8
     assert torch.isfinite(slowest_modes(torch.zeros(2), 8)[1]).all()
     assert (frequencies.diff() > 0).all()
 
@@ -73,13 +73,13 @@ def test_codes_are_those_of_a_slow_loop():
     axes = axes[:, np.argsort(-values)]
     coordinates = points @ axes
     modes = []
-    for modality in range(coordinates.shape[1]):
-        low, high = coordinates[:, modality].min(), coordinates[:, modality].max()
-        modes += [(k / (high - low), modality, k, low, high) for k in range(1, 17)]
+    for side in range(coordinates.shape[1]):
+        low, high = coordinates[:, side].min(), coordinates[:, side].max()
+        modes += [(k / (high - low), side, k, low, high) for k in range(1, 17)]
     modes = sorted(modes)[:16]
     ours = torch.cat([model.get_image_features(image), model.get_text_features(text)]).numpy()
-    for bit, (_, modality, k, low, high) in enumerate(modes):
-        position = coordinates[:, modality] - low
+    for bit, (_, side, k, low, high) in enumerate(modes):
+        position = coordinates[:, side] - low
         # The other way along an axis a wave of odd k changes its sign, and one of even k does not.
         direct = np.sin(np.pi / 2 + k * np.pi / (high - low) * position)
         sign = np.sign(direct @ ours[:, bit])

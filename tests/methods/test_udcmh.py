@@ -24,28 +24,28 @@ N, BITS = 40, 8
 
 
 @pytest.fixture
-def modalities():
+def views():
     """Three clusters that both sides know, which also have much of their own."""
     torch.manual_seed(0)
     cluster = torch.arange(N) % 3
     return tuple(torch.randn(3, dim)[cluster] + 0.5 * torch.randn(N, dim) for dim in (7, 5))
 
 
-def make_factors(modalities, **settings):
+def make_factors(views, **settings):
     torch.manual_seed(1)
     weights = {"laplacian_weight": 0.3, "network_weight": 0.2, "ridge": 0.01, "power": 2.0, **settings}
-    factors = BinaryFactors.start(*(modality.double() for modality in modalities), bits=BITS, neighbours=4, **weights)
-    return factors, [torch.randn(N, BITS, dtype=torch.double) for _ in modalities]
+    factors = BinaryFactors.start(*(x.double() for x in views), bits=BITS, neighbours=4, **weights)
+    return factors, [torch.randn(N, BITS, dtype=torch.double) for _ in views]
 
 
 def slow_objective(factors, outputs, shares, us):
     """The objective at given weights and factors, item by item."""
     codes, total = factors.codes.tolist(), 0.0
-    for share, modality, joined, u in zip(shares, factors.features, factors.affinities, us, strict=True):
+    for share, features, joined, u in zip(shares, factors.features, factors.affinities, us, strict=True):
         error = factors.ridge * N * sum(x * x for row in u.tolist() for x in row)
         for i in range(N):
-            for d in range(modality.shape[1]):
-                error += (modality[i, d].item() - sum(codes[i][k] * u[k, d].item() for k in range(BITS))) ** 2
+            for d in range(features.shape[1]):
+                error += (features[i, d].item() - sum(codes[i][k] * u[k, d].item() for k in range(BITS))) ** 2
         dense = joined.to_dense()
         for i, j in itertools.product(range(N), repeat=2):
             inner = sum(a * b for a, b in zip(codes[i], codes[j], strict=True))
@@ -56,16 +56,16 @@ def slow_objective(factors, outputs, shares, us):
     return total / N
 
 
-def test_objective_by_loops(modalities):
-    factors, outputs = make_factors(modalities)
+def test_objective_by_loops(views):
+    factors, outputs = make_factors(views)
     us = factors.factors()
     shares = modality_weights(factors.errors(us), factors.power).tolist()
     assert factors.objective(outputs).item() == pytest.approx(slow_objective(factors, outputs, shares, us), rel=1e-9)
 
 
 @pytest.mark.parametrize("settings", [{}, {"laplacian_weight": 5.0}, {"laplacian_weight": 0.0}, {"power": 1.2}])
-def test_the_objective_falls_at_every_step(modalities, settings):
-    factors, outputs = make_factors(modalities, **settings)
+def test_the_objective_falls_at_every_step(views, settings):
+    factors, outputs = make_factors(views, **settings)
     values = [factors.objective(outputs).item()]
     for _ in range(12):
         factors.update(outputs)
@@ -74,8 +74,8 @@ def test_the_objective_falls_at_every_step(modalities, settings):
     assert values[-1] < values[0] - 0.01
 
 
-def test_factors_and_weights_are_the_best_for_the_codes(modalities):
-    factors, outputs = make_factors(modalities)
+def test_factors_and_weights_are_the_best_for_the_codes(views):
+    factors, outputs = make_factors(views)
     us = factors.factors()
     shares = modality_weights(factors.errors(us), factors.power).tolist()
     best = slow_objective(factors, outputs, shares, us)
@@ -87,8 +87,8 @@ def test_factors_and_weights_are_the_best_for_the_codes(modalities):
         assert slow_objective(factors, outputs, [share, 1 - share], us) >= best
 
 
-def test_no_single_bit_would_be_better_flipped(modalities):
-    factors, outputs = make_factors(modalities)
+def test_no_single_bit_would_be_better_flipped(views):
+    factors, outputs = make_factors(views)
     for _ in range(50):
         factors.update(outputs)
     us = factors.factors()
@@ -100,8 +100,8 @@ def test_no_single_bit_would_be_better_flipped(modalities):
         factors.codes[item, bit] *= -1
 
 
-def test_groups_part_all_items_and_hold_no_neighbours(modalities):
-    joined = [graph for modality in modalities for graph in neighbour_affinities(modality, 4)]
+def test_groups_part_all_items_and_hold_no_neighbours(views):
+    joined = [graph for x in views for graph in neighbour_affinities(x, 4)]
     groups = independent_groups(*joined)
     assert sorted(torch.cat(groups).tolist()) == list(range(N))
     assert 1 < len(groups) < N
@@ -110,8 +110,8 @@ def test_groups_part_all_items_and_hold_no_neighbours(modalities):
             assert not matrix.to_dense()[items][:, items].any()
 
 
-def test_neighbours_by_loops(modalities):
-    image = modalities[0].double()
+def test_neighbours_by_loops(views):
+    image = views[0].double()
     for farthest in (False, True):
         joined = [[0.0] * N for _ in range(N)]
         for i in range(N):
@@ -137,8 +137,8 @@ def test_constant_features_give_finite_codes():
     assert torch.isfinite(factors.objective([]))
 
 
-def test_rows_are_scaled_as_codes_are(modalities):
-    rows = centred_rows(modalities[0], BITS)
+def test_rows_are_scaled_as_codes_are(views):
+    rows = centred_rows(views[0], BITS)
     assert rows.mean(dim=0).abs().max() < 1e-5
     assert rows.square().sum(dim=1).mean().item() == pytest.approx(BITS, rel=1e-4)
 
@@ -150,9 +150,9 @@ def make_model(**settings):
     ).train()
 
 
-def begin(model, modalities, step=0):
+def begin(model, views, step=0):
     """What the Trainer does before the first step, and a callback as it then is."""
-    loader = SimpleNamespace(dataset=Pairs(image_features=modalities[0], text_features=modalities[1]))
+    loader = SimpleNamespace(dataset=Pairs(image_features=views[0], text_features=views[1]))
     state = SimpleNamespace(global_step=step)
     callbacks = model.training_callbacks()
     for callback in callbacks:
@@ -160,11 +160,11 @@ def begin(model, modalities, step=0):
     return next(callback for callback in callbacks if isinstance(callback, SolveCodes))
 
 
-def test_the_loss_is_the_distance_to_the_rows_codes(modalities):
+def test_the_loss_is_the_distance_to_the_rows_codes(views):
     model = make_model()
-    begin(model, modalities)
+    begin(model, views)
     rows = torch.tensor([5, 0, 11])
-    output = model(modalities[0][rows], modalities[1][rows], rows=rows)
+    output = model(views[0][rows], views[1][rows], rows=rows)
     for name, embeds in (("image_regression", output.image_embeds), ("text_regression", output.text_embeds)):
         errors = [
             (embeds[i, k].item() - model.codes[row, k].item()) ** 2
@@ -175,56 +175,56 @@ def test_the_loss_is_the_distance_to_the_rows_codes(modalities):
     torch.testing.assert_close(output.loss, sum(output.loss_terms.values()))
 
 
-def test_items_without_a_code_are_held_against_the_nearest(modalities):
+def test_items_without_a_code_are_held_against_the_nearest(views):
     model = make_model()
-    begin(model, modalities)
+    begin(model, views)
     model.eval()
-    output = model(*modalities, rows=torch.arange(N))
+    output = model(*views, rows=torch.arange(N))
     slow = 0.0
     for image, text in zip(output.image_embeds.tolist(), output.text_embeds.tolist(), strict=True):
         slow += sum(min((u - b) ** 2 + (v - b) ** 2 for b in (-1, 1)) for u, v in zip(image, text, strict=True))
     assert output.loss.item() == pytest.approx(slow / N / BITS, rel=1e-4)
 
 
-def test_codes_follow_the_networks_from_the_second_epoch(modalities):
+def test_codes_follow_the_networks_from_the_second_epoch(views):
     model = make_model(network_weight=1e3, laplacian_weight=0.0)
-    solver = begin(model, modalities)
+    solver = begin(model, views)
     first = model.codes.clone()
     solver.on_epoch_begin(None, SimpleNamespace(global_step=0), None, model=model)
     assert torch.equal(model.codes, first)
     solver.on_epoch_begin(None, SimpleNamespace(global_step=2), None, model=model)
-    assert torch.equal(model.codes, signs(sum(model.outputs(*modalities))))
+    assert torch.equal(model.codes, signs(sum(model.outputs(*views))))
 
 
-def test_a_resumed_training_starts_from_the_networks_codes(modalities):
+def test_a_resumed_training_starts_from_the_networks_codes(views):
     model = make_model(laplacian_weight=0.0)
-    solver = begin(model, modalities, step=7)
-    assert torch.equal(solver.factors.codes, signs(sum(model.outputs(*modalities))))
+    solver = begin(model, views, step=7)
+    assert torch.equal(solver.factors.codes, signs(sum(model.outputs(*views))))
 
 
-def test_codes_of_the_training_items_are_not_saved(modalities, tmp_path):
+def test_codes_of_the_training_items_are_not_saved(views, tmp_path):
     model = make_model()
-    begin(model, modalities)
+    begin(model, views)
     model.save_pretrained(tmp_path)
     loaded = UDCMHModel.from_pretrained(tmp_path)
     assert "codes" not in model.state_dict()
     assert loaded.codes.shape == (0, BITS)
-    assert torch.isfinite(loaded.train()(*modalities).loss)
+    assert torch.isfinite(loaded.train()(*views).loss)
 
 
-def test_gradients_reach_every_weight(modalities):
+def test_gradients_reach_every_weight(views):
     model = make_model()
-    begin(model, modalities)
-    model(*modalities, rows=torch.arange(N)).loss.backward()
+    begin(model, views)
+    model(*views, rows=torch.arange(N)).loss.backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 
-def test_one_side_alone_needs_no_other(modalities):
+def test_one_side_alone_needs_no_other(views):
     model = make_model()
-    both = model(*modalities)
-    torch.testing.assert_close(model(image_features=modalities[0]).image_embeds, both.image_embeds)
-    torch.testing.assert_close(model(text_features=modalities[1]).text_embeds, both.text_embeds)
-    assert model(text_features=modalities[1]).loss is None
+    both = model(*views)
+    torch.testing.assert_close(model(image_features=views[0]).image_embeds, both.image_embeds)
+    torch.testing.assert_close(model(text_features=views[1]).text_embeds, both.text_embeds)
+    assert model(text_features=views[1]).loss is None
 
 
 @pytest.mark.parametrize(

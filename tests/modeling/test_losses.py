@@ -56,8 +56,8 @@ def test_classification_splits_several_classes_and_skips_none():
     labels = torch.cat([LABELS, torch.zeros(1, 3)])
     logits = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     slow = 0.0
-    for modality in logits.tolist():
-        for row, label in zip(modality, labels.tolist(), strict=True):
+    for rows in logits.tolist():
+        for row, label in zip(rows, labels.tolist(), strict=True):
             total = math.log(sum(math.exp(x) for x in row))
             slow += sum(y * (total - x) for x, y in zip(row, label, strict=True)) / max(1, sum(label)) / 5
     assert classification_loss(logits[0], logits[1], labels).item() == pytest.approx(slow, abs=1e-6)

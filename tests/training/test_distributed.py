@@ -87,10 +87,10 @@ def test_the_mean_of_the_gradients_is_that_of_the_whole_batch(monkeypatch):
     for rank in range(3):
         of_process = copy.deepcopy(model)
         of_process.zero_grad()
-        modalities = iter(embedded)
+        in_turn = iter(embedded)
 
-        def all_gather(shares, own, modalities=modalities):
-            for share, rows in zip(shares, next(modalities).tensor_split(3), strict=True):
+        def all_gather(shares, own, in_turn=in_turn):
+            for share, rows in zip(shares, next(in_turn).tensor_split(3), strict=True):
                 share[: len(rows)] = rows
 
         monkeypatch.setattr(joint_steps.distributed, "all_gather", all_gather)

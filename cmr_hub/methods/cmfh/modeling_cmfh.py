@@ -51,9 +51,9 @@ def objective(gram: torch.Tensor, factors: Factors, shares: tuple[float, float],
     code_gram = factors.mixing.T @ seen
     total, start = gamma * code_gram.trace(), 0
     for basis, projection, share in zip(factors.bases, factors.projections, shares, strict=True):
-        modality = slice(start, start + len(projection))
-        start = modality.stop
-        own, cross = gram[modality, modality], seen[modality]
+        columns = slice(start, start + len(projection))
+        start = columns.stop
+        own, cross = gram[columns, columns], seen[columns]
         factorisation = own.trace() - 2 * (basis.T * cross).sum() + (basis * (code_gram @ basis)).sum()
         hashing = code_gram.trace() - 2 * (projection * cross).sum() + (projection * (own @ projection)).sum()
         total += share * factorisation + mu * hashing + gamma * (basis.square().sum() + projection.square().sum())
@@ -71,20 +71,19 @@ def alternate(
         image_dim: where the texts' features start.
         shares, mu, gamma: see `objective`.
     """
-    modalities = slice(None, image_dim), slice(image_dim, None)
+    of_each = slice(None, image_dim), slice(image_dim, None)
     eye = torch.eye(mixing.shape[1], dtype=gram.dtype)
     ridge = gamma / mu * torch.eye(len(gram), dtype=gram.dtype)
-    solved_once = [torch.linalg.cholesky((gram + ridge)[modality, modality]) for modality in modalities]
+    solved_once = [torch.linalg.cholesky((gram + ridge)[columns, columns]) for columns in of_each]
     while True:
         seen = gram @ mixing
         code_gram = mixing.T @ seen
         bases = tuple(
-            torch.linalg.solve(code_gram + gamma / share * eye, seen[modality].T)
-            for modality, share in zip(modalities, shares, strict=True)
+            torch.linalg.solve(code_gram + gamma / share * eye, seen[columns].T)
+            for columns, share in zip(of_each, shares, strict=True)
         )
         projections = tuple(
-            torch.cholesky_solve(seen[modality], factor)
-            for modality, factor in zip(modalities, solved_once, strict=True)
+            torch.cholesky_solve(seen[columns], factor) for columns, factor in zip(of_each, solved_once, strict=True)
         )
         yield Factors(bases, projections, mixing)
         weighted = list(zip(bases, projections, shares, strict=True))

@@ -46,7 +46,7 @@ def cross_view_eigenvectors(
     a, b, correlations = canonical_pairs(x, y, min(count, pairs), regularization)
     if count <= pairs:
         return a, b, correlations
-    only_x, only_y = (uncorrelated_directions(*modality, regularization) for modality in ((x, a), (y, b)))
+    only_x, only_y = (uncorrelated_directions(*data, regularization) for data in ((x, a), (y, b)))
     zeros = only_x.new_zeros
     image = [a, only_x, zeros(len(a), only_y.shape[1]), a.flip(1)]
     text = [b, zeros(len(b), only_x.shape[1]), only_y, -b.flip(1)]

@@ -8,13 +8,13 @@ FULL = 4096
 LEAST_SIZE = 39  # of an image from which something is left after the last pooling
 
 
-def last_modality(size: int) -> int:
+def last_side(size: int) -> int:
     """Height and width of what the last pooling leaves of an image of `size` x `size` pixels.
 
     Example:
 
     ```python
-    >>> last_modality(224), last_modality(39), last_modality(38)
+    >>> last_side(224), last_side(39), last_side(38)
     (6, 1, 0)
     ```
     """
@@ -70,7 +70,7 @@ class CNNF(nn.Sequential):
             "conv3": [Conv(256, 256, 3, padding=1), nn.ReLU()],
             "conv4": [Conv(256, 256, 3, padding=1), nn.ReLU()],
             "conv5": [Conv(256, 256, 3, padding=1), nn.ReLU(), pooled()],
-            "full6": [nn.Flatten(), Full(256 * last_modality(size) ** 2, FULL), nn.ReLU()],
+            "full6": [nn.Flatten(), Full(256 * last_side(size) ** 2, FULL), nn.ReLU()],
             "full7": [Full(FULL, FULL), nn.ReLU()],
             "full8": [Full(FULL, bits)],
         }

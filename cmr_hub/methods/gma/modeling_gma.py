@@ -110,7 +110,7 @@ class GMAModel(ClosedFormCMRModel):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Both matrices of the generalised eigenproblem, from centred features."""
         config = self.config
-        (image_a, image_b), (text_a, text_b) = self._modality(image, labels), self._modality(text, labels)
+        (image_a, image_b), (text_a, text_b) = self._scatters(image, labels), self._scatters(text, labels)
         mu = trace_ratio(image_a, text_a) if config.mu is None else config.mu
         gamma = trace_ratio(image_b, text_b) if config.gamma is None else config.gamma
         if config.coupling == "pairs":
@@ -121,7 +121,7 @@ class GMAModel(ClosedFormCMRModel):
         left = torch.cat([torch.cat([image_a, cross], dim=1), torch.cat([cross.T, mu * text_a], dim=1)])
         return left, torch.block_diag(image_b, gamma * text_b)
 
-    def _modality(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _scatters(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A and the regularised B of one side."""
         config = self.config
         if config.variant == "lda":

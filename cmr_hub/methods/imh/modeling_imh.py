@@ -29,17 +29,17 @@ def neighbor_laplacian(features: torch.Tensor, k: int) -> scipy.sparse.csr_array
     return scipy.sparse.csr_array(scipy.sparse.eye_array(len(features)) - scale @ graph @ scale)
 
 
-def ridge_regression(covariance: torch.Tensor, modality: slice, regularization: float) -> torch.Tensor:
+def ridge_regression(covariance: torch.Tensor, columns: slice, regularization: float) -> torch.Tensor:
     """R `(d, D)` such that W = R C is the ridge regression of codes Z C on some columns X of the features Z.
 
     W has least ||X W - Z C||^2 / n + r ||W||^2, with r the `regularization` times the mean variance of X.
 
     Args:
         covariance: `(D, D)`, of Z.
-        modality: which columns of Z are X.
+        columns: which columns of Z are X.
         regularization: above 0.
     """
-    return torch.linalg.solve(with_ridge(covariance[modality, modality], regularization), covariance[modality])
+    return torch.linalg.solve(with_ridge(covariance[columns, columns], regularization), covariance[columns])
 
 
 def shared_codes(
@@ -62,13 +62,13 @@ def shared_codes(
         intra_media: weight of the neighbours.
     """
     cost = len(regressions) * covariance + intra_media * roughness
-    for modality, regression in regressions:
-        cost -= covariance[:, modality] @ regression
+    for columns, regression in regressions:
+        cost -= covariance[:, columns] @ regression
     # A direction without variance has no code. The ridge gives it the largest cost that there is, so that it is last.
     variances = covariance.diagonal()
     ridge = (
         TINY
-        * torch.cat([variances[modality].mean().expand_as(variances[modality]) for modality, _ in regressions]).diag()
+        * torch.cat([variances[columns].mean().expand_as(variances[columns]) for columns, _ in regressions]).diag()
     )
     cost = (cost + cost.T) / 2 + len(regressions) * (1 + 2 * intra_media) * ridge
     _, vectors = scipy.linalg.eigh(cost.numpy(), (covariance + ridge).numpy(), subset_by_index=(0, bits - 1))
@@ -98,20 +98,18 @@ class IMHModel(LinearHashModel):
         features = torch.cat([image_features, text_features], dim=1)
         mean = features.mean(dim=0)
         features = features - mean
-        modalities = slice(None, config.image_dim), slice(config.image_dim, None)
+        of_each = slice(None, config.image_dim), slice(config.image_dim, None)
         covariance = features.T @ features / len(features)
-        laplacian = sum(neighbor_laplacian(features[:, modality], config.neighbors) for modality in modalities)
+        laplacian = sum(neighbor_laplacian(features[:, columns], config.neighbors) for columns in of_each)
         roughness = features.T @ torch.from_numpy(laplacian @ features.numpy()) / len(features)
-        regressions = [
-            (modality, ridge_regression(covariance, modality, config.regularization)) for modality in modalities
-        ]
+        regressions = [(columns, ridge_regression(covariance, columns, config.regularization)) for columns in of_each]
         mixing = shared_codes(covariance, roughness, regressions, config.embed_dim, config.intra_media)
         self.pair_weight.copy_(mixing)
         self.pair_bias.copy_(-mean @ mixing - self._threshold(features @ mixing))
-        weights = [(modality, regression @ mixing) for modality, regression in regressions]
+        weights = [(columns, regression @ mixing) for columns, regression in regressions]
         image, text = (
-            (weight, -mean[modality] @ weight - self._threshold(features[:, modality] @ weight))
-            for modality, weight in weights
+            (weight, -mean[columns] @ weight - self._threshold(features[:, columns] @ weight))
+            for columns, weight in weights
         )
         return image, text
 

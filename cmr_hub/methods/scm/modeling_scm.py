@@ -59,7 +59,7 @@ def orthogonal_projections(
     Returns:
         W_x `(d_x, bits)` and W_y `(d_y, bits)`.
     """
-    whiten_x, whiten_y = (inverse_square_root(ridge_covariance(modality, regularization)) for modality in (x, y))
+    whiten_x, whiten_y = (inverse_square_root(ridge_covariance(data, regularization)) for data in (x, y))
     g, h = similarity_factors(labels)
     left, right = leading_pairs(whiten_x @ (x.T @ g), whiten_y @ (y.T @ h), bits)
     return whiten_x @ left, whiten_y @ right
@@ -72,7 +72,7 @@ def sequential_projections(
 
     Arguments and results as in [`orthogonal_projections`], but for any number of bits.
     """
-    whiten_x, whiten_y = (inverse_square_root(ridge_covariance(modality, regularization)) for modality in (x, y))
+    whiten_x, whiten_y = (inverse_square_root(ridge_covariance(data, regularization)) for data in (x, y))
     g, h = similarity_factors(labels)
     # Each bit adds one column to the factors of the residue, seen through the features.
     left, right = bits * whiten_x @ (x.T @ g), whiten_y @ (y.T @ h)

@@ -52,9 +52,9 @@ class SHModel(CanonicalHashModel):
         _, axes = principal_axes(points)
         axes = axes[:, : self.config.embed_dim]  # as many as there are bits suffice (step 1)
         lowest, highest = (points @ axes).aminmax(dim=0)
-        modalities, frequencies = slowest_modes(highest - lowest, self.config.embed_dim)
-        self.axes.copy_(axes[:, modalities])
-        self.starts.copy_(lowest[modalities])
+        sides, frequencies = slowest_modes(highest - lowest, self.config.embed_dim)
+        self.axes.copy_(axes[:, sides])
+        self.starts.copy_(lowest[sides])
         self.frequencies.copy_(frequencies)
 
     def _hash(self, points: torch.Tensor) -> torch.Tensor:

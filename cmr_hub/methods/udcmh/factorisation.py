@@ -121,10 +121,10 @@ class BinaryFactors:
         cls, image_features: torch.Tensor, text_features: torch.Tensor, bits: int, neighbours: int, **weights: float
     ) -> BinaryFactors:
         """Codes from random hyperplanes through both sides together."""
-        features = [centred_rows(modality, bits) for modality in (image_features, text_features)]
-        graphs = [neighbour_affinities(modality, neighbours) for modality in features]
+        features = [centred_rows(x, bits) for x in (image_features, text_features)]
+        graphs = [neighbour_affinities(x, neighbours) for x in features]
         affinities = [(near - far).to(features[0].dtype).coalesce() for near, far in graphs]
-        values = sum(modality @ torch.randn(modality.shape[1], bits).to(modality) for modality in features)
+        values = sum(x @ torch.randn(x.shape[1], bits).to(x) for x in features)
         groups = independent_groups(*affinities)
         group_affinities = [[joined.index_select(0, items) for joined in affinities] for items in groups]
         return cls(features, affinities, groups, group_affinities, signs(values), **weights)
@@ -133,7 +133,7 @@ class BinaryFactors:
         """U_v, `(bits, d)`: ridge regression of each side's features on the codes."""
         n, bits = self.codes.shape
         gram = self.codes.T @ self.codes + self.ridge * n * torch.eye(bits).to(self.codes)
-        return [torch.linalg.solve(gram, self.codes.T @ modality) for modality in self.features]
+        return [torch.linalg.solve(gram, self.codes.T @ x) for x in self.features]
 
     def errors(self, factors: list[torch.Tensor]) -> torch.Tensor:
         """`(2,)`: what a_v^r weighs of each side."""
@@ -144,8 +144,8 @@ class BinaryFactors:
         )
         told = torch.stack(
             [
-                (modality - self.codes @ factor).square().sum() + self.ridge * n * factor.square().sum()
-                for modality, factor in zip(self.features, factors, strict=True)
+                (x - self.codes @ factor).square().sum() + self.ridge * n * factor.square().sum()
+                for x, factor in zip(self.features, factors, strict=True)
             ]
         )
         return told + self.laplacian_weight * laplacian
@@ -170,7 +170,7 @@ class BinaryFactors:
         factors = self.factors()
         shares = modality_weights(self.errors(factors), self.power) ** self.power
         pull = sum(
-            share * modality @ factor.T for share, modality, factor in zip(shares, self.features, factors, strict=True)
+            share * x @ factor.T for share, x, factor in zip(shares, self.features, factors, strict=True)
         ) + self.network_weight * sum(outputs)
         overlap = sum(share * factor @ factor.T for share, factor in zip(shares, factors, strict=True))
         overlap.fill_diagonal_(0)

@@ -29,9 +29,9 @@ class SolveCodes(TrainerCallback):
     ) -> None:
         config = model.config
         data = train_dataloader.dataset[:]
-        self.modalities = [data[f"{modality}_features"].to(model.device) for modality in ("image", "text")]
+        self.features = [data[f"{modality}_features"].to(model.device) for modality in ("image", "text")]
         self.factors = BinaryFactors.start(
-            *self.modalities,
+            *self.features,
             bits=config.embed_dim,
             neighbours=config.neighbours,
             laplacian_weight=config.laplacian_weight,
@@ -40,13 +40,13 @@ class SolveCodes(TrainerCallback):
             power=config.side_power,
         )
         if state.global_step:  # resumed: the networks know the codes that they were learning
-            self.factors.codes = signs(sum(model.outputs(*self.modalities)))
+            self.factors.codes = signs(sum(model.outputs(*self.features)))
         else:
             self._sweep(model, FIRST_SWEEPS, [])
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, model: UDCMHModel, **kwargs: Any) -> None:
         if state.global_step:
-            self._sweep(model, SWEEPS, model.outputs(*self.modalities))
+            self._sweep(model, SWEEPS, model.outputs(*self.features))
 
     def _sweep(self, model: UDCMHModel, sweeps: int, outputs: list[torch.Tensor]) -> None:
         for _ in range(sweeps):
