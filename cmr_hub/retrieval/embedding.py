@@ -15,6 +15,7 @@ from transformers import BatchFeature
 from cmr_hub.errors import InputError
 from cmr_hub.hub import list_checkpoints
 from cmr_hub.modeling.modeling_cmr import CMRModel, unit_rows
+from cmr_hub.processing.feature_store import StoredFeatures
 from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
 
 
@@ -108,8 +109,8 @@ class Embedder:
     @torch.inference_mode()
     def _encode(
         self,
-        embed: Callable[[Sequence[Any]], torch.Tensor],
-        inputs: Sequence[Any],
+        embed: Callable[[Any], torch.Tensor],
+        inputs: Sequence[Any] | StoredFeatures,
         unit: str,
         batch_size: int,
         show_progress: bool,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ def embed_at_once(
     Raises:
         InputError: a column that the checkpoint needs is missing, or an item cannot be used.
     """
-    images, texts = (_inputs(dataset, retriever, modality) for modality in ("image", "text"))
+    images, texts = _inputs(dataset, retriever, "image"), _inputs(dataset, retriever, "text")
     embeds: dict[Modality, np.ndarray] = {
         "image": retriever.encode_images(images, cache=cache, show_progress=show_progress),
         "text": retriever.encode_texts(texts, show_progress=show_progress),
@@ -94,7 +95,10 @@ class ChunkEmbedder:
 
     def _embeds(self, items: Dataset) -> dict[str, np.ndarray]:
         embeds = {}
-        encoders = {"image": self.retriever.encode_images, "text": self.retriever.encode_texts}
+        encoders: dict[Modality, Callable[..., np.ndarray]] = {
+            "image": self.retriever.encode_images,
+            "text": self.retriever.encode_texts,
+        }
         for modality in self.modalities():
             inputs = _inputs(items, self.retriever, modality)
             rows = encoders[modality](inputs, batch_size=len(items), real_valued=self.real_valued)
@@ -118,6 +122,7 @@ def joined(chunks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _inputs(items: Dataset, retriever: Retriever, modality: Modality) -> list | np.ndarray:
+def _inputs(items: Dataset, retriever: Retriever, modality: Modality) -> Any:
+    """What the retriever embeds: a list, or an array of released features."""
     encoder = getattr(retriever.processor, f"{modality}_encoder")
     return read_column(items, column_of(items, modality, encoder.accepts_raw_input))

@@ -73,11 +73,13 @@ class ParquetSource(Source):
             `bytes` and `path`, or of paths, is taken for images. Without a column `id` the row's number is the id.
 
     Raises:
-        InputError: a file cannot be read, or has other columns than the first.
+        InputError: there are no files, one cannot be read, or one has other columns than the first.
     """
 
     def __init__(self, paths: Sequence[Path]):
         self._groups: list[tuple[Path, int, int]] = []  # file, row group, number of its first row
+        if not paths:
+            raise InputError("The list of Parquet files is empty: give at least one.")
         rows, schema = 0, None
         for path in paths:
             try:
@@ -85,7 +87,7 @@ class ParquetSource(Source):
             except (OSError, pa.ArrowException) as error:
                 raise InputError(f"{path} cannot be read as Parquet: {error}.") from error
             with file:
-                schema = schema or file.schema_arrow
+                schema = file.schema_arrow if schema is None else schema
                 if file.schema_arrow.names != schema.names:
                     raise InputError(f"{path} has the columns {file.schema_arrow.names}, {paths[0]} {schema.names}.")
                 for group in range(file.num_row_groups):

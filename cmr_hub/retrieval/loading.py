@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,8 +36,9 @@ def load_parts(
     """
     folder = resolve(repo_id_or_path, revision=revision, force_download=force_download, token=token)
     method = read_json(folder / "config.json").get("model_type")
-    if method in METHODS:
-        model, processor = METHODS[method].from_pretrained(folder), CMRProcessor.from_pretrained(folder)
+    model: CMRModel
+    if method is not None and method in METHODS:
+        model, processor = METHODS[method].from_pretrained(str(folder)), CMRProcessor.from_pretrained(folder)
     elif is_dual_encoder(method):
         model, processor = load_dual_encoder(folder, repo_id_or_path, revision)
     else:
@@ -45,7 +47,8 @@ def load_parts(
             f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "
             "embedding for images, one for texts)."
         )
-    for part in (model, processor.image_encoder, processor.text_encoder):
+    parts: tuple[Any, ...] = (model, processor.image_encoder, processor.text_encoder)
+    for part in parts:
         part.to(device or "cpu")
     return model, processor, folder
 

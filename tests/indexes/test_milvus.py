@@ -18,6 +18,7 @@ from filelock import FileLock
 pytest.importorskip("milvus", reason="the package with a Milvus server is not installed")
 pymilvus = pytest.importorskip("pymilvus", reason="the client of Milvus is not installed")
 
+import cmr_hub  # noqa: E402
 from cmr_hub import Gallery  # noqa: E402
 from cmr_hub.errors import CheckpointError, InputError, ServerError  # noqa: E402
 from cmr_hub.indexes import INDEXES, Filter, load_index  # noqa: E402
@@ -50,7 +51,7 @@ HOSTILE = [
 FILL_SLOWLY = f"""
 import sys, time
 import numpy as np
-from cmr_hub.indexes import milvus
+from cmr_hub.indexes.milvus import index as milvus
 milvus.BATCH_ROWS = {SMALL_BATCH}
 class Slow:
     def __len__(self):
@@ -71,7 +72,7 @@ time.sleep(600)
 
 
 def started(program: str, *arguments: object) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(Path(milvus.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cmr_hub.__file__).parents[1])}
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)], stdout=subprocess.PIPE, env=environment, text=True
     )

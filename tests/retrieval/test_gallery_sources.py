@@ -96,6 +96,8 @@ def test_what_is_no_source(tmp_path):
         open_source(tmp_path)
     with pytest.raises(InputError, match="no file and no folder"):
         open_source(tmp_path / "nothing")
+    with pytest.raises(InputError, match="list of Parquet files is empty"):
+        open_source([])
     (tmp_path / "junk.parquet").write_bytes(b"junk")
     with pytest.raises(InputError, match=r"junk\.parquet cannot be read as Parquet"):
         open_source(tmp_path)
