@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from cmr_hub.data.columns import COLUMNS, read_column
 from cmr_hub.data.labels import class_names, label_matrix
 from cmr_hub.errors import InputError
-from cmr_hub.modeling.embeddings import described
+from cmr_hub.modeling.embeddings import BINARY, EmbeddingKind, described, kind_of
 
 from . import metrics
 from .captions import number_texts, spread_captions
@@ -197,9 +197,10 @@ def evaluate_embeddings(
         distances = distances_both_ways(query_images.embeds, query_texts.embeds)
     else:
         distances = [distances_between(query.embeds, gallery.embeds) for query, gallery in ways.values()]
-    similarity = "Hamming" if query_images.embeds.dtype == np.uint8 else "cosine"
+    kind = kind_of(query_images.embeds)
+    similarity = kind.similarity
     if protocol.rerank:
-        rows = _check_real_valued(protocol, real_valued, similarity, ways)
+        rows = _check_real_valued(protocol, real_valued, kind, ways)
         distances = [
             reranked(distance, *pair, protocol.rerank) for distance, pair in zip(distances, rows, strict=True)
         ]
@@ -353,7 +354,7 @@ def _measure(
         return _pair_metrics(protocol, Ranking(distances, query.labels, gallery.labels), description), {}
     own_pairs = None if protocol.keep_own_pair else (query.caption_to_image, gallery.caption_to_image)
     ranking = Ranking(distances, query.labels, gallery.labels, own_pairs)
-    bits = 8 * gallery.embeds.shape[1] if gallery.embeds.dtype == np.uint8 else None
+    bits = kind_of(gallery.embeds).bits(gallery.embeds.shape[1])
     blocks = ranking.map(lambda *block: _class_metrics(protocol, *block, curves, bits), description)
     whole = {name: np.concatenate([values[name] for values in blocks]) for name in blocks[0]}
     numbers = {name: float(rows.mean()) if len(rows) else 0.0 for name, rows in whole.items() if rows.ndim == 1}
@@ -421,7 +422,7 @@ def _check_embeds(name: str, embeds: np.ndarray | None) -> np.ndarray:
         raise InputError(f"{name} has shape {embeds.shape}; it must be (items, dimensions).")
     if len(embeds) == 0:
         raise InputError(f"{name} has no rows: there is nothing to evaluate.")
-    if embeds.dtype == np.uint8:
+    if kind_of(embeds) is BINARY:
         return embeds
     if not np.issubdtype(embeds.dtype, np.floating):
         raise InputError(f"{name} has dtype {embeds.dtype}; floating rows or packed uint8 codes are wanted.")
@@ -439,10 +440,10 @@ def _check_embeds(name: str, embeds: np.ndarray | None) -> np.ndarray:
 
 
 def _check_real_valued(
-    protocol: Protocol, real_valued: Mapping[str, np.ndarray] | None, similarity: str, ways: Mapping[str, tuple]
+    protocol: Protocol, real_valued: Mapping[str, np.ndarray] | None, kind: EmbeddingKind, ways: Mapping[str, tuple]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Queries and gallery of each direction as rows of unit length."""
-    if similarity != "Hamming":
+    if not kind.is_quantized:
         raise InputError(f"Protocol {protocol.name!r} re-ranks binary codes, and these embeddings are real-valued.")
     modalities = ["image_embeds", "text_embeds"]
     galleries = [f"gallery_{modality}" for modality in modalities] if protocol.gallery == "train" else modalities

@@ -20,6 +20,7 @@ from scipy.sparse import csr_array, issparse
 from tqdm.auto import tqdm
 
 from cmr_hub.modeling.codes import as_words
+from cmr_hub.modeling.embeddings import BINARY, kind_of
 
 T = TypeVar("T")
 Distances = Callable[[slice], np.ndarray]  # queries -> (b, n) uint16 (Hamming) or int32 (inner product)
@@ -154,7 +155,7 @@ def distances_between(queries: np.ndarray, gallery: np.ndarray) -> Distances:
             Hamming distance.
         gallery: `(n, d)` or `(n, bits // 8)` rows of the same kind.
     """
-    return _hamming(queries, gallery) if queries.dtype == np.uint8 else _inner_product(queries, gallery)
+    return _hamming(queries, gallery) if kind_of(queries) is BINARY else _inner_product(queries, gallery)
 
 
 def distances_both_ways(one: np.ndarray, other: np.ndarray) -> tuple[Distances, Distances]:

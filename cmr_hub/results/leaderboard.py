@@ -112,7 +112,7 @@ def read_scores(folder: Path, checkpoint: str = "") -> list[Score]:
 
 def _scores(run: Mapping[str, Any], folder: Path, checkpoint: str) -> Iterator[Score]:
     model = METHODS[run["method"]]
-    bits = read_json(folder / "config.json")["embed_dim"] if model.representation == "binary" else None
+    bits = read_json(folder / "config.json")["embed_dim"] if model.is_hashing else None
     published = convert(run["recipe"]["published"], Published, folder / RUN_NAME)
     for entry in run["results"]:
         metric = next((name for name in METRICS if name in entry["metrics"]), None)
