@@ -8,11 +8,13 @@ import numpy as np
 from datasets import Dataset, Image
 
 from cmr_hub.errors import InputError
+from cmr_hub.utils.deprecation import renamed_arguments
 
 Modality = Literal["image", "text"]
 COLUMNS: dict[Modality, tuple[str, str]] = {"image": ("image", "image_features"), "text": ("texts", "text_features")}
 
 
+@renamed_arguments(side="modality", takes_raw="accepts_raw_input")
 def column_of(dataset: Dataset, modality: Modality, accepts_raw_input: bool) -> str:
     """The column of `dataset` that holds one side, raw or as released features.
 

@@ -15,6 +15,9 @@ import torch
 from torch import nn
 
 from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.utils.deprecation import RenamedAttribute, adopt_renamed
+
+_RENAMED = {"averages": "supports_mean_pooling", "knows": "has_known_tokens", "takes_raw": "accepts_raw_input"}
 
 
 class Encoder(ABC):
@@ -39,6 +42,13 @@ class Encoder(ABC):
     cacheable: ClassVar[bool] = False
     supports_mean_pooling: ClassVar[bool] = True
     limits: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        adopt_renamed(cls, _RENAMED)
+
+    averages = RenamedAttribute("supports_mean_pooling")
+    takes_raw = RenamedAttribute("accepts_raw_input")
 
     @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Encoder:
@@ -175,6 +185,8 @@ class TextEncoder(Encoder):
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         """For each text whether at least one of its words has a meaning to this encoder."""
         return [bool(text.strip()) for text in check_texts(texts)]
+
+    knows = RenamedAttribute("has_known_tokens")
 
 
 @contextmanager

@@ -1,11 +1,18 @@
 """Measuring retrieval: metrics, the papers' protocols, and one evaluator for both directions."""
 
+from typing import TYPE_CHECKING
+
+from cmr_hub.utils.deprecation import renamed_module_attributes
+
 from .captions import number_texts, spread_captions
 from .directions import DIRECTION_TITLES, DIRECTIONS
 from .evaluator import EvaluationResult, RetrievalEvaluator, evaluate_embeddings
 from .over_seeds import MeanStd, decimals
 from .protocols import Protocol, get_protocol, list_protocols
 from .retrievers import evaluate
+
+if not TYPE_CHECKING:  # for which these names do not exist
+    __getattr__ = renamed_module_attributes(__name__, {"Spread": "MeanStd"})
 
 __all__ = [
     "DIRECTIONS",

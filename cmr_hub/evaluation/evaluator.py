@@ -15,6 +15,7 @@ from cmr_hub.data.columns import COLUMNS, read_column
 from cmr_hub.data.labels import class_names, label_matrix
 from cmr_hub.errors import InputError
 from cmr_hub.modeling.embeddings import BINARY, EmbeddingKind, described, kind_of
+from cmr_hub.utils.deprecation import renamed_arguments
 
 from . import metrics
 from .captions import number_texts, spread_captions
@@ -103,6 +104,7 @@ class _Items:
     caption_to_image: np.ndarray
 
 
+@renamed_arguments(caption_owner="caption_to_image")
 def evaluate_embeddings(
     image_embeds: np.ndarray,
     text_embeds: np.ndarray,

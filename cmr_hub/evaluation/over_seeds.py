@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import mean, stdev
+from typing import TYPE_CHECKING
 
 import msgspec
+
+from cmr_hub.utils.deprecation import renamed_module_attributes
+
+if not TYPE_CHECKING:  # for which these names do not exist
+    __getattr__ = renamed_module_attributes(__name__, {"Spread": "MeanStd"})
 
 
 class MeanStd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

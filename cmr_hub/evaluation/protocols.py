@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args, get_type_hints
 
 from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.utils.deprecation import renamed_arguments
 
 from .metrics import APDivisor
 
@@ -224,6 +225,7 @@ _PROTOCOLS = {
 }
 
 
+@renamed_arguments(captions_an_item="captions_per_item")
 def get_protocol(protocol: str | Protocol, **changes: Any) -> Protocol:
     """A named protocol, as it is or with fields changed; the changes become part of its name.
 

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard import RepoCard
 
 from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.deprecation import RenamedAttribute
 from cmr_hub.utils.hub import NAMESPACE, bundled_checkpoints, read_json
 
 ARRAYS = "precomputed"  # the encoder that passes arrays on; no torch is imported to ask it
@@ -47,6 +48,9 @@ class CheckpointInfo:
     def accepts_raw_texts(self) -> bool:
         """Whether it embeds strings; else it embeds arrays of text features."""
         return self.text_input is not None
+
+    takes_raw_images = RenamedAttribute("accepts_raw_images")
+    takes_raw_texts = RenamedAttribute("accepts_raw_texts")
 
 
 def list_checkpoints(pattern: str = "*") -> list[CheckpointInfo]:

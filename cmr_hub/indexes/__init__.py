@@ -23,7 +23,7 @@ else:
     # Whoever only asks for names need not wait for numpy and torch.
     __getattr__ = lazy_attributes(
         __name__,
-        dict.fromkeys(("Filter", "Index"), f"{__name__}.base")
+        dict.fromkeys(("Among", "Filter", "Index"), f"{__name__}.base")
         | dict.fromkeys(("Choice", "choose_index"), f"{__name__}.choice"),
     )
 

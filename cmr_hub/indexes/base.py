@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from safetensors import SafetensorError
@@ -16,11 +16,16 @@ from safetensors.numpy import load_file, save_file
 
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.modeling.embeddings import EMBEDDING_KINDS, EmbeddingKind, described, kind_of
+from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments, renamed_module_attributes
 from cmr_hub.utils.files import atomic_folder
 
 CONFIG_NAME = "index_config.json"
 DATA_NAME = "index.safetensors"
 NOT_FOUND = -1  # the id, beside a score of -inf, that fills up a result where an index finds fewer than asked
+
+
+if not TYPE_CHECKING:  # for which these names do not exist
+    __getattr__ = renamed_module_attributes(__name__, {"Among": "Filter"})
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,11 @@ class Index(ABC):
         self._ids = None if ids is None else self._checked_ids(ids, len(vectors), np.empty(0, np.int64))
         self._build()
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "search" in cls.__dict__:
+            cls.search = renamed_arguments(among="filter")(cls.search)  # type: ignore[method-assign]
+
     def __len__(self) -> int:
         return len(self.vectors)
 
@@ -93,6 +103,8 @@ class Index(ABC):
     def options(self) -> dict[str, Any]:
         """What it was made with beside vectors and ids, as JSON has it: arguments of the class."""
         return {}
+
+    lookup = RenamedAttribute("range_search")
 
     @classmethod
     def options_for(cls, options: Mapping[str, Any], gallery: str, modality: str) -> dict[str, Any]:

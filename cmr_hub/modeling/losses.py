@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch.nn import functional as F
+
+from cmr_hub.utils.deprecation import renamed_module_attributes
+
+if not TYPE_CHECKING:  # for which these names do not exist
+    __getattr__ = renamed_module_attributes(__name__, {"share_a_class": "label_similarity"})
 
 
 def label_similarity(labels: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:

@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from transformers.utils import ModelOutput
 
 from cmr_hub.errors import InputError, NotFittedError
+from cmr_hub.utils.deprecation import RenamedAttribute, adopt_renamed
 
 from .checked_model import CheckedModel
 from .configuration_cmr import CMRConfig
@@ -112,6 +113,7 @@ class CMRModel(CheckedModel):
                 f"{cls.__name__} must not define forward, which is CMRModel's: give compute_loss, and embed where "
                 "embedding takes more than get_image_features and get_text_features."
             )
+        adopt_renamed(cls, {"attends": "has_attention", "uses_chance": "is_stochastic"})
         # Before super(), which would fill in the base's configuration.
         if not abstract:
             if "config_class" not in cls.__dict__:
@@ -124,6 +126,9 @@ class CMRModel(CheckedModel):
         super().__init_subclass__(**kwargs)
         cls.arguments = ForwardArguments.of(cls)
         cls.main_input_name = cls.image_input
+
+    attends = RenamedAttribute("has_attention")
+    uses_chance = RenamedAttribute("is_stochastic")
 
     @property
     def answers_questions(self) -> bool:

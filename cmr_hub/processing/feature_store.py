@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from cmr_hub.encoders.base import Encoder
+from cmr_hub.utils.deprecation import renamed_arguments
 from cmr_hub.utils.files import atomic_file, cache_folder
 from cmr_hub.utils.images import load_image, turned
 from cmr_hub.utils.processes import Process
@@ -122,6 +123,7 @@ class FeatureStore:
     ```
     """
 
+    @renamed_arguments(turn="augmentation")
     def __init__(self, encoder: Encoder, folder: str | os.PathLike | None = None, augmentation: str | None = None):
         self.encoder, self.augmentation = encoder, augmentation
         name = f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}" + (f"-{augmentation}" if augmentation else "")

@@ -14,6 +14,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.methods import METHODS
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.processing.processing_cmr import CMRProcessor
+from cmr_hub.utils.deprecation import RenamedAttribute
 from cmr_hub.utils.images import ImageSource, load_image
 
 from .attention_images import COLUMN, FONTS, heat_map, panel
@@ -69,6 +70,8 @@ class Explanation:
         if not 0 <= step < self.steps:
             raise InputError(f"There is no step {step}: the model took {self.steps}, counted from 0.")
         return heat_map(self.image, self.region_attention[step])
+
+    picture = RenamedAttribute("draw")
 
     def draw(self, column: int = COLUMN, fonts: Sequence[str] = FONTS) -> Image.Image:
         """A panel: the image above its words; beside it, for each step, both again as the step weighs them.

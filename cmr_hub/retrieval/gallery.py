@@ -12,6 +12,7 @@ import PIL.Image
 from datasets import Dataset
 
 from cmr_hub.data.columns import Modality
+from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
 from cmr_hub.utils.hub import read_json, resolve
 
 from .gallery_building import Building
@@ -145,6 +146,7 @@ class Gallery:
         )
 
     @classmethod
+    @renamed_arguments(keep_pictures="keep_images")
     def build(
         cls,
         source: Source | Dataset | str | os.PathLike | Sequence[str | os.PathLike],
@@ -273,6 +275,10 @@ class Gallery:
     def image(self, position: int) -> PIL.Image.Image | None:
         """Image of the item in row `position`, or None where the data set has none."""
         return self._items.image(position)
+
+    lookup = RenamedAttribute("range_search")
+    other_side = RenamedAttribute("other_modality")
+    picture = RenamedAttribute("image")
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write items with images and embeddings (Parquet) and settings (JSON), but no index: it is rebuilt.

@@ -25,6 +25,7 @@ from cmr_hub.data.base import hash_order
 from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.modeling.embeddings import as_vectors
+from cmr_hub.utils.deprecation import renamed_arguments
 from cmr_hub.utils.files import atomic_file, cache_folder
 
 from .gallery import Gallery
@@ -55,6 +56,7 @@ class GalleryMap(ABC):
     def place(self, embeds: np.ndarray) -> np.ndarray:
         """`(q, d)` embeddings, or `(q, bits // 8)` codes, to `(q, 2)` float32 positions."""
 
+    @renamed_arguments(side="modality")
     def positions(self, gallery: Gallery, rows: Sequence[int], modality: Modality) -> np.ndarray:
         """Where a side of some rows of the gallery lies: `(q, 2)` float32. Rows that are not on the map are placed."""
         wanted = np.asarray(rows, np.int64)

@@ -16,6 +16,7 @@ from cmr_hub.errors import CheckpointError
 from cmr_hub.hub import push_folder
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
+from cmr_hub.utils.deprecation import RenamedAttribute
 from cmr_hub.utils.files import atomic_folder
 from cmr_hub.utils.images import ImageSource
 
@@ -211,6 +212,8 @@ class Retriever:
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         """For each text whether the text encoder knows at least one of its words."""
         return self.processor.text_encoder.has_known_tokens(texts)
+
+    knows = RenamedAttribute("has_known_tokens")
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write the model and its processor into one folder; an earlier checkpoint there survives a failure."""

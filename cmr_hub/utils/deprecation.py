@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -12,15 +13,27 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 REMOVED_IN = "cmr_hub 0.3"
+_NOT_THE_USER = ("cmr_hub", "training", "importlib", "abc")
 
 
-def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
-    """Warn that an old name was used; `stacklevel` 3 is the caller of the caller."""
-    warnings.warn(
-        f"{old} is deprecated and will be removed in {REMOVED_IN}: use {new} instead.",
+def warn_deprecated(message: str) -> None:
+    """A DeprecationWarning at the line outside this package that led here, as if that line had raised it."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USER:
+        frame = frame.f_back
+    warnings.warn_explicit(
+        message,
         DeprecationWarning,
-        stacklevel=stacklevel,
+        filename=frame.f_code.co_filename,
+        lineno=frame.f_lineno,
+        module=frame.f_globals.get("__name__", "<unknown>"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
     )
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warn that a name was used that is now another."""
+    warn_deprecated(f"{old} is deprecated and will be removed in {REMOVED_IN}: use {new} instead.")
 
 
 class RenamedAttribute:
@@ -55,6 +68,19 @@ class RenamedAttribute:
         return getattr(owner if instance is None else instance, self.new)
 
 
+def adopt_renamed(cls: type, renamed: Mapping[str, str]) -> None:
+    """Give a class that sets attributes by their old names the new ones; for `__init_subclass__` of public bases.
+
+    Args:
+        cls: the class that is being defined.
+        renamed: old name -> new name.
+    """
+    for old, new in renamed.items():
+        if old in cls.__dict__ and new not in cls.__dict__:
+            warn_renamed(f"{cls.__name__}.{old}", new)
+            setattr(cls, new, cls.__dict__[old])
+
+
 def renamed_arguments(**renamed: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator for a function that also takes keyword arguments by their old names.
 
@@ -82,11 +108,12 @@ def renamed_arguments(**renamed: str) -> Callable[[Callable[P, R]], Callable[P, 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            name = function.__qualname__.removesuffix(".__init__")
             for old, new in renamed.items():
                 if old in kwargs:
                     if new in kwargs:
-                        raise TypeError(f"{function.__name__}() takes {new}=, or by its old name {old}=, not both.")
-                    warn_renamed(f"{function.__name__}({old}=)", f"{new}=")
+                        raise TypeError(f"{name}() takes {new}=, or by its old name {old}=, not both.")
+                    warn_renamed(f"{name}({old}=)", f"{new}=")
                     kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from .deprecation import REMOVED_IN
+from .deprecation import REMOVED_IN, warn_deprecated
 
 # Package -> modules that moved into it from `cmr_hub`, under the name that they had.
 _MOVED_INTO = {
@@ -123,13 +122,9 @@ class _MovedModules(MetaPathFinder, Loader):
         sys.modules[old] = import_module(MOVED[old])
 
 
-def warn_moved(old: str, stacklevel: int = 3) -> None:
+def warn_moved(old: str) -> None:
     """Warn that a module was imported by its old path."""
-    warnings.warn(
-        f"{old} is deprecated and will be removed in {REMOVED_IN}: import {MOVED[old]} instead.",
-        DeprecationWarning,
-        stacklevel=stacklevel,
-    )
+    warn_deprecated(f"{old} is deprecated and will be removed in {REMOVED_IN}: import {MOVED[old]} instead.")
 
 
 def offer_old_paths() -> None:

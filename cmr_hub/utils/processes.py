@@ -10,6 +10,7 @@ from functools import cache
 from typing import TypeVar
 
 from cmr_hub.errors import OtherProcessError
+from cmr_hub.utils.deprecation import RenamedAttribute
 
 Items = TypeVar("Items", bound=Sequence)
 Value = TypeVar("Value")
@@ -97,6 +98,9 @@ class Process:
             if failure is not None:
                 raise OtherProcessError(f"Process {rank} failed. {failure}")
         return [value for value, _ in outcomes]
+
+    together = RenamedAttribute("gather")
+    by_main = RenamedAttribute("run_on_main")
 
     def run_on_main(self, work: Callable[[], Value]) -> Value:
         """What `work` returns, done by the main process alone once all have come here, in all; see [`together`].
