@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 def near_names(name: str, known: Sequence[str]) -> str:
@@ -22,6 +23,17 @@ def near_names(name: str, known: Sequence[str]) -> str:
 
 class CMRError(Exception):
     """Base of every error that a user of cmr_hub can mend."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default pickle calls the class with the message alone, whatever arguments it takes.
+        return _restore, (type(self), self.args, vars(self))
+
+
+def _restore(kind: type[CMRError], args: tuple[Any, ...], attributes: dict[str, Any]) -> CMRError:
+    """The error that another process raised."""
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
 
 
 class UnknownNameError(CMRError, ValueError):
