@@ -1,4 +1,4 @@
-"""Trainings side by side: a process each, with one thread, so that no figure hangs on how many there are."""
+"""Run single-threaded training jobs in parallel; results do not depend on the number of jobs."""
 
 from __future__ import annotations
 
@@ -7,50 +7,64 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
 from typing import Any, Protocol
 
 import torch
+from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 from transformers.utils.logging import disable_progress_bar
 
-_worker: Worker | None = None  # of a worker process
+from cmr_hub.errors import TrainingError
+
+IDLE_SECONDS = 20  # after which a worker process without a task ends and frees its data
+
+_make: Callable[[], Worker]  # of a worker process
+_worker: Worker | None = None  # of a worker process, once it has done a task
 
 
 class Worker(Protocol):
-    """What one process works with."""
+    """Does the tasks of one process, with data that the process loads once."""
 
     def do(self, task: Any) -> Any:
-        """The outcome of one task."""
+        """Do one task and return its result."""
 
 
 def work(make: Callable[[], Worker], tasks: Iterable[Any], jobs: int) -> Iterator[Any]:
-    """The outcomes of tasks, as they come.
+    """Do tasks in parallel and yield their results as they come.
+
+    Every process computes with one thread. The processes end with this one, however it ends, and at once where the
+    iteration stops early.
 
     Args:
-        make: called once in each process; what it makes does the tasks.
+        make: called once in each process, to make the worker that does its tasks. It must be picklable.
         tasks: begun in this order.
-        jobs: how many processes; with 1 it is this one.
+        jobs: number of processes; with 1 the tasks are done in this process.
+
+    Raises:
+        TrainingError: a process was killed. An error that `make` or a task raises is raised as it is.
     """
     if jobs == 1:
         with one_thread():
-            bench = make()
-            yield from map(bench.do, tasks)
+            worker = make()
+            yield from map(worker.do, tasks)
         return
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start, (make, os.getpid()))
+    start = {"initializer": _start, "initargs": (make, os.getpid())}
+    with parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=IDLE_SECONDS, **start):
+        pool = Parallel(jobs, return_as="generator_unordered", batch_size=1)
     try:
-        running = [pool.submit(_do, task) for task in tasks]
-        for future in as_completed(running):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        yield from pool(delayed(_do)(task) for task in tasks)
+    except BrokenProcessPool as error:
+        raise TrainingError(
+            f"One of {jobs} training processes was killed, probably because the machine ran out of memory. Train "
+            f"fewer at a time (--jobs). {error}"
+        ) from error
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch and the libraries for linear algebra compute with one thread."""
+    """Let torch and the libraries for linear algebra compute with one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -61,12 +75,12 @@ def one_thread() -> Iterator[None]:
 
 
 def usable_cores() -> int:
-    """How many this process may run on."""
+    """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine(jobs: int) -> str:
-    """Where this runs, as a table says it."""
+    """Describe the hardware and the number of jobs, for the header of a table."""
     cores = usable_cores()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
     trainings = "one training at a time" if jobs == 1 else f"{jobs} trainings at a time"
@@ -74,21 +88,22 @@ def machine(jobs: int) -> str:
 
 
 def _start(make: Callable[[], Worker], parent: int) -> None:
-    """Prepare a worker."""
-    global _worker
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-    disable_progress_bar()  # several at a time are unreadable
-    torch.set_num_threads(1)
-    threadpool_limits(1)
-    _worker = make()
+    """Prepare a worker process."""
+    global _make
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
+    disable_progress_bar()  # bars of several processes overwrite each other
+    _make = make
 
 
-def _leave_with(parent: int) -> None:
-    """End this process when the one that started it is gone, however that ended."""
+def _exit_with(parent: int) -> None:
+    """End this process once its parent is gone: loky's workers finish their task first, which may take hours."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
 
 def _do(task: Any) -> Any:
+    global _worker
+    if _worker is None:  # not made in `_start`, whose errors loky logs and does not pass on
+        _worker = _make()
     return _worker.do(task)
