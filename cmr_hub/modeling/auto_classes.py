@@ -8,9 +8,9 @@ checkpoint of its type is loaded, and registers its classes by the public functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterable, Iterator, MutableMapping, ValuesView
+from collections.abc import Callable, Collection, ItemsView, Iterator, MutableMapping, ValuesView
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cmr_hub.utils.import_hooks import when_imported
 
@@ -31,7 +31,7 @@ def register_auto_classes(
         model_class: with its `config_class`, which has a `model_type`.
         find_processor_class: returns the class of its processor; called when AutoProcessor is imported.
     """
-    config = model_class.config_class
+    config: Any = model_class.config_class
     when_imported(CONFIGURATION, lambda auto: auto.AutoConfig.register(config.model_type, config, exist_ok=True))
     when_imported(MODELING, lambda auto: auto.AutoModel.register(config, model_class, exist_ok=True))
     if find_processor_class is not None:
@@ -40,7 +40,7 @@ def register_auto_classes(
         )
 
 
-def offer_model_types(model_types: Callable[[], Iterable[str]], load: Callable[[str], type[PreTrainedModel]]) -> None:
+def offer_model_types(model_types: Callable[[], Collection[str]], load: Callable[[str], Any]) -> None:
     """Have AutoConfig import a model class, which registers itself, when a checkpoint of its type is loaded.
 
     Args:
@@ -68,8 +68,8 @@ class _OfferedConfigs(MutableMapping[str, "type[PreTrainedConfig]"]):
     def __init__(
         self,
         registered: MutableMapping[str, type[PreTrainedConfig]],
-        model_types: Callable[[], Iterable[str]],
-        load: Callable[[str], type[PreTrainedModel]],
+        model_types: Callable[[], Collection[str]],
+        load: Callable[[str], Any],
     ):
         self._registered, self._model_types, self._load = registered, model_types, load
 

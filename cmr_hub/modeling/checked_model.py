@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Self
 
 import torch
@@ -19,11 +20,14 @@ class CheckedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         # The papers assume torch's own initialisation, not the N(0, 0.02) of transformers.
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str, *model_args: Any, **kwargs: Any) -> Self:
+    def from_pretrained(  # type: ignore[override]  # transformers lists the options that are handed on to it
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
+    ) -> Self:
         """As in transformers, with a bundled `cmr/<name>` found first and no weight ever left to chance.
 
         Weights load as float32 unless `dtype` says otherwise: half precision is for the disk, not for the arithmetic.
@@ -46,7 +50,7 @@ class CheckedModel(PreTrainedModel):
         with_info = kwargs.pop("output_loading_info", False)
         kwargs.setdefault("dtype", torch.float32)
         try:
-            model, info = super().from_pretrained(
+            loaded: Any = super().from_pretrained(
                 folder,
                 *model_args,
                 use_safetensors=True,
@@ -63,7 +67,7 @@ class CheckedModel(PreTrainedModel):
         wrong = {
             kind: names
             for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
-            if (names := info.get(kind))
+            if (names := loaded[1].get(kind))
         }
         if wrong:
             listed = "; ".join(
@@ -73,9 +77,9 @@ class CheckedModel(PreTrainedModel):
                 f"The weights in {folder} do not fit {cls.__name__} with this config.json ({listed}). "
                 "Nothing was initialised at random; fetch the checkpoint again or use the class that saved it."
             )
-        return (model, info) if with_info else model
+        return loaded if with_info else loaded[0]
 
-    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """As in transformers, but an earlier checkpoint in `save_directory` survives a full disk or an interrupt."""
         with atomic_folder(save_directory) as scratch:
-            super().save_pretrained(scratch, **kwargs)
+            super().save_pretrained(scratch, *args, **kwargs)

@@ -3,7 +3,7 @@
 # Configurations postpone no annotations: `@strict` checks types only where they are types, not strings.
 
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -27,6 +27,10 @@ class CMRConfig(PreTrainedConfig):
     image_dim: int = 1280
     text_dim: int = 50
     embed_dim: int = 1024
+
+    if TYPE_CHECKING:  # transformers says that these may be None, which they are only until it has set them up
+        num_labels: int = 2
+        id2label: dict[int, str] = {}
 
     def validate_architecture(self) -> None:
         """Part of `@strict`-powered validation."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +13,19 @@ from cmr_hub.utils.deprecation import renamed_module_attributes
 
 if not TYPE_CHECKING:  # for which these names do not exist
     __getattr__ = renamed_module_attributes(__name__, {"share_a_class": "label_similarity"})
+
+
+def add(terms: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Sum of one or more tensors, from the first to the last; the built-in `sum` may be an integer to a type checker.
+
+    Example:
+
+    ```python
+    >>> add([torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0])]).tolist()
+    [11.0, 22.0]
+    ```
+    """
+    return reduce(torch.add, terms)
 
 
 def label_similarity(labels: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:

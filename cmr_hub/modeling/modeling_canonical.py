@@ -22,6 +22,12 @@ class CanonicalModel(ClosedFormCMRModel, abstract=True):
         components: number of canonical pairs.
     """
 
+    image_mean: torch.Tensor
+    image_projection: torch.Tensor
+    text_mean: torch.Tensor
+    text_projection: torch.Tensor
+    correlations: torch.Tensor
+
     def __init__(self, config: CMRConfig, components: int):
         super().__init__(config)
         for modality, dim in (("image", config.image_dim), ("text", config.text_dim)):
@@ -65,6 +71,7 @@ class CanonicalHashModel(HashingMixin, CanonicalModel, abstract=True):
 
     config_class = CanonicalHashConfig
     config: CanonicalHashConfig
+    centre: torch.Tensor
 
     def __init__(self, config: CanonicalHashConfig):
         super().__init__(config, config.components)

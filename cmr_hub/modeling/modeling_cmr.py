@@ -6,7 +6,6 @@ import logging
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -21,6 +20,7 @@ from cmr_hub.utils.deprecation import RenamedAttribute, adopt_renamed
 from .checked_model import CheckedModel
 from .configuration_cmr import CMRConfig
 from .forward_arguments import ForwardArguments
+from .losses import add
 
 if TYPE_CHECKING:
     from cmr_hub.processing.processing_cmr import CMRProcessor
@@ -55,15 +55,31 @@ class CMROutput(ModelOutput):
         Likewise of words; padding has none.
     """
 
-    loss: torch.FloatTensor | None = None
-    loss_terms: dict[str, torch.FloatTensor] | None = None
-    image_embeds: torch.FloatTensor | None = None
-    text_embeds: torch.FloatTensor | None = None
-    image_logits: torch.FloatTensor | None = None
-    text_logits: torch.FloatTensor | None = None
-    pair_logits: torch.FloatTensor | None = None
-    image_attentions: torch.FloatTensor | None = None
-    text_attentions: torch.FloatTensor | None = None
+    loss: torch.Tensor | None = None
+    loss_terms: dict[str, torch.Tensor] | None = None
+    image_embeds: torch.Tensor | None = None
+    text_embeds: torch.Tensor | None = None
+    image_logits: torch.Tensor | None = None
+    text_logits: torch.Tensor | None = None
+    pair_logits: torch.Tensor | None = None
+    image_attentions: torch.Tensor | None = None
+    text_attentions: torch.Tensor | None = None
+
+    @property
+    def embeds(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image and text embeddings of a batch of pairs."""
+        return self._both("embeds")
+
+    @property
+    def logits(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Class predictions of the images and of the texts of a batch of pairs."""
+        return self._both("logits")
+
+    def _both(self, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+        image, text = getattr(self, f"image_{kind}"), getattr(self, f"text_{kind}")
+        if image is None or text is None:
+            raise ValueError(f"This output has no {kind} of both modalities, only {', '.join(self) or 'nothing'}.")
+        return image, text
 
 
 class CMRModel(CheckedModel):
@@ -259,7 +275,7 @@ class CMRModel(CheckedModel):
             batch["labels"] = batch["labels"].to(values.dtype)
         terms, weights = self.compute_loss(output, **batch), self.loss_weights
         if terms:
-            output.loss = reduce(torch.add, [weights.get(name, 1.0) * term for name, term in terms.items()])
+            output.loss = add(weights.get(name, 1.0) * term for name, term in terms.items())
             output.loss_terms = terms
 
     def classify(self, embeds: torch.Tensor) -> torch.Tensor | None:
@@ -319,6 +335,7 @@ class ClosedFormCMRModel(CMRModel, abstract=True):
     """
 
     is_stochastic: ClassVar[bool] = False
+    is_fitted: torch.Tensor
 
     def __init__(self, config: CMRConfig):
         super().__init__(config)
@@ -334,10 +351,10 @@ class ClosedFormCMRModel(CMRModel, abstract=True):
         return self.is_fitted.device
 
     @abstractmethod
-    def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None) -> None:
+    def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: Any) -> None:
         """Fill the buffers from checked float64 features of shapes `(n, image_dim)` and `(n, text_dim)`.
 
-        `labels` are `(n, num_labels)` float64, multi-hot, and always given to a supervised method.
+        `labels` are a `(n, num_labels)` float64 tensor, multi-hot; None where an unsupervised method is given none.
         """
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ class HashingMixin:
 
     is_hashing: ClassVar[bool] = True
     representation: ClassVar[Literal["real-valued", "binary"]] = "binary"
-    config_class: ClassVar[type[HashingConfig]] = HashingConfig
+    config_class = HashingConfig
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if not issubclass(cls.config_class, HashingConfig):
@@ -43,6 +43,10 @@ class LinearHashModel(HashingMixin, ClosedFormCMRModel, abstract=True):
 
     config_class = HashingConfig
     config: HashingConfig
+    image_weight: torch.Tensor
+    image_bias: torch.Tensor
+    text_weight: torch.Tensor
+    text_bias: torch.Tensor
 
     def __init__(self, config: HashingConfig):
         super().__init__(config)
@@ -53,11 +57,11 @@ class LinearHashModel(HashingMixin, ClosedFormCMRModel, abstract=True):
 
     @abstractmethod
     def _hyperplanes(
-        self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None
+        self, image_features: torch.Tensor, text_features: torch.Tensor, labels: Any
     ) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
         """(W, b) of the images and (W, b) of the texts, `(dim, bits)` and `(bits,)`, from what `_solve` gets."""
 
-    def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None) -> None:
+    def _solve(self, image_features: torch.Tensor, text_features: torch.Tensor, labels: Any) -> None:
         planes = self._hyperplanes(image_features, text_features, labels)
         for modality, (weight, bias) in zip(("image", "text"), planes, strict=True):
             getattr(self, f"{modality}_weight").copy_(weight)

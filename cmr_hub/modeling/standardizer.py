@@ -28,6 +28,9 @@ class Standardizer(nn.Module):
     ```
     """
 
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
     def __init__(self, dim: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
@@ -76,7 +79,7 @@ class FitToFeatures(TrainerCallback):
 class FitStandardizers(FitToFeatures):
     """Fits a model's `image_standardizer` and `text_standardizer` on the training features before the first step."""
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: nn.Module, train_dataloader: Any, **kwargs):
-        features = train_dataloader.dataset[:]
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        model, features = kwargs["model"], kwargs["train_dataloader"].dataset[:]
         model.image_standardizer.fit(features["image_features"])
         model.text_standardizer.fit(features["text_features"])

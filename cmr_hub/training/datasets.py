@@ -37,10 +37,10 @@ class Pairs(torch.utils.data.Dataset):
     Args:
         caption_to_image: `(m,)` int64, the item of each text; by default text i is item i's.
         captions: `(m,)` int64, the same number for texts that are equal word for word; with `caption_to_image`.
+        labels: `(n, num_labels)` multi-hot, where the data set has classes.
         tensors: what the model eats of each item, by its names: `image_features` `(n, image_dim)` and `text_features`
             `(n, text_dim)` for most; [`StoredFeatures`] or [`StoredViews`] may stand for an image's tensor. With
-            `caption_to_image`, those of `TEXT_INPUTS` have a row a text. `labels`, where the data set has classes,
-            `(n, num_labels)` multi-hot.
+            `caption_to_image`, those of `TEXT_INPUTS` have a row a text.
 
     Attributes:
         images, texts, labels: the tensors by side; `labels` may be None.
@@ -51,9 +51,10 @@ class Pairs(torch.utils.data.Dataset):
         self,
         caption_to_image: torch.Tensor | None = None,
         captions: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
         **tensors: torch.Tensor | StoredFeatures | StoredViews,
     ):
-        self.labels = tensors.pop("labels", None)
+        self.labels = labels
         self.texts = {name: rows for name, rows in tensors.items() if name in TEXT_INPUTS}
         self.images = {name: rows for name, rows in tensors.items() if name not in TEXT_INPUTS}
         self.caption_to_image = torch.arange(self._length()) if caption_to_image is None else caption_to_image
@@ -92,7 +93,7 @@ class Pairs(torch.utils.data.Dataset):
         return items * (self._captions.max() + 1) + captions
 
 
-def batch_as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def batch_as_is(batch: Any) -> dict[str, torch.Tensor]:
     """The collator for [`Pairs`], whose batches come whole."""
     return batch
 

@@ -42,7 +42,7 @@ def as_if_alone(arguments: TrainingArguments) -> TrainingArguments:
     if not process.is_main:
         arguments.save_strategy, arguments.load_best_model_at_end = SaveStrategy.NO, False
         # Where the Trainer tidies up states, and would find the main process's.
-        arguments.output_dir = str(Path(arguments.output_dir) / f"process-{process.rank}")
+        arguments.output_dir = str(Path(arguments.output_dir or ".") / f"process-{process.rank}")
         arguments.log_level = arguments.log_level_replica = "error"
     return arguments
 

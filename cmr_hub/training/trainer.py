@@ -48,6 +48,10 @@ class CMRTrainer(Trainer):
         InputError: the method or the protocol needs classes, and the pairs have none (or, for the method, one).
     """
 
+    model: CMRModel
+    train_dataset: Pairs
+    eval_dataset: Pairs
+
     def __init__(
         self,
         model: CMRModel | None,
@@ -127,8 +131,8 @@ class CMRTrainer(Trainer):
         return this_process().run_on_main(lambda: self._measure(prediction))
 
     def _measure(self, prediction: EvalPrediction) -> dict[str, float]:
-        features = [torch.from_numpy(x) for x in prediction.predictions]
-        for modality, values in zip(("image", "text"), features, strict=True):
+        image, text = (torch.from_numpy(values) for values in prediction.predictions)
+        for modality, values in (("image", image), ("text", text)):
             likeness = mean_cosine(F.normalize(values, dim=1))
             if likeness > COLLAPSED:
                 logger.warning(
@@ -137,7 +141,7 @@ class CMRTrainer(Trainer):
                     modality,
                     likeness,
                 )
-        return evaluate_pairs(self.model, *features, self.eval_dataset, self.protocol).metrics
+        return evaluate_pairs(self.model, image, text, self.eval_dataset, self.protocol).metrics
 
     def _get_train_sampler(self, train_dataset=None):
         if self.model.groups_texts:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import TrainerCallback
 
 from cmr_hub.methods import register_method
-from cmr_hub.modeling.losses import classification_loss, label_similarity
+from cmr_hub.modeling.losses import add, classification_loss, label_similarity
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_acmr import ACMRConfig
@@ -72,7 +72,7 @@ def mmd_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Ten
     norms = both.square().sum(dim=1)
     squared = (norms[:, None] + norms - 2 * both @ both.T).clamp(min=0)
     scale = squared.detach().mean().clamp(min=torch.finfo(both.dtype).tiny ** 0.5)
-    kernel = sum(torch.exp(-squared / (width * scale)) for width in BANDWIDTHS) / len(BANDWIDTHS)
+    kernel = add(torch.exp(-squared / (width * scale)) for width in BANDWIDTHS) / len(BANDWIDTHS)
     n = len(image_embeds)
     return kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
 
@@ -114,6 +114,7 @@ class ACMRModel(CMRModel):
     representation = "real-valued"
     config_class = ACMRConfig
     config: ACMRConfig
+    reversal_strength: torch.Tensor
 
     def __init__(self, config: ACMRConfig):
         super().__init__(config)
@@ -152,8 +153,8 @@ class ACMRModel(CMRModel):
 
     def compute_loss(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """The terms that `config.losses` names."""
-        image, text, margin = output.image_embeds, output.text_embeds, self.config.margin
-        terms = {"label": classification_loss(output.image_logits, output.text_logits, labels)}
+        (image, text), margin = output.embeds, self.config.margin
+        terms = {"label": classification_loss(*output.logits, labels)}
         if self.config.losses != "label":
             terms["triplet"] = triplet_loss(image, text, labels, margin) + triplet_loss(text, image, labels, margin)
         if self.config.losses == "all":

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import TrainerCallback
 
 from cmr_hub.methods import register_method
-from cmr_hub.modeling.losses import class_shares, classification_loss, label_similarity
+from cmr_hub.modeling.losses import add, class_shares, classification_loss, label_similarity
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_cm_gans import CMGANsConfig
@@ -175,12 +175,12 @@ class CMGANsModel(CMRModel):
     def _generator_terms(
         self, features: dict[str, torch.Tensor], output: CMROutput, labels: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        image, text = output.image_embeds, output.text_embeds
+        image, text = output.embeds
         decoded = {"image": self.decoders["image"](image), "text": self.decoders["text"](text)}
         return {
-            "classification": classification_loss(output.image_logits, output.text_logits, labels),
-            "reconstruction": sum(reconstruction_loss(features[modality], decoded[modality]) for modality in features),
-            "intra_generator": sum(
+            "classification": classification_loss(*output.logits, labels),
+            "reconstruction": add(reconstruction_loss(features[modality], decoded[modality]) for modality in features),
+            "intra_generator": add(
                 real_loss(self.discriminate_within(modality, decoded[modality])) for modality in features
             ),
             # Each side tries to pass for the other.
@@ -191,16 +191,16 @@ class CMGANsModel(CMRModel):
     def _discriminator_terms(
         self, features: dict[str, torch.Tensor], output: CMROutput, labels: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        embeds = {"image": output.image_embeds, "text": output.text_embeds}
-        others = {"image": output.text_embeds, "text": output.image_embeds}
-        within = between = 0.0
+        image, text = output.embeds
+        embeds, others = {"image": image, "text": text}, {"image": text, "text": image}
+        within = between = image.new_zeros(())
         for modality in features:
-            within += real_loss(self.discriminate_within(modality, features[modality]))
-            within += fake_loss(self.discriminate_within(modality, self.decoders[modality](embeds[modality])))
-            between += real_loss(self.discriminate_between(modality, embeds[modality], labels))
+            within = within + real_loss(self.discriminate_within(modality, features[modality]))
+            within = within + fake_loss(self.discriminate_within(modality, self.decoders[modality](embeds[modality])))
+            between = between + real_loss(self.discriminate_between(modality, embeds[modality], labels))
             # Two kinds of fakes, half the weight each: the pair's other side, and this side under a wrong category.
-            between += fake_loss(self.discriminate_between(modality, others[modality], labels)) / 2
-            between += (
+            between = between + fake_loss(self.discriminate_between(modality, others[modality], labels)) / 2
+            between = between + (
                 mismatch_loss(self.discriminate_between(modality, embeds[modality], labels.roll(-1, 0)), labels) / 2
             )
         return {"intra_discriminator": within, "inter_discriminator": between}

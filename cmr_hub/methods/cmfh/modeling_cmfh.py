@@ -78,13 +78,14 @@ def alternate(
     while True:
         seen = gram @ mixing
         code_gram = mixing.T @ seen
-        bases = tuple(
+        image_basis, text_basis = (
             torch.linalg.solve(code_gram + gamma / share * eye, seen[columns].T)
             for columns, share in zip(of_each, shares, strict=True)
         )
-        projections = tuple(
+        image_projection, text_projection = (
             torch.cholesky_solve(seen[columns], factor) for columns, factor in zip(of_each, solved_once, strict=True)
         )
+        bases, projections = (image_basis, text_basis), (image_projection, text_projection)
         yield Factors(bases, projections, mixing)
         weighted = list(zip(bases, projections, shares, strict=True))
         system = sum(share * basis @ basis.T for basis, _, share in weighted) + (2 * mu + gamma) * eye
@@ -104,6 +105,8 @@ class CMFHModel(LinearHashModel):
     is_stochastic = True
     config_class = CMFHConfig
     config: CMFHConfig
+    pair_weight: torch.Tensor
+    pair_bias: torch.Tensor
 
     def __init__(self, config: CMFHConfig):
         super().__init__(config)
@@ -125,14 +128,14 @@ class CMFHModel(LinearHashModel):
     def _factorize(self, features: torch.Tensor) -> Factors:
         """The factors of the centred `(n, image_dim + text_dim)` features."""
         config = self.config
-        weights = {"shares": (config.image_share, 1 - config.image_share), "mu": config.mu, "gamma": config.gamma}
+        weights = (config.image_share, 1 - config.image_share), config.mu, config.gamma
         gram = features.T @ features
         # A random V of unit variance in the features' span.
         start = torch.randn(len(gram), config.embed_dim).to(gram) * (len(features) / gram.trace()).sqrt()
-        steps = alternate(gram, start, config.image_dim, **weights)
+        steps = alternate(gram, start, config.image_dim, *weights)
         values = [float("inf")]
         for factors in islice(steps, 1, 2 * config.max_iterations, 2):  # the states after V
-            values.append(objective(gram, factors, **weights))
+            values.append(objective(gram, factors, *weights))
             if values[-2] - values[-1] < config.tolerance * values[-1]:
                 break
         logger.info("CMFH: objective %.6g after %d iterations", values[-1], len(values) - 1)

@@ -64,7 +64,7 @@ class ContrastiveModel(CMRModel):
 
     def compute_loss(self, output: CMROutput) -> dict[str, torch.Tensor]:
         """InfoNCE in both directions."""
-        logits = pair_logits(output.image_embeds, output.text_embeds, self._scale())
+        logits = pair_logits(*output.embeds, self._scale())
         return {"image_to_text": info_nce(logits), "text_to_image": info_nce(logits.T)}
 
     def _scale(self) -> torch.Tensor:

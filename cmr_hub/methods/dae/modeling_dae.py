@@ -72,7 +72,8 @@ class DAEModel(CMRModel):
     ) -> dict[str, torch.Tensor]:
         """Reconstruction of both modalities from both together and from each alone."""
         image, text = self.image_standardizer(image_features), self.text_standardizer(text_features)
-        codes = {"both": self.encode(image, text), "image_only": output.image_embeds, "text_only": output.text_embeds}
+        image_code, text_code = output.embeds
+        codes = {"both": self.encode(image, text), "image_only": image_code, "text_only": text_code}
         return {
             case: reconstruction_loss(image, text, self.image_decoder(code), self.text_decoder(code))
             for case, code in codes.items()

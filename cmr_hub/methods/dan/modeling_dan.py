@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import TrainerCallback
 
+from cmr_hub.encoders.tokens import TokensEncoder
 from cmr_hub.errors import InputError
 from cmr_hub.methods import register_method
 from cmr_hub.modeling.losses import class_shares
@@ -222,10 +223,9 @@ class DANModel(CMRModel):
         Raises:
             InputError: r-DAN is given one modality alone, or an input has another shape.
         """
-        if self.answers_questions:
-            if region_features is None or input_ids is None:
-                self._check_matches()
+        if self.answers_questions and region_features is not None and input_ids is not None:
             return self._answer(region_features, input_ids, attention_mask, output_attentions)
+        self._check_matches()
         output = CMROutput()
         if region_features is not None:
             steps, weights = self._look(region_features)
@@ -250,8 +250,11 @@ class DANModel(CMRModel):
             matching: `(n, n)` booleans, which text describes which image; by default each its own alone.
         """
         if self.answers_questions:
-            return {} if labels is None else {"answer": F.cross_entropy(output.pair_logits, class_shares(labels))}
-        similarity = output.image_embeds @ output.text_embeds.T
+            if labels is None or output.pair_logits is None:
+                return {}
+            return {"answer": F.cross_entropy(output.pair_logits, class_shares(labels))}
+        image, text = output.embeds
+        similarity = image @ text.T
         to_text, to_image = bidirectional_ranking_loss(
             similarity, self.config.margin, matching, self.config.hardest_negatives
         )
@@ -265,7 +268,8 @@ class DANModel(CMRModel):
         Raises:
             InputError: they are wider than `word_dim`.
         """
-        vectors = processor.text_encoder.initial_vectors()
+        encoder = processor.text_encoder
+        vectors = encoder.initial_vectors() if isinstance(encoder, TokensEncoder) else None
         if vectors is None:
             return
         width = vectors.shape[1]
@@ -383,6 +387,6 @@ class FitRegions(FitToFeatures):
 
     pairs = 512
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: DANModel, train_dataloader: Any, **kwargs):
-        dataset = train_dataloader.dataset
-        model.regions.fit(dataset[: self.pairs]["region_features"].flatten(0, 1))
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        dataset = kwargs["train_dataloader"].dataset
+        kwargs["model"].regions.fit(dataset[: self.pairs]["region_features"].flatten(0, 1))

@@ -71,9 +71,9 @@ class Pathway(nn.Module):
 class FitCentres(TrainerCallback):
     """Takes the mean of each side's embeddings over all training items after each epoch, before it is measured."""
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, model: DBMModel, train_dataloader: Any, **kwargs):
-        pairs = train_dataloader.dataset[:]
-        model.fit_centres(pairs["image_features"], pairs["text_features"])
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        pairs = kwargs["train_dataloader"].dataset[:]
+        kwargs["model"].fit_centres(pairs["image_features"], pairs["text_features"])
 
 
 @register_method("dbm", display_order=100)
@@ -90,6 +90,8 @@ class DBMModel(CMRModel):
     representation = "real-valued"
     config_class = DBMConfig
     config: DBMConfig
+    image_centre: torch.Tensor
+    text_centre: torch.Tensor
 
     def __init__(self, config: DBMConfig):
         super().__init__(config)
@@ -118,18 +120,16 @@ class DBMModel(CMRModel):
     @torch.no_grad()
     def infer(self, image: torch.Tensor | None, text: torch.Tensor | None) -> States:
         """Mean-field inference of all that is not given, from standardised features of one side or both."""
-        given = image if image is not None else text
-        hidden = given.new_full((len(given), self.config.hidden_dim), CENTRE)
+        given = next(visible for visible in (image, text) if visible is not None)
+        image_hidden = text_hidden = given.new_full((len(given), self.config.hidden_dim), CENTRE)
         joint = given.new_full((len(given), self.config.embed_dim), CENTRE)
-        states = States(image, text, hidden, hidden, joint)
         for _ in range(self.config.mean_field_steps):
-            image_now = image if image is not None else self.image_pathway.visible_mean(states.image_hidden)
-            text_now = text if text is not None else self.text_pathway.visible_mean(states.text_hidden)
-            image_hidden = self.image_pathway.hidden_mean(image_now, states.joint)
-            text_hidden = self.text_pathway.hidden_mean(text_now, states.joint)
+            image_now = image if image is not None else self.image_pathway.visible_mean(image_hidden)
+            text_now = text if text is not None else self.text_pathway.visible_mean(text_hidden)
+            image_hidden = self.image_pathway.hidden_mean(image_now, joint)
+            text_hidden = self.text_pathway.hidden_mean(text_now, joint)
             joint = self.joint_mean(image_hidden, text_hidden)
-            states = States(image_now, text_now, image_hidden, text_hidden, joint)
-        return states
+        return States(image_now, text_now, image_hidden, text_hidden, joint)
 
     @torch.no_grad()
     def fantasise(self, data: States) -> States:

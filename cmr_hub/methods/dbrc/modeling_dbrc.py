@@ -96,14 +96,15 @@ class DBRCModel(HashingMixin, CMRModel):
         """Reconstruction of both modalities from the joint code and from each one's own, regression and sharpness."""
         image, text = self.image_standardizer(image_features), self.text_standardizer(text_features)
         joint = self.get_pair_features(image_features, text_features)
-        codes = {"joint": joint, "image": output.image_embeds, "text": output.text_embeds}
+        image_code, text_code = output.embeds
+        codes = {"joint": joint, "image": image_code, "text": text_code}
         terms = {
             f"{name}_reconstruction": reconstruction_loss(
                 image, text, self.decoders["image"](code), self.decoders["text"](code)
             )
             for name, code in codes.items()
         }
-        terms["hash_regression"] = regression_loss(codes["image"], codes["text"], joint)
+        terms["hash_regression"] = regression_loss(image_code, text_code, joint)
         terms["sharpness"] = sharpness_penalty(self.binary.alpha)
         return terms
 

@@ -63,9 +63,9 @@ def make_network(dim: int, config: DCCAConfig) -> nn.Sequential:
 class FitProjections(TrainerCallback):
     """Solves the linear CCA on the outputs of all training pairs after each epoch, before it is measured."""
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, model: DCCAModel, train_dataloader: Any, **kwargs):
-        pairs = train_dataloader.dataset[:]
-        model.fit_projections(pairs["image_features"], pairs["text_features"])
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        pairs = kwargs["train_dataloader"].dataset[:]
+        kwargs["model"].fit_projections(pairs["image_features"], pairs["text_features"])
 
 
 @register_method("dcca", display_order=80)
@@ -81,6 +81,11 @@ class DCCAModel(CMRModel):
     representation = "real-valued"
     config_class = DCCAConfig
     config: DCCAConfig
+    image_mean: torch.Tensor
+    image_projection: torch.Tensor
+    text_mean: torch.Tensor
+    text_projection: torch.Tensor
+    correlations: torch.Tensor
 
     def __init__(self, config: DCCAConfig):
         super().__init__(config)

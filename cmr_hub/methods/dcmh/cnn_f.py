@@ -31,24 +31,28 @@ def normalised() -> nn.LocalResponseNorm:
     return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 
-class HeInitialised:
-    """Weights that keep the signal as loud from layer to layer (He et al., ICCV 2015), and biases of zero.
+def he_initialise(layer: nn.Conv2d | nn.Linear) -> None:
+    """Draw weights that keep the signal as loud from layer to layer (He et al., ICCV 2015); biases are zero.
 
     With torch's own the signal fades over eight layers, until all images look alike.
     """
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+class Conv(nn.Conv2d):
+    """A convolution that starts as [`he_initialise`] has it."""
 
     def reset_parameters(self) -> None:
-        """Draw them."""
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
-        nn.init.zeros_(self.bias)
+        he_initialise(self)
 
 
-class Conv(HeInitialised, nn.Conv2d):
-    """A convolution that starts so."""
+class Full(nn.Linear):
+    """A fully connected layer that starts as [`he_initialise`] has it."""
 
-
-class Full(HeInitialised, nn.Linear):
-    """A fully connected layer that starts so."""
+    def reset_parameters(self) -> None:
+        he_initialise(self)
 
 
 class CNNF(nn.Sequential):
@@ -63,7 +67,7 @@ class CNNF(nn.Sequential):
 
     def __init__(self, size: int, bits: int):
         super().__init__()
-        layers = {
+        layers: dict[str, list[nn.Module]] = {
             "pixels": [nn.Unflatten(1, (3, size, size))],
             "conv1": [Conv(3, 64, 11, stride=4), nn.ReLU(), normalised(), pooled()],
             "conv2": [Conv(64, 256, 5, padding=2), nn.ReLU(), normalised(), pooled()],

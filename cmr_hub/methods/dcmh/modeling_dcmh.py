@@ -22,6 +22,7 @@ from cmr_hub.modeling.standardizer import CommonScale, FitStandardizers
 from .cnn_f import CNNF
 from .configuration_dcmh import DCMHConfig
 
+OF_ALL_ITEMS = ("all_image_outputs", "all_text_outputs", "all_codes", "all_labels")
 CHUNK = 128  # items that go through the networks at a time while F and G are first filled
 
 
@@ -92,18 +93,23 @@ class DCMHModel(HashingMixin, CMRModel):
     representation = "binary"
     config_class = DCMHConfig
     config: DCMHConfig
+    all_image_outputs: torch.Tensor
+    all_text_outputs: torch.Tensor
+    all_codes: torch.Tensor
+    all_labels: torch.Tensor
 
     def __init__(self, config: DCMHConfig):
         super().__init__(config)
         bits = config.embed_dim
         self.image_standardizer = CommonScale(config.image_dim)
         self.text_standardizer = CommonScale(config.text_dim)
+        self.image_network: nn.Sequential
         if config.image_network == "cnn_f":
             self.image_network = CNNF(config.image_size, bits)
         else:
             self.image_network = perceptron(config.image_dim, config.image_hidden_dim, bits)
         self.text_network = perceptron(config.text_dim, config.text_hidden_dim, bits)
-        for name in ("all_image_outputs", "all_text_outputs", "all_codes", "all_labels"):
+        for name in OF_ALL_ITEMS:
             self.register_buffer(name, None, persistent=False)
         self.post_init()
 
@@ -133,7 +139,8 @@ class DCMHModel(HashingMixin, CMRModel):
 
     def forget_codes(self) -> None:
         """Drop what is as long as the training data."""
-        self.all_image_outputs = self.all_text_outputs = self.all_codes = self.all_labels = None
+        for name in OF_ALL_ITEMS:
+            setattr(self, name, None)
 
     def get_image_features(
         self, image_features: torch.Tensor | None = None, pixel_values: torch.Tensor | None = None
@@ -162,7 +169,7 @@ class DCMHModel(HashingMixin, CMRModel):
             labels: `(n, num_labels)` multi-hot.
             rows: `(n,)` int64, which of the training items these are.
         """
-        image, text = output.image_embeds, output.text_embeds
+        image, text = output.embeds
         if self.training and rows is not None and self.all_codes is not None:
             self.all_image_outputs[rows], self.all_text_outputs[rows] = image.detach(), text.detach()
             all_image, all_text, codes = self.all_image_outputs, self.all_text_outputs, self.all_codes[rows]

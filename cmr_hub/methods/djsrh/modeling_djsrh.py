@@ -43,8 +43,8 @@ def reconstruction_terms(
 class SharpenCodes(TrainerCallback):
     """Algorithm 1, line 3: alpha = sqrt(t) in epoch t, counted from 1; also where a resumed training goes on."""
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, model: DJSRHModel, **kwargs: Any) -> None:
-        model.alpha.fill_(math.sqrt(math.floor(state.epoch) + 1))
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        kwargs["model"].alpha.fill_(math.sqrt(math.floor(state.epoch) + 1))
 
 
 @register_method("djsrh", display_order=200)
@@ -60,6 +60,7 @@ class DJSRHModel(HashingMixin, CMRModel):
     representation = "binary"
     config_class = DJSRHConfig
     config: DJSRHConfig
+    alpha: torch.Tensor
 
     def __init__(self, config: DJSRHConfig):
         super().__init__(config)
@@ -101,7 +102,7 @@ class DJSRHModel(HashingMixin, CMRModel):
             config.beta,
             config.eta,
         )
-        return reconstruction_terms(output.image_embeds, output.text_embeds, config.mu * joint)
+        return reconstruction_terms(*output.embeds, config.mu * joint)
 
     def training_callbacks(self) -> list[TrainerCallback]:
         return [FitStandardizers(), SharpenCodes()]

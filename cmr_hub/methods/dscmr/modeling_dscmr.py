@@ -7,7 +7,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from cmr_hub.methods import register_method
-from cmr_hub.modeling.losses import label_loss, label_similarity, modality_invariance_loss, pairwise_likelihood_loss
+from cmr_hub.modeling.losses import (
+    add,
+    label_loss,
+    label_similarity,
+    modality_invariance_loss,
+    pairwise_likelihood_loss,
+)
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_dscmr import DSCMRConfig
@@ -17,7 +23,7 @@ def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, l
     """J2: pairwise likelihood between images and texts, among images, and among texts; theta is half the cosine."""
     similar = label_similarity(labels)
     image, text = F.normalize(image_embeds, dim=1), F.normalize(text_embeds, dim=1)
-    return sum(
+    return add(
         pairwise_likelihood_loss(a @ b.T / 2, similar) for a, b in ((image, text), (image, image), (text, text))
     )
 
@@ -58,7 +64,7 @@ class DSCMRModel(CMRModel):
         """The terms of J = J1 + lambda J2 + eta J3."""
         norm = self.config.residual_norm
         return {
-            "J1": label_loss(output.image_logits, output.text_logits, labels, norm),
-            "J2": discrimination_loss(output.image_embeds, output.text_embeds, labels),
-            "J3": modality_invariance_loss(output.image_embeds, output.text_embeds, norm),
+            "J1": label_loss(*output.logits, labels, norm),
+            "J2": discrimination_loss(*output.embeds, labels),
+            "J3": modality_invariance_loss(*output.embeds, norm),
         }

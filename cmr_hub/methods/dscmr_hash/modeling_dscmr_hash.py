@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from transformers import TrainerCallback
 
 from cmr_hub.methods import register_method
-from cmr_hub.modeling.losses import classification_loss, label_loss, label_similarity, pairwise_likelihood_loss
+from cmr_hub.modeling.losses import add, classification_loss, label_loss, label_similarity, pairwise_likelihood_loss
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import CommonScale, FitStandardizers
@@ -32,7 +32,7 @@ def likelihood_loss(
     """
     similar, bits = label_similarity(labels), image_values.shape[1]
     pairs = ((image_values, text_values), (image_values, image_values), (text_values, text_values))
-    return sum(pairwise_likelihood_loss(scale * (a @ b.T / bits - margin), similar) for a, b in pairs)
+    return add(pairwise_likelihood_loss(scale * (a @ b.T / bits - margin), similar) for a, b in pairs)
 
 
 def invariance_loss(image_values: torch.Tensor, text_values: torch.Tensor) -> torch.Tensor:
@@ -48,7 +48,7 @@ def quantisation_loss(image_values: torch.Tensor, text_values: torch.Tensor) -> 
 
 def balance_loss(image_values: torch.Tensor, text_values: torch.Tensor) -> torch.Tensor:
     """DCMH's ||F 1||² + ||G 1||² as means: the mean over bits of a bit's squared mean, both sides summed."""
-    return sum(values.mean(dim=0).square().mean() for values in (image_values, text_values))
+    return add(values.mean(dim=0).square().mean() for values in (image_values, text_values))
 
 
 def decorrelation_loss(image_values: torch.Tensor, text_values: torch.Tensor) -> torch.Tensor:
@@ -71,6 +71,7 @@ class DSCMRHashModel(HashingMixin, CMRModel):
     representation = "binary"
     config_class = DSCMRHashConfig
     config: DSCMRHashConfig
+    alpha: torch.Tensor
 
     def __init__(self, config: DSCMRHashConfig):
         super().__init__(config)
@@ -107,10 +108,10 @@ class DSCMRHashModel(HashingMixin, CMRModel):
 
     def compute_loss(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """The terms whose weight is not 0."""
-        config, values = self.config, (output.image_embeds, output.text_embeds)
+        config, values = self.config, output.embeds
         label = {"softmax": classification_loss, "frobenius": label_loss}[config.label_loss]
         terms = {
-            "label": lambda: label(output.image_logits, output.text_logits, labels),
+            "label": lambda: label(*output.logits, labels),
             "likelihood": lambda: likelihood_loss(*values, labels, config.similarity_scale, config.similarity_margin),
             "invariance": lambda: invariance_loss(*values),
             "quantisation": lambda: quantisation_loss(*values),

@@ -191,7 +191,8 @@ class DSPEModel(CMRModel):
             text_features, items: as for [`embed`].
         """
         (image, first_image), (text, first_text) = numbered_pairs(text_features, items)
-        images, texts = output.image_embeds[first_image], output.text_embeds[first_text]
+        image_embeds, text_embeds = output.embeds
+        images, texts = image_embeds[first_image], text_embeds[first_text]
         describes = description(image, text)
         across, settings = distances(images, texts), (self.config.margin, self.config.violations)
         return {

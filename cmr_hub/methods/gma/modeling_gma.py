@@ -82,6 +82,11 @@ class GMAModel(ClosedFormCMRModel):
     representation = "real-valued"
     config_class = GMAConfig
     config: GMAConfig
+    image_mean: torch.Tensor
+    image_projection: torch.Tensor
+    text_mean: torch.Tensor
+    text_projection: torch.Tensor
+    eigenvalues: torch.Tensor
 
     def __init__(self, config: GMAConfig):
         super().__init__(config)

@@ -6,7 +6,13 @@ import torch
 from torch import nn
 
 from cmr_hub.methods import register_method
-from cmr_hub.modeling.losses import label_loss, label_similarity, modality_invariance_loss, pairwise_likelihood_loss
+from cmr_hub.modeling.losses import (
+    add,
+    label_loss,
+    label_similarity,
+    modality_invariance_loss,
+    pairwise_likelihood_loss,
+)
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_idcmr import IDCMRConfig
@@ -17,7 +23,7 @@ ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid}
 def discrimination_loss(image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """J2 (eq 19): pairwise likelihood image-text, image-image and text-text; theta is the inner product."""
     similar, pairs = label_similarity(labels), ((image_embeds, text_embeds), (image_embeds,) * 2, (text_embeds,) * 2)
-    return sum(pairwise_likelihood_loss(a @ b.T, similar) for a, b in pairs)
+    return add(pairwise_likelihood_loss(a @ b.T, similar) for a, b in pairs)
 
 
 def ridge_classifier(embeds: torch.Tensor, labels: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -51,6 +57,7 @@ class IDCMRModel(CMRModel):
     representation = "real-valued"
     config_class = IDCMRConfig
     config: IDCMRConfig
+    classifier: torch.Tensor
 
     def __init__(self, config: IDCMRConfig):
         super().__init__(config)
@@ -79,11 +86,11 @@ class IDCMRModel(CMRModel):
         In training mode the classifier is then solved anew on the batch: the losses are of the old one, as Algorithm 1
         has it.
         """
-        image, text = output.image_embeds, output.text_embeds
+        image, text = output.embeds
         if self.training:
             self._solve_classifier(image, text, labels)
         return {
-            "J1": label_loss(output.image_logits, output.text_logits, labels),
+            "J1": label_loss(*output.logits, labels),
             "J2": discrimination_loss(image, text, labels),
             "J3": modality_invariance_loss(image, text),
         }
@@ -91,6 +98,6 @@ class IDCMRModel(CMRModel):
     @torch.no_grad()
     def _solve_classifier(self, image_embeds: torch.Tensor, text_embeds: torch.Tensor, labels: torch.Tensor) -> None:
         """Step 7 of Algorithm 1."""
-        solved = sum(ridge_classifier(embeds, labels, self.config.ridge) for embeds in (image_embeds, text_embeds))
+        solved = add(ridge_classifier(embeds, labels, self.config.ridge) for embeds in (image_embeds, text_embeds))
         # A new tensor, not an update in place: the backward pass still needs the old one.
         self.classifier = solved / 2 if self.config.combine == "mean" else solved

@@ -85,6 +85,8 @@ class IMHModel(LinearHashModel):
     representation = "binary"
     config_class = IMHConfig
     config: IMHConfig
+    pair_weight: torch.Tensor
+    pair_bias: torch.Tensor
 
     def __init__(self, config: IMHConfig):
         super().__init__(config)

@@ -65,6 +65,7 @@ class IsotropicModel(CanonicalHashModel):
     is_stochastic = True
     config_class = IsotropicConfig
     config: IsotropicConfig
+    directions: torch.Tensor
 
     def __init__(self, config: IsotropicConfig):
         super().__init__(config)

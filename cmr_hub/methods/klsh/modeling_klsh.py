@@ -54,6 +54,10 @@ class KLSHModel(CanonicalHashModel):
     is_stochastic = True
     config_class = KLSHConfig
     config: KLSHConfig
+    anchors: torch.Tensor
+    precision: torch.Tensor
+    weights: torch.Tensor
+    bias: torch.Tensor
 
     def __init__(self, config: KLSHConfig):
         super().__init__(config)

@@ -159,6 +159,12 @@ class LSSHModel(HashingMixin, ClosedFormCMRModel):
     is_stochastic = True
     config_class = LSSHConfig
     config: LSSHConfig
+    image_mean: torch.Tensor
+    text_mean: torch.Tensor
+    components: torch.Tensor
+    dictionary: torch.Tensor
+    mapping: torch.Tensor
+    basis: torch.Tensor
 
     def __init__(self, config: LSSHConfig):
         super().__init__(config)

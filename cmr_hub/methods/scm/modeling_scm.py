@@ -104,7 +104,7 @@ class SCMModel(LinearHashModel):
     config: SCMConfig
 
     def _hyperplanes(
-        self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor | None
+        self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor
     ) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
         project = sequential_projections if self.config.variant == "sequential" else orthogonal_projections
         means = image_features.mean(dim=0), text_features.mean(dim=0)

@@ -40,7 +40,7 @@ class SCMSemanticConfig(SemanticMatchingConfig):
         """Part of `@strict`-powered validation."""
         super().validate_architecture()
         most = min(self.image_dim, self.text_dim)
-        if not 1 <= self.components <= most:
+        if self.components is None or not 1 <= self.components <= most:
             raise ValueError(
                 f"There are min(image_dim, text_dim) = {most} canonical pairs at most; components: {self.components}."
             )

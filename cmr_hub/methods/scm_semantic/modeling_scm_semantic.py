@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 
 from cmr_hub.methods import register_method
@@ -26,7 +28,7 @@ class SCMSemanticModel(SemanticMatchingModel):
         image_projection, text_projection, _ = canonical_pairs(
             image_features - image_features.mean(dim=0),
             text_features - text_features.mean(dim=0),
-            self.config.components,
+            cast(int, self.config.components),  # the configuration sets it
             self.config.correlation_regularization,
         )
         self._fit_classifier("image", image_features, labels, image_projection)

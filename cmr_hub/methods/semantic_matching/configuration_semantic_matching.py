@@ -28,7 +28,7 @@ class SemanticMatchingConfig(CMRConfig):
 
     model_type = "semantic_matching"
 
-    embed_dim: int | None = None
+    embed_dim: int | None = None  # type: ignore[assignment]  # __post_init__ sets it
     regularization: float = 1e-2
     center: bool = False
 

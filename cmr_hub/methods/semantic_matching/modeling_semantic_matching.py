@@ -24,6 +24,12 @@ class SemanticMatchingModel(ClosedFormCMRModel):
     representation = "real-valued"
     config_class = SemanticMatchingConfig
     config: SemanticMatchingConfig
+    image_weight: torch.Tensor
+    image_bias: torch.Tensor
+    image_center: torch.Tensor
+    text_weight: torch.Tensor
+    text_bias: torch.Tensor
+    text_center: torch.Tensor
 
     def __init__(self, config: SemanticMatchingConfig):
         super().__init__(config)

@@ -40,6 +40,9 @@ class SHModel(CanonicalHashModel):
     representation = "binary"
     config_class = SHConfig
     config: SHConfig
+    axes: torch.Tensor
+    starts: torch.Tensor
+    frequencies: torch.Tensor
 
     def __init__(self, config: SHConfig):
         super().__init__(config)

@@ -175,7 +175,9 @@ def centred_and_scaled(features: torch.Tensor) -> torch.Tensor:
     return centred / centred.square().sum(dim=1).mean().sqrt()
 
 
-def hash_function(features: torch.Tensor, values: torch.Tensor, regularization: float) -> tuple[torch.Tensor, ...]:
+def hash_function(
+    features: torch.Tensor, values: torch.Tensor, regularization: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """W and b of the regression of `(n, bits)` values on `(n, d)` features; the ridge is a share of all variance."""
     mean = features.mean(dim=0)
     centred = features - mean

@@ -18,6 +18,8 @@ from itertools import count
 import torch
 from torch.nn import functional as F
 
+from cmr_hub.modeling.losses import add
+
 CHUNK = 1024  # rows whose cosines with all others are in memory at once
 
 
@@ -124,7 +126,7 @@ class BinaryFactors:
         features = [centred_rows(x, bits) for x in (image_features, text_features)]
         graphs = [neighbour_affinities(x, neighbours) for x in features]
         affinities = [(near - far).to(features[0].dtype).coalesce() for near, far in graphs]
-        values = sum(x @ torch.randn(x.shape[1], bits).to(x) for x in features)
+        values = add(x @ torch.randn(x.shape[1], bits).to(x) for x in features)
         groups = independent_groups(*affinities)
         group_affinities = [[joined.index_select(0, items) for joined in affinities] for items in groups]
         return cls(features, affinities, groups, group_affinities, signs(values), **weights)
@@ -169,13 +171,13 @@ class BinaryFactors:
         """
         factors = self.factors()
         shares = modality_weights(self.errors(factors), self.power) ** self.power
-        pull = sum(
+        pull = add(
             share * x @ factor.T for share, x, factor in zip(shares, self.features, factors, strict=True)
         ) + self.network_weight * sum(outputs)
-        overlap = sum(share * factor @ factor.T for share, factor in zip(shares, factors, strict=True))
+        overlap = add(share * factor @ factor.T for share, factor in zip(shares, factors, strict=True))
         overlap.fill_diagonal_(0)
         for items, joined in zip(self.groups, self.group_affinities, strict=True):
-            near = sum(share * affinity @ self.codes for share, affinity in zip(shares, joined, strict=True))
+            near = add(share * affinity @ self.codes for share, affinity in zip(shares, joined, strict=True))
             fixed = (pull[items] + self.laplacian_weight * near).T.contiguous()
             codes = self.codes[items].T.contiguous()
             for bit in range(len(codes)):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from transformers import TrainerCallback
 
 from cmr_hub.methods import register_method
+from cmr_hub.modeling.losses import add
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import FitStandardizers, Standardizer
@@ -24,12 +25,10 @@ SWEEPS = 1  # an epoch, from the codes of the last
 class SolveCodes(TrainerCallback):
     """Solves the codes of all training items before the first epoch, and again before each other."""
 
-    def on_train_begin(
-        self, args: Any, state: Any, control: Any, model: UDCMHModel, train_dataloader: Any, **kwargs: Any
-    ) -> None:
-        config = model.config
-        data = train_dataloader.dataset[:]
-        self.features = [data[f"{modality}_features"].to(model.device) for modality in ("image", "text")]
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        model: UDCMHModel = kwargs["model"]
+        config, data = model.config, kwargs["train_dataloader"].dataset[:]
+        self.features = data["image_features"].to(model.device), data["text_features"].to(model.device)
         self.factors = BinaryFactors.start(
             *self.features,
             bits=config.embed_dim,
@@ -40,11 +39,12 @@ class SolveCodes(TrainerCallback):
             power=config.side_power,
         )
         if state.global_step:  # resumed: the networks know the codes that they were learning
-            self.factors.codes = signs(sum(model.outputs(*self.features)))
+            self.factors.codes = signs(add(model.outputs(*self.features)))
         else:
             self._sweep(model, FIRST_SWEEPS, [])
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, model: UDCMHModel, **kwargs: Any) -> None:
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        model: UDCMHModel = kwargs["model"]
         if state.global_step:
             self._sweep(model, SWEEPS, model.outputs(*self.features))
 
@@ -67,6 +67,7 @@ class UDCMHModel(HashingMixin, CMRModel):
     representation = "binary"
     config_class = UDCMHConfig
     config: UDCMHConfig
+    codes: torch.Tensor
 
     def __init__(self, config: UDCMHConfig):
         super().__init__(config)
@@ -101,7 +102,7 @@ class UDCMHModel(HashingMixin, CMRModel):
             rows: `(n,)` int64, which training items these are, for their codes. Items that have none, as those of a
                 validation split, are compared with the codes next to both outputs.
         """
-        image, text = output.image_embeds, output.text_embeds
+        image, text = output.embeds
         is_known = self.training and rows is not None and len(self.codes)
         codes = self.codes[rows] if is_known else signs(image.detach() + text.detach())
         return {"image_regression": F.mse_loss(image, codes), "text_regression": F.mse_loss(text, codes)}
