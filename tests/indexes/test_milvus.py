@@ -24,7 +24,7 @@ from cmr_hub.errors import CheckpointError, InputError, ServerError  # noqa: E40
 from cmr_hub.indexes import INDEXES, Filter, load_index  # noqa: E402
 from cmr_hub.indexes.exact import ExactIndex  # noqa: E402
 from cmr_hub.indexes.hamming import HammingIndex  # noqa: E402
-from cmr_hub.indexes.milvus import MilvusIndex  # noqa: E402
+from cmr_hub.indexes.milvus import MilvusIndex, ingest, stored_items  # noqa: E402
 from cmr_hub.indexes.milvus import connection as milvus_connection  # noqa: E402
 from cmr_hub.indexes.milvus import index as milvus  # noqa: E402
 from cmr_hub.indexes.milvus.collection import VectorIndex, cut, has_any_label  # noqa: E402
@@ -51,8 +51,8 @@ HOSTILE = [
 FILL_SLOWLY = f"""
 import sys, time
 import numpy as np
-from cmr_hub.indexes.milvus import index as milvus
-milvus.BATCH_ROWS = {SMALL_BATCH}
+from cmr_hub.indexes.milvus import MilvusIndex, ingest
+ingest.BATCH_ROWS = {SMALL_BATCH}
 class Slow:
     def __len__(self):
         return {KILLED_ROWS}
@@ -61,7 +61,7 @@ class Slow:
             print("half", flush=True)
             time.sleep(0.5)
         return [{{"id": f"item {{row}}"}} for row in range(rows.start, rows.stop)]
-milvus.MilvusIndex(np.load(sys.argv[1]), collection="killed", address=sys.argv[2], metadata=Slow())
+MilvusIndex(np.load(sys.argv[1]), collection="killed", address=sys.argv[2], metadata=Slow())
 """
 SERVE = """
 import sys, time
@@ -159,7 +159,7 @@ def address(folder):
 @pytest.fixture
 def quick(monkeypatch):
     """Small batches, and short waits between attempts."""
-    monkeypatch.setattr(milvus, "BATCH_ROWS", SMALL_BATCH)
+    monkeypatch.setattr(ingest, "BATCH_ROWS", SMALL_BATCH)
     monkeypatch.setattr(milvus_connection, "FIRST_WAIT", 0.05)
 
 
@@ -268,6 +268,7 @@ def test_refused_before_the_server_is_asked(codes_index, address):
 def test_ids_in_many_filters_are_one_search(codes_index, monkeypatch):
     whole = codes_index.search(random_codes(3, seed=1), 20, Filter(np.arange(0, 300, 2)))
     monkeypatch.setattr(milvus, "BATCH_KEYS", 40)
+    monkeypatch.setattr(stored_items, "BATCH_KEYS", 40)
     monkeypatch.setattr(milvus, "BATCH_QUERIES", 2)
     parts = codes_index.search(random_codes(3, seed=1), 20, Filter(np.arange(0, 300, 2)))
     np.testing.assert_array_equal(whole[0], parts[0])
@@ -275,9 +276,9 @@ def test_ids_in_many_filters_are_one_search(codes_index, monkeypatch):
 
 
 def test_pages_put_together_are_all_ids(codes_index, monkeypatch):
-    monkeypatch.setattr(milvus, "MAX_FOUND", 7)
+    monkeypatch.setattr(stored_items, "MAX_FOUND", 7)
     assert codes_index.ids.tolist() == list(range(300))
-    assert codes_index._next_id() == 300
+    assert codes_index._items.next_id() == 300
 
 
 def test_another_collection_is_refused_and_left_as_it_is(codes_index, address):
