@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -88,7 +89,7 @@ def _read_info(folder: Path) -> CheckpointInfo:
 
 @lru_cache  # a card's YAML takes long to parse, and the Space's views ask for all of them each time they open
 def _card_data(path: Path, changed: int) -> ModelCardData:
-    return read_card(path, ModelCard).data
+    return cast(ModelCardData, read_card(path, ModelCard).data)
 
 
 def read_inputs(folder: Path) -> tuple[str | None, str | None]:

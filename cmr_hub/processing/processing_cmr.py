@@ -91,7 +91,7 @@ class CMRProcessor(ProcessorMixin):
             InputError: an input cannot be used, its position and the reason are named; or several texts of one thing
                 are given to an encoder of single words, whose numbers have no mean.
         """
-        inputs = {}
+        inputs: dict[str, torch.Tensor] = {}
         if images is not None:
             if cache and self.image_encoder.cacheable:
                 features = self.store.encode(images, show_progress=show_progress)
@@ -155,7 +155,9 @@ class CMRProcessor(ProcessorMixin):
         return written
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> CMRProcessor:
+    def from_pretrained(  # type: ignore[override]  # fewer options, all by name
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> CMRProcessor:
         """Load from a folder, a bundled `cmr/<name>` or a Hub repo.
 
         Raises:

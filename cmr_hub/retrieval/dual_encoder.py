@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from transformers import CONFIG_MAPPING, MODEL_MAPPING
@@ -14,6 +15,9 @@ from cmr_hub.modeling.dual_encoder import DualEncoderConfig, DualEncoderModel
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
 from cmr_hub.utils.hub import read_json
+
+if TYPE_CHECKING:
+    from cmr_hub.encoders.transformers_models import Pretrained, TransformersImageEncoder
 
 SAVED_IN = "dual_encoder"  # one copy of a local model, for both encoders
 
@@ -30,9 +34,11 @@ def is_dual_encoder(model_type: str | None) -> bool:
     """
     if model_type == DualEncoderConfig.model_type:
         return True
-    model_class = MODEL_MAPPING.get(CONFIG_MAPPING[model_type], None) if model_type in CONFIG_MAPPING else None
+    if model_type is None or model_type not in CONFIG_MAPPING:
+        return False
+    model_class = MODEL_MAPPING.get(CONFIG_MAPPING[model_type], None)
     has_both = all(hasattr(model_class, f"get_{modality}_features") for modality in ("image", "text"))
-    return has_both and not issubclass(model_class, CMRModel)
+    return has_both and isinstance(model_class, type) and not issubclass(model_class, CMRModel)
 
 
 def load_dual_encoder(
@@ -52,11 +58,12 @@ def load_dual_encoder(
     """
     if read_json(folder / "config.json")["model_type"] == DualEncoderConfig.model_type:
         model, processor = DualEncoderModel.from_pretrained(str(folder)), CMRProcessor.from_pretrained(folder)
-        processor.text_encoder.share_model(processor.image_encoder)
+        cast("Pretrained", processor.text_encoder).share_model(cast("Pretrained", processor.image_encoder))
         return model, processor
     is_local = Path(os.path.expanduser(repo_id_or_path)) == folder
     name = f"transformers/{folder if is_local else repo_id_or_path}"
-    image, text = (create_encoder(modality, name, revision=revision) for modality in ("image", "text"))
+    image = cast("TransformersImageEncoder", create_encoder("image", name, revision=revision))
+    text = cast("Pretrained", create_encoder("text", name, revision=revision))
     if is_local:
         image.saved_in = text.saved_in = SAVED_IN
     text.share_model(image)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from cmr_hub.utils.deprecation import RenamedAttribute
 from cmr_hub.utils.images import ImageSource, load_image
 
 from .attention_images import COLUMN, FONTS, heat_map, panel
+
+if TYPE_CHECKING:
+    from cmr_hub.encoders.backbone import BackboneEncoder
+    from cmr_hub.encoders.tokens import TokensEncoder
 
 
 @dataclass(frozen=True)
@@ -114,18 +118,25 @@ def explain(model: CMRModel, processor: CMRProcessor, image: ImageSource, text: 
     if not isinstance(text, str):
         raise InputError(f"One text is explained at a time, and a text is a string, not {type(text).__name__}.")
     output = attend(model, processor(images=[image], text=[text]))
-    words = processor.text_encoder.words(text)
-    grid = processor.image_encoder.grid
+    # A method that attends takes words and regions, which no other encoders give.
+    tokens = cast("TokensEncoder", processor.text_encoder)
+    grid = cast(int, cast("BackboneEncoder", processor.image_encoder).grid)
+    words = tokens.words(text)
     cosine = matching_scores(output)
     return Explanation(
         image=load_image(image),
         text=text,
         words=words,
-        known=processor.text_encoder.has_known_tokens(words),
-        region_attention=output.image_attentions[0].float().cpu().numpy().reshape(-1, grid, grid),
-        word_attention=output.text_attentions[0].float().cpu().numpy(),
+        known=tokens.has_known_tokens(words),
+        region_attention=_first(output.image_attentions).reshape(-1, grid, grid),
+        word_attention=_first(output.text_attentions),
         score=None if cosine is None else cosine.item(),
     )
+
+
+def _first(attentions: torch.Tensor | None) -> np.ndarray:
+    """`(1, steps, parts)` weights, which a method that attends always returns, as `(steps, parts)` floats."""
+    return cast(torch.Tensor, attentions)[0].float().cpu().numpy()
 
 
 def check_attends(model: CMRModel) -> None:
@@ -139,7 +150,7 @@ def check_attends(model: CMRModel) -> None:
 
 
 @torch.inference_mode()
-def attend(model: CMRModel, inputs: dict[str, torch.Tensor]) -> CMROutput:
+def attend(model: CMRModel, inputs: Mapping[str, torch.Tensor]) -> CMROutput:
     """Run a method that attends on `n` pairs.
 
     Args:

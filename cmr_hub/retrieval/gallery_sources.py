@@ -80,14 +80,11 @@ class ParquetSource(Source):
         self._groups: list[tuple[Path, int, int]] = []  # file, row group, number of its first row
         if not paths:
             raise InputError("The list of Parquet files is empty: give at least one.")
-        rows, schema = 0, None
+        with _opened(paths[0]) as first:
+            schema = first.schema_arrow
+        rows = 0
         for path in paths:
-            try:
-                file = pq.ParquetFile(path)
-            except (OSError, pa.ArrowException) as error:
-                raise InputError(f"{path} cannot be read as Parquet: {error}.") from error
-            with file:
-                schema = file.schema_arrow if schema is None else schema
+            with _opened(path) as file:
                 if file.schema_arrow.names != schema.names:
                     raise InputError(f"{path} has the columns {file.schema_arrow.names}, {paths[0]} {schema.names}.")
                 for group in range(file.num_row_groups):
@@ -133,6 +130,13 @@ class ParquetSource(Source):
                     if row + len(batch) > start:
                         yield pa.Table.from_batches([batch.slice(max(0, start - row))])
                     row += len(batch)
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} cannot be read as Parquet: {error}.") from error
 
 
 def _typed(table: pa.Table) -> Dataset:

@@ -175,7 +175,11 @@ class NeighbourMap(GalleryMap):
         """Write the layout and what it belongs to: positions as safetensors, the rest as JSON in its header."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as scratch:
-            save_file({"rows": self.rows, **self.points}, scratch, {"map": json.dumps(_belongs_to(gallery))})
+            save_file(
+                {"rows": self.rows, **{str(name): rows for name, rows in self.points.items()}},
+                scratch,
+                {"map": json.dumps(_belongs_to(gallery))},
+            )
 
     @classmethod
     def load(cls, path: Path, gallery: Gallery) -> NeighbourMap:
@@ -188,15 +192,15 @@ class NeighbourMap(GalleryMap):
         try:
             with safe_open(path, framework="numpy") as file:
                 belongs_to = json.loads(file.metadata()["map"])
-                tensors = {name: file.get_tensor(name) for name in ("rows", *gallery.embeds)}
+                rows = file.get_tensor("rows")
+                points: dict[Modality, np.ndarray] = {name: file.get_tensor(name) for name in gallery.embeds}
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"The map in {path} cannot be read: {error!r}. {again}") from error
         if belongs_to != _belongs_to(gallery):
             raise CheckpointError(f"The map in {path} was laid out for other items, or by another checkpoint. {again}")
-        rows = tensors.pop("rows")
-        if rows.ndim != 1 or any(points.shape != (len(rows), 2) for points in tensors.values()):
+        if rows.ndim != 1 or any(positions.shape != (len(rows), 2) for positions in points.values()):
             raise CheckpointError(f"The map in {path} has positions of an unexpected shape. {again}")
-        return cls(rows, tensors, _vectors(gallery, rows))
+        return cls(rows, points, _vectors(gallery, rows))
 
 
 def embedded_map_path(dataset: str, checkpoint: str) -> Path:

@@ -7,11 +7,12 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from cmr_hub.encoders.base import TextEncoder
 from cmr_hub.errors import CheckpointError
 from cmr_hub.hub import push_folder
 from cmr_hub.modeling.modeling_cmr import CMRModel
@@ -211,7 +212,7 @@ class Retriever:
 
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         """For each text whether the text encoder knows at least one of its words."""
-        return self.processor.text_encoder.has_known_tokens(texts)
+        return cast(TextEncoder, self.processor.text_encoder).has_known_tokens(texts)
 
     knows = RenamedAttribute("has_known_tokens")
 

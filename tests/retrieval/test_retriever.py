@@ -96,7 +96,7 @@ def test_round_trip_embeds_the_same(tmp_path, method):
 
 
 def test_pushing_needs_a_folder_with_a_card(tmp_path):
-    with pytest.raises(CheckpointError, match="training publish"):
+    with pytest.raises(CheckpointError, match="cmr publish"):
         feature_retriever().push_to_hub("me/toy")
     feature_retriever().save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"README\.md is missing"):
