@@ -24,12 +24,16 @@ class Option(click.Option):
     """An option of a command.
 
     Args:
+        flags: its name, and other ones.
         several: takes one or more values after one flag (`--seeds 0 1 2`).
         renamed_from: names that it had before; they still work, and say what to write instead.
+        settings: what click.Option takes.
     """
 
-    def __init__(self, *args: Any, several: bool = False, renamed_from: Sequence[str] = (), **kwargs: Any):
-        super().__init__(*args, multiple=several, **kwargs)
+    def __init__(
+        self, flags: Sequence[str], *, several: bool = False, renamed_from: Sequence[str] = (), **settings: Any
+    ):
+        super().__init__(flags, **{"multiple": several, **settings})
         self.renamed_from = renamed_from
 
     def make_metavar(self, ctx: click.Context) -> str:
@@ -58,7 +62,7 @@ class Command(click.Command):
     def read_words(self, ctx: click.Context, args: Sequence[str]) -> list[list[str]]:
         """Split a command line into groups: a flag with its values, or one word."""
         flags, renamed = self.flags(ctx), self.renamed(ctx)
-        words, groups = deque(args), []
+        words, groups = deque(args), list[list[str]]()
         while words:
             word = words.popleft()
             if word == "--":

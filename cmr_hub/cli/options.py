@@ -57,9 +57,10 @@ def option_group(parameter: str, make: Callable[..., Any], *options: Decorator) 
             own = {name: values.pop(name) for name in signature(make).parameters}
             return function(**values, **{parameter: make(**own)})
 
+        decorated: Callable[..., Any] = call
         for add in reversed(options):
-            call = add(call)
-        return call
+            decorated = add(decorated)
+        return decorated
 
     return decorate
 

@@ -190,7 +190,7 @@ def test_seeds_are_a_list_and_in_the_old_command_their_number(capsys):
     words = ["reproduce", "--dataset", "wiki"]
     assert parse([*words, "--seeds", "3"]).params["seeds"] == (3,)
     assert parse([*words, "--seeds", "3"], counts_seeds=True).params["seeds"] == (0, 1, 2)
-    assert "use `cmr reproduce --seeds 0 1 2`" in capsys.readouterr().err
+    assert "--seeds 3 as a number of seeds is deprecated, use --seeds 0 1 2." in capsys.readouterr().err
     assert parse([*words, "--seeds", "0", "4"], counts_seeds=True).params["seeds"] == (0, 4)
     assert parse(words, counts_seeds=True).params["seeds"] == (0, 1, 2)
 

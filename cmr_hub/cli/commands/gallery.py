@@ -51,6 +51,7 @@ def command(
     An interrupted build continues.
     """
     from cmr_hub.retrieval.gallery import Gallery
+    from cmr_hub.retrieval.gallery_files import SHARD_ROWS
     from cmr_hub.retrieval.retriever import Retriever
 
     # Whoever ends a long job politely finds what was embedded, as after Ctrl-C.
@@ -65,6 +66,6 @@ def command(
         keep_images=not refer,
         keep_real_valued=keep_real_valued,
         skip_unusable=skip_unusable,
-        **({} if shard_rows is None else {"shard_rows": shard_rows}),
+        shard_rows=SHARD_ROWS if shard_rows is None else shard_rows,
     )
     logging.info("%s: %d items, index %r (%s)", output_dir, len(built), built.index.name, built.index.reason)

@@ -33,7 +33,7 @@ def read_seeds(ctx: click.Context, param: click.Parameter, seeds: tuple[int, ...
     if not is_count:
         return seeds
     counted = tuple(range(seeds[0]))
-    deprecate(f"--seeds {seeds[0]} as a number of seeds", f"`cmr reproduce --seeds {' '.join(map(str, counted))}`")
+    deprecate(f"--seeds {seeds[0]} as a number of seeds", " ".join(["--seeds", *map(str, counted)]))
     return counted
 
 

@@ -83,7 +83,7 @@ def command(
     dataset = data.load()
     recipe = load_recipe(method, data.dataset).for_columns(dataset["train"].column_names)
     recipe = recipe.changed(encoders=encoders, config=settings.config, training=training)
-    others = {"early_stopping_patience": patience, "captions": captions}
+    others: dict[str, Any] = {"early_stopping_patience": patience, "captions": captions}
     recipe = recipe.changed(**{name: value for name, value in others.items() if value is not None})
     recipes = {f"{length}-bits": recipe.with_bits(length) for length in bits} or {"": recipe}
     features = make_features(recipe, dataset, data.dataset)

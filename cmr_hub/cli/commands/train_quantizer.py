@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -36,7 +36,7 @@ def command(
     *,
     gallery: Path | None,
     vectors: Path | None,
-    modality: str,
+    modality: Literal["image", "text", "both"],
     output_dir: Path,
     output_dim: int | None,
     koleo: float | None,
@@ -51,7 +51,7 @@ def command(
     from cmr_hub.training.train_quantizer import QuantizerSettings, find_neighbours, read_vectors, save, spread
 
     shortcuts = {"output_dim": output_dim, "koleo": koleo, "epochs": epochs, "seed": seed}
-    given = {name: value for name, value in shortcuts.items() if value is not None} | config
+    given = {**{name: value for name, value in shortcuts.items() if value is not None}, **config}
     known = [field.name for field in fields(QuantizerSettings)]
     for name in given:
         if name not in known:
