@@ -1,4 +1,4 @@
-"""Run README's first example with the installed wheel and no extras; started by `make check-wheel` in a fresh environment."""
+"""Run README's first example with the installed wheel, without extras; `make check-wheel` starts it."""
 
 from __future__ import annotations
 

@@ -60,7 +60,8 @@ def register_dataset(
     def register(cls: type[LoaderClass]) -> type[LoaderClass]:
         if cls.info.name != name:
             raise TypeError(f"{cls.__name__} is registered as {name!r}, but its info is of {cls.info.name!r}.")
-        return DATASETS.register(name, display_order=display_order)(cls)
+        DATASETS.register(name, display_order=display_order)(cls)
+        return cls
 
     return register
 

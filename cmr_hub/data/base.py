@@ -151,7 +151,10 @@ def warn_of_sizes(info: DatasetInfo, dataset: Mapping[str, Sized], note: str = "
 
 
 def build(
-    info: DatasetInfo, columns: Mapping[str, Sequence[Any]], splits: Sequence[str], features: datasets.Features
+    info: DatasetInfo,
+    columns: Mapping[str, Sequence[Any] | np.ndarray],
+    splits: Sequence[str],
+    features: datasets.Features,
 ) -> datasets.DatasetDict:
     """Columns of one length to a data set with one `Dataset` a split; splits without a row are left out.
 
@@ -178,7 +181,7 @@ def build(
     return result
 
 
-def _choose(column: Sequence[Any], rows: list[int]) -> Sequence[Any]:
+def _choose(column: Sequence[Any] | np.ndarray, rows: list[int]) -> Sequence[Any]:
     if not isinstance(column, np.ndarray):
         return [column[i] for i in rows]
     # Past the conversion row by row: NUS-WIDE's 200 million values took a minute and 13 GB in it.

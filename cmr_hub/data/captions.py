@@ -56,9 +56,10 @@ class CaptionFiles:
         Raises:
             DatasetError: some of the lists are missing, or an image is in two.
         """
-        found = {split: find_below(folder, [name]) for split, name in self.lists.items()}
-        missing = [self.lists[split] for split, path in found.items() if path is None]
-        if len(missing) == len(found):
+        wanted = {split: find_below(folder, [name]) for split, name in self.lists.items()}
+        found = {split: path for split, path in wanted.items() if path is not None}
+        missing = [self.lists[split] for split in wanted if split not in found]
+        if not found:
             return {}
         if missing:
             raise DatasetError(f"{folder} lacks {name_some(missing)}; put it beside the other lists, or none.")

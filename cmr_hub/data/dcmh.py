@@ -81,12 +81,15 @@ class DCMHFiles(Loader):
 
     def find(self, folder: Path) -> dict[str, Path] | None:
         """The file of each of `ARRAYS`; None where one is missing."""
-        found = {}
+        found: dict[str, Path] = {}
         for letter in ARRAYS:
             parted = f"{self.stem}-{letter}all.mat"
             places = [folder / name for name in (self.whole, parted, f"{letter.upper()}All/{parted}")]
-            found[letter] = next((place for place in places if place.is_file()), None)
-        return None if None in found.values() else found
+            file = next((place for place in places if place.is_file()), None)
+            if file is None:
+                return None
+            found[letter] = file
+        return found
 
     def load(self, folder: Path | None, *, progress: ProgressCallback | None = None) -> datasets.DatasetDict:
         folder = at_hand(self.info, folder)

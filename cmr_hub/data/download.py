@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import datasets
 import httpx2
@@ -338,7 +338,7 @@ def extract_tar(
                 if entry.isdir():
                     (folder / entry.name).mkdir(parents=True, exist_ok=True)
                 else:
-                    _write(opened.extractfile(entry), folder / entry.name)
+                    _write(cast(IO[bytes], opened.extractfile(entry)), folder / entry.name)
                 at(done, len(entries))
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise _refused(archive, error) from error

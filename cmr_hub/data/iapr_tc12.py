@@ -27,8 +27,9 @@ from __future__ import annotations
 import html
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import datasets
 
@@ -130,7 +131,7 @@ def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
     whole = [item_id for item_id in splits if item_id in images and (not segmented or item_id in labels)]
     if not whole:
         raise DatasetError(f"{root}: no image has a description{' and a class' if segmented else ''}.")
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "id": whole,
         "image": [str(images[item_id]) for item_id in whole],
         "texts": [[texts[item_id]] for item_id in whole],
@@ -186,9 +187,9 @@ def _name_labels(folder: Path, segmented: Path, numbers: set[int]) -> dict[int, 
     for place in (segmented, *(folder / name for name in NAMED_IN)):
         for path in (place / name for name in LABEL_NAMES):
             for line in read_lines(path) if path.is_file() else []:
-                number, _, name = line.partition("\t")
-                if number.strip().isdecimal() and name.strip():
-                    known.setdefault(int(number), name.strip())
+                written, _, name = line.partition("\t")
+                if written.strip().isdecimal() and name.strip():
+                    known.setdefault(int(written), name.strip())
     names: dict[int, str] = {}
     for number in sorted(numbers):
         name = known.get(number, f"label {number}")

@@ -225,7 +225,7 @@ def _open_hdf5(path: Path) -> Any:
     return h5py.File(path, "r")
 
 
-def _plain_dataset(file: Mapping[str, Any], name: str) -> Any:
+def _plain_dataset(file: Any, name: str) -> Any:
     """The HDF5 dataset of this name; None where it is none of numbers, or its numbers lie in another file."""
     import h5py
 

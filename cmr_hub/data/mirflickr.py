@@ -24,7 +24,9 @@ Tested against generated archives in the documented layout, not against the arch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -164,7 +166,7 @@ def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
     words = np.zeros((len(splits), len(common)), np.float32)
     for row, item_id in enumerate(splits):
         words[row, [common[tag] for tag in tags[item_id]]] = 1
-    columns = {
+    columns: dict[str, Sequence[Any] | np.ndarray] = {
         "id": list(splits),
         "image": [str(path) for path in images],
         "texts": [[" ".join(tags[item_id])] for item_id in splits],

@@ -270,8 +270,9 @@ def find_parts(folder: Path) -> dict[str, Path]:
 
 def find_annotations(folder: Path, kind: str, parts: Iterable[str]) -> dict[str, Path]:
     """Part -> its file of annotations; empty unless every part has one."""
-    found = {part: find_below(folder, [f"{kind}_{part}.json"]) for part in parts}
-    return {} if None in found.values() else found
+    wanted = {part: find_below(folder, [f"{kind}_{part}.json"]) for part in parts}
+    found = {part: path for part, path in wanted.items() if path is not None}
+    return found if len(found) == len(wanted) else {}
 
 
 def read_captions(path: Path, part: str) -> Iterator[Row]:

@@ -13,9 +13,11 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import datasets
 import httpx2
@@ -145,7 +147,7 @@ def read_folder(info: DatasetInfo, folder: Path, complete_classes: bool = False)
         raise DatasetError(f"{folder}: not one class has its {of_class} pairs: {', '.join(lacking)}.")
     whole = [item_id for item_id in whole if class_of(item_id) in classes]
     splits = split_by_class(texts)
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "id": whole,
         "image": [str(images[item_id]) for item_id in whole],
         "texts": [_read_sentences(texts[item_id]) for item_id in whole],

@@ -12,8 +12,10 @@ The source pads short sets of captions with repeats; they are dropped.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import datasets
 import httpx2
@@ -124,7 +126,7 @@ def from_hub(info: DatasetInfo, rows: datasets.DatasetDict) -> datasets.DatasetD
         if lacking or split not in SPLIT_NAMES:
             raise DatasetError(f"The repo {REPO} is not as it was: split {split!r}, columns {part.column_names}.")
         names = [PurePosixPath(name).name for name in part["filename"]]
-        columns = {
+        columns: dict[str, Sequence[Any]] = {
             "id": names,
             "texts": [
                 list(dict.fromkeys(text.strip() for text in captions if text.strip())) for captions in part["captions"]
@@ -164,7 +166,7 @@ def class_of(file_name: str) -> str:
 def numbered_classes() -> dict[int, str]:
     """Number -> class, of the 921 images whose file name is only a number."""
     ranges = json.loads(Path(__file__).with_name("rsicd_numbered.json").read_text(encoding="utf-8"))
-    classes = {}
+    classes: dict[int, str] = {}
     for name, spans in ranges.items():
         for span in spans.split():
             first, _, last = span.partition("-")

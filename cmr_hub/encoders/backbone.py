@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -124,7 +124,7 @@ def prefetch(items: Iterable[T]) -> Iterator[T]:
     iterator: Iterator[Any] = iter(items)
     end = object()
     with ThreadPoolExecutor(max_workers=1) as thread:
-        upcoming = thread.submit(next, iterator, end)
+        upcoming: Future[Any] = thread.submit(next, iterator, end)
         while (item := upcoming.result()) is not end:
             upcoming = thread.submit(next, iterator, end)
             yield item

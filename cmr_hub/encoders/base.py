@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from torch import nn
@@ -37,11 +37,15 @@ class Encoder(ABC):
 
     name: str
     modality: Literal["image", "text"]
-    dim: int
     accepts_raw_input: ClassVar[bool] = True
     cacheable: ClassVar[bool] = False
     supports_mean_pooling: ClassVar[bool] = True
     limits: ClassVar[str] = ""
+
+    if TYPE_CHECKING:  # a class attribute, an instance attribute or a property
+
+        @property
+        def dim(self) -> int: ...
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -153,7 +157,8 @@ class NetworkEncoder(Encoder):
         # Whatever is going on when it is built first: weights made inside the inference mode could never be tuned.
         with torch.inference_mode(False):
             network = self._build_network().eval().requires_grad_(False)
-            return network.to(self.device, memory_format=torch.channels_last)
+            network.to(memory_format=torch.channels_last)
+            return network.to(self.device)
 
     def to(self, device: torch.device | str) -> Self:
         self.device = device

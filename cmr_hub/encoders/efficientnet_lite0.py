@@ -73,7 +73,7 @@ class EfficientNetLite0Encoder(OwnWeightsEncoder):
             self._use_weights_file(Path(weights))
 
     def _build_network(self) -> nn.Module:
-        network = build_classifier().eval()
+        network: Any = build_classifier().eval()
         network.reset_classifier(0, global_pool="avg" if self.grid is None else "")
         network = fold_batch_norms(network)
         if self.weights_file is not None:

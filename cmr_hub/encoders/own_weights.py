@@ -70,6 +70,7 @@ class OwnWeightsEncoder(BackboneEncoder):
         Raises:
             CheckpointError: they are another network's, or the file is no file of weights.
         """
+        assert self.weights_file is not None
         weights = {name: value for name, value in read_weights(self.weights_file).items() if name not in set(unused)}
         try:
             network.load_state_dict(weights)

@@ -38,6 +38,8 @@ class PixelsEncoder(BackboneEncoder):
 
     cacheable = False  # reading them again is as fast as reading the image
 
+    dim: int
+
     def __init__(self, size: int = 224):
         if not isinstance(size, int) or size < 1:
             raise InputError(f"pixels' size must be a whole number from 1, and is {size!r}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class PrecomputedEncoder(Encoder):
     """
 
     accepts_raw_input = False
+    dim: int
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class PrecomputedEncoder(Encoder):
 
     @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Self:
-        return cls(modality, **options)
+        return cls(cast(Literal["image", "text"], modality), **options)
 
     def encode(self, inputs: np.ndarray | torch.Tensor | Sequence[Sequence[float]]) -> torch.Tensor:
         """Check feature vectors.

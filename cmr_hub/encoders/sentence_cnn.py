@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import safetensors.torch
@@ -333,7 +333,7 @@ class _Classifier(nn.Module):
 
     def vectors(self) -> torch.Tensor:
         """The words' vectors of all channels side by side, `(words, dim)`."""
-        return torch.cat([table.weight.detach()[1:] for table in self.tables], dim=1)
+        return torch.cat([cast(nn.Embedding, table).weight.detach()[1:] for table in self.tables], dim=1)
 
 
 def _train(
@@ -369,7 +369,7 @@ def _train(
         classifier.eval()
         with torch.no_grad():
             losses = [loss_of(classifier(batch), expected) * len(batch) for batch, expected in batches(held_out, 256)]
-        loss = (sum(losses) / len(held_out)).item()
+        loss = float(sum(losses) / len(held_out))
         if loss < best:
             best, best_epoch = loss, epoch
             kept = {name: value.clone() for name, value in classifier.state_dict().items()}
@@ -379,7 +379,7 @@ def _train(
     return best, best_epoch
 
 
-def _padded(numbers: Sequence[torch.Tensor]) -> torch.Tensor:
+def _padded(numbers: list[torch.Tensor]) -> torch.Tensor:
     """Texts' numbers as `(n, longest + 1)`, 0 after each text's last word."""
     return F.pad(nn.utils.rnn.pad_sequence(numbers, batch_first=True), (0, 1))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import torch
 from PIL import Image
@@ -116,7 +116,7 @@ class TorchvisionEncoder(OwnWeightsEncoder):
         if self.grid is not None:
             return self._side_and_dim[1]
         network = self._without_weights()
-        return network.get_submodule(self._first_unused(network)).in_features
+        return cast(nn.Linear, network.get_submodule(self._first_unused(network))).in_features
 
     def _first_unused(self, network: nn.Module) -> str:
         """The name of the linear layer that would take the features."""
@@ -128,6 +128,7 @@ class TorchvisionEncoder(OwnWeightsEncoder):
     @cached_property
     def _side_and_dim(self) -> tuple[int, int]:
         """With a grid: how wide the images are that the network is given, and how many channels its map has."""
+        assert self.grid is not None
         return fit_regions(region_network(self._without_weights()), self.grid, self.model)
 
     def _without_weights(self) -> nn.Module:

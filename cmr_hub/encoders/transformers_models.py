@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import safetensors.torch
 import torch
@@ -18,6 +18,9 @@ from cmr_hub.errors import CheckpointError
 
 from .backbone import BackboneEncoder
 from .base import NetworkEncoder, TextEncoder, check_texts, checkpoint_file
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 FAMILY = "transformers/"
 
@@ -52,7 +55,7 @@ class Pretrained(NetworkEncoder):
         return cls(name.removeprefix(FAMILY), **options)
 
     @cached_property
-    def _model(self) -> tuple[nn.Module, bool]:
+    def _model(self) -> tuple[PreTrainedModel, bool]:
         """The model, and whether its pooler was learned: many repos leave it out, and it would be random."""
         from transformers import AutoModel
 
@@ -166,9 +169,10 @@ class TransformersImageEncoder(Pretrained, BackboneEncoder):
 class ImageTower(nn.Module):
     """Pixel values `(n, 3, height, width)` to one vector an image, `(n, dim)`."""
 
-    def __init__(self, model: nn.Module, has_pooler: bool):
+    def __init__(self, model: PreTrainedModel, has_pooler: bool):
         super().__init__()
-        self.model, self.has_pooler = model, has_pooler
+        self.model: Any = model
+        self.has_pooler = has_pooler
         self.has_class_token = any(name.endswith("cls_token") for name, _ in model.named_parameters())
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -212,7 +216,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
 
     def encode(self, inputs: Sequence[str]) -> torch.Tensor:
         features = torch.zeros(len(inputs), self.dim)
-        known = [index for index, has_known_tokens in enumerate(self.has_known_tokens(inputs)) if has_known_tokens]
+        known = [index for index, is_known in enumerate(self.has_known_tokens(inputs)) if is_known]
         # Texts of about one length share a batch: little is computed on padding.
         known.sort(key=lambda index: len(inputs[index]))
         for start in range(0, len(known), self.batch_size):
@@ -223,9 +227,10 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
     @torch.inference_mode()
     def _embed(self, texts: list[str]) -> torch.Tensor:
         tokens = self._tokens(texts, padding=self._padding, return_tensors="pt").to(self.device)
-        if hasattr(self.network, "get_text_features"):
-            return self.network.get_text_features(**tokens, return_dict=True).pooler_output.float().cpu()
-        states = self.network(**tokens, return_dict=True).last_hidden_state
+        network: Any = self.network
+        if hasattr(network, "get_text_features"):
+            return network.get_text_features(**tokens, return_dict=True).pooler_output.float().cpu()
+        states = network(**tokens, return_dict=True).last_hidden_state
         weights = tokens["attention_mask"].unsqueeze(2)
         return ((states * weights).sum(dim=1) / weights.sum(dim=1)).float().cpu()
 

@@ -50,6 +50,8 @@ class Word2VecEncoder(WordVectorEncoder):
     ```
     """
 
+    dim: int
+
     def __init__(
         self,
         algorithm: Literal["cbow", "skip-gram"] = "skip-gram",

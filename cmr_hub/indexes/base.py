@@ -8,14 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.modeling.embeddings import EMBEDDING_KINDS, EmbeddingKind, described, kind_of
+from cmr_hub.modeling.embeddings import EMBEDDING_KINDS, EmbeddingKind, Representation, described, kind_of
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments, renamed_module_attributes
 from cmr_hub.utils.files import atomic_folder
 
@@ -69,8 +69,8 @@ class Index(ABC):
     """
 
     name: ClassVar[str]
-    representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
-    approximate: ClassVar[bool] = False
+    representation: Representation = "real-valued"
+    approximate: bool = False
     wants_metadata: ClassVar[bool] = False
 
     def __init__(self, vectors: np.ndarray, ids: np.ndarray | None = None):

@@ -7,15 +7,20 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import faiss
 import numpy as np
 
 from cmr_hub.errors import InputError
 from cmr_hub.indexes import register_index
+from cmr_hub.utils.extras import require
 
 from .base import NOT_FOUND, Filter, Index, check_k, load_data
+
+if TYPE_CHECKING:
+    import faiss
+else:
+    faiss = require("faiss", "faiss", "The index 'faiss'")
 
 LEAST_A_LIST = 39  # faiss warns of k-means on fewer points a centroid
 TRAINING_A_LIST = 64  # more points find hardly better centroids
@@ -80,7 +85,8 @@ class FaissIndex(Index):
         _check_least(nprobe=(nprobe, 1), ef_search=(ef_search, 1), refine=(refine, 0))
         self.factory, self.nprobe, self.ef_search = factory, nprobe, ef_search
         self.refine, self.seed = refine, seed
-        self._made: faiss.Index | None = None
+        self._made: Any = None  # a faiss.Index, once there are vectors
+        self._counted_for = 0
         super().__init__(vectors, ids)
 
     @property
@@ -233,7 +239,7 @@ class FaissIndex(Index):
             score[there] = self.vectors[self._rows_of(some[there])] @ query
 
     def _rows_of(self, ids: np.ndarray) -> np.ndarray:
-        if self._order is None:
+        if self._order is None or self._ids is None:
             return ids
         return self._order[np.searchsorted(self._ids, ids, sorter=self._order)]
 

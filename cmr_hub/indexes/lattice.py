@@ -72,7 +72,7 @@ class LatticeIndex(Index):
         keep_points: bool = True,
     ):
         self._given = None if catalyser is None else os.fspath(catalyser)
-        self.catalyser = None if catalyser is None else SpreadingVectorsModel.from_pretrained(self._given).eval()
+        self.catalyser = None if self._given is None else SpreadingVectorsModel.from_pretrained(self._given).eval()
         config = self.catalyser and self.catalyser.config
         self.spheres = config.spheres if config else 1
         self.lattice = SphereLattice(config.output_dim // config.spheres if config else LATTICE_DIM, r2)

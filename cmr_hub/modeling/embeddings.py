@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from .codes import unpack, warn_if_degenerate
+
+Representation = Literal["real-valued", "binary"]
 
 
 class EmbeddingKind(ABC):
@@ -21,7 +23,7 @@ class EmbeddingKind(ABC):
         is_quantized: whether they hold less than the values they are made of, so that these may be stored as well.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[Representation]
     noun: ClassVar[str]
     similarity: ClassVar[str]
     is_quantized: ClassVar[bool]

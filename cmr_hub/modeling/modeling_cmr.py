@@ -19,6 +19,7 @@ from cmr_hub.utils.deprecation import RenamedAttribute, adopt_renamed
 
 from .checked_model import CheckedModel
 from .configuration_cmr import CMRConfig
+from .embeddings import Representation
 from .forward_arguments import ForwardArguments
 from .losses import add
 
@@ -109,7 +110,7 @@ class CMRModel(CheckedModel):
     paper: ClassVar[str]
     supervision: ClassVar[Literal["supervised", "unsupervised"]]
     is_hashing: ClassVar[bool] = False
-    representation: ClassVar[Literal["real-valued", "binary"]] = "real-valued"
+    representation: ClassVar[Representation] = "real-valued"
     is_stochastic: ClassVar[bool] = True
     image_input: ClassVar[str] = "image_features"
     text_input: ClassVar[str] = "text_features"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from . import codes
 from .configuration_hashing import HashingConfig
+from .embeddings import Representation
 from .modeling_cmr import ClosedFormCMRModel
 
 
@@ -21,7 +22,7 @@ class HashingMixin:
     """
 
     is_hashing: ClassVar[bool] = True
-    representation: ClassVar[Literal["real-valued", "binary"]] = "binary"
+    representation: ClassVar[Representation] = "binary"
     config_class = HashingConfig
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -68,7 +68,7 @@ def load_image(
     if isinstance(source, np.ndarray):
         return _decoded(_from_array(source), "the array", max_pixels, min_side=None)
     if isinstance(source, Mapping):
-        source = source["bytes"] if source.get("bytes") is not None else source.get("path")
+        source = cast(Any, source["bytes"] if source.get("bytes") is not None else source.get("path"))
     if isinstance(source, bytes | bytearray | memoryview):
         name = "the image's bytes"
         _check_size(memoryview(source).nbytes, name, max_bytes)

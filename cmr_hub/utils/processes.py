@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from cmr_hub.errors import OtherProcessError
 from cmr_hub.utils.deprecation import RenamedAttribute
@@ -55,7 +55,7 @@ class Process:
 
     def share(self, items: Items) -> Items:
         """What of `items` this process does: every `count`-th, so that the shares are as long and as hard."""
-        return items[self.rank :: self.count]
+        return cast(Items, items[self.rank :: self.count])
 
     def wait(self) -> None:
         """Go on once every process has come here: what any has written before, all can read."""
@@ -84,12 +84,13 @@ class Process:
             return [work()]
         from torch.distributed import all_gather_object
 
-        value = error = None
+        value: Value | None = None
+        error: Exception | None = None
         try:
             value = work()
         except Exception as raised:
             error = raised
-        outcomes = [None] * self.count
+        outcomes: list[Any] = [None] * self.count
         # As words: not every error can be sent.
         all_gather_object(outcomes, (value, None if error is None else f"{type(error).__name__}: {error}"))
         if error is not None:
@@ -103,7 +104,7 @@ class Process:
     by_main = RenamedAttribute("run_on_main")
 
     def run_on_main(self, work: Callable[[], Value]) -> Value:
-        """What `work` returns, done by the main process alone once all have come here, in all; see [`together`].
+        """What `work` returns, done by the main process alone once all have come here, in all; see [`gather`].
 
         Example:
 
@@ -113,7 +114,7 @@ class Process:
         ```
         """
         self.wait()
-        return self.gather(work if self.is_main else lambda: None)[0]
+        return cast(Value, self.gather(work if self.is_main else lambda: None)[0])
 
 
 @cache

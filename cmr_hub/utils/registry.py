@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import re
 import warnings
@@ -144,7 +145,7 @@ class Registry(Mapping[str, T], Generic[T]):
         """The names that match a shell-style pattern, in alphabetical order."""
         return sorted(name for name in self._known if fnmatchcase(name, pattern))
 
-    def built_in(self) -> list[Registration]:
+    def built_in(self) -> builtins.list[Registration]:
         """What the package itself registers, in order of display; imports nothing."""
         return sorted(self._built_in.values(), key=lambda known: (known.display_order, known.name))
 
@@ -199,11 +200,11 @@ class Registry(Mapping[str, T], Generic[T]):
         return found
 
     @cached_property
-    def _plugins(self) -> dict[str, list[Registration]]:
+    def _plugins(self) -> dict[str, builtins.list[Registration]]:
         """By name, all that claim it: which of two is meant, only their user can say."""
         from importlib.metadata import entry_points  # 50 ms that built-in names need not wait for
 
-        found: dict[str, list[Registration]] = {}
+        found: dict[str, builtins.list[Registration]] = {}
         for point in entry_points(group=self.group):
             new = Registration(point.name, point.value, package=_package_of(point))
             if (built_in := self._built_in.get(new.name)) is not None:
@@ -231,7 +232,7 @@ class Registry(Mapping[str, T], Generic[T]):
         if not registration.package:
             return getattr(import_module(module_name), attribute)
         try:
-            loaded = import_module(module_name)
+            loaded: Any = import_module(module_name)
             for part in filter(None, attribute.split(".")):
                 loaded = getattr(loaded, part)
             if not attribute:  # the entry point names a module, whose classes are decorated

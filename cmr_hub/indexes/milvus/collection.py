@@ -12,7 +12,7 @@ from pymilvus import CollectionSchema, DataType, MilvusClient
 from pymilvus.milvus_client import IndexParams
 
 from cmr_hub.errors import InputError
-from cmr_hub.modeling.embeddings import kind_of
+from cmr_hub.modeling.embeddings import Representation, kind_of
 
 from .vectors import STORED_VECTORS, StoredVectors
 
@@ -37,7 +37,7 @@ class VectorIndex:
         InputError: there is no such kind for these vectors.
     """
 
-    representation: str
+    representation: Representation
     width: int
     kind: str = "FLAT"
     params: Mapping[str, Any] | None = None
@@ -96,7 +96,7 @@ class VectorIndex:
         return f"its field {wrong[0]} is of another type" if wrong else ""
 
 
-def held_vectors(description: Mapping[str, Any]) -> tuple[str, int]:
+def held_vectors(description: Mapping[str, Any]) -> tuple[Representation, int]:
     """The representation of the vectors that a collection holds, and their width.
 
     Raises:

@@ -116,9 +116,9 @@ def _is_too_slow(error: Exception) -> bool:
     return _code(error) is grpc.StatusCode.DEADLINE_EXCEEDED or "Retry timeout" in _reason(error)
 
 
-def _code(error: Exception) -> Any:
+def _code(error: Any) -> Any:
     return error.code() if isinstance(error, grpc.RpcError) else error.code
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Any) -> str:
     return error.details() if isinstance(error, grpc.RpcError) else error.message

@@ -19,7 +19,7 @@ from . import process as milvus_process
 
 @dataclass(frozen=True)
 class _Server:
-    process: subprocess.Popen
+    process: subprocess.Popen[str]
     address: str
 
 
@@ -72,6 +72,7 @@ def _start(folder: Path) -> _Server:
         text=True,
         start_new_session=True,  # Ctrl+C is for the owner: the server must outlive it to be stopped in order
     )
+    assert process.stdout is not None
     try:
         answer = json.loads(process.stdout.readline() or '{"error": "its process ended"}')
     except BaseException:
@@ -90,7 +91,9 @@ def _start(folder: Path) -> _Server:
     )
 
 
-def _stop(process: subprocess.Popen) -> None:
+def _stop(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
     process.stdin.close()
     process.wait()
+    assert process.stdout is not None
     process.stdout.close()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pymilvus import DataType
 
-from cmr_hub.modeling.embeddings import BINARY, REAL_VALUED, EmbeddingKind, as_vectors
+from cmr_hub.modeling.embeddings import BINARY, REAL_VALUED, EmbeddingKind, Representation, as_vectors
 
 
 class StoredVectors(ABC):
@@ -102,4 +102,6 @@ class BinaryVectors(StoredVectors):
         return 1 - distances * 2 / self.dim(width)
 
 
-STORED_VECTORS: dict[str, StoredVectors] = {stored.kind.name: stored for stored in (FloatVectors(), BinaryVectors())}
+STORED_VECTORS: dict[Representation, StoredVectors] = {
+    stored.kind.name: stored for stored in (FloatVectors(), BinaryVectors())
+}

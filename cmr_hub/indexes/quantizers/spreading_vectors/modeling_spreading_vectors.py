@@ -70,9 +70,9 @@ class SpreadingVectorsOutput(ModelOutput):
         The vectors on the sphere, of unit length.
     """
 
-    loss: torch.FloatTensor | None = None
-    loss_terms: dict[str, torch.FloatTensor] | None = None
-    outputs: torch.FloatTensor | None = None
+    loss: torch.Tensor | None = None
+    loss_terms: dict[str, torch.Tensor] | None = None
+    outputs: torch.Tensor | None = None
 
 
 class SpreadingVectorsModel(CheckedModel):
