@@ -31,7 +31,7 @@ def add(terms: Iterable[torch.Tensor]) -> torch.Tensor:
 def label_similarity(labels: torch.Tensor, others: torch.Tensor | None = None) -> torch.Tensor:
     """S of a batch: `(n, classes)` multi-hot labels to an `(n, n)` matrix, 1 where i and j share a class.
 
-    With the `(m, classes)` labels of other items it is `(n, m)`: a row an item, a column another.
+    With the `(m, classes)` labels of other items it is `(n, m)`: one row per item, one column per other item.
 
     Example:
 

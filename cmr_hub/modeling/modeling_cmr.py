@@ -149,7 +149,7 @@ class CMRModel(CheckedModel):
 
     @property
     def answers_questions(self) -> bool:
-        """Whether it answers texts as questions about images (`pair_logits`), and embeds neither side alone."""
+        """Whether it answers texts as questions about images (`pair_logits`), and embeds neither modality alone."""
         return False
 
     @abstractmethod
@@ -161,7 +161,7 @@ class CMRModel(CheckedModel):
         """Embed texts alone: `(n, text_dim)` float features to `(n, embed_dim)` vectors of the common space."""
 
     def get_pair_features(self, image_features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
-        """Embed items of which both sides are known as one vector each, by methods that define such a thing.
+        """Embed items of which both modalities are known as one vector each, by methods that define such a thing.
 
         Args:
             image_features: `(n, image_dim)` float features.

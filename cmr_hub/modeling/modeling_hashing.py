@@ -37,7 +37,7 @@ class HashingMixin:
 
 
 class LinearHashModel(HashingMixin, ClosedFormCMRModel, abstract=True):
-    """One hyperplane a bit and a side: the code of x is the sign of x W + b.
+    """One hyperplane per bit and modality: the code of x is the sign of x W + b.
 
     A method gives `_hyperplanes`.
     """

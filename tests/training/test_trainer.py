@@ -2,7 +2,7 @@ import logging
 
 import pytest
 import torch
-from transformers import TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import cmr_hub
 from cmr_hub.errors import InputError
@@ -109,3 +109,22 @@ def test_an_epoch_is_judged_on_the_evaluation_pairs_alone(tmp_path):
         50,
     )
     assert make_trainer(tmp_path, protocol="dscmr-reranked").protocol.rerank is None
+
+
+def test_transformers_own_trainer_finds_a_models_inputs_by_its_signature(tmp_path):
+    pairs = feature_dataset(32)
+    rows = pairs.map(lambda row: {"labels": [float(row["label"] == k) for k in range(3)]}, load_from_cache_file=False)
+    torch.manual_seed(0)
+    model = cmr_hub.DSCMRModel(cmr_hub.DSCMRConfig(image_dim=6, text_dim=4, hidden_dim=16, embed_dim=8, num_labels=3))
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        num_train_epochs=3,
+        learning_rate=1e-2,
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+    )
+    trainer = Trainer(model, arguments, train_dataset=rows)  # which drops the columns "id" and "label"
+    before = trainer.evaluate(rows)["eval_loss"]
+    trainer.train()
+    assert trainer.evaluate(rows)["eval_loss"] < before

@@ -36,7 +36,7 @@ def make_tower(features_dim: int, config: ContrastiveConfig) -> nn.Sequential:
 
 @register_method("contrastive", display_order=50)
 class ContrastiveModel(CMRModel):
-    """One small tower a side, and a learned temperature: each image shall find its text in the batch, and back."""
+    """One small tower per modality and a learned temperature: each image must find its text in the batch, and back."""
 
     title = "Contrastive"
     paper = "Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021"

@@ -1,4 +1,4 @@
-"""The bimodal deep autoencoder of Ngiam et al. (ICML 2011): one code from which both sides can be told."""
+"""The bimodal deep autoencoder of Ngiam et al. (ICML 2011): one shared code that reconstructs both modalities."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def reconstruction_loss(
 
 @register_method("dae", display_order=90)
 class DAEModel(CMRModel):
-    """A layer a side, a bottleneck over both, and a decoder a side; the embedding of one side leaves the other zero.
+    """One layer and one decoder per modality, and a bottleneck between them.
 
-    Zero is the mean of standardised features: what is known of a side that is not given.
+    To embed one modality, the other is set to zero, the mean of standardised features.
     """
 
     title = "DAE"

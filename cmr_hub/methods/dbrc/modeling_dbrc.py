@@ -51,7 +51,7 @@ class ATanh(nn.Module):
 
 @register_method("dbrc", display_order=210)
 class DBRCModel(HashingMixin, CMRModel):
-    """An encoder of both sides into one binary layer, a decoder a side, and a hash function a side."""
+    """One encoder of pairs into a binary layer; one decoder and one hash function per modality."""
 
     title = "DBRC"
     paper = "Li, Hu & Nie, Deep Binary Reconstruction for Cross-Modal Hashing, MM 2017"

@@ -15,7 +15,7 @@ class DCCAConfig(CMRConfig):
     hidden_dim (`int`, defaults to 1024):
         Width of each hidden layer.
     hidden_layers (`int`, defaults to 1):
-        Hidden layers a side.
+        Hidden layers per modality.
     dropout (`float`, defaults to 0.0):
         Share of the inputs and hidden units dropped in training.
     regularization (`float`, defaults to 1e-3):

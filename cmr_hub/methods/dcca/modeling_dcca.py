@@ -70,7 +70,7 @@ class FitProjections(TrainerCallback):
 
 @register_method("dcca", display_order=80)
 class DCCAModel(CMRModel):
-    """A network a side; their outputs are projected onto their canonical variates.
+    """One network per modality; their outputs are projected onto their canonical variates.
 
     The projections are buffers that [`FitProjections`] fills; until then they keep the first outputs as they are.
     """

@@ -79,7 +79,7 @@ class CodesOfAllItems(TrainerCallback):
 
 @register_method("dcmh", display_order=160)
 class DCMHModel(HashingMixin, CMRModel):
-    """A network a side, whose outputs' signs are the code.
+    """One network per modality; the signs of its outputs are the code.
 
     Attributes:
         all_image_outputs, all_text_outputs: F and G, `(n, bits)`: the networks' last outputs of all n training items.

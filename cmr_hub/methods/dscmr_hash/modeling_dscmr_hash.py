@@ -63,7 +63,7 @@ def decorrelation_loss(image_values: torch.Tensor, text_values: torch.Tensor) ->
 
 @register_method("dscmr_hash", display_order=150)
 class DSCMRHashModel(HashingMixin, CMRModel):
-    """DSCMR's network, one layer a side and a shared one, with tanh(alpha x) above it; its classifier sees codes."""
+    """DSCMR's network, one layer per modality and a shared one, then tanh(alpha x); its classifier sees codes."""
 
     title = "DSCMR-Hash"
     paper = "cmr_hub, DSCMR with binary codes, after Zhen et al., CVPR 2019"

@@ -1,4 +1,4 @@
-"""Two branches, ranking in both directions, and neighbours kept together within a side (Wang et al., CVPR 2016)."""
+"""DSPE (Wang et al., CVPR 2016): ranking in both directions, and neighbours within a modality kept together."""
 
 from __future__ import annotations
 
@@ -124,13 +124,13 @@ def make_branch(features_dim: int, config: DSPEConfig) -> nn.Sequential:
 
 @register_method("dspe", display_order=70)
 class DSPEModel(CMRModel):
-    """A branch a side into vectors of unit length, ranked by distance across sides and kept together within."""
+    """One branch per modality into unit vectors, ranked by distance across modalities, kept together within each."""
 
     title = "DSPE"
     paper = "Wang et al., Learning Deep Structure-Preserving Image-Text Embeddings, CVPR 2016"
     supervision = "unsupervised"
     representation = "real-valued"
-    groups_texts = True  # neighbours within a side are texts of one image
+    groups_texts = True  # neighbours within a modality are texts of one image
     config_class = DSPEConfig
     config: DSPEConfig
 

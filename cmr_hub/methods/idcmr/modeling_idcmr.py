@@ -32,7 +32,7 @@ def ridge_classifier(embeds: torch.Tensor, labels: torch.Tensor, ridge: float) -
     Computed as U^T (U U^T + r I)^-1 S, the same matrix, whose system is as large as the batch, not as the space.
 
     Args:
-        embeds: `(n, d)`, a row an item.
+        embeds: `(n, d)`, one row per item.
         labels: `(n, classes)` multi-hot.
         ridge: r, above 0.
 

@@ -1,4 +1,4 @@
-"""Semantic matching: both sides as posteriors over the classes. Equation numbers: the README beside this."""
+"""Semantic matching: images and texts as posteriors over the classes. Equation numbers: the README beside this."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .configuration_semantic_matching import SemanticMatchingConfig
 
 @register_method("semantic_matching", display_order=110)
 class SemanticMatchingModel(ClosedFormCMRModel):
-    """One multi-class logistic regression a side; an item's embedding is what it says of each class."""
+    """One multi-class logistic regression per modality; an embedding is the posteriors over the classes."""
 
     title = "SM"
     paper = "Rasiwasia et al., A New Approach to Cross-Modal Multimedia Retrieval (semantic matching), MM 2010"

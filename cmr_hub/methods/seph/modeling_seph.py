@@ -1,4 +1,4 @@
-"""SePH (Lin et al., CVPR 2015): codes from classes alone, then a kernel logistic regression a bit and a side.
+"""SePH (Lin et al., CVPR 2015): codes from classes alone, then one kernel logistic regression per bit and modality.
 
 Symbols are the README's.
 """

@@ -100,7 +100,7 @@ class BinaryFactors:
     """Codes of all training items, and what they are solved from; see the module.
 
     Attributes:
-        features: a side's `(n, d)` X_v, of both sides.
+        features: X_v of each modality, `(n, d)`.
         affinities: N_v - F_v of both sides, sparse `(n, n)`.
         groups: items without neighbours among them.
         group_affinities: the rows of both affinities that belong to each group, sparse `(items, n)`.

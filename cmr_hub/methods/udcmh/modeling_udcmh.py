@@ -56,7 +56,7 @@ class SolveCodes(TrainerCallback):
 
 @register_method("udcmh", display_order=190)
 class UDCMHModel(HashingMixin, CMRModel):
-    """A perceptron a side, both of which learn the codes of a binary factorisation of the training features."""
+    """One perceptron per modality; both learn the codes of a binary factorisation of the training features."""
 
     title = "UDCMH"
     paper = (
