@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import best_time, report
 from cmr_hub.indexes.hamming import HammingIndex
-from cmr_hub.indexes.milvus.index import BATCH_ROWS, MilvusIndex
+from cmr_hub.indexes.milvus import MilvusIndex
+from cmr_hub.indexes.milvus.ingest import BATCH_ROWS
 from cmr_hub.indexes.milvus.server import local_address
 
 ROOT = Path(__file__).resolve().parents[1]
