@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -36,6 +36,5 @@ def answer(model: CMRModel, processor: CMRProcessor, image: Any, question: str) 
         raise InputError(f"One question is taken at a time, a string, not {type(question).__name__}.")
     inputs = processor(images=[image], text=[question]).to(model.device)
     chances = model(**inputs).pair_logits[0].float().softmax(dim=0)
-    names = cast(dict[int, str], model.config.id2label)
     order = chances.argsort(descending=True, stable=True).tolist()
-    return {names[place]: chances[place].item() for place in order}
+    return {model.config.id2label[place]: chances[place].item() for place in order}
