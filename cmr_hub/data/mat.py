@@ -16,7 +16,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from cmr_hub.errors import DatasetError
+from cmr_hub.errors import CMRError, DatasetError
+from cmr_hub.utils.extras import require
 
 from .base import DatasetInfo, build, label_features, vectors
 
@@ -209,20 +210,14 @@ def _is_hdf5(path: Path) -> bool:
 def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
-    except DatasetError:
+    except CMRError:
         raise
     except Exception as error:  # the readers raise whatever the damage leads to
         raise DatasetError(f"{path} cannot be read as a MATLAB file ({error}). Fetch it anew.") from error
 
 
 def _open_hdf5(path: Path) -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise DatasetError(
-            f"{path} is a MATLAB file of version 7.3, which needs h5py: pip install 'cmr-hub[mat]'"
-        ) from error
-    return h5py.File(path, "r")
+    return require("h5py", "mat", f"{path}, a MATLAB file of version 7.3,").File(path, "r")
 
 
 def _plain_dataset(file: Any, name: str) -> Any:

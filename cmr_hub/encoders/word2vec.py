@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.utils.extras import require
 
 from .base import check_texts
 from .tokenise import tokenise
@@ -75,10 +76,9 @@ class Word2VecEncoder(WordVectorEncoder):
         Raises:
             InputError: the texts hold no word that occurs `min_count` times.
         """
-        from gensim.models import Word2Vec
-
+        word2vec = require("gensim.models", "text", "The encoder 'word2vec'")
         sentences = [tokenise(text) for text in check_texts(texts)]
-        model = Word2Vec(
+        model = word2vec.Word2Vec(
             vector_size=self.dim,
             window=self.window,
             min_count=self.min_count,

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from PIL import Image
 
+from cmr_hub.utils.extras import require
+
 if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
 
@@ -98,6 +100,7 @@ def panel(explanation: Attended, column: int = COLUMN, fonts: Sequence[str] = FO
     Returns:
         An image of mode "RGB".
     """
+    require("matplotlib", "train", "Drawing an explanation")
     unit, known = column / COLUMN, explanation.known
     page = _Page(tuple(fonts), unit)
     image = _fitted(explanation.image, column, round(TALLEST * column))

@@ -26,6 +26,7 @@ from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.modeling.embeddings import as_vectors
 from cmr_hub.utils.deprecation import renamed_arguments
+from cmr_hub.utils.extras import require
 from cmr_hub.utils.files import atomic_file, cache_folder
 
 from .gallery import Gallery
@@ -96,6 +97,7 @@ class PrincipalMap(GalleryMap):
     @classmethod
     def of(cls, gallery: Gallery, most: int = MAX_ANALYSED) -> PrincipalMap:
         """The map of a gallery; of more items than `most`, of those that come first in an order fixed by their ids."""
+        require("sklearn", "train", "A map of a gallery")
         from sklearn.decomposition import PCA
 
         rows = rows_by_id(gallery.ids, most)
@@ -238,6 +240,7 @@ def lay_out(
     Raises:
         InputError: the rows have a single column, and so nothing to lay out.
     """
+    require("sklearn", "train", "A map of a gallery")
     from sklearn.manifold import TSNE
 
     if vectors.shape[1] < 2:

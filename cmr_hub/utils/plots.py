@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cmr_hub.errors import InputError
 
+from .extras import require
 from .files import atomic_file
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 def check_suffix(path: Path) -> None:
     """Raise InputError for a file that a figure cannot be written to, before anything is computed."""
+    require("matplotlib", "train", "A figure")
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"A figure is written as {', '.join(SUFFIXES)}, which {path} does not end in.")
 

@@ -23,7 +23,7 @@ from cmr_hub.cli.options import (
 from cmr_hub.utils.processes import this_process
 
 
-@click.command("ablate", cls=Command, shared=True, requires={"accelerate": "train"})
+@click.command("ablate", cls=Command, shared=True)
 @experiment_option(AblateExperiment)
 @method_option
 @dataset_options

@@ -24,7 +24,7 @@ from cmr_hub.cli.options import (
 from cmr_hub.cli.training_arguments import TrainingCommand
 
 
-@click.command("finetune", cls=TrainingCommand, shared=True, requires={"accelerate": "train"})
+@click.command("finetune", cls=TrainingCommand, shared=True)
 @checkpoint_option
 @dataset_options
 @output_dir_option("Receives the finetuned checkpoint.")

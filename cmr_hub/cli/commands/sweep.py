@@ -24,7 +24,7 @@ from cmr_hub.cli.options import (
 from cmr_hub.cli.training_arguments import TrainingCommand
 
 
-@click.command("sweep", cls=TrainingCommand, requires={"optuna": "sweep", "accelerate": "train"})
+@click.command("sweep", cls=TrainingCommand, requires={"optuna": "sweep"})
 @method_option
 @dataset_options
 @output_dir_option("Receives sweep.db and sweep.json.")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cmr_hub.training.train import TrainingRun
 
 
-@click.command("train", cls=TrainingCommand, shared=True, requires={"accelerate": "train"})
+@click.command("train", cls=TrainingCommand, shared=True)
 @method_option
 @dataset_options
 @output_dir_option("Receives the checkpoint; of several, [<n>-bits/][seed-<n>/].")

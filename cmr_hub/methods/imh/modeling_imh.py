@@ -12,6 +12,7 @@ import torch
 from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_hashing import LinearHashModel
 from cmr_hub.modeling.solvers import with_ridge
+from cmr_hub.utils.extras import require
 
 from .configuration_imh import IMHConfig
 
@@ -20,6 +21,7 @@ TINY = 1e-8  # share of a side's mean variance under which a direction counts as
 
 def neighbor_laplacian(features: torch.Tensor, k: int) -> scipy.sparse.csr_array:
     """I - D^(-1/2) W D^(-1/2) of the symmetric 0/1 graph W of n items and the k nearest of each; sparse `(n, n)`."""
+    require("sklearn", "train", "Fitting IMH")
     from sklearn.neighbors import NearestNeighbors  # a second that only those who fit need wait for
 
     search = NearestNeighbors(n_neighbors=min(k, len(features) - 1), algorithm="brute").fit(features.float().numpy())

