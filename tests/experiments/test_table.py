@@ -127,7 +127,7 @@ def test_runs_measured_before_there_was_a_mean_recall_are_tabulated(tmp_path):
     assert "mR" not in head
     assert best[0].startswith("DSCMR (loss_eta=b")
     finished(tmp_path / "c", [measured("instance", *recalls)], config={"loss_eta": "c"})
-    with pytest.raises(InputError, match=r"measure both again with .* --protocol instance --record"):
+    with pytest.raises(InputError, match=r"measure both again with .* --protocols instance --record"):
         make_tables(find_checkpoints([tmp_path]))
 
 
