@@ -43,12 +43,11 @@ class ForwardArguments:
             tuple(_parameters(function)) for function in (model.get_image_features, model.get_text_features)
         )
         embed = _without_repeats(image, text, _parameters(model.embed))
-        in_loss = _parameters(model.compute_loss)
-        in_loss.pop("output")
-        loss = tuple(in_loss)
+        _, *in_loss = _parameters(model.compute_loss).items()  # the output comes first
+        loss = tuple(name for name, _ in in_loss)
         if any(parameter.kind is parameter.VAR_KEYWORD for parameter in _all_parameters(model.compute_loss)):
             loss = _without_repeats(embed, ("labels",), loss)
-        return cls(image, text, embed, loss, tuple(name for name, is_needed in in_loss.items() if is_needed))
+        return cls(image, text, embed, loss, tuple(name for name, is_needed in in_loss if is_needed))
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -56,10 +55,10 @@ class ForwardArguments:
         return _without_repeats(self.embed, ("labels",), self.loss)
 
     def missing_modalities(self, given: Collection[str]) -> list[str]:
-        """Modalities of which no argument is among the given names, each with its arguments for messages."""
+        """Modalities of which no argument is among the given names, each with the argument that gives it."""
         modalities = {"image": self.image, "text": self.text}
         return [
-            f"{modality} ({' or '.join(names)})"
+            f"{modality} ({names[0]})"
             for modality, names in modalities.items()
             if not any(name in given for name in names)
         ]
@@ -71,9 +70,10 @@ class ForwardArguments:
             model: name of the model's class.
             names: as `forward` was given them.
         """
+        known = self.known
         for name in names:
-            if name not in self.known:
-                raise UnknownArgumentError(model, name, self.known)
+            if name not in known:
+                raise UnknownArgumentError(model, name, known)
 
 
 def _all_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -272,8 +272,8 @@ class CMRModel(CheckedModel):
 
     def _add_loss(self, output: CMROutput, batch: dict[str, torch.Tensor]) -> None:
         if "labels" in batch:
-            values = next(value for value in output.values() if value is not None)
-            batch["labels"] = batch["labels"].to(values.dtype)
+            computed = next(iter(output.values()), batch["labels"])
+            batch["labels"] = batch["labels"].to(computed.dtype)
         terms, weights = self.compute_loss(output, **batch), self.loss_weights
         if terms:
             output.loss = add(weights.get(name, 1.0) * term for name, term in terms.items())

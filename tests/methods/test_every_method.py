@@ -180,7 +180,9 @@ def test_a_loss_that_lacks_a_modality_is_refused_by_its_name(method, absent):
     model, batch = make_model(method), toy_batch(method)
     argument = getattr(model, f"{absent}_input")
     del batch[argument]
-    with pytest.raises(InputError, match=rf"{method} computes its loss from pairs: .* but no {absent} \({argument}"):
+    with pytest.raises(
+        InputError, match=rf"{method} computes its loss from pairs: .* but no {absent} \({argument}\)\. Give both"
+    ):
         model(**batch)
 
 

@@ -247,7 +247,7 @@ def test_an_alternative_input_is_the_same_modality(pairs):
     ("absent", "message"),
     [
         (["text_features"], r"no text \(text_features\)\. Give both modalities, or leave out the labels"),
-        (["image_features"], r"no image \(image_features or pixel_values\)\. Give both"),
+        (["image_features"], r"no image \(image_features\)\. Give both"),
         (["image_features", "text_features"], r"no image \(.*\) and no text \(text_features\)\. Give both"),
     ],
 )
@@ -280,6 +280,19 @@ def test_a_loss_with_keywords_gets_all_that_the_embeddings_are_made_of(pairs):
     model = WithBatch()
     assert model(**pairs).loss is None
     assert model.given.keys() == {"image_features", "text_features"}
+
+
+def test_a_loss_of_features_alone_needs_no_embeddings(pairs):
+    class OfFeatures(Recorder):
+        config_class = cmr_hub.CMRConfig
+
+        def embed(self, image_features=None, text_features=None):
+            return cmr_hub.CMROutput()
+
+        def compute_loss(self, output, labels, image_features):
+            return {"first": (image_features.sum(dim=1) * labels[:, 0]).sum()}
+
+    assert OfFeatures()(**pairs).loss == 3
 
 
 def test_closed_forms_have_no_loss():
