@@ -13,7 +13,6 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +40,7 @@ from cmr_hub.training.train import (
     versions,
 )
 from cmr_hub.training.trainer import CMRTrainer, validation_protocol
+from cmr_hub.utils.extras import require
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.markdown import markdown_table
 
@@ -238,11 +238,11 @@ def sweep(
 
     Raises:
         InputError: the space is empty or names a setting twice, a setting cannot take such values, the protocol looks
-            at the test split, `output_dir` holds another sweep, no trial was completed, or Optuna is not installed.
+            at the test split, `output_dir` holds another sweep, or no trial was completed.
+        MissingExtraError: Optuna is not installed.
         UnknownNameError: the space names a setting that does not exist.
     """
-    if find_spec("optuna") is None:
-        raise InputError('a sweep needs Optuna, which is not installed: pip install "cmr-hub[sweep]".')
+    require("optuna", "sweep", "A sweep")
     import optuna
 
     (protocol,) = check_protocols([protocol], METHODS[recipe.method])
@@ -314,10 +314,7 @@ def _check_space(space: Sequence[Dimension], recipe: Recipe, closed_form: bool) 
                 raise InputError(f"{dimension.label} is a whole number: search it as int:LOW:HIGH or choice:A,B,C.")
     if not closed_form:
         first = {dimension.name: dimension.values[0] for dimension in by_section["training"]}
-        try:
-            training_arguments(recipe.changed(training=first), Path(TRAINER_FOLDER), 0, metric="map")
-        except (TypeError, ValueError) as error:
-            raise InputError(f"The training arguments cannot be searched so: {error}") from error
+        training_arguments(recipe.changed(training=first), Path(TRAINER_FOLDER), 0, metric="map")
 
 
 def _types(settings: type) -> dict[str, Any]:

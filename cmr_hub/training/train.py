@@ -337,24 +337,34 @@ def training_arguments(
     """The recipe's, such that the epoch with the greatest `metric` on the evaluation data is kept.
 
     `labels` names what of a batch metrics get to see beside the model's output: the Trainer computes none without.
+
+    Raises:
+        InputError: the recipe sets what the choice of the epoch and the batches depend on, or a value is not usable.
     """
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        seed=seed,
-        eval_strategy="epoch",
-        logging_strategy="epoch",
-        save_strategy="best",
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model=f"eval_{metric}",
-        greater_is_better=True,
-        per_device_eval_batch_size=1024,
-        label_names=[labels],
-        remove_unused_columns=False,
-        report_to="none",
-        use_cpu=not torch.cuda.is_available(),
-        **recipe.training,
-    )
+    fixed: dict[str, Any] = {
+        "output_dir": str(folder),
+        "seed": seed,
+        "eval_strategy": "epoch",
+        "save_strategy": "best",
+        "save_total_limit": 1,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": f"eval_{metric}",
+        "greater_is_better": True,
+        "label_names": [labels],
+        "remove_unused_columns": False,
+    }
+    defaults: dict[str, Any] = {
+        "logging_strategy": "epoch",
+        "per_device_eval_batch_size": 1024,
+        "report_to": "none",
+        "use_cpu": not torch.cuda.is_available(),
+    }
+    if clash := sorted(fixed.keys() & recipe.training.keys()):
+        raise InputError(f"The training of {recipe.title} sets {', '.join(clash)} itself: leave it out.")
+    try:
+        arguments = TrainingArguments(**{**defaults, **recipe.training, **fixed})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The training arguments of {recipe.title} cannot be used: {error}") from error
     return as_if_alone(arguments)
 
 

@@ -1,6 +1,7 @@
 """What all commands share: names, several values per option, errors, the recorded command."""
 
 import json
+import subprocess
 import sys
 
 import click
@@ -184,6 +185,18 @@ def test_the_recorded_command_has_todays_names_and_not_where_files_are_here():
         assert recorded_command() == (
             "cmr train --method cca --dataset wiki --output-dir 'a b' --seeds 1 2 --weight-decay 0.1 --half"
         )
+
+
+def test_the_old_program_is_an_alias():
+    done = subprocess.run(
+        [sys.executable, "-m", "training", "reproduce", "--dataset", "wikki", "--seeds", "2"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    notice, error = done.stderr.splitlines()
+    assert notice == "--seeds 2 as a number of seeds is deprecated, use --seeds 0 1."
+    assert error.startswith("UnknownNameError: There is no data set named 'wikki'")
 
 
 def test_seeds_are_a_list_and_in_the_old_command_their_number(capsys):

@@ -10,7 +10,7 @@ from cmr_hub.evaluation import evaluate, get_protocol
 from cmr_hub.training import datasets as pairs_module
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.test_selection import WatchedEpochs
-from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, make_features, train
+from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, make_features, train, training_arguments
 from cmr_hub.training.trainer import CMRTrainer
 from toys import feature_dataset
 
@@ -181,6 +181,15 @@ def test_settings_that_do_not_fit_the_data(dataset, tmp_path):
         train(quick("cca").changed(config={"embed_dim": 5}), dataset, "toy", tmp_path)
     with pytest.raises(InputError, match=r"do not fit dscmr: .*hidden_dim.*'wide'"):
         train(quick().changed(config={"hidden_dim": "wide"}), dataset, "toy", tmp_path)
+
+
+def test_training_arguments_of_the_recipe_are_used_but_for_those_that_the_choice_of_the_epoch_needs(tmp_path):
+    arguments = training_arguments(quick(per_device_eval_batch_size=7), tmp_path, 3, metric="map")
+    assert (arguments.per_device_eval_batch_size, arguments.seed) == (7, 3)
+    with pytest.raises(InputError, match="The training of DSCMR sets eval_strategy, seed itself"):
+        training_arguments(quick(seed=1, eval_strategy="no"), tmp_path, 3, metric="map")
+    with pytest.raises(InputError, match=r"training arguments of DSCMR cannot be used: nosuch is not"):
+        training_arguments(quick(optim="nosuch"), tmp_path, 3, metric="map")
 
 
 def test_a_split_that_is_missing(dataset, tmp_path):

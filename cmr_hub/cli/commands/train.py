@@ -76,10 +76,12 @@ def command(
 
     from cmr_hub.experiments.seeds import summarise
     from cmr_hub.experiments.table import find_checkpoints, make_tables
+    from cmr_hub.methods import METHODS
     from cmr_hub.results.markdown import table_markdown
     from cmr_hub.training.recipe import load_recipe
-    from cmr_hub.training.train import make_features, train
+    from cmr_hub.training.train import check_protocols, make_features, train
 
+    check_protocols(protocols, METHODS[method])
     dataset = data.load()
     recipe = load_recipe(method, data.dataset).for_columns(dataset["train"].column_names)
     recipe = recipe.changed(encoders=encoders, config=settings.config, training=training)
