@@ -20,7 +20,7 @@ SECTIONS = {
     "Reproduce": ("reproduce", "ablate", "results"),
     "Search": ("prepare", "gallery", "map"),
     "Publish": ("publish", "export-features"),
-    "Set up": ("completion",),
+    "Set up": ("new-method", "completion"),
 }
 RENAMED = {"tune": "finetune", "spread": "train-quantizer", "ship": "export-features"}
 
