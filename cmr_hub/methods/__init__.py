@@ -95,6 +95,11 @@ class MethodInfo:
     supervision: str
     representation: str
 
+    @property
+    def is_hashing(self) -> bool:
+        """Whether its embeddings are binary codes."""
+        return self.representation == "binary"
+
 
 def list_methods(pattern: str = "*") -> list[MethodInfo]:
     """The methods in this hub, sorted by name, those that match a shell-style pattern.

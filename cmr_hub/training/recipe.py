@@ -12,7 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from cmr_hub.data.columns import COLUMNS
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.hub.card import Paper
-from cmr_hub.methods import METHODS
+from cmr_hub.methods import METHODS, list_methods
 from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 from .datasets import Captions
@@ -112,7 +112,7 @@ class Recipe:
             InputError: the method is real-valued, or codes cannot have this length.
         """
         if not METHODS[self.method].is_hashing:
-            hashing = ", ".join(sorted(name for name, model in METHODS.items() if model.is_hashing))
+            hashing = ", ".join(info.name for info in list_methods() if info.is_hashing)
             raise InputError(f"{self.method!r} is real-valued and has no code length. Hashing methods: {hashing}.")
         try:
             HashingConfig(embed_dim=bits)
