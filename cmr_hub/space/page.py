@@ -15,14 +15,14 @@ from PIL import Image
 from cmr_hub.errors import CMRError, UnknownNameError
 
 from .components import markup
-from .components.examples import first_question
-from .components.links import read_link
 from .components.preparing import PreparingView
+from .components.session_state import QUIET, Updates, lay_out_place
+from .endpoints import add_endpoints
 from .services.catalogue import Catalogue
-from .services.endpoints import add_endpoints
+from .services.examples import first_question
+from .services.links import read_link
 from .services.preparation import Preparations
 from .services.queries import Asked
-from .services.session_state import QUIET, Updates, lay_out_place
 from .views import VIEWS
 from .views.use import HAS_MCP
 

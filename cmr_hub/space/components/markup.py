@@ -8,11 +8,11 @@ from cmr_hub.data.columns import Modality
 from cmr_hub.retrieval.gallery import Gallery, Hit
 
 from ..services.catalogue import Entry
+from ..services.examples import example_text
+from ..services.links import link_to
 from ..services.preparation import Progress
 from ..services.queries import Answer, Asked, Query, open_upload
-from .examples import example_text
 from .images import data_uri, image_of
-from .links import link_to
 
 MAX_CAPTION = 400  # characters of a text on a card; an article would fill the page
 NOUNS: dict[Modality, tuple[str, str]] = {"image": ("image", "images"), "text": ("text", "texts")}

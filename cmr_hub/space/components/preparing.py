@@ -6,8 +6,8 @@ import gradio as gr
 
 from ..services.catalogue import Catalogue
 from ..services.preparation import Preparations
-from ..services.session_state import QUIET, SessionState, Updates
 from . import markup
+from .session_state import QUIET, SessionState, Updates
 
 TICK = 2.0  # seconds between two looks at what is being prepared
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from cmr_hub.retrieval.gallery import Gallery
 
 from ..services.catalogue import Entry
+from ..services.examples import most_hits
 from ..services.queries import Asked
-from .examples import most_hits
 
 WIDTH = 88  # characters of a line that needs no scrolling beside the page's margins
 PHOTO = "photo.jpg"  # nobody else has the image that was uploaded

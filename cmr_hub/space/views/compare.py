@@ -18,12 +18,12 @@ from cmr_hub.modeling.embeddings import described
 from cmr_hub.retrieval.gallery import Gallery, Hit
 
 from ..components import markup
-from ..components.examples import most_hits
 from ..components.images import image_of
+from ..components.session_state import QUIET, SessionState, Updates
 from ..services.catalogue import Catalogue, Source
 from ..services.disagreement import most_disputed
+from ..services.examples import most_hits
 from ..services.queries import Answer, Asked, Query, ask
-from ..services.session_state import QUIET, SessionState, Updates
 from .search import TARGETS
 
 MAX_MODELS = 4

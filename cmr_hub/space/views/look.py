@@ -16,11 +16,11 @@ from cmr_hub.retrieval.explanation import Explanation
 from cmr_hub.retrieval.gallery import Gallery
 
 from ..components import markup
-from ..components.examples import typical_items
 from ..components.images import data_uri
+from ..components.session_state import QUIET, SessionState, Updates
 from ..services.catalogue import Catalogue
+from ..services.examples import typical_items
 from ..services.queries import MAX_TEXT, Asked, Query, open_upload
-from ..services.session_state import QUIET, SessionState, Updates
 from .search import CLICKS
 
 IMAGES = 6  # to choose from

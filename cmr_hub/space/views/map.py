@@ -17,14 +17,14 @@ from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.maps import MAP_NAME, GalleryMap, NeighbourMap, PrincipalMap, embedded_map_path
 
 from ..components import map_markup, markup
-from ..components.examples import FIRST_HITS, most_hits
 from ..components.map_figure import draw
 from ..components.map_scripts import MARKING, POINTING, SORTING
 from ..components.preparing import TICK
+from ..components.session_state import QUIET, SessionState, Updates
 from ..services.catalogue import Catalogue, Source
+from ..services.examples import FIRST_HITS, most_hits
 from ..services.preparation import Preparations
 from ..services.queries import Asked, Query, ask, open_upload
-from ..services.session_state import QUIET, SessionState, Updates
 from .search import CLICKS
 
 BOTH = "both"

@@ -13,10 +13,10 @@ from cmr_hub.results.ranking import by_code_length, real_valued
 from ..components import results_markup
 from ..components.result_charts import draw_codes, draw_floats
 from ..components.scores_markup import title_of
+from ..components.session_state import QUIET, SessionState, Updates
 from ..components.tables import SORTING
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked
-from ..services.session_state import QUIET, SessionState, Updates
 
 WHAT = (
     '<p class="cmr-counts">Every method of this hub, trained anew by its recipe with several seeds: mean ± sample '

@@ -16,11 +16,11 @@ from cmr_hub.retrieval.precision_recall import has_curves, is_quick, measure_cur
 
 from ..components import markup, scores_markup
 from ..components.curve_charts import MAX_CURVES, draw
+from ..components.session_state import QUIET, SessionState, Updates
 from ..components.tables import SORTING
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked
 from ..services.scoreboard import Scoreboard, known_scores
-from ..services.session_state import QUIET, SessionState, Updates
 
 EVERYWHERE = ""
 FIRST_CURVES = 2

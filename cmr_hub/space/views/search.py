@@ -12,10 +12,10 @@ from cmr_hub.errors import CMRError
 from cmr_hub.retrieval.gallery import Gallery
 
 from ..components import markup
-from ..components.examples import FIRST_HITS, MAX_HITS, most_hits, typical_items
+from ..components.session_state import QUIET, SessionState, Updates
 from ..services.catalogue import Catalogue
+from ..services.examples import FIRST_HITS, MAX_HITS, most_hits, typical_items
 from ..services.queries import Asked, Query, ask
-from ..services.session_state import QUIET, SessionState, Updates
 
 ANY_CLASS = ""
 TARGETS = {"image": "Images", "text": "Texts"}

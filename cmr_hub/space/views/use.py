@@ -12,10 +12,10 @@ from cmr_hub.errors import CheckpointError
 from cmr_hub.hub import read_card
 from cmr_hub.retrieval.gallery import Gallery
 
+from ..components.session_state import QUIET, SessionState, Updates
 from ..components.snippets import client_lines, mcp_settings, python_lines
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked
-from ..services.session_state import QUIET, SessionState, Updates
 
 HAS_MCP = find_spec("mcp") is not None  # then `page.launch` serves it
 # No language: the editor's colours for one are too faint on white to be read by everybody.

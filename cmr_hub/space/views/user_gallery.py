@@ -11,9 +11,9 @@ import gradio as gr
 from cmr_hub.errors import CMRError
 
 from ..components import markup
+from ..components.session_state import QUIET, SessionState, Updates
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked
-from ..services.session_state import QUIET, SessionState, Updates
 from ..services.uploads import LIMITS, TABLES
 from ..services.user_galleries import GRACE, IDLE, MAX_TITLE, Own, UserGalleries, own_checkpoints
 

@@ -13,10 +13,10 @@ from PIL import Image
 from cmr_hub.data import info
 from cmr_hub.retrieval.gallery import Gallery, Hit
 from cmr_hub.space.components import markup
-from cmr_hub.space.components.examples import example_text, typical_items
 from cmr_hub.space.components.images import SIDE, data_uri, image_of
 from cmr_hub.space.services.average_precision import average_precision_of
 from cmr_hub.space.services.catalogue import Entry, Source
+from cmr_hub.space.services.examples import example_text, typical_items
 from cmr_hub.space.services.preparation import Progress
 from cmr_hub.space.services.queries import Answer, Asked, Query
 

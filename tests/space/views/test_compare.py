@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from cmr_hub.space.components.session_state import lay_out_place
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.queries import Asked, Query
-from cmr_hub.space.services.session_state import lay_out_place
 from cmr_hub.space.views.compare import CompareView, of_different_kinds
 
 CAT = Asked(Query("text", "a smiling cat"), "image", 12, "Flags")

@@ -16,9 +16,9 @@ from attending import captioned, red_seeker, spotted
 from cmr_hub.data import load_dataset
 from cmr_hub.retrieval.explanation import Explanation
 from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.space.components.session_state import lay_out_place
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.queries import MAX_TEXT, Asked, Query
-from cmr_hub.space.services.session_state import lay_out_place
 from cmr_hub.space.views.look import LookView, Pair, look, place_in_words, side_by_side
 
 RED = ("own-red", "dan")

@@ -23,10 +23,10 @@ from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.maps import NeighbourMap, PrincipalMap
 from cmr_hub.space.components import map_figure
 from cmr_hub.space.components.map_figure import COLOURS, GREY, draw
+from cmr_hub.space.components.session_state import lay_out_place
 from cmr_hub.space.services.catalogue import Catalogue, Source
 from cmr_hub.space.services.preparation import Preparations
 from cmr_hub.space.services.queries import Asked, Query
-from cmr_hub.space.services.session_state import lay_out_place
 from cmr_hub.space.views.map import BOTH, PCA, TSNE, MapView, map_command, map_path
 from small_space import OneGallery
 from toys import feature_dataset, feature_retriever

@@ -4,7 +4,7 @@ import gradio as gr
 import pytest
 
 from cmr_hub.results import Reproduction
-from cmr_hub.space.services.session_state import lay_out_place
+from cmr_hub.space.components.session_state import lay_out_place
 from cmr_hub.space.views import results as results_module
 from cmr_hub.space.views.results import ResultsView
 from small_results import CLEAN, CODES, PAPER, small_results, small_row

@@ -7,7 +7,7 @@ import pytest
 
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import EvaluationResult, get_protocol
-from cmr_hub.space.services.session_state import lay_out_place
+from cmr_hub.space.components.session_state import lay_out_place
 from cmr_hub.space.views import scores as scores_module
 from cmr_hub.space.views.scores import EVERYWHERE, ScoresView
 from scored import score

@@ -8,9 +8,9 @@ import gradio as gr
 import pytest
 
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.space.components.examples import first_question
+from cmr_hub.space.components.session_state import lay_out_place
+from cmr_hub.space.services.examples import first_question
 from cmr_hub.space.services.queries import Asked, Query
-from cmr_hub.space.services.session_state import lay_out_place
 from cmr_hub.space.views.search import SearchView
 from small_space import OneGallery
 

@@ -9,10 +9,10 @@ import gradio as gr
 import pytest
 
 from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.space.components.session_state import lay_out_place
 from cmr_hub.space.components.snippets import client_lines, mcp_settings, python_lines
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.queries import Asked, Query
-from cmr_hub.space.services.session_state import lay_out_place
 from cmr_hub.space.views.use import UseView, card_of
 
 ASKED = Asked(Query("item", "apple"), "text", 2)

@@ -12,11 +12,11 @@ import gradio as gr
 import pytest
 from PIL import Image
 
+from cmr_hub.space.components.session_state import lay_out_place
 from cmr_hub.space.services import uploads
 from cmr_hub.space.services import user_galleries as user_galleries
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.queries import Asked, Query
-from cmr_hub.space.services.session_state import lay_out_place
 from cmr_hub.space.services.user_galleries import UserGalleries
 from cmr_hub.space.views.user_gallery import INTRODUCTION, UserGalleryView
 from toys import COLOURS, raw_retriever

@@ -14,9 +14,9 @@ from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CMRError
 from cmr_hub.retrieval.gallery import Hit
 
-from .catalogue import Catalogue
-from .queries import Asked, Query, ask
-from .session_state import RUNS_AT_ONCE
+from .components.session_state import RUNS_AT_ONCE
+from .services.catalogue import Catalogue
+from .services.queries import Asked, Query, ask
 
 
 class HitRecord(TypedDict):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from ..services.queries import Asked, Query
 from .examples import FIRST_HITS, MAX_HITS
+from .queries import Asked, Query
 
 SIDES = ("image", "text")
 
@@ -35,7 +35,7 @@ def link_to(gallery: str, method: str, asked: Asked) -> str:
     Example:
 
     ```python
-    >>> from cmr_hub.space.components.links import link_to
+    >>> from cmr_hub.space.services.links import link_to
     >>> from cmr_hub.space.services.queries import Asked, Query
     >>> link_to("emoji", "dscmr", Asked(Query("text", "a cat"), "image", 12))
     '?gallery=emoji&model=dscmr&text=a+cat&target=image&k=12'

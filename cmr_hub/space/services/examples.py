@@ -9,7 +9,7 @@ import numpy as np
 from cmr_hub.modeling.codes import unpack
 from cmr_hub.retrieval.gallery import Gallery
 
-from ..services.queries import Asked, Query
+from .queries import Asked, Query
 
 FIRST_HITS = 12
 MAX_HITS = 60

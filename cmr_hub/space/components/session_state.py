@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from .catalogue import Catalogue
+from ..services.catalogue import Catalogue
 
 Updates = dict[Any, Any]  # component -> its new value or properties
 RUNS_AT_ONCE = 16  # an answer is short, and leaves the interpreter to others during its arithmetic

@@ -4,8 +4,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from cmr_hub.space.components.examples import FIRST_HITS, MAX_HITS
-from cmr_hub.space.components.links import Destination, link_to, read_link
+from cmr_hub.space.services.examples import FIRST_HITS, MAX_HITS
+from cmr_hub.space.services.links import Destination, link_to, read_link
 from cmr_hub.space.services.queries import Asked, Query
 
 
