@@ -113,7 +113,7 @@ def add_endpoints(catalogue: Catalogue) -> None:
             gallery: name of the gallery as `galleries` lists it; empty for the default one.
             model: the model that searches, as `galleries` lists it; empty for the gallery's first.
             target: whether the items' images ("image") or their texts ("text") are compared.
-            source: the side of the item that asks; empty for the one that `target` is not.
+            source: the modality of the item that asks; empty for the one that `target` is not.
             k: how many hits.
             label: a class that hits must have; empty for any.
         """
@@ -130,6 +130,15 @@ def add_endpoints(catalogue: Catalogue) -> None:
             opened = catalogue.open(gallery)
             return opened.image(opened.position(item))
 
+    def picture(item: str, gallery: str = "") -> Image | None:
+        """Give the image of an item; the name that `image` had in earlier versions.
+
+        Args:
+            item: the item's id, as hits give it.
+            gallery: name of the gallery as `galleries` lists it; empty for the default one.
+        """
+        return image(item, gallery)
+
     for endpoint in (galleries, search_text, search_item):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=RUNS_AT_ONCE)
     name, model, target, label = (gr.Textbox(value, visible=False) for value in ("", "", "text", ""))
@@ -138,13 +147,22 @@ def add_endpoints(catalogue: Catalogue) -> None:
     records, item = gr.JSON(visible=False), gr.Textbox(visible=False)
     _expose(search_image, [upload, name, model, target, k, label], records)
     _expose(image, [item, name], gr.Image(format="png", visible=False))
+    _expose(picture, [item, name], gr.Image(format="png", visible=False), api_visibility="undocumented")
 
 
-def _expose(endpoint: Callable, inputs: list[Any], output: Any) -> None:
-    """As `gr.api`, for endpoints that take or give a file, which Gradio checks and keeps only for components."""
+def _expose(
+    endpoint: Callable, inputs: list[Any], output: Any, api_visibility: Literal["public", "undocumented"] = "public"
+) -> None:
+    """As `gr.api`, for endpoints that take or give a file, which Gradio checks and stores only for components."""
     # Preprocessing would open a file before `cmr_hub.utils.images` has looked at it.
     gr.Button(visible=False).click(
-        endpoint, inputs, output, api_name=endpoint.__name__, preprocess=False, concurrency_limit=RUNS_AT_ONCE
+        endpoint,
+        inputs,
+        output,
+        api_name=endpoint.__name__,
+        api_visibility=api_visibility,
+        preprocess=False,
+        concurrency_limit=RUNS_AT_ONCE,
     )
 
 
@@ -168,7 +186,7 @@ def _record(hit: Hit) -> HitRecord:
 
 @contextmanager
 def _readable_errors() -> Iterator[None]:
-    """The message of an error that the caller can mend reaches the caller, and no stack trace the log."""
+    """Show the caller the message of an error that the caller can correct; write no stack trace to the log."""
     try:
         yield
     except CMRError as error:

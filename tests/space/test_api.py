@@ -64,6 +64,11 @@ def test_image_behind_a_hit(client: Client):
         assert (image.format, image.size) == ("PNG", (72, 72))
 
 
+def test_the_earlier_name_of_the_image_endpoint_still_answers(client: Client):
+    with Image.open(client.predict("1F436", "emoji", api_name="/picture")) as image:
+        assert (image.format, image.size) == ("PNG", (72, 72))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
