@@ -10,5 +10,5 @@ def rows(table: str) -> list[list[str]]:
     body = table.partition("<tbody>")[2].partition("</tbody>")[0]
     return [
         [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
-        for row in re.findall("<tr>(.*?)</tr>", body)
+        for row in re.findall("<tr>(.*?)</tr>", body, re.DOTALL)
     ]

@@ -44,7 +44,7 @@ def test_model_that_is_not_there_gives_way_to_the_first(page: Page):
 
 def test_link_to_no_gallery_says_so_and_opens_the_default_one(page: Page):
     updates = arrive(page, gallery="smal<l", item="nobody")
-    assert "no gallery named &#x27;smal&lt;l&#x27;" in updates[page.notice].value
+    assert "no gallery named &#39;smal&lt;l&#39;" in updates[page.notice].value
     assert updates[page.session_state.gallery].value == "small"
     assert updates[page.session_state.asked].query == Query("text", "a red apple")
 

@@ -1,13 +1,14 @@
-"""Binary codes as images: a square a bit, filled where it is set, marked where it differs from another code."""
+"""Binary codes as images: one square per bit, filled where it is set, marked where it differs from another code."""
 
 from __future__ import annotations
 
-from html import escape
-
 import numpy as np
+from markupsafe import Markup
 
-BITS_A_ROW = 8
-MAX_ROWS = 8  # of longer codes the rows are, so that no pattern grows higher than wide
+from .rendering import render
+
+BITS_PER_ROW = 8
+MAX_ROWS = 8  # longer codes have longer rows, so that no pattern is higher than wide
 CELL = 10  # units of the drawing
 SQUARE = 8
 
@@ -39,7 +40,7 @@ def distance_in_words(first: np.ndarray, second: np.ndarray) -> str:
     return f"differ in {count} of {bits} bits" if count else f"have the same {bits} bits"
 
 
-def bit_pattern(title: str, code: np.ndarray, other: np.ndarray | None = None) -> str:
+def bit_pattern(title: str, code: np.ndarray, other: np.ndarray | None = None) -> Markup:
     """A code as a figure.
 
     Args:
@@ -51,24 +52,24 @@ def bit_pattern(title: str, code: np.ndarray, other: np.ndarray | None = None) -
         HTML; the alternative text gives the bits in hexadecimal, and the number of those that differ.
     """
     bits = np.unpackbits(code)
-    width = BITS_A_ROW * -(-len(bits) // (BITS_A_ROW * MAX_ROWS))
+    width = BITS_PER_ROW * -(-len(bits) // (BITS_PER_ROW * MAX_ROWS))
     rows = -(-len(bits) // width)
     marked = np.array([], np.int64) if other is None else differing(code, other)
-    alternative = f"{title}: {len(bits)} bits, in hexadecimal {code.tobytes().hex(' ')}"
+    description = f"{title}: {len(bits)} bits, in hexadecimal {code.tobytes().hex(' ')}"
     if other is not None:
-        alternative += f"; {len(marked)} of them marked as different"
-    paths = "".join(
-        f'<path class="cmr-{kind}" d="{_squares(positions, width)}"/>'
-        for kind, positions in (("on", np.flatnonzero(bits)), ("off", np.flatnonzero(bits == 0)), ("differs", marked))
-        if len(positions)
-    )
-    return (
-        f'<figure class="cmr-code"><svg viewBox="0 0 {CELL * width} {CELL * rows}" role="img" '
-        f'aria-label="{escape(alternative)}">{paths}</svg><figcaption>{escape(title)}</figcaption></figure>'
+        description += f"; {len(marked)} of them marked as different"
+    squares = {"on": np.flatnonzero(bits), "off": np.flatnonzero(bits == 0), "differs": marked}
+    return render(
+        "bit_pattern",
+        title=title,
+        description=description,
+        width=CELL * width,
+        height=CELL * rows,
+        paths={kind: _squares(positions, width) for kind, positions in squares.items() if len(positions)},
     )
 
 
 def _squares(positions: np.ndarray, width: int) -> str:
-    """The outlines of some cells as one path."""
+    """The outlines of some cells as one SVG path."""
     corners = ((CELL * (bit % width) + 1, CELL * (bit // width) + 1) for bit in positions.tolist())
     return "".join(f"M{x} {y}h{SQUARE}v{SQUARE}h-{SQUARE}z" for x, y in corners)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from cmr_hub.evaluation import EvaluationResult
 
-from .charts import AXIS, lay_out
+from .charts import AXIS, lay_out, plain
 
 MAX_CURVES = 4
 # Each stands out on a light and on a dark page; the strokes tell them apart without colour.
@@ -17,7 +17,7 @@ HEIGHT = 360
 
 
 def draw(results: Mapping[str, EvaluationResult], direction: str, title: str) -> go.Figure:
-    """Precision over recall in one direction, a line a checkpoint.
+    """Precision over recall in one direction, one line per checkpoint.
 
     Args:
         results: name of a checkpoint -> what was measured of it, with curves; at most `MAX_CURVES`.
@@ -30,7 +30,7 @@ def draw(results: Mapping[str, EvaluationResult], direction: str, title: str) ->
         figure.add_scatter(
             x=curve["recall"],
             y=curve["precision"],
-            name=name,
+            name=plain(name),
             mode="lines+markers",
             line={"color": colour, "dash": dash},
             hovertemplate="%{y:.3f}",

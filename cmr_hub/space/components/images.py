@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import base64
 import io
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from PIL import Image
 
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.utils.images import load_image
 
-SIDE = 384  # pixels of the longer side at most; sharp on screens of high density
+MAX_EDGE = 384  # pixels of the longer edge; sharp on screens of high density
+MAX_CACHED = 1_000  # images per gallery
+
+# Weakly by gallery: when a visitor's own gallery is removed, its images go with it.
+_readers: WeakKeyDictionary[Gallery, Callable[[int], str | None]] = WeakKeyDictionary()
 
 
-@lru_cache(maxsize=4096)
 def image_of(gallery: Gallery, position: int) -> str | None:
     """The image of an item as a data URI; None where the data set has none."""
+    if gallery not in _readers:
+        _readers[gallery] = lru_cache(maxsize=MAX_CACHED)(partial(_read, ref(gallery)))
+    return _readers[gallery](position)
+
+
+def _read(reference: ReferenceType[Gallery], position: int) -> str | None:
+    gallery = reference()
+    assert gallery is not None  # whoever asks has it
     image = gallery.image(position)
     return None if image is None else data_uri(image)
 
@@ -35,7 +48,7 @@ def data_uri(image: Image.Image) -> str:
     """
     is_drawing = image.has_transparency_data or image.mode in ("P", "1")
     image = image.convert("RGBA") if is_drawing else load_image(image)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    image.thumbnail((MAX_EDGE, MAX_EDGE), Image.Resampling.LANCZOS)
     kind, options = ("PNG", {}) if is_drawing else ("JPEG", {"quality": 85})
     file = io.BytesIO()
     image.save(file, kind, **options)

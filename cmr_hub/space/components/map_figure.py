@@ -15,19 +15,13 @@ from cmr_hub.data.columns import Modality
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.maps import GalleryMap, PrincipalMap, rows_by_id
 
+from .charts import CLEAR, COLOURS, GREY
+
 MAX_POINTS = 4_000  # that a browser draws as SVG without being slowed down
 SYMBOLS: dict[Modality, str] = {"image": "circle", "text": "triangle-up"}
-# Each is at least three times as bright, or as dark, as the page's background, both in light and in dark. Neighbours
-# in the list are far apart in hue.
-COLOURS = (
-    "#0d9488", "#e11d48", "#2563eb", "#b45309", "#9333ea", "#4d7c0f", "#db2777", "#0284c7", "#ea580c", "#6366f1",
-    "#15803d", "#c026d3", "#a16207", "#0e7490", "#dc2626", "#7c3aed", "#65a30d", "#be185d", "#3b82f6", "#92684a",
-)  # fmt: skip
-GREY = "#78716c"
 OTHERS = "Other classes"
 NO_CLASS = "No class"
 FAINT = "rgba(128,128,128,0.16)"
-CLEAR = "rgba(0,0,0,0)"
 # JavaScript moves these traces; their names are those of their elements in the page, which the style sheet colours.
 STAR, RINGS = "cmr-star", "cmr-rings"
 CONFIG = {
@@ -89,7 +83,7 @@ def draw(gallery: Gallery, layout: GalleryMap, modalities: Sequence[Modality]) -
                 x=x,
                 y=y,
                 customdata=rows[members],
-                meta={"group": number, "side": modality},
+                meta={"group": number, "modality": modality},
                 mode="markers",
                 marker={"symbol": SYMBOLS[modality], "color": group.colour, "size": 7, "opacity": 0.75},
                 hoverinfo="none",

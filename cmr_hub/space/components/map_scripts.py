@@ -1,7 +1,7 @@
-"""What the map does in the browser: it tells Python what is pointed at and clicked, and moves marks and classes.
+"""What the map does in the browser: it sends to Python what is pointed at and clicked, and moves marks and classes.
 
-Marks and classes change in the figure that stands, so that it keeps its zoom. gr.Plot gives each figure an element of
-its own; `whenDrawn` therefore waits for the next one, again and again.
+Marks and classes change in the figure that is drawn already, so that it keeps its zoom. gr.Plot gives each figure an
+element of its own; `whenDrawn` therefore waits for the next one, again and again.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ POINTING = (
     WHEN_DRAWN
     + f"""
 let timer = null;
-const tell = (event, {{points: [point]}}) => {{
-  if (point?.data.meta.side) trigger(event, {{row: point.customdata, side: point.data.meta.side}});
+const send = (event, {{points: [point]}}) => {{
+  const modality = point?.data.meta.modality;
+  if (modality) trigger(event, {{row: point.customdata, modality}});
 }};
 whenDrawn(() => {{
   graph.on('plotly_hover', (found) => {{
     clearTimeout(timer);
-    timer = setTimeout(() => tell('input', found), {PAUSE});
+    timer = setTimeout(() => send('input', found), {PAUSE});
   }});
   graph.on('plotly_unhover', () => clearTimeout(timer));
   graph.on('plotly_click', (found) => {{
     clearTimeout(timer);
-    tell('select', found);
+    send('select', found);
   }});
 }});
 """
@@ -52,8 +53,8 @@ MARKING = (
     WHEN_DRAWN
     + f"""
 const mark = () => {{
-  const told = element.querySelector('[data-marks]')?.dataset.marks;
-  const {{star, rings}} = told ? JSON.parse(told) : {{star: [[], []], rings: [[], []]}};
+  const sent = element.querySelector('[data-marks]')?.dataset.marks;
+  const {{star, rings}} = sent ? JSON.parse(sent) : {{star: [[], []], rings: [[], []]}};
   const at = ['{STAR}', '{RINGS}'].map((name) => graph.data.findIndex((trace) => trace.meta === name));
   window.Plotly.restyle(graph, {{x: [[star[0]].flat(), rings[0]], y: [[star[1]].flat(), rings[1]]}}, at);
 }};
@@ -68,7 +69,7 @@ SORTING = (
     + """
 const sort = () => {
   const hidden = [...element.querySelectorAll('[aria-pressed=false]')].map((button) => +button.dataset.group);
-  const points = [...graph.data.keys()].filter((index) => graph.data[index].meta.side);
+  const points = [...graph.data.keys()].filter((index) => graph.data[index].meta.modality);
   const visible = points.map((index) => !hidden.includes(graph.data[index].meta.group));
   window.Plotly.restyle(graph, {visible}, points);
 };

@@ -1,4 +1,4 @@
-"""The view of a gallery that is not on this machine yet: what it needs, one button, and how far it is."""
+"""The panel of a gallery that is not on this machine yet: what it needs, one button, and how far it is."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .session_state import QUIET, SessionState, Updates
 TICK = 2.0  # seconds between two looks at what is being prepared
 
 
-class PreparingView:
-    """The components of the view and what they do; to be made inside `gr.Blocks`.
+class PreparingPanel:
+    """What a gallery needs, with buttons that start and stop its preparation; to be made inside `gr.Blocks`.
 
     Args:
         catalogue: the galleries.
         preparations: those that are being made, for all browser sessions.
-        session_state: where one is.
+        session_state: the components that all views share.
     """
 
     def __init__(self, catalogue: Catalogue, preparations: Preparations, session_state: SessionState):

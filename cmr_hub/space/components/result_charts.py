@@ -1,9 +1,8 @@
-"""Results over seeds as charts: real-valued methods side by side, and codes over their length, with error bars."""
+"""Results over seeds as charts: real-valued methods as bars, and codes over their length, with error bars."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import plotly.graph_objects as go
 
@@ -11,19 +10,17 @@ from cmr_hub.methods import LEARNS_FROM
 from cmr_hub.results import Row
 from cmr_hub.results.cells import metric_title
 
-from .charts import AXIS, lay_out
-from .map_figure import COLOURS
+from .charts import AXIS, COLOURS, GREY, lay_out, plain
 
 # Bars and lines of what learns from classes, and from pairs: by colour, and without it.
 BARS = {"supervised": ("#0d9488", ""), "unsupervised": ("#b45309", "/")}
 DASHES = {"supervised": "solid", "unsupervised": "dot"}
-GREY = "#78716c"
-A_METHOD, AROUND = 26, 130  # pixels
-CODES = 520
+BAR_HEIGHT, MARGINS = 26, 130  # pixels
+CODES_HEIGHT = 520
 
 
 def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
-    """A bar a method, the best on top; as long as its mean of both directions, with the deviation over its seeds.
+    """One bar per method, the best on top: its mean of both directions, with the deviation over its seeds.
 
     Args:
         rows: of real-valued methods, best first, all measured under `protocol`.
@@ -35,7 +32,7 @@ def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
         spreads = [row.metrics[protocol][metric] for row in own]
         figure.add_bar(
             x=[spread.mean for spread in spreads],
-            y=[escape(row.title) for row in own],
+            y=[plain(row.title) for row in own],
             orientation="h",
             name=f"learns from {LEARNS_FROM[supervision]}",
             marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "#ffffff"}},
@@ -43,11 +40,11 @@ def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
             customdata=[str(spread) for spread in spreads],
             hovertemplate="%{y}: %{customdata}<extra></extra>",
         )
-    names = [escape(row.title) for row in reversed(rows)]
+    names = [plain(row.title) for row in reversed(rows)]
     return lay_out(
         figure,
         _title(metric),
-        AROUND + A_METHOD * len(rows),
+        MARGINS + BAR_HEIGHT * len(rows),
         xaxis={**AXIS, "rangemode": "tozero"},
         yaxis={**AXIS, "automargin": True, "categoryorder": "array", "categoryarray": names},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
@@ -56,7 +53,7 @@ def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
 
 
 def draw_codes(methods: Mapping[str, Mapping[int, Row]], protocol: str) -> go.Figure:
-    """A line a method: its mean of both directions over the code length, with the deviation over its seeds.
+    """One line per method: its mean of both directions over the code length, with the deviation over its seeds.
 
     Args:
         methods: title -> code length -> row, best first, all measured under `protocol`.
@@ -70,7 +67,7 @@ def draw_codes(methods: Mapping[str, Mapping[int, Row]], protocol: str) -> go.Fi
         figure.add_scatter(
             x=[str(bits) for bits in own],
             y=[spread.mean for spread in spreads],
-            name=escape(title),
+            name=plain(title),
             mode="lines+markers",
             line={"color": colour, "dash": DASHES[some.supervision]},
             error_y={"array": [spread.deviation for spread in spreads], "thickness": 1.5, "width": 3},
@@ -81,7 +78,7 @@ def draw_codes(methods: Mapping[str, Mapping[int, Row]], protocol: str) -> go.Fi
     return lay_out(
         figure,
         _title(metric),
-        CODES,
+        CODES_HEIGHT,
         xaxis={
             **AXIS,
             "title": "bits (dotted: learns from pairs)",

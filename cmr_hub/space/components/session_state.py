@@ -1,4 +1,4 @@
-"""Where one is: the gallery, the model, the view, and the question that all views share."""
+"""The state of one browser session that all views share: the gallery, the model, the view and the question."""
 
 from __future__ import annotations
 
@@ -37,6 +37,29 @@ class SessionState:
     shown: gr.State
     moved: gr.State
 
+    @classmethod
+    def lay_out(cls, catalogue: Catalogue) -> SessionState:
+        """The two pickers, and tabs that are still empty; to be made inside `gr.Blocks`."""
+        with gr.Row(elem_id="cmr-place"):
+            gallery = gr.Dropdown(
+                gallery_choices(catalogue),
+                value=catalogue.default,
+                label="Gallery",
+                min_width=200,
+                filterable=False,
+                elem_id="cmr-gallery",
+            )
+            method = gr.Dropdown([], label="Model", min_width=140, elem_id="cmr-model")
+        return cls(
+            gallery,
+            method,
+            asked=gr.State(),
+            own=gr.State(),
+            tabs=gr.Tabs(elem_id="cmr-views", overflow_behavior="wrap", render=False),
+            shown=gr.State("search"),
+            moved=gr.State(0),
+        )
+
     @property
     def going(self) -> list[Any]:
         """What [`go`] changes."""
@@ -60,26 +83,3 @@ def gallery_choices(catalogue: Catalogue, own: str | None = None) -> list[tuple[
     names = [*catalogue.names, *([own] if own and own in catalogue else [])]
     entries = [(name, catalogue[name]) for name in names]
     return [(entry.title if entry.is_ready else f"{entry.title} – to prepare", name) for name, entry in entries]
-
-
-def lay_out_place(catalogue: Catalogue) -> SessionState:
-    """The place bar, and tabs that are still empty; to be made inside `gr.Blocks`."""
-    with gr.Row(elem_id="cmr-place"):
-        gallery = gr.Dropdown(
-            gallery_choices(catalogue),
-            value=catalogue.default,
-            label="Gallery",
-            min_width=200,
-            filterable=False,
-            elem_id="cmr-gallery",
-        )
-        method = gr.Dropdown([], label="Model", min_width=140, elem_id="cmr-model")
-    return SessionState(
-        gallery,
-        method,
-        asked=gr.State(),
-        own=gr.State(),
-        tabs=gr.Tabs(elem_id="cmr-views", overflow_behavior="wrap", render=False),
-        shown=gr.State("search"),
-        moved=gr.State(0),
-    )

@@ -22,8 +22,6 @@ from cmr_hub.retrieval.prepared import prepared_galleries
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.hub import read_json, resolve
 
-from ..components.images import image_of
-
 MAX_PAIRS = 20_000  # of a gallery to prepare by a click: the largest take hours, and tens of gigabytes
 
 
@@ -166,7 +164,6 @@ class Catalogue:
         for source in entry.sources.values() if entry else ():
             self._kept.pop((name, source), None)
             self._locks.pop((name, source), None)
-        image_of.cache_clear()  # images keep the gallery that they are of
 
     @property
     def default(self) -> str:

@@ -44,6 +44,11 @@ class Progress:
         """Whether it is not over yet."""
         return self.state in ("waiting", "running")
 
+    @property
+    def percent(self) -> int:
+        """The share that is done, in whole percent."""
+        return round(100 * self.fraction)
+
 
 def training_command(name: str) -> list[str]:
     """The command that prepares a data set and tells its progress as one JSON object a line."""

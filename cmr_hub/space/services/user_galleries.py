@@ -102,7 +102,7 @@ class Own:
     """One visitor's gallery, from the first file to its removal.
 
     Attributes:
-        caption_to_image: the browser session.
+        session: the browser session.
         title: what the visitor calls it.
         checkpoint: the model.
         folder: everything of it on disk.
@@ -120,7 +120,7 @@ class Own:
         packing: held while the zip is written.
     """
 
-    caption_to_image: str
+    session: str
     title: str
     checkpoint: Checkpoint
     folder: Path
@@ -143,7 +143,7 @@ class _Stopped(Exception):
 
 
 class UserGalleries:
-    """The visitors' own galleries, at most one a browser session. Safe to share between threads.
+    """The visitors' own galleries, at most one per browser session. Safe to share between threads.
 
     Args:
         catalogue: serves those that are ready.
@@ -182,17 +182,17 @@ class UserGalleries:
         self._worker: threading.Thread | None = None
         atexit.register(self.close)
 
-    def __getitem__(self, caption_to_image: str) -> Own | None:
+    def __getitem__(self, session: str) -> Own | None:
         """The gallery of a browser session; None where it has none."""
-        return self._owns.get(caption_to_image)
+        return self._owns.get(session)
 
     def build(
-        self, caption_to_image: str, files: Sequence[Mapping[str, Any]], title: str = "", model: str | None = None
+        self, session: str, files: Sequence[Mapping[str, Any]], title: str = "", model: str | None = None
     ) -> Own:
         """Make a gallery of uploaded files, in the place of the one that the session may have. Returns at once.
 
         Args:
-            caption_to_image: the browser session.
+            session: the browser session.
             files: as for [`read_upload`]; they are deleted when they have been read, whatever comes of it.
             title: what to call it.
             model: a title of [`own_checkpoints`]; by default the first.
@@ -207,17 +207,17 @@ class UserGalleries:
         if model not in checkpoints:
             raise InputError(f"There is no model {model[:60]!r} any more. Choose one from the list.")
         with self._lock:
-            others = [own for own in self._owns.values() if own.caption_to_image != caption_to_image]
+            others = [own for own in self._owns.values() if own.session != session]
             held = [own.size for own in others if own.progress.state != "failed"]
             if len(held) >= self.most or sum(held) + MAX_UNPACKED > self.most_bytes:
                 raise InputError(
                     f"This server holds as many galleries of visitors as it can ({len(held)}). Try again in some "
                     "minutes, or run the Space on a machine of your own."
                 )
-            self.forget(caption_to_image)
+            self.forget(session)
             title = " ".join(title.encode("utf-8", "replace").decode().split())[:MAX_TITLE] or "My images"
-            own = Own(caption_to_image, title, checkpoints[model], Path(tempfile.mkdtemp(dir=self.root)))
-            self._owns[caption_to_image] = own
+            own = Own(session, title, checkpoints[model], Path(tempfile.mkdtemp(dir=self.root)))
+            self._owns[session] = own
             self._watch(own)
             self._waiting.put((own, list(files)))
             if self._worker is None:
@@ -225,35 +225,35 @@ class UserGalleries:
                 self._worker.start()
         return own
 
-    def cancel(self, caption_to_image: str) -> None:
+    def cancel(self, session: str) -> None:
         """Stop building a session's gallery, and remove what there is of it; one that is ready stays."""
         with self._lock:
-            own = self._owns.get(caption_to_image)
+            own = self._owns.get(session)
             if own is not None and own.progress.is_active:
-                self.forget(caption_to_image)
+                self.forget(session)
 
-    def touch(self, caption_to_image: str, doing: Hashable = None) -> None:
+    def touch(self, session: str, doing: Hashable = None) -> None:
         """A page tells that it is there, and what it shows. The same for long is no use of the gallery."""
         with self._lock:
-            own = self._owns.get(caption_to_image)
+            own = self._owns.get(session)
             if own is None:
                 return
             own.left = None
             if doing != own.doing:
                 own.doing, own.used = doing, time.monotonic()
 
-    def leave(self, caption_to_image: str) -> None:
+    def leave(self, session: str) -> None:
         """A page's connection is lost: for good, unless [`touch`] comes in time."""
         with self._lock:
-            own = self._owns.get(caption_to_image)
+            own = self._owns.get(session)
             if own is not None:
                 own.left = time.monotonic()
                 self._watch(own)
 
-    def forget(self, caption_to_image: str) -> None:
+    def forget(self, session: str) -> None:
         """Remove a session's gallery, whatever state it is in, from disk and memory. Removing twice does no harm."""
         with self._lock:
-            own = self._owns.pop(caption_to_image, None)
+            own = self._owns.pop(session, None)
             if own is None:
                 return
             own.stopped.set()
@@ -262,17 +262,17 @@ class UserGalleries:
             own.gallery = None
             _remove(own)
 
-    def pack(self, caption_to_image: str, folder: Path) -> Path:
+    def pack(self, session: str, folder: Path) -> Path:
         """A zip of the session's gallery, whose folder `Gallery.from_pretrained` opens on any machine.
 
         Args:
-            caption_to_image: the browser session.
+            session: the browser session.
             folder: receives the zip, in a folder of a name that is not to be guessed; it goes with the gallery.
 
         Raises:
             InputError: the session has no gallery (any more).
         """
-        own = self._owns.get(caption_to_image)
+        own = self._owns.get(session)
         if own is not None and own.gallery is not None:
             with own.packing:
                 if own.packed is None or not own.packed.exists():  # Gradio clears its folder now and then
@@ -296,8 +296,8 @@ class UserGalleries:
 
     def close(self) -> None:
         """Remove everything."""
-        for caption_to_image in list(self._owns):
-            self.forget(caption_to_image)
+        for session in list(self._owns):
+            self.forget(session)
         shutil.rmtree(self.root, ignore_errors=True)
         self._in_use.release()
         Path(self._in_use.lock_file).unlink(missing_ok=True)
@@ -307,12 +307,12 @@ class UserGalleries:
         with self._lock:
             if own.timer is not None:
                 own.timer.cancel()
-            if self._owns.get(own.caption_to_image) is not own:
+            if self._owns.get(own.session) is not own:
                 return
             end = own.used + self.idle if own.left is None else min(own.left + self.grace, own.used + self.idle)
             remaining = end - time.monotonic()
             if remaining <= 0:
-                self.forget(own.caption_to_image)
+                self.forget(own.session)
                 return
             own.timer = threading.Timer(remaining, self._watch, [own])
             own.timer.daemon = True

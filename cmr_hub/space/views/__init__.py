@@ -1,7 +1,8 @@
-"""The views, in the order of their tabs. The only lines outside their own modules that know them are here."""
+"""The views, in the order of their tabs. No other module outside of this folder knows them by name."""
 
 from __future__ import annotations
 
+from .base import View
 from .compare import CompareView
 from .look import LookView
 from .map import MapView
@@ -11,4 +12,15 @@ from .search import SearchView
 from .use import UseView
 from .user_gallery import UserGalleryView
 
-VIEWS = (SearchView, CompareView, MapView, LookView, ScoresView, ResultsView, UserGalleryView, UseView)
+VIEWS: tuple[type[View], ...] = (
+    SearchView,
+    CompareView,
+    MapView,
+    LookView,
+    ScoresView,
+    ResultsView,
+    UserGalleryView,
+    UseView,
+)
+
+__all__ = ["VIEWS", "View"]

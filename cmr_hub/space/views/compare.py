@@ -3,66 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 import gradio as gr
 
 from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CMRError
-from cmr_hub.methods import LEARNS_FROM, METHODS
-from cmr_hub.modeling.embeddings import described
-from cmr_hub.retrieval.gallery import Gallery, Hit
 
 from ..components import markup
-from ..components.images import image_of
-from ..components.session_state import QUIET, SessionState, Updates
-from ..services.catalogue import Catalogue, Source
+from ..components.compare_markup import side_by_side
+from ..components.items import TARGETS
+from ..components.scripts import COMPARE_CLICKS
+from ..components.session_state import QUIET, Updates
 from ..services.disagreement import most_disputed
 from ..services.examples import most_hits
+from ..services.model_kinds import of_different_kinds
 from ..services.queries import Answer, Asked, Query, ask
-from .search import TARGETS
+from .base import GalleryView
 
 MAX_MODELS = 4
-FIRST_MODELS = 3
 MAX_HITS = 20
 FIRST_HITS = 6
 Opened = tuple[str, str, int]  # a gallery, a model, and when the view was opened there
 
-# A click on a hit asks from it, one on a model's button takes the model along to the search.
-CLICKS = """
-element.addEventListener('click', (event) => {
-  const {item = null, model = null} = event.target.closest('[data-item], [data-model]')?.dataset ?? {};
-  if (item !== null || model !== null) trigger('select', {item, model});
-});
-"""
-CROSS = (
-    '<svg class="cmr-cross" viewBox="0 0 16 16" role="img" aria-label="another class">'
-    '<path d="M4 4l8 8M12 4l-8 8"/></svg>'
-)
 
+class CompareView(GalleryView):
+    """One question put to several models.
 
-class CompareView:
-    """The components of the view and what they do; to be made inside `gr.Blocks`.
-
-    The model of the place bar stands first; a picker of the view's own says which others stand beside it.
-
-    Args:
-        catalogue: the galleries.
-        session_state: where one is.
+    The model that is chosen for all views comes first; a picker of this view says which others come next to it.
     """
 
     name = "compare"
     title = "Compare"
 
-    def __init__(self, catalogue: Catalogue, session_state: SessionState):
-        self.catalogue, self.session_state = catalogue, session_state
-        self._lay_out()
-        self.page = [self.opened, self.text]
-        self._connect()
+    @property
+    def page(self) -> list[Any]:
+        """The question; the answers follow when their models are loaded."""
+        return [self.opened, self.text]
 
     def _lay_out(self) -> None:
         with gr.Row(elem_id="cmr-compare-ask"):
@@ -94,8 +74,8 @@ class CompareView:
                 min_width=180,
             )
             self.k = gr.Slider(1, MAX_HITS, value=FIRST_HITS, step=1, label="How many of each", min_width=180)
-        self.columns = gr.HTML(js_on_load=CLICKS, apply_default_css=False, elem_id="cmr-columns")
-        self.opened = gr.State()  # the place, too: its pickers may lag behind a state
+        self.columns = gr.HTML(js_on_load=COMPARE_CLICKS, apply_default_css=False, elem_id="cmr-columns")
+        self.opened = gr.State()  # gallery and model, too: their pickers may lag behind a state
 
     def _connect(self) -> None:
         session_state = self.session_state
@@ -120,7 +100,7 @@ class CompareView:
             **QUIET,
         )
 
-    def open(self, name: str, method: str, asked: Asked) -> Updates:
+    def open_gallery(self, name: str, method: str, asked: Asked) -> Updates:
         """Have the question put here, too. Models that are still to be loaded do not hold up the page."""
         text = asked.query.value if asked.query.kind == "text" else ""
         return {self.opened: (name, method, time.monotonic_ns()), self.text: text}
@@ -169,8 +149,8 @@ class CompareView:
             message = "These models find the same for every item that was tried. Put another one beside them."
             return {self.columns: markup.notice(message)}
         current = asked.query.value if asked is not None else None
-        augmentation = disputed.index(current) + 1 if current in disputed else 0
-        query = Query("item", disputed[augmentation % len(disputed)])
+        following = disputed.index(current) + 1 if current in disputed else 0
+        query = Query("item", disputed[following % len(disputed)])
         return {**self._answer(_changed(asked, query, target), others, k, name, method), self.text: ""}
 
     def again(self, asked: Asked | None, others: list[str], target: Modality, *where: Any) -> Updates:
@@ -214,106 +194,6 @@ class CompareView:
             return error
 
 
-def of_different_kinds(sources: Mapping[str, Source], method: str) -> list[str]:
-    """A model, and after it others of a gallery that differ from it and from one another in kind.
-
-    A kind is what a method learns from, and whether it gives codes. Where there are too few kinds, the next models
-    follow, whatever they are.
-
-    Args:
-        sources: the gallery's models, in order.
-        method: the one to start with.
-
-    Returns:
-        At most `FIRST_MODELS` keys of `sources`.
-
-    Example:
-
-    ```python
-    >>> from cmr_hub.space.services.catalogue import Catalogue
-    >>> of_different_kinds(Catalogue()["emoji"].sources, "dscmr")
-    ['dscmr', 'contrastive', 'dscmr_hash']
-    ```
-    """
-    first_of: dict[tuple[str, str], str] = {}
-    for key in (method, *sources):
-        model = METHODS[sources[key].method]
-        first_of.setdefault((model.supervision, model.representation), key)
-    return list(dict.fromkeys([*first_of.values(), *sources]))[:FIRST_MODELS]
-
-
-def side_by_side(query: Query, gallery: Gallery, answers: Mapping[str, tuple[Source, Answer | CMRError]]) -> str:
-    """The question, how far the answers are apart, and a column a model: its answer, or why it has none.
-
-    Args:
-        query: what was asked.
-        gallery: where.
-        answers: key of a model -> the model and what it answered.
-    """
-    columns = "".join(_column(model, *answer) for model, answer in answers.items())
-    summary = _spread([answer for _, answer in answers.values() if isinstance(answer, Answer)])
-    return (
-        f'<section class="cmr-results" aria-label="Answers side by side"><div class="cmr-query">'
-        f"{markup.asked_heading(gallery, query)}{summary}</div>"
-        f'<div class="cmr-columns" style="--columns: {len(answers)}">{columns}</div></section>'
-    )
-
-
 def _changed(asked: Asked | None, query: Query, target: Modality) -> Asked:
     """Another question; how many hits the search shows, and of which class, stays as it is there."""
     return Asked(query, target) if asked is None else replace(asked, query=query, target=target)
-
-
-def _spread(answers: Sequence[Answer]) -> str:
-    """How far apart the answers are, where one can tell."""
-    precisions = [answer.average_precision for answer in answers if answer.average_precision is not None]
-    if len(precisions) < 2:
-        return ""
-    return (
-        '<p class="cmr-summary"><abbr title="average precision over the whole gallery: right is what shares the '
-        f'class">AP</abbr> from <b>{min(precisions):.3f}</b> to <b>{max(precisions):.3f}</b></p>'
-    )
-
-
-def _column(model: str, source: Source, answer: Answer | CMRError) -> str:
-    title = escape(source.title)
-    if isinstance(answer, CMRError):
-        body = markup.notice(str(answer))
-    else:
-        hits = "".join(_hit(answer.gallery, hit, rank) for rank, hit in enumerate(answer.hits, 1))
-        body = f'<p class="cmr-figures">{_figures(answer)}</p><ol class="cmr-column-hits">{hits}</ol>'
-    return (
-        f'<section class="cmr-column" aria-label="{title}"><h3>{title}</h3>{_kind(source, answer)}{body}'
-        f'<button type="button" class="cmr-chip" data-model="{escape(model)}">Search with {title}</button></section>'
-    )
-
-
-def _kind(source: Source, answer: Answer | CMRError) -> str:
-    learns = f"learns from {LEARNS_FROM[METHODS[source.method].supervision]}"
-    gives = "" if isinstance(answer, CMRError) else f", {described(next(iter(answer.gallery.embeds.values())))}"
-    return f'<p class="cmr-kind">{learns}{gives}</p>'
-
-
-def _figures(answer: Answer) -> str:
-    parts = []
-    if answer.average_precision is not None:
-        parts.append(f"AP <b>{answer.average_precision:.3f}</b>")
-    marks = [hit.same_class for hit in answer.hits]
-    if marks and None not in marks:
-        parts.append(f"<b>{sum(marks)} of {len(marks)}</b> right")
-    parts.append(markup.duration(answer.seconds))
-    return " <i>·</i> ".join(f"<span>{part}</span>" for part in parts)
-
-
-def _hit(gallery: Gallery, hit: Hit, rank: int) -> str:
-    """One hit: a button that makes the item the next question, marked right or wrong where that is known."""
-    image, name = image_of(gallery, hit.position), markup.name_of(gallery, hit.position)
-    tile = f'<img src="{image}" alt="" loading="lazy">' if image else ""
-    mark = "" if hit.same_class is None else (markup.CHECK if hit.same_class else CROSS)
-    return (
-        f'<li><button type="button" class="cmr-pick" data-item="{escape(hit.id)}" title="Ask from this item">'
-        f'<span class="cmr-tile">{tile}</span><span class="cmr-words"><span>{escape(name)}</span></span>'
-        f'<span class="cmr-meta">{mark}<span class="cmr-label">{escape(", ".join(hit.labels))}</span>'
-        f'<span class="cmr-score" title="{markup.score_meaning(gallery, hit)}; rank {rank}">{hit.score:.2f}</span>'
-        "</span></button></li>"
-    )

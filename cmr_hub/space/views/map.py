@@ -2,66 +2,45 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import gradio as gr
 import numpy as np
 
-from cmr_hub.errors import CheckpointError, CMRError
+from cmr_hub.errors import CMRError
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.retrieval.maps import MAP_NAME, GalleryMap, NeighbourMap, PrincipalMap, embedded_map_path
+from cmr_hub.retrieval.maps import GalleryMap, NeighbourMap
 
 from ..components import map_markup, markup
 from ..components.map_figure import draw
 from ..components.map_scripts import MARKING, POINTING, SORTING
 from ..components.preparing import TICK
+from ..components.scripts import CLICKS
 from ..components.session_state import QUIET, SessionState, Updates
-from ..services.catalogue import Catalogue, Source
+from ..services.catalogue import Catalogue
 from ..services.examples import FIRST_HITS, most_hits
+from ..services.map_layouts import NOT_YET, PCA, TSNE, Job, MapLayouts, embed, fitting, map_command, position_of
 from ..services.preparation import Preparations
-from ..services.queries import Asked, Query, ask, open_upload
-from .search import CLICKS
+from ..services.queries import Asked, Query, ask
+from .base import GalleryView
 
 BOTH = "both"
-PCA, TSNE = "pca", "tsne"
 ABOUT = {
     PCA: "Principal components: a query lies exactly where it projects to, and distances are what is left of the real "
     "ones in two dimensions.",
     TSNE: "t-SNE keeps neighbours together, and says little about distances. It has no projection: what is asked lies "
     "at the mean of its ten nearest points, the nearer ones weighing more.",
 }
-NOT_YET = (
-    "This model's t-SNE has not been laid out here yet; the map shows principal components until then. It takes about "
-    "half a minute, in the background, and is kept."
-)
-
-Job = tuple[str, Source]  # a gallery's name and one of its models
 
 
-def map_path(name: str, source: Source) -> Path:
-    """Where the t-SNE of a gallery is kept, as one of its models embeds it."""
-    return embedded_map_path(name, source.checkpoint) if source.folder is None else source.folder / MAP_NAME
-
-
-def map_command(job: Job) -> list[str]:
-    """The command that lays a gallery out and tells its progress as one JSON object a line."""
-    name, source = job
-    saved, embedded = ["--gallery", str(source.folder)], ["--dataset", name, "--checkpoint", source.checkpoint]
-    where = embedded if source.folder is None else saved
-    return [sys.executable, "-m", "cmr_hub.cli", "map", *where, "--progress", "json"]
-
-
-class MapView:
-    """The components of the view and what they do; to be made inside `gr.Blocks`.
+class MapView(GalleryView):
+    """A gallery's embeddings in two dimensions.
 
     Args:
         catalogue: the galleries.
-        session_state: where one is.
+        session_state: the components that all views share.
         preparations: who lays galleries out by t-SNE; one for all browser sessions.
     """
 
@@ -71,14 +50,14 @@ class MapView:
     def __init__(
         self, catalogue: Catalogue, session_state: SessionState, preparations: Preparations[Job] | None = None
     ):
-        self.catalogue, self.session_state = catalogue, session_state
         self.preparations = Preparations(map_command) if preparations is None else preparations
-        # Galleries, visitors' own among them, go when nobody else keeps them, and their maps with them.
-        self._principal: WeakKeyDictionary[Gallery, PrincipalMap] = WeakKeyDictionary()
-        self._laid_out: WeakKeyDictionary[Gallery, NeighbourMap] = WeakKeyDictionary()
-        self._lay_out()
-        self.page = [self.opened]
-        self._connect()
+        self.layouts = MapLayouts()
+        super().__init__(catalogue, session_state)
+
+    @property
+    def page(self) -> list[Any]:
+        """That it was opened; the map follows."""
+        return [self.opened]
 
     def _lay_out(self) -> None:
         self.opened, self.drawn, self.embedded, self.seen = gr.State(0), gr.State(), gr.State(), gr.State(-1)
@@ -151,7 +130,7 @@ class MapView:
         self.stop.click(self.on_stop, where, panel, **QUIET)
         self.timer.tick(self.look, [self.seen, *state], shown, **QUIET)
 
-    def open(self, name: str, method: str, asked: Asked) -> Updates:
+    def open_gallery(self, name: str, method: str, asked: Asked) -> Updates:
         """Have the map drawn. What is chosen in the view stays as it is."""
         return {self.opened: time.monotonic_ns()}
 
@@ -167,7 +146,7 @@ class MapView:
         layout = PCA if entry.is_own else layout
         try:
             gallery = self.catalogue.open(name, method)
-            found, problem = self._map(gallery, name, method, layout)
+            found, problem = self.layouts.find(gallery, (name, self.catalogue.source(name, method)), layout)
         except CMRError as error:
             return {self.question: markup.notice(str(error))}
         encoders, has_both = gallery.retriever.processor, len(gallery.embeds) > 1
@@ -180,25 +159,8 @@ class MapView:
             self.upload: gr.update(visible=encoders.image_encoder.accepts_raw_input),
             **self._panel(name, method, problem),
             **({} if drawing == drawn else {self.drawn: drawing, **self._figure(gallery, found, drawing[-1])}),
-            **({} if asked is None else self._mark(gallery, found, _fitting(asked, gallery), name, method)),
+            **({} if asked is None else self._mark(gallery, found, fitting(asked, gallery), name, method)),
         }
-
-    def _map(self, gallery: Gallery, name: str, method: str, layout: str) -> tuple[GalleryMap, str]:
-        """The layout that was asked for; where there is none, principal components and why."""
-        problem = ""
-        if layout == TSNE:
-            path = map_path(name, self.catalogue.source(name, method))
-            try:
-                if gallery not in self._laid_out and path.exists():
-                    self._laid_out[gallery] = NeighbourMap.load(path, gallery)
-            except CheckpointError as error:
-                problem = str(error)
-            if gallery in self._laid_out:
-                return self._laid_out[gallery], ""
-            problem = problem or NOT_YET
-        if gallery not in self._principal:
-            self._principal[gallery] = PrincipalMap.of(gallery)
-        return self._principal[gallery], problem
 
     def _figure(self, gallery: Gallery, found: GalleryMap, modalities: str) -> Updates:
         drawing = draw(gallery, found, [modality for modality in gallery.embeds if modalities in (BOTH, modality)])
@@ -214,8 +176,8 @@ class MapView:
         """A question and its nearest on the map; where it is refused, a notice in its place, and no mark."""
         try:
             answer = ask(self.catalogue, asked, name, method)
-            embedded = _embed(gallery, asked)
-            star = _position(gallery, found, asked, embedded)
+            embedded = embed(gallery, asked)
+            star = position_of(gallery, found, asked, embedded)
         except CMRError as error:
             return {self.embedded: None, self.question: markup.notice(str(error)), self.card: map_markup.no_card(None)}
         rings = found.positions(gallery, [hit.position for hit in answer.hits], asked.target)
@@ -242,7 +204,7 @@ class MapView:
         return self._ask(Query("image", image["path"]), layout, asked, *where)
 
     def on_point(self, event: gr.EventData, layout: str, asked: Asked | None, name: str, method: str) -> Updates:
-        """A point was clicked: its side of its item is the question."""
+        """A point was clicked: that modality of its item is the question."""
         item = self.catalogue.open(name, method).ids[event.row]
         return self._ask(Query("item", item, event.modality), layout, asked, name, method)
 
@@ -252,12 +214,12 @@ class MapView:
 
     def _ask(self, query: Query, layout: str, asked: Asked | None, name: str, method: str) -> Updates:
         gallery = self.catalogue.open(name, method)
-        found, _ = self._map(gallery, name, method, layout)
+        found, _ = self.layouts.find(gallery, (name, self.catalogue.source(name, method)), layout)
         if asked is None:
             asked = Asked(query, query.default_target, min(FIRST_HITS, most_hits(gallery)))
         # A text looks for images and an image for texts until told otherwise; a click keeps what is shown.
         target = asked.target if query.kind in ("item", asked.query.kind) else query.default_target
-        asked = _fitting(replace(asked, query=query, target=target), gallery)
+        asked = fitting(replace(asked, query=query, target=target), gallery)
         updates = self._mark(gallery, found, asked, name, method)
         is_answered = updates[self.embedded] is not None
         return {**updates, **({self.session_state.asked: asked} if is_answered else {})}
@@ -267,7 +229,7 @@ class MapView:
     ) -> str:
         """The pointer rests on a point."""
         gallery = self.catalogue.open(name, method)
-        target = event.modality if asked is None else _fitting(asked, gallery).target
+        target = event.modality if asked is None else fitting(asked, gallery).target
         return map_markup.item_card(gallery, event.row, event.modality, target, embedded)
 
     def _panel(self, name: str, method: str, problem: str) -> Updates:
@@ -296,25 +258,3 @@ class MapView:
     def look(self, seen: int, *state: Any) -> Updates:
         """What is new since the last look; a layout that has arrived is shown."""
         return {self.seen: seen} if self.preparations.version == seen else self.show(*state)
-
-
-def _fitting(asked: Asked, gallery: Gallery) -> Asked:
-    """The question for a gallery that may have images, or texts, alone."""
-    return asked if asked.target in gallery.embeds else replace(asked, target=next(iter(gallery.embeds)))
-
-
-def _embed(gallery: Gallery, asked: Asked) -> np.ndarray:
-    """The `(1, d)` embedding of a question that has been found to be one."""
-    query = asked.query
-    if query.kind == "text":
-        return gallery.retriever.encode_texts([query.value])
-    if query.kind == "image":
-        return gallery.retriever.encode_images([open_upload(query.value)])
-    return gallery.embeds[asked.source(gallery)][[gallery.position(query.value)]]
-
-
-def _position(gallery: Gallery, found: GalleryMap, asked: Asked, embedded: np.ndarray) -> np.ndarray:
-    """Where a question lies, `(2,)`: an item of the gallery where it is drawn."""
-    if asked.query.kind != "item":
-        return found.place(embedded)[0]
-    return found.positions(gallery, [gallery.position(asked.query.value)], asked.source(gallery))[0]

@@ -13,39 +13,25 @@ from cmr_hub.results.ranking import by_code_length, real_valued
 from ..components import results_markup
 from ..components.result_charts import draw_codes, draw_floats
 from ..components.scores_markup import title_of
-from ..components.session_state import QUIET, SessionState, Updates
+from ..components.session_state import QUIET, Updates
 from ..components.tables import SORTING
-from ..services.catalogue import Catalogue
 from ..services.queries import Asked
-
-WHAT = (
-    '<p class="cmr-counts">Every method of this hub, trained anew by its recipe with several seeds: mean ± sample '
-    "deviation on data that it was not trained on, beside what its paper gives. What the very weights score that the "
-    "other tabs search with stands under Scores.</p>"
-)
+from .base import View
 
 
-class ResultsView:
-    """The components of the view and what they do; to be made inside `gr.Blocks`.
-
-    Args:
-        catalogue: the galleries; that of the place bar says which data set is shown first.
-        session_state: where one is.
-    """
+class ResultsView(View):
+    """Results over seeds. The chosen gallery says which data set is shown first."""
 
     name = "results"
     title = "Results"
-    needs_gallery = False
 
-    def __init__(self, catalogue: Catalogue, session_state: SessionState):
-        self.catalogue, self.session_state = catalogue, session_state
-        self._lay_out()
+    def _connect(self) -> None:
         asked = [self.dataset, self.protocol]
         self.dataset.input(self.on_choice, asked, self.page, **QUIET)
         self.protocol.input(self.on_choice, asked, self.page, **QUIET)
 
     def _lay_out(self) -> None:
-        gr.HTML(WHAT, apply_default_css=False)
+        gr.HTML(results_markup.introduction(), apply_default_css=False)
         with gr.Row(elem_id="cmr-measured"):
             self.dataset = gr.Radio([], label="Data set", min_width=260, elem_id="cmr-measured-dataset")
             self.protocol = gr.Radio([], label="Counted by protocol", min_width=260, elem_id="cmr-measured-protocol")
@@ -72,7 +58,7 @@ class ResultsView:
     def _show(self, known: Sequence[Reproduction], dataset: str, protocol: str | None) -> Updates:
         if not known:
             nothing = {component: type(component)(visible=False) for component in self.page}
-            return {**nothing, self.counted: results_markup.NOTHING}
+            return {**nothing, self.counted: results_markup.nothing_measured()}
         results = next((each for each in known if each.dataset == dataset), known[0])
         protocols = list(results.table.protocols)
         protocol = protocol if protocol in protocols else protocols[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -16,47 +15,31 @@ from cmr_hub.retrieval.precision_recall import has_curves, is_quick, measure_cur
 
 from ..components import markup, scores_markup
 from ..components.curve_charts import MAX_CURVES, draw
-from ..components.session_state import QUIET, SessionState, Updates
+from ..components.rendering import render
+from ..components.session_state import QUIET, Updates
 from ..components.tables import SORTING
-from ..services.catalogue import Catalogue
 from ..services.queries import Asked
 from ..services.scoreboard import Scoreboard, known_scores
+from .base import View
 
 EVERYWHERE = ""
 FIRST_CURVES = 2
 MEASURES_AT_ONCE = 2  # to measure is work, for a second or more
-WHAT = (
-    '<p class="cmr-counts">What the checkpoints score that come with this hub: the very weights that the other tabs '
-    "search with. How methods compare that were all trained anew, with several seeds, stands under Results.</p>"
-)
 
 
-class ScoresView:
-    """The components of the view and what they do; to be made inside `gr.Blocks`.
-
-    What is shown are the checkpoints' own records; the gallery of the place bar says which data set is shown first.
-
-    Args:
-        catalogue: the galleries.
-        session_state: where one is.
-    """
+class ScoresView(View):
+    """The checkpoints' own records. The chosen gallery says which data set is shown first."""
 
     name = "scores"
     title = "Scores"
-    needs_gallery = False
-
-    def __init__(self, catalogue: Catalogue, session_state: SessionState):
-        self.catalogue, self.session_state = catalogue, session_state
-        self._lay_out()
-        self._connect()
 
     def _lay_out(self) -> None:
-        gr.HTML(WHAT, apply_default_css=False)
+        gr.HTML(scores_markup.introduction(), apply_default_css=False)
         with gr.Row(elem_id="cmr-scored"):
             self.dataset = gr.Radio([], label="Data set", min_width=260, elem_id="cmr-scored-dataset")
             self.protocol = gr.Radio([], label="Counted by protocol", min_width=260, elem_id="cmr-scored-protocol")
         self.board = gr.HTML(js_on_load=SORTING, apply_default_css=False, elem_id="cmr-scoreboard")
-        gr.HTML('<h2 class="cmr-part">Precision over recall</h2>', apply_default_css=False)
+        gr.HTML(render("part_heading", title="Precision over recall"), apply_default_css=False)
         self.checkpoints = gr.Dropdown(
             [],
             value=[],
@@ -98,7 +81,7 @@ class ScoresView:
         scores = known_scores()
         datasets = list(dict.fromkeys(score.dataset for score in scores))
         dataset = self.catalogue[name].info.name
-        source = self.catalogue[name].sources.get(method)
+        source = self.catalogue[name].sources.get(method or "")
         return {
             self.dataset: gr.Radio(
                 [*((scores_markup.title_of(each), each) for each in datasets), ("All", EVERYWHERE)],
@@ -131,7 +114,7 @@ class ScoresView:
                 choices, value=first[:FIRST_CURVES], multiselect=True, visible=bool(choices)
             ),
             self.curves: gr.Row(visible=bool(choices)),
-            self.without_data: gr.HTML(_without_data(dataset), visible=not choices),
+            self.without_data: gr.HTML(scores_markup.without_data(dataset), visible=not choices),
             self.ablations: scores_markup.ablations(tables),
         }
 
@@ -182,10 +165,3 @@ def _name(score: Score, dataset: str) -> str:
 
 def _called(dataset: str) -> str:
     return scores_markup.title_of(dataset) if dataset else "each one's data set"
-
-
-def _without_data(dataset: str) -> str:
-    return (
-        '<p class="cmr-counts">Curves are measured when they are asked for, and what that takes of '
-        f"{escape(scores_markup.title_of(dataset))} is not on this machine. Prepare its gallery, and they appear.</p>"
-    )

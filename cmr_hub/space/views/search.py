@@ -12,71 +12,32 @@ from cmr_hub.errors import CMRError
 from cmr_hub.retrieval.gallery import Gallery
 
 from ..components import markup
-from ..components.session_state import QUIET, SessionState, Updates
-from ..services.catalogue import Catalogue
+from ..components.items import TARGETS
+from ..components.scripts import CLICKS, PERMALINK, SHOW_RESULTS
+from ..components.session_state import QUIET, Updates
 from ..services.examples import FIRST_HITS, MAX_HITS, most_hits, typical_items
 from ..services.queries import Asked, Query, ask
+from .base import GalleryView
 
 ANY_CLASS = ""
-TARGETS = {"image": "Images", "text": "Texts"}
-SIDES = {"text": "its text", "image": "its image"}
-
-# A click on anything that carries a query reaches Python as one event.
-CLICKS = """
-element.addEventListener('click', (event) => {
-  const clicked = event.target.closest('[data-item], [data-text]');
-  if (clicked) trigger('select', {item: clicked.dataset.item ?? null, text: clicked.dataset.text ?? null});
-});
-"""
-# The address of the page follows what has been asked; on the Hub the Space stands in a frame, whose own page has it.
-PERMALINK = """
-const follow = () => {
-  const link = element.querySelector('[data-link]')?.dataset.link;
-  if (!link) return;
-  const now = new URLSearchParams(location.search), wanted = new URLSearchParams(link);
-  if (!now.has('gallery') && !wanted.has('text') && !wanted.has('item')) return;
-  for (const [name, value] of now) if (name.startsWith('__')) wanted.append(name, value);
-  history.replaceState(history.state, '', `${location.pathname}?${wanted}`);
-  if (window.parent !== window) window.parent.postMessage({queryString: `${wanted}`}, 'https://huggingface.co');
-};
-watch('value', follow);
-follow();
-element.addEventListener('click', async (event) => {
-  const button = event.target.closest('.cmr-copy');
-  if (!button) return;
-  const address = new URL(button.dataset.link, location.href).href;
-  if (!navigator.clipboard) { window.prompt('The link', address); return; }  // a page without https has none
-  await navigator.clipboard.writeText(address);
-  button.textContent = 'Copied';
-});
-"""
-# Results that are out of sight, above a clicked hit or below the controls of a phone, come into it.
-SHOW_RESULTS = """
-() => {
-  const results = document.querySelector('#cmr-results');
-  const top = results.getBoundingClientRect().top;
-  if (top < 0 || top > 0.75 * window.innerHeight) results.scrollIntoView({behavior: 'smooth', block: 'start'});
-}
-"""
+SOURCES = {"text": "its text", "image": "its image"}
 
 
-class SearchView:
-    """The components of the view and what they do; to be made inside `gr.Blocks`.
-
-    Args:
-        catalogue: the galleries.
-        session_state: where one is.
-    """
+class SearchView(GalleryView):
+    """One query, and what is nearest to it."""
 
     name = "search"
     title = "Search"
 
-    def __init__(self, catalogue: Catalogue, session_state: SessionState):
-        self.catalogue, self.session_state = catalogue, session_state
-        self._lay_out()
-        self.shown = [session_state.asked, self.text, self.image, self.target, self.modality, self.results]
-        self.page = [*self.shown, self.k, self.label, self.examples, self.about, self.typing, self.dropping]
-        self._connect()
+    @property
+    def answered(self) -> list[Any]:
+        """The components that an answer changes."""
+        return [self.session_state.asked, self.text, self.image, self.target, self.modality, self.results]
+
+    @property
+    def page(self) -> list[Any]:
+        """Those, and what depends on the gallery and the model."""
+        return [*self.answered, self.k, self.label, self.examples, self.about, self.typing, self.dropping]
 
     def _lay_out(self) -> None:
         with gr.Row(elem_id="cmr-ask"):
@@ -112,7 +73,7 @@ class SearchView:
             self.label = gr.Dropdown([("Any class", ANY_CLASS)], value=ANY_CLASS, label="Of class", min_width=160)
             self.k = gr.Slider(1, MAX_HITS, value=FIRST_HITS, step=1, label="How many", min_width=200, elem_id="cmr-k")
         self.modality = gr.Radio(
-            [(title, modality) for modality, title in SIDES.items()],
+            [(title, modality) for modality, title in SOURCES.items()],
             label="Search from",
             visible=False,
             elem_id="cmr-side",
@@ -130,20 +91,22 @@ class SearchView:
         ):
             # Preprocessing would open an uploaded file before `utils.images` has looked at it. Where the file is,
             # Gradio checks all the same.
-            event(answer, [*inputs, self.session_state.asked, *where], self.shown, preprocess=False, **QUIET).then(
+            event(answer, [*inputs, self.session_state.asked, *where], self.answered, preprocess=False, **QUIET).then(
                 None, js=SHOW_RESULTS, **QUIET
             )
         gr.on(
             [self.target.input, self.label.input, self.k.input],
             self.again,
             [self.session_state.asked, *where],
-            self.shown,
+            self.answered,
             trigger_mode="always_last",
             **QUIET,
         )
-        self.modality.input(self.on_modality, [self.modality, self.session_state.asked, *where], self.shown, **QUIET)
+        self.modality.input(
+            self.on_modality, [self.modality, self.session_state.asked, *where], self.answered, **QUIET
+        )
 
-    def open(self, name: str, method: str, asked: Asked) -> Updates:
+    def open_gallery(self, name: str, method: str, asked: Asked) -> Updates:
         """The page of a gallery and one of its models: what can be asked, and the answer to what was asked."""
         gallery = self.catalogue.open(name, method)
         return {**self._capabilities(name, gallery, asked), **self._answer(asked, name, method)}
@@ -179,7 +142,7 @@ class SearchView:
         return self._ask(query, before, *where)
 
     def on_modality(self, modality: Modality, asked: Asked, *where: Any) -> Updates:
-        """The other side of the same item."""
+        """The other modality of the same item."""
         return self._ask(Query("item", asked.query.value, modality), asked, *where)
 
     def again(self, asked: Asked | None, *where: Any) -> Updates:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from html import escape
 from importlib.util import find_spec
+from typing import Any
 
 import gradio as gr
 
@@ -12,37 +12,31 @@ from cmr_hub.errors import CheckpointError
 from cmr_hub.hub import read_card
 from cmr_hub.retrieval.gallery import Gallery
 
-from ..components.session_state import QUIET, SessionState, Updates
+from ..components.rendering import render
+from ..components.session_state import QUIET, Updates
 from ..components.snippets import client_lines, mcp_settings, python_lines
-from ..services.catalogue import Catalogue
 from ..services.queries import Asked
+from .base import GalleryView
 
 HAS_MCP = find_spec("mcp") is not None  # then `page.launch` serves it
 # No language: the editor's colours for one are too faint on white to be read by everybody.
 CODE = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "buttons": ["copy"], "lines": 1}
 # Only the browser knows for certain by which address the page is reached, whatever stands between it and the server.
 ADDRESS = "(opened) => [opened, new URL('.', location.origin + location.pathname).href]"
-NO_MCP = (
-    '<p class="cmr-about">The same searches are tools for agents that speak the Model Context Protocol, where the '
-    'server is started with it: <code>pip install "cmr-hub[mcp]"</code>, then start the Space again.</p>'
-)
 
 
-class UseView:
-    """The components of the view and what they do; to be made inside `gr.Blocks`.
-
-    Args:
-        catalogue: the galleries.
-        session_state: where one is.
-    """
+class UseView(GalleryView):
+    """What is on screen, as code, as tools of an agent, and the card of the model."""
 
     name = "use"
     title = "Use it"
 
-    def __init__(self, catalogue: Catalogue, session_state: SessionState):
-        self.catalogue, self.session_state = catalogue, session_state
-        self._lay_out()
-        self.page = [self.python, self.about, self.card, self.opened]
+    @property
+    def page(self) -> list[Any]:
+        """What needs no address; the rest follows."""
+        return [self.python, self.about, self.card, self.opened]
+
+    def _connect(self) -> None:
         inputs, outputs = [self.opened, self.address], [self.client, self.settings]
         self.opened.change(self.show, inputs, outputs, js=ADDRESS, **QUIET)
 
@@ -59,18 +53,18 @@ class UseView:
             elem_id="cmr-mcp",
             **CODE,
         )
-        gr.HTML(NO_MCP, visible=not HAS_MCP, apply_default_css=False)
+        gr.HTML(render("use_without_mcp"), visible=not HAS_MCP, apply_default_css=False)
         self.about = gr.HTML(apply_default_css=False)
         self.card = gr.Markdown(elem_id="cmr-card")
         self.address = gr.Textbox(visible=False)
         self.opened = gr.State()
 
-    def open(self, name: str, method: str, asked: Asked) -> Updates:
+    def open_gallery(self, name: str, method: str, asked: Asked) -> Updates:
         """What needs no address at once; the rest as soon as the browser has told it."""
         gallery, entry = self.catalogue.open(name, method), self.catalogue[name]
         return {
             self.python: python_lines(entry, method, gallery, asked),
-            self.about: f'<h2 class="cmr-card-of">The card of {escape(gallery.retriever.name or "this model")}</h2>',
+            self.about: render("card_heading", name=gallery.retriever.name or "this model"),
             self.card: card_of(gallery),
             self.opened: (asked, name, method, time.monotonic_ns()),
         }

@@ -3,65 +3,56 @@
 from __future__ import annotations
 
 import time
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from cmr_hub.errors import CMRError
 
-from ..components import markup
+from ..components import markup, user_gallery_markup
 from ..components.session_state import QUIET, SessionState, Updates
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked
-from ..services.uploads import LIMITS, TABLES
-from ..services.user_galleries import GRACE, IDLE, MAX_TITLE, Own, UserGalleries, own_checkpoints
+from ..services.user_galleries import MAX_TITLE, Own, UserGalleries, own_checkpoints
+from .base import View
 
 TICK = 0.5  # seconds between two looks at a gallery that is being built
 PULSE = 20.0  # seconds between two signs of life of a page that has one
-MAX_NAMED = 50  # images that were left out
-INTRODUCTION = f"""
-<section class="cmr-own-intro">
-<p>Search images of your own. Choose images, a zip or a folder of them; for texts and classes add a table, a
-<code>.csv</code> with the columns <code>file_name</code>, <code>text</code> and perhaps <code>label</code> (or
-<code>.jsonl</code>). Images without texts can be searched too, by words and by one another.</p>
-<details><summary>Limits</summary><p>{escape(LIMITS)} Tables are {" or ".join(TABLES)} in UTF-8. What cannot be used
-is left out and named.</p></details>
-<details><summary>Privacy</summary><p>Only this page can open your gallery; nobody else sees it in any list. It lies in
-a private folder of this server and is removed when you press “Remove now”, within {GRACE / 60:.0f} minutes after you
-close or reload the page, and after {IDLE / 60:.0f} minutes without a question. Files that you have chosen are deleted
-as soon as they are read; those that you never build a gallery from, within two hours.</p></details>
-</section>
-"""
 CANCELLED = "Cancelled. Nothing was kept."
 REMOVED = "Your gallery was removed. Nothing of it is left on this server."
 # The button that has the file is hidden by the style: the one that is seen makes the file first.
 FETCH = "() => document.querySelector('#cmr-own-file')?.click()"
 
 
-class UserGalleryView:
-    """The components of the view and what they do; to be made inside `gr.Blocks`.
+class UserGalleryView(View):
+    """A visitor's own gallery: made of files, searched in all views, downloaded, and removed with the page.
 
     Args:
         catalogue: the galleries.
-        session_state: where one is.
+        session_state: the components that all views share.
         galleries: the visitors' own; one store for all browser sessions.
     """
 
     name = "own"
     title = "Your gallery"
-    needs_gallery = False
 
     def __init__(self, catalogue: Catalogue, session_state: SessionState, galleries: UserGalleries | None = None):
-        self.catalogue, self.session_state = catalogue, session_state
         self.galleries = galleries or UserGalleries(catalogue)
-        self._lay_out()
-        self.page = [self.model]
-        self.shown = [self.status, self.build, self.cancel, self.ready, self.timer]
-        self._connect()
+        super().__init__(catalogue, session_state)
+
+    @property
+    def page(self) -> list[Any]:
+        """The models that there are by now."""
+        return [self.model]
+
+    @property
+    def shown(self) -> list[Any]:
+        """The components that say how far the gallery is."""
+        return [self.status, self.build, self.cancel, self.ready, self.timer]
 
     def _lay_out(self) -> None:
-        gr.HTML(INTRODUCTION, apply_default_css=False)
+        gr.HTML(user_gallery_markup.introduction(), apply_default_css=False)
         with gr.Row(elem_id="cmr-own-choose"):
             self.files = gr.File(
                 file_count="multiple",
@@ -155,7 +146,7 @@ class UserGalleryView:
         if own.progress.state == "done" and own.name != known:
             return {**self._state(request), **self._arrived(own, shown)}
         if own.progress.is_active:
-            return {self.status: _status(own)}
+            return {self.status: user_gallery_markup.status(own)}
         return self._state(request) if own.progress.state == "failed" else gr.skip()
 
     def on_search(self, request: gr.Request) -> Updates:
@@ -188,7 +179,7 @@ class UserGalleryView:
         is_active = own is not None and own.progress.is_active
         is_ready = own is not None and own.progress.state == "done"
         return {
-            self.status: _status(own) if own else f'<p class="cmr-own-result" role="status">{escape(otherwise)}</p>',
+            self.status: user_gallery_markup.status(own) if own else user_gallery_markup.message(otherwise),
             self.build: gr.Button(interactive=not is_active),
             self.cancel: gr.Button(visible=is_active),
             self.ready: gr.Row(visible=is_ready),
@@ -216,46 +207,6 @@ class UserGalleryView:
         """No question, as another gallery has its own; a view that shows answers opens anew."""
         again = {} if shown == self.name else {self.session_state.moved: time.monotonic_ns()}
         return {self.session_state.asked: None, **again}
-
-
-def _status(own: Own) -> str:
-    """How far a gallery is, and what came of it."""
-    if own.progress.state == "failed":
-        return markup.notice(own.progress.message)
-    if own.progress.state == "done":
-        return _result(own)
-    percent = round(100 * own.progress.fraction)
-    return (
-        f'<div class="cmr-progress" role="progressbar" aria-label="Your gallery" aria-valuenow="{percent}" '
-        f'aria-valuemin="0" aria-valuemax="100"><i style="width:{percent}%"></i></div>'
-        f'<p class="cmr-stage"><span>{escape(own.progress.message)}</span><span>{percent} %</span></p>'
-    )
-
-
-def _result(own: Own) -> str:
-    gallery, upload = own.gallery, own.upload
-    texts = "with their texts" if "text" in gallery.embeds else "without texts"
-    classes = f", in {len(gallery.class_names):,} classes" if gallery.class_names else ""
-    others = [
-        _counted(upload.unlisted, "image is", "images are", "not in the table"),
-        _counted(upload.skipped, "file was", "files were", "neither images nor a table"),
-    ]
-    named = "".join(f"<li>{escape(line)}</li>" for line in upload.left_out[:MAX_NAMED])
-    more = f"<li>and {len(upload.left_out) - MAX_NAMED:,} more</li>" if len(upload.left_out) > MAX_NAMED else ""
-    left_out = (
-        f"<details><summary>{len(upload.left_out):,} left out</summary><ul>{named}{more}</ul></details>"
-        if named
-        else ""
-    )
-    return (
-        f'<div class="cmr-own-result" role="status"><p><b>{escape(own.title)}</b> is ready: {len(gallery):,} images '
-        f"{texts}{classes}, embedded by {escape(own.checkpoint.title)}. {' '.join(filter(None, others))}</p>{left_out}"
-        f"</div>"
-    )
-
-
-def _counted(count: int, one: str, many: str, what: str) -> str:
-    return f"{count:,} {one if count == 1 else many} {what}." if count else ""
 
 
 def _owner(request: gr.Request) -> str:

@@ -71,6 +71,7 @@ def test_a_checkpoint_of_this_machine_does_not_tell_where_it_is():
     here = Scoreboard([score("a", checkpoint="/home/somebody/cache/prepared/wiki/cca")])
     shown = scores_markup.board(here, "dscmr", "Wikipedia")
     assert rows(shown)[0][-1] == "trained here"
+    assert "somebody" not in shown
 
 
 def test_curves_stand_as_numbers_with_their_protocol():

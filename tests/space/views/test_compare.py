@@ -9,10 +9,11 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from cmr_hub.space.components.session_state import lay_out_place
+from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.services.catalogue import Catalogue
+from cmr_hub.space.services.model_kinds import of_different_kinds
 from cmr_hub.space.services.queries import Asked, Query
-from cmr_hub.space.views.compare import CompareView, of_different_kinds
+from cmr_hub.space.views.compare import CompareView
 
 CAT = Asked(Query("text", "a smiling cat"), "image", 12, "Flags")
 DOG = Asked(Query("item", "1F436"), "image")
@@ -21,7 +22,7 @@ EMOJI, SMALL = ("emoji", "dscmr"), ("small", "cca")
 
 def make_view(catalogue: Any) -> CompareView:
     with gr.Blocks(analytics_enabled=False):
-        return CompareView(catalogue, lay_out_place(catalogue))
+        return CompareView(catalogue, SessionState.lay_out(catalogue))
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_one_model_alone_has_nobody_beside_it(small: CompareView):
 def test_ids_texts_and_classes_are_escaped(small: CompareView):
     html = ask(small, Asked(Query("text", "<i>red</i>"), "text"), session_state=SMALL)[small.columns]
     assert "&lt;b&gt;bold&lt;/b&gt;" in html
-    assert 'data-item="dog&quot;&gt;&lt;i&gt;"' in html
+    assert 'data-item="dog&#34;&gt;&lt;i&gt;"' in html
     assert not re.search(r"<b>bold|<i>red", html)
 
 

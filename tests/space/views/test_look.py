@@ -16,10 +16,12 @@ from attending import captioned, red_seeker, spotted
 from cmr_hub.data import load_dataset
 from cmr_hub.retrieval.explanation import Explanation
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.space.components.session_state import lay_out_place
+from cmr_hub.space.components.look_markup import place_in_words, side_by_side
+from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.services.catalogue import Catalogue
+from cmr_hub.space.services.looking import Pair, look
 from cmr_hub.space.services.queries import MAX_TEXT, Asked, Query
-from cmr_hub.space.views.look import LookView, Pair, look, place_in_words, side_by_side
+from cmr_hub.space.views.look import LookView
 
 RED = ("own-red", "dan")
 TEXTS = [["a red square"], ["a green square"], ["a blue <b>square</b>"]]
@@ -31,7 +33,7 @@ def view() -> LookView:
     items = captioned([spotted(0, 0), spotted(1, 3), spotted(3, 2)], TEXTS)
     catalogue.add_own(RED[0], "Red spots", {RED[1]: Gallery.from_dataset(items, red_seeker(), cache=False)})
     with gr.Blocks(analytics_enabled=False):
-        return LookView(catalogue, lay_out_place(catalogue))
+        return LookView(catalogue, SessionState.lay_out(catalogue))
 
 
 def asked(kind: str, value: str) -> Asked:
@@ -103,7 +105,7 @@ def test_a_image_that_is_dropped_is_looked_at_with_the_text_that_is_there(view: 
     [
         (Query("item", "0"), "  ", "no text to read"),
         (Query("item", "0"), "x" * (MAX_TEXT + 1), "2,001 characters"),
-        (Query("item", "nobody"), "a", "no item &#x27;nobody&#x27;"),
+        (Query("item", "nobody"), "a", "no item &#39;nobody&#39;"),
         (Query("image", "/tmp/gone.png"), "a", "no longer on the server"),
     ],
 )
@@ -152,7 +154,7 @@ def test_the_bundled_model_looks_at_real_images(real_data: Path, private_cache: 
     catalogue = Catalogue(["emoji"])
     catalogue.add_own("own-aerial", "Aerial", {"dan": gallery})
     with gr.Blocks(analytics_enabled=False):
-        view = LookView(catalogue, lay_out_place(catalogue))
+        view = LookView(catalogue, SessionState.lay_out(catalogue))
     update = view.open("own-aerial", "dan", asked("item", gallery.ids[3]))
     assert update[view.text] == gallery.texts(3)[0]
     assert update[view.panel].count('class="cmr-step"') == 3

@@ -22,12 +22,14 @@ from datasets import ClassLabel, Dataset, Features, List
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.maps import NeighbourMap, PrincipalMap
 from cmr_hub.space.components import map_figure
-from cmr_hub.space.components.map_figure import COLOURS, GREY, draw
-from cmr_hub.space.components.session_state import lay_out_place
+from cmr_hub.space.components.charts import COLOURS, GREY
+from cmr_hub.space.components.map_figure import draw
+from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.services.catalogue import Catalogue, Source
+from cmr_hub.space.services.map_layouts import PCA, TSNE, map_command, map_path
 from cmr_hub.space.services.preparation import Preparations
 from cmr_hub.space.services.queries import Asked, Query
-from cmr_hub.space.views.map import BOTH, PCA, TSNE, MapView, map_command, map_path
+from cmr_hub.space.views.map import BOTH, MapView
 from small_space import OneGallery
 from toys import feature_dataset, feature_retriever
 
@@ -37,7 +39,7 @@ RED = Asked(Query("text", "red"), "image", 3)
 
 def make_view(catalogue: Any, command: Callable[[Any], list[str]] = map_command) -> MapView:
     with gr.Blocks(analytics_enabled=False):
-        session_state = lay_out_place(catalogue)
+        session_state = SessionState.lay_out(catalogue)
         session_state.tabs.render()
         return MapView(catalogue, session_state, Preparations(command))
 
@@ -69,7 +71,7 @@ def test_points_are_those_of_the_map(gallery: Gallery):
     found = {}
     for trace in traces(draw(gallery, layout, ["image", "text"]).plot):
         if trace["meta"] not in ("cmr-star", "cmr-rings"):
-            group = (trace["meta"]["group"], trace["meta"]["side"], trace["marker"]["symbol"])
+            group = (trace["meta"]["group"], trace["meta"]["modality"], trace["marker"]["symbol"])
             points = np.stack([values(trace["x"]), values(trace["y"])], axis=1)
             found[group] = (values(trace["customdata"]).tolist(), points)
     assert set(found) == {
@@ -307,7 +309,7 @@ def test_a_gallery_of_images_alone(gallery: Gallery):
     update = view.show(PCA, "text", None, Asked(Query("text", "red"), "text", 2), *WHERE)
     assert not update[view.modalities].visible
     assert "2 nearest images are ringed" in update[view.question]
-    assert {trace["meta"]["side"] for trace in traces(update[view.plot])[:-2]} == {"image"}
+    assert {trace["meta"]["modality"] for trace in traces(update[view.plot])[:-2]} == {"image"}
 
 
 def test_page_that_loads_draws_no_map(view: MapView):

@@ -4,7 +4,7 @@ import gradio as gr
 import pytest
 
 from cmr_hub.results import Reproduction
-from cmr_hub.space.components.session_state import lay_out_place
+from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.views import results as results_module
 from cmr_hub.space.views.results import ResultsView
 from small_results import CLEAN, CODES, PAPER, small_results, small_row
@@ -23,7 +23,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> list[Reproduction]:
 def view(catalogue, known: list) -> ResultsView:
     """On a gallery of Wikipedia's."""
     with gr.Blocks():
-        session_state = lay_out_place(catalogue)
+        session_state = SessionState.lay_out(catalogue)
         session_state.tabs.render()
         return ResultsView(catalogue, session_state)
 

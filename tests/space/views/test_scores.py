@@ -7,7 +7,7 @@ import pytest
 
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import EvaluationResult, get_protocol
-from cmr_hub.space.components.session_state import lay_out_place
+from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.views import scores as scores_module
 from cmr_hub.space.views.scores import EVERYWHERE, ScoresView
 from scored import score
@@ -41,7 +41,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
 def view(catalogue, measured: list) -> ScoresView:
     """On a gallery of Wikipedia's."""
     with gr.Blocks():
-        session_state = lay_out_place(catalogue)
+        session_state = SessionState.lay_out(catalogue)
         session_state.tabs.render()
         return ScoresView(catalogue, session_state)
 
@@ -68,7 +68,7 @@ def test_a_gallery_without_scores_opens_on_all(view: ScoresView, monkeypatch: py
     monkeypatch.setattr(scores_module, "known_scores", lambda: elsewhere)
     updates = view.open("small", None, None)
     assert updates[view.dataset].value == EVERYWHERE
-    assert "of each one&#x27;s data set, protocol dscmr" in updates[view.board]
+    assert "of each one&#39;s data set, protocol dscmr" in updates[view.board]
 
 
 def test_another_data_set_keeps_the_protocol_where_it_has_it(view: ScoresView):

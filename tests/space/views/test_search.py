@@ -8,7 +8,7 @@ import gradio as gr
 import pytest
 
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.space.components.session_state import lay_out_place
+from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.services.examples import first_question
 from cmr_hub.space.services.queries import Asked, Query
 from cmr_hub.space.views.search import SearchView
@@ -21,13 +21,13 @@ WHERE = (LABEL, 3, "small", "cca")
 @pytest.fixture
 def view(catalogue: Any) -> SearchView:
     with gr.Blocks(analytics_enabled=False):
-        return SearchView(catalogue, lay_out_place(catalogue))
+        return SearchView(catalogue, SessionState.lay_out(catalogue))
 
 
 @pytest.fixture
 def features_view(features_catalogue: Any) -> SearchView:
     with gr.Blocks(analytics_enabled=False):
-        return SearchView(features_catalogue, lay_out_place(features_catalogue))
+        return SearchView(features_catalogue, SessionState.lay_out(features_catalogue))
 
 
 def value(update: Any) -> Any:
@@ -81,7 +81,7 @@ def test_gallery_of_two_can_be_opened(gallery: Any):
     embeds = (gallery.embeds[modality][rows] for modality in ("image", "text"))
     catalogue = OneGallery(Gallery(gallery.dataset.select(rows), gallery.retriever, *embeds))
     with gr.Blocks(analytics_enabled=False):
-        view = SearchView(catalogue, lay_out_place(catalogue))
+        view = SearchView(catalogue, SessionState.lay_out(catalogue))
     update = view.open("small", "cca", first_question(catalogue.gallery))
     assert not update[view.k].visible
     assert "The nearest image of 2" in update[view.results]

@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.space.components.session_state import lay_out_place
+from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.components.snippets import client_lines, mcp_settings, python_lines
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.queries import Asked, Query
@@ -22,7 +22,7 @@ ADDRESS = "https://some.host/hub/"
 @pytest.fixture
 def view(catalogue: Any) -> UseView:
     with gr.Blocks(analytics_enabled=False):
-        return UseView(catalogue, lay_out_place(catalogue))
+        return UseView(catalogue, SessionState.lay_out(catalogue))
 
 
 def test_it_shows_the_question_as_code(view: UseView, gallery: Gallery):

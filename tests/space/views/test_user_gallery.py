@@ -12,13 +12,14 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from cmr_hub.space.components.session_state import lay_out_place
+from cmr_hub.space.components.session_state import SessionState
+from cmr_hub.space.components.user_gallery_markup import introduction
 from cmr_hub.space.services import uploads
 from cmr_hub.space.services import user_galleries as user_galleries
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.queries import Asked, Query
 from cmr_hub.space.services.user_galleries import UserGalleries
-from cmr_hub.space.views.user_gallery import INTRODUCTION, UserGalleryView
+from cmr_hub.space.views.user_gallery import UserGalleryView
 from toys import COLOURS, raw_retriever
 
 ME, YOU = (SimpleNamespace(session_hash=name) for name in ("me", "you"))
@@ -38,7 +39,7 @@ def view(monkeypatch: pytest.MonkeyPatch, retriever: Any) -> Iterator[UserGaller
     catalogue = Catalogue(["emoji"])
     galleries = UserGalleries(catalogue)
     with gr.Blocks(analytics_enabled=False):
-        yield UserGalleryView(catalogue, lay_out_place(catalogue), galleries)
+        yield UserGalleryView(catalogue, SessionState.lay_out(catalogue), galleries)
     galleries.close()
 
 
@@ -180,7 +181,7 @@ def test_progress_is_told_as_it_is(view: UserGalleryView):
 
 
 def test_long_lists_of_what_was_left_out_are_cut(view: UserGalleryView, files: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("cmr_hub.space.views.user_gallery.MAX_NAMED", 1)
+    monkeypatch.setattr("cmr_hub.space.components.user_gallery_markup.MAX_NAMED", 1)
     broken = [{**files[3], "orig_name": f"{number}.png"} for number in range(3)]
     built(view, files[:3] + broken)
     status = view.look(*EMOJI, "own", None, ME)[view.status]
@@ -190,4 +191,4 @@ def test_long_lists_of_what_was_left_out_are_cut(view: UserGalleryView, files: A
 
 def test_page_states_the_limits_that_hold():
     for limit in (f"{uploads.MAX_IMAGES:,} images", "200 MB together", "20 MB", "64 megapixels", "20,000 lines"):
-        assert limit in INTRODUCTION
+        assert limit in introduction()

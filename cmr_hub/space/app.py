@@ -1,0 +1,104 @@
+"""The Space as an app: built, styled and served."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from .components.rendering import render
+from .endpoints import add_endpoints
+from .page import Page
+from .services.catalogue import Catalogue
+from .services.preparation import Preparations
+from .views.use import HAS_MCP
+
+STYLES = Path(__file__).parent / "styles"
+MAX_UPLOAD = "100mb"
+SESSIONS = 1000  # of the latest visitors and callers that Gradio keeps, with a copy of the page's settings for each
+HOUR = 3600
+SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+
+
+def build_app(
+    catalogue: Catalogue | None = None,
+    preparations: Preparations | None = None,
+    prepare: Iterable[str] = (),
+) -> gr.Blocks:
+    """The Space, ready to be launched. The default gallery is open already; the others are when they are first used.
+
+    Args:
+        catalogue: the galleries; by default all that there are.
+        preparations: who prepares those that are not there yet; one for all browser sessions.
+        prepare: names of galleries to prepare in the background from the start.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.space import build_app, launch
+    >>> launch(build_app())  # doctest: +SKIP
+    ```
+    """
+    catalogue = catalogue or Catalogue()
+    preparations = preparations or Preparations(on_done=catalogue.refresh)
+    if catalogue[catalogue.default].is_ready:
+        catalogue.open()
+    with gr.Blocks(title="cmr_hub: cross-modal search", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as app:
+        gr.HTML(render("header"), apply_default_css=False)
+        Page(catalogue, preparations).connect(app)
+        add_endpoints(catalogue)
+    preparations.start(*(name for name in prepare if catalogue[name].can_prepare))
+    app.warm_up = threading.Thread(target=_warm_up, args=[catalogue], name="warm-up", daemon=True)
+    return app
+
+
+def launch(app: gr.Blocks, **options: Any) -> Any:
+    """Serve the Space; host and port come from `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT`, as usual.
+
+    Args:
+        app: from [`build_app`].
+        **options: as `gr.Blocks.launch` takes them.
+    """
+    app.warm_up.start()
+    return app.launch(
+        theme=_theme(),
+        css="\n".join(path.read_text(encoding="utf-8") for path in sorted(STYLES.glob("*.css"))),
+        max_file_size=MAX_UPLOAD,
+        footer_links=["api"],
+        mcp_server=HAS_MCP,
+        state_session_capacity=SESSIONS,
+        **options,
+    )
+
+
+def _theme() -> gr.themes.Base:
+    return gr.themes.Default(
+        primary_hue=gr.themes.colors.teal,
+        neutral_hue=gr.themes.colors.stone,
+        radius_size=gr.themes.sizes.radius_lg,
+        font=SYSTEM_FONTS,
+        font_mono=MONO_FONTS,
+    ).set(
+        block_background_fill="*body_background_fill",
+        block_background_fill_dark="*body_background_fill",
+        block_border_width="0px",
+        body_text_color_subdued="*neutral_500",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_600",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_600",
+    )
+
+
+def _warm_up(catalogue: Catalogue) -> None:
+    """Encode a blank image, so that the first visitor's image does not wait for the network to be built."""
+    if not (catalogue[catalogue.default].is_ready and catalogue.source().takes_images):
+        return
+    catalogue.open().retriever.encode_images([Image.new("RGB", (256, 256), "white")])
