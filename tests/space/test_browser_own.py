@@ -24,7 +24,7 @@ from playwright.sync_api import Page, expect
 
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space import build_app, launch
-from cmr_hub.space.services import user_galleries as user_galleries
+from cmr_hub.space.services import user_galleries
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.user_galleries import UserGalleries
 from cmr_hub.space.views import VIEWS
@@ -257,7 +257,7 @@ def test_nothing_chosen_is_a_notice(page: Page):
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Embedding waits at it."""
     gate = threading.Event()
-    embedded = user_galleries._embedded
+    embedded = user_galleries.embed
 
     def waits(items: Any, retriever: Any, title: str, step: Callable) -> Any:
         def gated(share: float, what: str) -> None:
@@ -267,7 +267,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
         return embedded(items, retriever, title, gated)
 
-    monkeypatch.setattr(user_galleries, "_embedded", waits)
+    monkeypatch.setattr(user_galleries, "embed", waits)
     yield gate
     gate.set()
 

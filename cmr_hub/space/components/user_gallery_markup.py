@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from ..services.uploads import LIMITS, TABLES
-from ..services.user_galleries import GRACE, IDLE, Own
+from ..services.upload_tables import SUFFIXES
+from ..services.uploads import LIMITS
+from ..services.user_galleries import GRACE, IDLE
+from ..services.user_gallery import UserGallery
 from .markup import notice
 from .rendering import render
 
@@ -17,7 +19,7 @@ def introduction() -> Markup:
     return render(
         "user_gallery_introduction",
         limits=LIMITS,
-        tables=" or ".join(TABLES),
+        tables=" or ".join(SUFFIXES),
         grace=round(GRACE / 60),
         idle=round(IDLE / 60),
     )
@@ -28,7 +30,7 @@ def message(text: str) -> Markup:
     return render("user_gallery_message", text=text)
 
 
-def status(own: Own) -> Markup:
+def status(own: UserGallery) -> Markup:
     """How far a gallery is, and what came of it."""
     if own.progress.state == "failed":
         return notice(own.progress.message)
@@ -37,7 +39,7 @@ def status(own: Own) -> Markup:
     return render("user_gallery_progress", progress=own.progress)
 
 
-def _result(own: Own) -> Markup:
+def _result(own: UserGallery) -> Markup:
     gallery, upload = own.gallery, own.upload
     assert gallery is not None  # as it is done
     assert upload is not None

@@ -7,135 +7,36 @@ between. Nothing is written anywhere but in the private folder, and what is remo
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import queue
-import secrets
 import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_STORED, ZipFile
 
-import numpy as np
-from datasets import Dataset
-from filelock import FileLock, Timeout
-
-from cmr_hub.data.columns import read_column
 from cmr_hub.errors import CMRError, InputError
-from cmr_hub.hub import list_checkpoints
-from cmr_hub.methods import METHODS
-from cmr_hub.retrieval.gallery import CONFIG_NAME, Gallery
-from cmr_hub.retrieval.gallery_files import RETRIEVER
-from cmr_hub.retrieval.retriever import Retriever
 
 from .catalogue import Catalogue
 from .preparation import Progress
-from .uploads import MAX_UNPACKED, MB, Step, Upload, part_of, read_upload
+from .private_folder import private_folder
+from .unpacking import MAX_UNPACKED
+from .upload_tables import MB
+from .uploads import part_of, read_upload
+from .user_checkpoints import load_retriever, own_checkpoints
+from .user_gallery import UserGallery, embed, write_zip
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "cmr-own-"
-BATCH = 16  # images embedded between two looks at whether to stop; about half a second
 READING = 0.3  # the share of the whole that unpacking and looking at images is taken for
 MAX = 20  # galleries held at once, being built or ready
 MAX_BYTES = 2_000 * MB  # held at once
 GRACE = 180.0  # seconds for a page to come back after its connection was lost
 IDLE = 3600.0  # seconds without a question
 MAX_TITLE = 60
-WAITING = Progress("waiting", message="Waiting for its turn: one gallery is embedded at a time")
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A model that embeds images and texts as they are.
-
-    Attributes:
-        title: the method, and what it learned from.
-        method: its name in the registry.
-        location: repo id or folder.
-    """
-
-    title: str
-    method: str
-    location: str
-
-
-def own_checkpoints(catalogue: Catalogue) -> dict[str, Checkpoint]:
-    """The models that can embed anybody's images and texts, by their titles: bundled ones and prepared ones.
-
-    Example:
-
-    ```python
-    >>> from cmr_hub.space.services.catalogue import Catalogue
-    >>> next(iter(own_checkpoints(Catalogue())))
-    'DSCMR, trained on emoji'
-    ```
-    """
-    found = [
-        (known.method, known.dataset, known.repo_id)
-        for known in list_checkpoints()
-        if known.accepts_raw_images and known.accepts_raw_texts
-    ]
-    found += [
-        (source.method, name, source.checkpoint)
-        for name in catalogue.names
-        for source in catalogue[name].sources.values()
-        if source.folder is not None and source.takes_images and source.takes_texts
-    ]
-    order = list(METHODS)
-    checkpoints = [
-        Checkpoint(f"{METHODS[method].title}, trained on {dataset}", method, location)
-        for method, dataset, location in sorted(found, key=lambda each: order.index(each[0]))
-    ]
-    return {checkpoint.title: checkpoint for checkpoint in checkpoints}
-
-
-@dataclass
-class Own:
-    """One visitor's gallery, from the first file to its removal.
-
-    Attributes:
-        session: the browser session.
-        title: what the visitor calls it.
-        checkpoint: the model.
-        folder: everything of it on disk.
-        name: what the catalogue calls it; not to be guessed.
-        progress: how far it is.
-        upload: what was sent, once it is read.
-        gallery: once it is ready.
-        packed: the zip to download, once somebody has asked for it.
-        doing: what the visitor was last seen doing.
-        used: when that was something new.
-        left: when the page's connection was lost, if it has not come back.
-        size: bytes that it takes, or may take while it is being built.
-        stopped: set when nothing more shall come of it.
-        timer: looks whether it is to be removed.
-        packing: held while the zip is written.
-    """
-
-    session: str
-    title: str
-    checkpoint: Checkpoint
-    folder: Path
-    name: str = field(default_factory=lambda: f"own-{secrets.token_urlsafe(16)}")
-    progress: Progress = WAITING
-    upload: Upload | None = None
-    gallery: Gallery | None = None
-    packed: Path | None = None
-    doing: Hashable = None
-    used: float = field(default_factory=time.monotonic)
-    left: float | None = None
-    size: int = MAX_UNPACKED
-    stopped: threading.Event = field(default_factory=threading.Event)
-    timer: threading.Timer | None = None
-    packing: threading.Lock = field(default_factory=threading.Lock)
 
 
 class _Stopped(Exception):
@@ -175,20 +76,20 @@ class UserGalleries:
         idle: float = IDLE,
     ):
         self.catalogue, self.most, self.most_bytes, self.grace, self.idle = catalogue, most, most_bytes, grace, idle
-        self.root, self._in_use = _private_folder()
-        self._owns: dict[str, Own] = {}
-        self._waiting: queue.SimpleQueue[tuple[Own, list[Mapping[str, Any]]]] = queue.SimpleQueue()
+        self.root, self._in_use = private_folder(PREFIX)
+        self._owns: dict[str, UserGallery] = {}
+        self._waiting: queue.SimpleQueue[tuple[UserGallery, list[Mapping[str, Any]]]] = queue.SimpleQueue()
         self._lock = threading.RLock()
         self._worker: threading.Thread | None = None
         atexit.register(self.close)
 
-    def __getitem__(self, session: str) -> Own | None:
+    def __getitem__(self, session: str) -> UserGallery | None:
         """The gallery of a browser session; None where it has none."""
         return self._owns.get(session)
 
     def build(
         self, session: str, files: Sequence[Mapping[str, Any]], title: str = "", model: str | None = None
-    ) -> Own:
+    ) -> UserGallery:
         """Make a gallery of uploaded files, in the place of the one that the session may have. Returns at once.
 
         Args:
@@ -216,7 +117,7 @@ class UserGalleries:
                 )
             self.forget(session)
             title = " ".join(title.encode("utf-8", "replace").decode().split())[:MAX_TITLE] or "My images"
-            own = Own(session, title, checkpoints[model], Path(tempfile.mkdtemp(dir=self.root)))
+            own = UserGallery(session, title, checkpoints[model], Path(tempfile.mkdtemp(dir=self.root)))
             self._owns[session] = own
             self._watch(own)
             self._waiting.put((own, list(files)))
@@ -260,7 +161,7 @@ class UserGalleries:
             own.timer.cancel()
             self.catalogue.remove_own(own.name)
             own.gallery = None
-            _remove(own)
+            own.remove_files()
 
     def pack(self, session: str, folder: Path) -> Path:
         """A zip of the session's gallery, whose folder `Gallery.from_pretrained` opens on any machine.
@@ -276,23 +177,23 @@ class UserGalleries:
         if own is not None and own.gallery is not None:
             with own.packing:
                 if own.packed is None or not own.packed.exists():  # Gradio clears its folder now and then
-                    self._pack(own, folder / own.name / f"{_file_name(own.title)}.zip")
+                    self._pack(own, folder / own.name / own.zip_name)
             if not own.stopped.is_set():
                 return own.packed
         raise InputError("There is no gallery any more: it was removed. Build it again.")
 
     @staticmethod
-    def _pack(own: Own, path: Path) -> None:
+    def _pack(own: UserGallery, path: Path) -> None:
         gallery, own.packed = own.gallery, path
         try:
             path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-            _write_zip(own, gallery, path)
+            write_zip(own, gallery, path)
         except OSError:
             if not own.stopped.is_set():
                 own.packed = None
                 raise
         if own.stopped.is_set():  # removed while it was being packed
-            _remove(own)
+            own.remove_files()
 
     def close(self) -> None:
         """Remove everything."""
@@ -302,7 +203,7 @@ class UserGalleries:
         self._in_use.release()
         Path(self._in_use.lock_file).unlink(missing_ok=True)
 
-    def _watch(self, own: Own) -> None:
+    def _watch(self, own: UserGallery) -> None:
         """Remove a gallery when its time has come; look again then."""
         with self._lock:
             if own.timer is not None:
@@ -334,11 +235,11 @@ class UserGalleries:
                     failure = "Something went wrong on the server. Try it again."
             if own.progress.state != "done":
                 own.size = 0
-                _remove(own)
+                own.remove_files()
             if failure:  # told when there is nothing left of it
                 own.progress = Progress("failed", message=failure)
 
-    def _build(self, own: Own, files: Sequence[Mapping[str, Any]]) -> None:
+    def _build(self, own: UserGallery, files: Sequence[Mapping[str, Any]]) -> None:
         def step(fraction: float, message: str) -> None:
             if own.stopped.is_set():
                 raise _Stopped
@@ -353,91 +254,10 @@ class UserGalleries:
             for file in files:
                 Path(file["path"]).unlink(missing_ok=True)
         own.size = sum(path.stat().st_size for path in unpacked.rglob("*") if path.is_file())
-        retriever = _retriever(own.checkpoint.location)
-        gallery = _embedded(own.upload.items, retriever, own.title, part_of(step, READING, 1 - READING))
+        retriever = load_retriever(own.checkpoint.location)
+        gallery = embed(own.upload.items, retriever, own.title, part_of(step, READING, 1 - READING))
         with self._lock:
             step(1, "Opening")
             own.gallery, own.used = gallery, time.monotonic()
             self.catalogue.add_own(own.name, own.title, {own.checkpoint.method: gallery})
             own.progress = Progress("done", 1.0, "Ready")
-
-
-def _private_folder() -> tuple[Path, FileLock]:
-    """A new folder that only this user may look into, and the lock beside it that its process holds while it lives.
-
-    What processes left that were killed is removed.
-    """
-    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.lock"):
-        with suppress(Timeout, OSError), FileLock(path, timeout=0):
-            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-            path.unlink()
-    folder = tempfile.mkdtemp(prefix=PREFIX)
-    lock = FileLock(f"{folder}.lock")
-    lock.acquire()
-    return Path(folder), lock
-
-
-@lru_cache(maxsize=2)  # visitors mostly take the one that is offered first
-def _retriever(location: str) -> Retriever:
-    return Retriever.from_pretrained(location)
-
-
-def _embedded(items: Dataset, retriever: Retriever, title: str, step: Step) -> Gallery:
-    """As `Gallery.from_dataset`, in steps, of items that may have no texts, and with nothing kept on disk."""
-    images = read_column(items, "image")
-    texts = read_column(items, "texts") if "texts" in items.column_names else None
-    image_embeds, text_embeds = [], []
-    for start in range(0, len(items), BATCH):
-        stop = min(start + BATCH, len(items))
-        step(start / len(items), f"Embedding image {start + 1:,} to {stop:,} of {len(items):,}")
-        image_embeds.append(retriever.encode_images(images[start:stop]))
-        if texts is not None:
-            text_embeds.append(retriever.encode_texts(texts[start:stop]))
-    return Gallery(
-        items,
-        retriever,
-        np.concatenate(image_embeds),
-        np.concatenate(text_embeds) if text_embeds else None,
-        name=title,
-    )
-
-
-def _remove(own: Own) -> None:
-    shutil.rmtree(own.folder, ignore_errors=True)
-    if own.packed is not None:
-        shutil.rmtree(own.packed.parent, ignore_errors=True)
-
-
-def _file_name(title: str) -> str:
-    """A title as a file's name on any system."""
-    return "".join(letter if letter.isalnum() or letter in " -_" else "-" for letter in title).strip() or "gallery"
-
-
-README = """# {title}
-
-{count} items embedded by {model}, as a visitor of the cmr_hub Space made them.
-
-```python
-import cmr_hub
-
-gallery = cmr_hub.Gallery.from_pretrained("<this folder>")
-gallery.search(text="…", k=10)
-```
-"""
-
-
-def _write_zip(own: Own, gallery: Gallery, path: Path) -> None:
-    """Zip a gallery's folder; a checkpoint that only this machine has comes with it."""
-    with tempfile.TemporaryDirectory(dir=own.folder) as scratch:
-        folder = Path(scratch) / path.stem
-        gallery.save_pretrained(folder)
-        if Path(own.checkpoint.location).is_dir():
-            gallery.retriever.save_pretrained(folder / RETRIEVER)
-            config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-            # Where the checkpoint is on this server means nothing elsewhere.
-            (folder / CONFIG_NAME).write_text(json.dumps({**config, "retriever": None}, indent=2), encoding="utf-8")
-        readme = README.format(title=own.title, count=len(gallery), model=own.checkpoint.title)
-        (folder / "README.md").write_text(readme, encoding="utf-8")
-        with ZipFile(path, "w", ZIP_STORED) as archive:  # images do not get any smaller
-            for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-                archive.write(file, file.relative_to(scratch))

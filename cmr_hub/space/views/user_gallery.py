@@ -14,7 +14,9 @@ from ..components import markup, user_gallery_markup
 from ..components.session_state import QUIET, SessionState, Updates
 from ..services.catalogue import Catalogue
 from ..services.queries import Asked
-from ..services.user_galleries import MAX_TITLE, Own, UserGalleries, own_checkpoints
+from ..services.user_checkpoints import own_checkpoints
+from ..services.user_galleries import MAX_TITLE, UserGalleries
+from ..services.user_gallery import UserGallery
 from .base import View
 
 TICK = 0.5  # seconds between two looks at a gallery that is being built
@@ -186,7 +188,7 @@ class UserGalleryView(View):
             self.timer: gr.Timer(TICK if is_active else PULSE, active=is_active or is_ready),
         }
 
-    def _arrived(self, own: Own, shown: str) -> Updates:
+    def _arrived(self, own: UserGallery, shown: str) -> Updates:
         """The page at the session's own gallery."""
         pickers = self.session_state.pickers(self.catalogue, own.name, own.checkpoint.method, own.name)
         return {**pickers, self.session_state.own: own.name, **self._asked_anew(shown)}

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from cmr_hub.errors import InputError
-from cmr_hub.space.services import uploads
+from cmr_hub.space.services import unpacking, uploads
 from cmr_hub.space.services.uploads import Upload, read_upload
 
 HTML = '<img src=x onerror="alert(1)">'
@@ -117,7 +117,7 @@ def test_several_classes_and_a_byte_order_mark(send: Callable):
 
 
 def test_images_that_cannot_be_used_are_left_out_and_named(send: Callable, tmp_path: Path, monkeypatch: Any):
-    monkeypatch.setattr(uploads, "MAX_IMAGE", 10_000)
+    monkeypatch.setattr(unpacking, "MAX_IMAGE", 10_000)
     bad = {
         "broken.png": b"this is no image at all",
         "cut.jpg": image(size=(50, 50), kind="JPEG")[:-20],
@@ -310,13 +310,13 @@ def test_ten_thousand_tiny_images_are_too_many(send: Callable, tmp_path: Path):
 
 
 def test_more_images_than_are_taken(send: Callable, monkeypatch: Any):
-    monkeypatch.setattr(uploads, "MAX_IMAGES", 3)
+    monkeypatch.setattr(unpacking, "MAX_IMAGES", 3)
     with pytest.raises(InputError, match="more than 3 images"):
         send({"set.zip": zipped({**TWO, "c.png": b"", "d.png": b""})})
 
 
 def test_declared_size_is_added_up_before_anything_is_unpacked(send: Callable, tmp_path: Path, monkeypatch: Any):
-    monkeypatch.setattr(uploads, "MAX_UNPACKED", 5_000)
+    monkeypatch.setattr(unpacking, "MAX_UNPACKED", 5_000)
     with pytest.raises(InputError, match="Unpacked, the files have more than"):
         send({"set.zip": zipped({**TWO, "c.bmp": image(size=(50, 50), kind="BMP")})})
     assert written(tmp_path) == []
@@ -324,7 +324,7 @@ def test_declared_size_is_added_up_before_anything_is_unpacked(send: Callable, t
 
 def test_size_that_was_not_declared_is_added_up_too(send: Callable, monkeypatch: Any):
     """Sizes are those of what comes out, whatever the zip says of itself; loose files declare none."""
-    monkeypatch.setattr(uploads, "MAX_UNPACKED", 5_000)
+    monkeypatch.setattr(unpacking, "MAX_UNPACKED", 5_000)
     with pytest.raises(InputError, match="Unpacked, the files have more than"):
         send({**TWO, "c.bmp": image(size=(50, 50), kind="BMP")})
 

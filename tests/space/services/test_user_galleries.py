@@ -22,9 +22,11 @@ from PIL import Image
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.hub import list_checkpoints
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.space.services import user_galleries as user_galleries
+from cmr_hub.space.services import user_checkpoints, user_galleries, user_gallery
 from cmr_hub.space.services.catalogue import Catalogue
-from cmr_hub.space.services.user_galleries import Own, UserGalleries, own_checkpoints
+from cmr_hub.space.services.user_checkpoints import own_checkpoints
+from cmr_hub.space.services.user_galleries import UserGalleries
+from cmr_hub.space.services.user_gallery import UserGallery
 from toys import COLOURS, raw_retriever
 
 LONG = 30.0
@@ -39,7 +41,7 @@ def retriever() -> Any:
 @pytest.fixture(autouse=True)
 def small_network(retriever: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever checkpoint is chosen, a small one embeds."""
-    monkeypatch.setattr(user_galleries, "_retriever", lambda location: retriever)
+    monkeypatch.setattr(user_galleries, "load_retriever", lambda location: retriever)
 
 
 @pytest.fixture
@@ -85,9 +87,9 @@ def wait_for(condition: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-def finished(galleries: UserGalleries, caption_to_image: str = "me") -> Own:
-    wait_for(lambda: not galleries[caption_to_image].progress.is_active)
-    return galleries[caption_to_image]
+def finished(galleries: UserGalleries, session: str = "me") -> UserGallery:
+    wait_for(lambda: not galleries[session].progress.is_active)
+    return galleries[session]
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -97,7 +99,7 @@ def files_in(folder: Path) -> list[Path]:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch, retriever: Any) -> SimpleNamespace:
     """Embedding waits at it, image by image."""
-    monkeypatch.setattr(user_galleries, "BATCH", 1)
+    monkeypatch.setattr(user_gallery, "BATCH", 1)
     gate = SimpleNamespace(reached=threading.Event(), open=threading.Event())
     encode = retriever.encode_images
 
@@ -136,7 +138,7 @@ def test_images_alone_are_searched_by_words_and_by_one_another(store: Callable, 
 
 
 def test_embeds_as_any_gallery_does(store: Callable, sent: Callable, retriever: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(user_galleries, "BATCH", 2)
+    monkeypatch.setattr(user_gallery, "BATCH", 2)
     galleries = store()
     galleries.build("me", sent())
     gallery = finished(galleries).gallery
@@ -286,7 +288,7 @@ def test_failure_that_nobody_foresaw_is_logged_and_the_next_one_built(
 ):
     galleries = store()
     with monkeypatch.context() as patch:
-        patch.setattr(user_galleries, "_retriever", lambda location: 1 / 0)
+        patch.setattr(user_galleries, "load_retriever", lambda location: 1 / 0)
         galleries.build("me", sent())
         assert "Try it again" in finished(galleries).progress.message
     assert "ZeroDivisionError" in caplog.text
@@ -372,7 +374,7 @@ def test_download_opens_where_nothing_of_the_server_is(
         title = next(iter(checkpoints))
         folder = tmp_path / "prepared" / "dscmr"
         shutil.copytree(Path(user_galleries.__file__).parents[3] / "model_cards" / "dscmr-emoji", folder)
-        checkpoints = {title: user_galleries.Checkpoint(title, "dscmr", str(folder))}
+        checkpoints = {title: user_checkpoints.Checkpoint(title, "dscmr", str(folder))}
     monkeypatch.setattr(user_galleries, "own_checkpoints", lambda catalogue: checkpoints)
     galleries = store()
     galleries.build("me", sent(), "../My: <squares>")

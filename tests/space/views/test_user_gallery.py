@@ -14,11 +14,12 @@ from PIL import Image
 
 from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.components.user_gallery_markup import introduction
-from cmr_hub.space.services import uploads
-from cmr_hub.space.services import user_galleries as user_galleries
+from cmr_hub.space.services import unpacking, user_galleries
 from cmr_hub.space.services.catalogue import Catalogue
+from cmr_hub.space.services.preparation import Progress
 from cmr_hub.space.services.queries import Asked, Query
 from cmr_hub.space.services.user_galleries import UserGalleries
+from cmr_hub.space.services.user_gallery import UserGallery
 from cmr_hub.space.views.user_gallery import UserGalleryView
 from toys import COLOURS, raw_retriever
 
@@ -35,7 +36,7 @@ def retriever() -> Any:
 
 @pytest.fixture
 def view(monkeypatch: pytest.MonkeyPatch, retriever: Any) -> Iterator[UserGalleryView]:
-    monkeypatch.setattr(user_galleries, "_retriever", lambda location: retriever)
+    monkeypatch.setattr(user_galleries, "load_retriever", lambda location: retriever)
     catalogue = Catalogue(["emoji"])
     galleries = UserGalleries(catalogue)
     with gr.Blocks(analytics_enabled=False):
@@ -171,8 +172,8 @@ def test_callers_without_a_session_are_refused(view: UserGalleryView, files: Any
 
 
 def test_progress_is_told_as_it_is(view: UserGalleryView):
-    view.galleries._owns["me"] = own = user_galleries.Own("me", "Mine", None, Path("/nowhere"))
-    own.progress = user_galleries.Progress("running", 0.42, f"Unpacking {HTML}")
+    view.galleries._owns["me"] = own = UserGallery("me", "Mine", None, Path("/nowhere"))
+    own.progress = Progress("running", 0.42, f"Unpacking {HTML}")
     status = view.look(*EMOJI, "own", None, ME)[view.status]
     assert 'role="progressbar"' in status
     assert 'aria-valuenow="42"' in status
@@ -190,5 +191,5 @@ def test_long_lists_of_what_was_left_out_are_cut(view: UserGalleryView, files: A
 
 
 def test_page_states_the_limits_that_hold():
-    for limit in (f"{uploads.MAX_IMAGES:,} images", "200 MB together", "20 MB", "64 megapixels", "20,000 lines"):
+    for limit in (f"{unpacking.MAX_IMAGES:,} images", "200 MB together", "20 MB", "64 megapixels", "20,000 lines"):
         assert limit in introduction()

@@ -1,0 +1,64 @@
+"""The models that can embed anybody's images and texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cmr_hub.hub import list_checkpoints
+from cmr_hub.methods import METHODS
+from cmr_hub.retrieval.retriever import Retriever
+
+from .catalogue import Catalogue
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model that embeds images and texts as they are.
+
+    Attributes:
+        title: the method, and what it learned from.
+        method: its name in the registry.
+        location: repo id or folder.
+    """
+
+    title: str
+    method: str
+    location: str
+
+
+def own_checkpoints(catalogue: Catalogue) -> dict[str, Checkpoint]:
+    """The models that can embed anybody's images and texts, by their titles: bundled ones and prepared ones.
+
+    Example:
+
+    ```python
+    >>> from cmr_hub.space.services.catalogue import Catalogue
+    >>> from cmr_hub.space.services.user_checkpoints import own_checkpoints
+    >>> next(iter(own_checkpoints(Catalogue())))
+    'DSCMR, trained on emoji'
+    ```
+    """
+    found = [
+        (known.method, known.dataset, known.repo_id)
+        for known in list_checkpoints()
+        if known.accepts_raw_images and known.accepts_raw_texts
+    ]
+    found += [
+        (source.method, name, source.checkpoint)
+        for name in catalogue.names
+        for source in catalogue[name].sources.values()
+        if source.folder is not None and source.takes_images and source.takes_texts
+    ]
+    order = list(METHODS)
+    checkpoints = [
+        Checkpoint(f"{METHODS[method].title}, trained on {dataset}", method, location)
+        for method, dataset, location in sorted(found, key=lambda each: order.index(each[0]))
+    ]
+    return {checkpoint.title: checkpoint for checkpoint in checkpoints}
+
+
+@lru_cache(maxsize=2)  # visitors mostly take the one that is offered first
+def load_retriever(location: str) -> Retriever:
+    """The retriever of a checkpoint, by repo id or folder."""
+    return Retriever.from_pretrained(location)
