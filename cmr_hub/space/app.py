@@ -14,7 +14,7 @@ from .components.rendering import render
 from .endpoints import add_endpoints
 from .page import Page
 from .services.catalogue import Catalogue
-from .services.preparation import Preparations
+from .services.preparation import Preparations, training_command
 from .views.use import HAS_MCP
 
 STYLES = Path(__file__).parent / "styles"
@@ -25,11 +25,21 @@ SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Robo
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 
+class SpaceApp(gr.Blocks):
+    """The Space as an app.
+
+    Attributes:
+        warm_up: encodes a first image, so that the first visitor's image does not wait; started by [`launch`].
+    """
+
+    warm_up: threading.Thread
+
+
 def build_app(
     catalogue: Catalogue | None = None,
     preparations: Preparations | None = None,
     prepare: Iterable[str] = (),
-) -> gr.Blocks:
+) -> SpaceApp:
     """The Space, ready to be launched. The default gallery is open already; the others are when they are first used.
 
     Args:
@@ -45,10 +55,10 @@ def build_app(
     ```
     """
     catalogue = catalogue or Catalogue()
-    preparations = preparations or Preparations(on_done=catalogue.refresh)
+    preparations = preparations or Preparations(training_command, catalogue.refresh)
     if catalogue[catalogue.default].is_ready:
         catalogue.open()
-    with gr.Blocks(title="cmr_hub: cross-modal search", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as app:
+    with SpaceApp(title="cmr_hub: cross-modal search", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as app:
         gr.HTML(render("header"), apply_default_css=False)
         Page(catalogue, preparations).connect(app)
         add_endpoints(catalogue)
@@ -57,7 +67,7 @@ def build_app(
     return app
 
 
-def launch(app: gr.Blocks, **options: Any) -> Any:
+def launch(app: SpaceApp, **options: Any) -> Any:
     """Serve the Space; host and port come from `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT`, as usual.
 
     Args:

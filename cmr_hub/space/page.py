@@ -64,7 +64,7 @@ class Page:
         ]
         app.load(self.arrive, None, self.everything, **QUIET)
         # Of clicks that follow one another quickly, the last one counts.
-        moving = {"trigger_mode": "always_last", **QUIET}
+        moving: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
         session_state.gallery.input(self.on_gallery, here, self.everything, **moving)
         session_state.tabs.select(self.on_tab, here, self.everything, **moving)
         moved = [session_state.method.input, session_state.moved.change, self.preparing.arrived.change]

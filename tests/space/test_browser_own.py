@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 import time
 import zipfile
@@ -122,7 +123,7 @@ def wait_for(condition: Callable[[], Any]) -> None:
 
 
 def files_in(folder: Path) -> list[str]:
-    return [path.name for path in folder.rglob("*") if path.is_file()]
+    return [name for _, _, names in os.walk(folder) for name in names]  # also while something is removed
 
 
 def serious(page: Page) -> list[str]:
@@ -324,16 +325,16 @@ def test_gallery_goes_soon_after_its_page(page: Page, browser: Any, space: Any):
     own = next(own for own in space.galleries._owns.values() if own.title == "Left")
     other.close()
     wait_for(lambda: not own.folder.exists())
-    assert files_in(space.gradio) == []
+    wait_for(lambda: files_in(space.gradio) == [])
     assert own.name not in space.galleries.catalogue._own
 
 
 def test_gallery_stays_over_a_short_loss_of_the_connection(page: Page, space: Any):
     build_to_the_end(page, {"set.zip": PAIRS}, "Kept")
     own = next(own for own in space.galleries._owns.values() if own.title == "Kept")
-    space.galleries.leave(own.caption_to_image)  # as the server does where a page's heartbeat ends
+    space.galleries.leave(own.session)  # as the server does where a page's heartbeat ends
     time.sleep(2 * GRACE)
-    assert space.galleries[own.caption_to_image] is own
+    assert space.galleries[own.session] is own
     page.get_by_role("button", name="Search it").click()
     expect(page.locator(HIT)).to_have_count(7)
 
@@ -341,7 +342,7 @@ def test_gallery_stays_over_a_short_loss_of_the_connection(page: Page, space: An
 def test_gallery_that_has_expired_is_told_to_the_page(page: Page, space: Any):
     build_to_the_end(page, {"set.zip": PAIRS}, "Expired")
     own = next(own for own in space.galleries._owns.values() if own.title == "Expired")
-    space.galleries.forget(own.caption_to_image)
+    space.galleries.forget(own.session)
     expect(page.locator("#cmr-own-status")).to_contain_text("Your gallery was removed")
     assert gallery_choices(page) == ["Emoji"]
 

@@ -26,7 +26,7 @@ def draw(results: Mapping[str, EvaluationResult], direction: str, title: str) ->
     """
     figure = go.Figure()
     for (name, result), (colour, dash) in zip(results.items(), STROKES, strict=False):
-        curve = result.curves[direction]
+        curve = curve_of(result, direction)
         figure.add_scatter(
             x=curve["recall"],
             y=curve["precision"],
@@ -44,3 +44,9 @@ def draw(results: Mapping[str, EvaluationResult], direction: str, title: str) ->
         yaxis={**axis, "title": "precision"},
         hovermode="x unified",
     )
+
+
+def curve_of(result: EvaluationResult, direction: str) -> dict[str, list[float]]:
+    """The curve of a result that was measured with curves: "recall" and "precision"."""
+    assert result.curves is not None
+    return result.curves[direction]

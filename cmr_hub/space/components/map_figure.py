@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -116,14 +117,14 @@ def _first_class(gallery: Gallery, row: int) -> str:
     return next(iter(gallery.labels(row)), NO_CLASS)
 
 
-def _layout(layout: GalleryMap) -> dict:
-    axis = {
+def _layout(layout: GalleryMap) -> dict[str, Any]:
+    axis: dict[str, Any] = {
         "showticklabels": False,
         "zeroline": False,
         "gridcolor": FAINT,
         "title": {"font": {"size": 13}, "standoff": 8},
     }
-    titles = [None, None]
+    titles: list[str | None] = [None, None]
     if isinstance(layout, PrincipalMap):
         both = zip(("First", "Second"), layout.shares, strict=True)
         titles = [f"{which} component: {share:.1%} of the variance" for which, share in both]

@@ -47,8 +47,9 @@ def item_card(
 
 def no_card(question: np.ndarray | None) -> Markup:
     """The card as long as nothing has been pointed at: of hashing methods with the code of the question."""
-    is_code = question is not None and question.dtype == np.uint8
-    patterns = [bit_pattern("What was asked", question[0])] if is_code else []
+    patterns = []
+    if question is not None and question.dtype == np.uint8:
+        patterns.append(bit_pattern("What was asked", question[0]))
     return render("map_card", item=None, patterns=patterns, sentences=[])
 
 

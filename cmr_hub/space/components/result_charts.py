@@ -74,7 +74,7 @@ def draw_codes(methods: Mapping[str, Mapping[int, Row]], protocol: str) -> go.Fi
             customdata=[str(spread) for spread in spreads],
             hovertemplate="%{fullData.name}, %{x} bits: %{customdata}<extra></extra>",
         )
-    lengths = [str(bits) for bits in sorted({row.bits for row in each})]
+    lengths = [str(bits) for bits in sorted({row.bits for row in each if row.bits is not None})]
     return lay_out(
         figure,
         _title(metric),

@@ -79,7 +79,7 @@ def _codes(results: Reproduction, protocol: str, methods: Mapping[str, Mapping[i
     primary = each[0].primary_metric(protocol)
     name = f"{direction}/{primary}"
     columns = [_first(_METHOD), _first(_LEARNS_FROM)]
-    for bits in sorted({row.bits for row in each}):
+    for bits in sorted({row.bits for row in each if row.bits is not None}):
         best = best_mean([row for row in each if row.bits == bits], protocol, name)
         columns.append(_at(bits, _figure(f"{bits} bits", protocol, name, best, cites=True)))
     columns += [_first(_SEEDS), _first(_SECONDS)]

@@ -16,6 +16,7 @@ from cmr_hub.results.leaderboard import Figures, Score
 from cmr_hub.results.schema import AblationRow, AblationTable
 
 from ..services.scoreboard import Scoreboard
+from .curve_charts import curve_of
 from .rendering import render
 from .tables import Cell, Column, table, words
 
@@ -146,10 +147,10 @@ def curve_figures(results: Mapping[str, EvaluationResult]) -> Markup:
     first = next(iter(results.values()))
 
     def precision(index: int) -> Any:
-        return lambda row: Cell(decimals(results[row[0]].curves[row[1]]["precision"][index]))
+        return lambda row: Cell(decimals(curve_of(results[row[0]], row[1])["precision"][index]))
 
     columns = [words("Checkpoint", lambda row: row[0]), words("Direction", lambda row: DIRECTIONS[row[1]])]
-    for index, level in enumerate(first.curves["image_to_text"]["recall"]):
+    for index, level in enumerate(curve_of(first, "image_to_text")["recall"]):
         columns.append(Column(f"{level:.1f}", precision(index)))
     rows = [(name, direction) for name in results for direction in DIRECTIONS]
     caption = "Precision at each level of recall"

@@ -12,7 +12,7 @@ from ..services.catalogue import Catalogue
 
 Updates = dict[Any, Any]  # component -> its new value or properties
 RUNS_AT_ONCE = 16  # an answer is short, and leaves the interpreter to others during its arithmetic
-QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": RUNS_AT_ONCE}
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": RUNS_AT_ONCE}
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def python_lines(entry: Entry, method: str, gallery: Gallery, asked: Asked) -> s
     ```
     """
     query = asked.query
-    asks = {query.kind: _quoted(PHOTO if query.kind == "image" else query.value)}
+    asks: dict[str, str] = {query.kind: _quoted(PHOTO if query.kind == "image" else query.value)}
     search = _call("hits = gallery.search", {**asks, **_rest(asked, gallery)})
     return "\n".join([*_opening(entry, method), search, SHOW_HITS])
 
@@ -117,7 +117,7 @@ def _opening(entry: Entry, method: str) -> list[str]:
 
 
 def _rest(asked: Asked, gallery: Gallery) -> dict[str, str]:
-    """Everything but what is asked, as code, as the page puts it to a gallery that may have few items or one side."""
+    """Everything but what is asked, as code; fitted to a gallery that may have few items or one modality."""
     target = asked.target if asked.target in gallery.embeds else next(iter(gallery.embeds))
     rest = {
         "target": target,

@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from cmr_hub.data.columns import Modality
 from cmr_hub.modeling.codes import unpack
 from cmr_hub.retrieval.gallery import Gallery
 
@@ -18,20 +19,20 @@ LONGEST = 60  # characters of an example text
 SHORT = 0.3  # the share of a class's texts that count as short
 
 
-_typical_kept: WeakKeyDictionary[Gallery, dict[int, list[int]]] = WeakKeyDictionary()  # every opening needs them
+_typical: WeakKeyDictionary[Gallery, dict[int, list[int]]] = WeakKeyDictionary()  # every opening needs them
 
 
 def typical_items(gallery: Gallery, count: int = TYPICAL) -> list[int]:
     """Positions of items that stand for its classes: those whose text lies nearest to the class's mean image.
 
-    They are chosen among the shorter texts, which make the better examples. In a gallery of one side, that side is
+    They are chosen among the shorter texts, which make the better examples. In a gallery of one modality, that one is
     text and image. Where there are more classes than `count`, they are taken at even distances; without classes, so
     are the items.
 
     Returns:
         At most `count` different positions.
     """
-    kept = _typical_kept.setdefault(gallery, {})
+    kept = _typical.setdefault(gallery, {})
     if count not in kept:
         kept[count] = _typical_items(gallery, count)
     return kept[count]
@@ -66,7 +67,7 @@ def first_question(gallery: Gallery, k: int = FIRST_HITS) -> Asked:
     text = example_text(gallery, position)
     takes_texts = gallery.retriever.processor.text_encoder.accepts_raw_input
     query = Query("text", text) if text and takes_texts else Query("item", gallery.ids[position])
-    target = "image" if "image" in gallery.embeds else "text"
+    target: Modality = "image" if "image" in gallery.embeds else "text"
     return Asked(query, target, min(k, most_hits(gallery)), is_opening=True)
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlencode
+
+from cmr_hub.data.columns import Modality
 
 from .examples import FIRST_HITS, MAX_HITS
 from .queries import Asked, Query
 
-SIDES = ("image", "text")
+# What a link can ask; its parameter for the modality of an item is called "side", as in links of earlier versions.
+KINDS: tuple[Literal["text", "item"], ...] = ("text", "item")
+MODALITIES: tuple[Modality, ...] = ("image", "text")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ def link_to(gallery: str, method: str, asked: Asked) -> str:
     ```
     """
     query = asked.query
-    parts = {"gallery": gallery, "model": method}
+    parts: dict[str, object] = {"gallery": gallery, "model": method}
     if query.kind != "image" and not asked.is_opening:
         parts |= {query.kind: query.value, "side": query.modality, "target": asked.target, "k": asked.k}
         parts["label"] = asked.label
@@ -51,16 +56,19 @@ def link_to(gallery: str, method: str, asked: Asked) -> str:
 
 def read_link(parameters: Mapping[str, str]) -> Destination:
     """Where the query string of the page's address leads. What is no part of a link, or malformed, is passed over."""
-    kind = next((kind for kind in ("text", "item") if parameters.get(kind)), None)
+    kind = next((kind for kind in KINDS if parameters.get(kind)), None)
     asked = None
     if kind is not None:
-        modality = parameters.get("side")
-        query = Query(kind, parameters[kind], modality if kind == "item" and modality in SIDES else None)
-        target, k = parameters.get("target"), parameters.get("k", "")
+        query = Query(kind, parameters[kind], _modality(parameters.get("side")) if kind == "item" else None)
+        k = parameters.get("k", "")
         asked = Asked(
             query,
-            target if target in SIDES else query.default_target,
+            _modality(parameters.get("target")) or query.default_target,
             min(max(int(k), 1), MAX_HITS) if k.isascii() and k.isdigit() and len(k) < 5 else FIRST_HITS,
             parameters.get("label") or None,
         )
     return Destination(parameters.get("gallery"), parameters.get("model"), asked, parameters.get("view"))
+
+
+def _modality(name: str | None) -> Modality | None:
+    return next((modality for modality in MODALITIES if modality == name), None)

@@ -83,7 +83,8 @@ class Preparations(Generic[What]):
     """What is being prepared, has been, or waits for its turn. Safe to share between threads and browser sessions.
 
     Args:
-        command: what is to be prepared, such as the name of a data set -> the command line that does.
+        command: what is to be prepared, such as the name of a data set -> the command line that does it, such as
+            [`training_command`].
         on_done: called each time something has become ready.
 
     Attributes:
@@ -92,7 +93,7 @@ class Preparations(Generic[What]):
 
     def __init__(
         self,
-        command: Callable[[What], list[str]] = training_command,
+        command: Callable[[What], list[str]],
         on_done: Callable[[], None] = lambda: None,
     ):
         self.version = 0
@@ -112,7 +113,7 @@ class Preparations(Generic[What]):
         """Prepare these, in this order, after those that were asked for before. Asking twice does no harm."""
         with self._changed:
             for what in wanted:
-                if not (self[what] and self[what].is_active):
+                if not self._is_active(what):
                     self._waiting.append(what)
                     self._set(what, Progress("waiting", message="Waiting for its turn"))
             if self._waiting and self._worker is None:
@@ -137,7 +138,7 @@ class Preparations(Generic[What]):
     def wait(self, what: What, timeout: float | None = None) -> Progress | None:
         """Block until a preparation is over, or `timeout` seconds have passed."""
         with self._changed:
-            self._changed.wait_for(lambda: self[what] is None or not self[what].is_active, timeout)
+            self._changed.wait_for(lambda: not self._is_active(what), timeout)
             return self[what]
 
     def close(self) -> None:
@@ -146,6 +147,10 @@ class Preparations(Generic[What]):
             self._waiting.clear()
             if self._process is not None:
                 self._process.terminate()
+
+    def _is_active(self, what: What) -> bool:
+        progress = self[what]
+        return progress is not None and progress.is_active
 
     def _set(self, what: What, progress: Progress) -> None:
         with self._changed:
@@ -186,6 +191,7 @@ class Preparations(Generic[What]):
     def _follow(self, what: What, process: subprocess.Popen[str]) -> None:
         """Read the command's output to its end; the last stage that it names decides how it ended."""
         last, stage = "", ""
+        assert process.stdout is not None  # it is a pipe
         with process.stdout as lines:
             for line in lines:
                 report = parse_report(line)
@@ -194,13 +200,13 @@ class Preparations(Generic[What]):
                     logger.info("%s: %s", what, line.rstrip())
                     continue
                 stage, last = report["stage"], report.get("message", "")
-                fraction = min(max(float(report.get("fraction", self[what].fraction)), 0.0), 1.0)
+                fraction = min(max(float(report.get("fraction", self._progress[what].fraction)), 0.0), 1.0)
                 with self._changed:
-                    if self[what].state == "running":
+                    if self._progress[what].state == "running":
                         self._set(what, Progress("running", fraction, last))
         code = process.wait()
         with self._changed:
-            if self[what].state != "running":
+            if self._progress[what].state != "running":
                 return
             try:
                 if code != 0 or stage != "done":
@@ -208,7 +214,7 @@ class Preparations(Generic[What]):
                 self._on_done()
                 self._set(what, Progress("done", 1.0, last))
             except CMRError as error:
-                self._set(what, replace(self[what], state="failed", message=str(error)))
+                self._set(what, replace(self._progress[what], state="failed", message=str(error)))
                 logger.warning("Preparing %s failed: %s", what, error)
 
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PIL.Image import Image
 
@@ -48,7 +48,7 @@ class Asked:
 
     Attributes:
         query: what somebody is looking for.
-        target: which side of the items is compared.
+        target: which modality of the items is compared.
         k: how many hits.
         label: the class that hits must have, if any.
         is_opening: whether nobody has asked it: a gallery opens on it.
@@ -61,7 +61,7 @@ class Asked:
     is_opening: bool = field(default=False, compare=False)
 
     def source(self, gallery: Gallery) -> Modality:
-        """Which side of an item asks in a gallery."""
+        """Which modality of an item asks in a gallery."""
         return self.query.modality or gallery.other_modality(self.target)
 
 
@@ -111,7 +111,7 @@ def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "")
         )
     if not isinstance(asked.k, int):
         raise InputError(f"k must be a whole number, and is {asked.k!r}.")
-    options = {"target": asked.target, "k": asked.k, "label": asked.label}
+    options: dict[str, Any] = {"target": asked.target, "k": asked.k, "label": asked.label}
     started = time.perf_counter()
     if query.kind == "text":
         hits = opened.search(text=query.value, **options)

@@ -50,13 +50,13 @@ class Scoreboard:
     def ranking(self, protocol: str) -> list[Score]:
         """The scores under a protocol, best mean first."""
         under = [score for score in self.scores if score.protocol == protocol]
-        return sorted(under, key=lambda score: score.measured.mean, reverse=True)
+        return sorted(under, key=_mean, reverse=True)
 
     def change(self, score: Score) -> float | None:
         """How much a checkpoint's mean differs from its own under the usual protocol; None where that is not known, or
         is another measure."""
         usual = self._usual_scores.get(score.checkpoint)
-        return score.measured.mean - usual.measured.mean if usual and usual.metric == score.metric else None
+        return _mean(score) - _mean(usual) if usual and usual.metric == score.metric else None
 
     def moved(self, protocol: str) -> int:
         """How many checkpoints stand at another place than under the usual protocol, among those of the same data set
@@ -72,3 +72,9 @@ class Scoreboard:
     @cached_property
     def _usual_scores(self) -> dict[str, Score]:
         return {score.checkpoint: score for score in self.scores if score.protocol == self.usual}
+
+
+def _mean(score: Score) -> float:
+    """The mean of both directions; what is measured always has one."""
+    assert score.measured.mean is not None
+    return score.measured.mean

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal
+from typing import IO, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from cmr_hub.data.paths import unsafe_reason
@@ -35,6 +35,7 @@ LONGEST_NAME, LONGEST_PART = 1_000, 200  # bytes of a path and of a name in it; 
 LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave beside people's files
 UNREADABLE = (".svg", ".heic", ".heif", ".avif")  # images to people; they are named as left out, not skipped
 
+Kind = Literal["image", "table", "hidden", "other"]
 Step = Callable[[float, str], None]  # told the share that is done, in [0, 1], and what is done; may raise to stop
 
 
@@ -95,14 +96,16 @@ class Unpacked:
                 else:
                     self._add_table(inside, _table_of(archive, entry, inside), is_loose=False)
 
-    def _entries(self, archive: ZipFile, name: str) -> list[tuple[str, ZipInfo]]:
+    def _entries(self, archive: ZipFile, name: str) -> list[tuple[Kind, ZipInfo]]:
         """The images and tables of a zip, if it can be trusted to be unpacked at all."""
         files = [entry for entry in archive.infolist() if not entry.is_dir()]
         if len(files) > MAX_FILES:
             raise InputError(f"{name} holds {len(files):,} files; at most {MAX_FILES:,} are taken. Send fewer.")
-        kinds = ["other" if stat.S_ISLNK(entry.external_attr >> 16) else _kind(entry.filename) for entry in files]
+        kinds = [_kind_of(entry) for entry in files]
         self.skipped += kinds.count("other")
-        wanted = [(kind, entry) for kind, entry in zip(kinds, files, strict=True) if kind in ("image", "table")]
+        wanted: list[tuple[Kind, ZipInfo]] = [
+            (kind, entry) for kind, entry in zip(kinds, files, strict=True) if kind in ("image", "table")
+        ]
         for kind, entry in wanted:
             if entry.flag_bits & 1:
                 raise InputError(f"{name} is encrypted. Pack it without a password.")
@@ -124,7 +127,7 @@ class Unpacked:
                 "images down, or send fewer."
             )
 
-    def _add_image(self, name: str, opened: Callable[[], AbstractContextManager[BinaryIO]]) -> None:
+    def _add_image(self, name: str, opened: Callable[[], AbstractContextManager[IO[bytes]]]) -> None:
         if len(self.images) == MAX_IMAGES:
             raise InputError(f"These are more than {MAX_IMAGES:,} images, the most that are taken. Send fewer.")
         path, reason = self._reserve(name)
@@ -156,7 +159,7 @@ class Unpacked:
                 reason = "there is another one of this name"
         return self.root / f"unusable-{len(self.images)}", reason
 
-    def _copy(self, stream: BinaryIO, file: BinaryIO) -> str | None:
+    def _copy(self, stream: IO[bytes], file: IO[bytes]) -> str | None:
         """Write an image as long as the limits hold; why it was not kept, if so."""
         size = 0
         while block := stream.read(BLOCK):
@@ -180,6 +183,7 @@ class Unpacked:
 
     def read_table(self) -> tuple[list[Pair], str | None]:
         """The pairs that the table lists, and which column has their classes."""
+        assert self.table is not None  # whoever asks has looked
         path, name, start = self.table
         try:
             pairs, columns = read_pairs(path, start)
@@ -210,8 +214,8 @@ class _Careful(io.FileIO):
         super().__init__(path)
         self.title = title
 
-    def read(self, size: int = -1) -> bytes:
-        if size > MAX_READ:
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > MAX_READ:
             raise InputError(f"{self.title} lists far too many files; at most {MAX_FILES:,} are taken. Send fewer.")
         return super().read(size)
 
@@ -225,7 +229,12 @@ def _table_of(archive: ZipFile, entry: ZipInfo, name: str) -> bytes:
         raise InputError(f"{name} is damaged in the zip. Pack it again.") from error
 
 
-def _kind(name: str) -> Literal["image", "table", "hidden", "other"]:
+def _kind_of(entry: ZipInfo) -> Kind:
+    is_link = stat.S_ISLNK(entry.external_attr >> 16)
+    return "other" if is_link else _kind(entry.filename)
+
+
+def _kind(name: str) -> Kind:
     path = PurePosixPath(name.replace("\\", "/"))
     if any(part in LITTER or (part.startswith(".") and part != "..") for part in path.parts):
         return "hidden"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr_hub.errors import CMRError, InputError
+from cmr_hub.retrieval.gallery import Gallery
 
 from .catalogue import Catalogue
 from .preparation import Progress
@@ -158,7 +159,8 @@ class UserGalleries:
             if own is None:
                 return
             own.stopped.set()
-            own.timer.cancel()
+            if own.timer is not None:
+                own.timer.cancel()
             self.catalogue.remove_own(own.name)
             own.gallery = None
             own.remove_files()
@@ -174,17 +176,19 @@ class UserGalleries:
             InputError: the session has no gallery (any more).
         """
         own = self._owns.get(session)
-        if own is not None and own.gallery is not None:
+        gallery = own.gallery if own is not None else None
+        if own is not None and gallery is not None:
             with own.packing:
-                if own.packed is None or not own.packed.exists():  # Gradio clears its folder now and then
-                    self._pack(own, folder / own.name / own.zip_name)
+                packed = own.packed
+                if packed is None or not packed.exists():  # Gradio clears its folder now and then
+                    packed = self._pack(own, gallery, folder / own.name / own.zip_name)
             if not own.stopped.is_set():
-                return own.packed
+                return packed
         raise InputError("There is no gallery any more: it was removed. Build it again.")
 
     @staticmethod
-    def _pack(own: UserGallery, path: Path) -> None:
-        gallery, own.packed = own.gallery, path
+    def _pack(own: UserGallery, gallery: Gallery, path: Path) -> Path:
+        own.packed = path
         try:
             path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
             write_zip(own, gallery, path)
@@ -194,6 +198,7 @@ class UserGalleries:
                 raise
         if own.stopped.is_set():  # removed while it was being packed
             own.remove_files()
+        return path
 
     def close(self) -> None:
         """Remove everything."""

@@ -102,9 +102,9 @@ def embed(items: Dataset, retriever: Retriever, title: str, step: Step) -> Galle
     for start in range(0, len(items), BATCH):
         stop = min(start + BATCH, len(items))
         step(start / len(items), f"Embedding image {start + 1:,} to {stop:,} of {len(items):,}")
-        image_embeds.append(retriever.encode_images(images[start:stop]))
+        image_embeds.append(retriever.encode_images(list(images[start:stop])))
         if texts is not None:
-            text_embeds.append(retriever.encode_texts(texts[start:stop]))
+            text_embeds.append(retriever.encode_texts(list(texts[start:stop])))
     return Gallery(
         items,
         retriever,

@@ -85,8 +85,9 @@ class LookView(GalleryView):
     def on_click(self, event: gr.EventData, asked: Asked | None, *where: str) -> Updates:
         """Another image: for the text that was asked, otherwise with its own."""
         gallery, query = self.catalogue.open(*where), Query("item", event.item)
-        is_text = asked is not None and asked.query.kind == "text"
-        return self._look(gallery, Pair(query, asked.query.value) if is_text else pair_of(gallery, query))
+        if asked is not None and asked.query.kind == "text":
+            return self._look(gallery, Pair(query, asked.query.value))
+        return self._look(gallery, pair_of(gallery, query))
 
     def on_image(self, image: dict[str, Any], text: str, *where: str) -> Updates:
         """An image was dropped or chosen, to be looked at with the text that is there."""

@@ -81,13 +81,15 @@ class ScoresView(View):
         scores = known_scores()
         datasets = list(dict.fromkeys(score.dataset for score in scores))
         dataset = self.catalogue[name].info.name
+        dataset = dataset if dataset in datasets else EVERYWHERE
         source = self.catalogue[name].sources.get(method or "")
+        current = source.checkpoint if source else None
         return {
             self.dataset: gr.Radio(
                 [*((scores_markup.title_of(each), each) for each in datasets), ("All", EVERYWHERE)],
-                value=dataset if dataset in datasets else EVERYWHERE,
+                value=dataset,
             ),
-            **self._show(scores, dataset if dataset in datasets else EVERYWHERE, None, source and source.checkpoint),
+            **self._show(scores, dataset, None, current),
         }
 
     def on_dataset(self, dataset: str, protocol: str) -> Updates:

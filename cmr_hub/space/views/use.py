@@ -20,7 +20,13 @@ from .base import GalleryView
 
 HAS_MCP = find_spec("mcp") is not None  # then `page.launch` serves it
 # No language: the editor's colours for one are too faint on white to be read by everybody.
-CODE = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "buttons": ["copy"], "lines": 1}
+CODE: dict[str, Any] = {
+    "interactive": False,
+    "wrap_lines": True,
+    "show_line_numbers": False,
+    "buttons": ["copy"],
+    "lines": 1,
+}
 # Only the browser knows for certain by which address the page is reached, whatever stands between it and the server.
 ADDRESS = "(opened) => [opened, new URL('.', location.origin + location.pathname).href]"
 

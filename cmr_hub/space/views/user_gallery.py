@@ -100,9 +100,11 @@ class UserGalleryView(View):
         self.search.click(self.on_search, None, moves, **QUIET)
         self.remove.click(self.on_remove, there, moves, **QUIET)
         self.download.click(self.on_download, None, [self.file, self.status], **QUIET).success(None, js=FETCH, **QUIET)
-        gr.context.Context.root_block.unload(self.on_leave)
+        page = gr.context.Context.root_block
+        assert page is not None  # views are made inside `gr.Blocks`
+        page.unload(self.on_leave)
 
-    def open(self, name: str, method: str, asked: Asked | None) -> Updates:
+    def open(self, name: str, method: str | None, asked: Asked | None) -> Updates:
         """The models that there are by now; all else is as the visitor left it."""
         return {self.model: gr.Dropdown(list(own_checkpoints(self.catalogue)))}
 
@@ -193,7 +195,7 @@ class UserGalleryView(View):
         pickers = self.session_state.pickers(self.catalogue, own.name, own.checkpoint.method, own.name)
         return {**pickers, self.session_state.own: own.name, **self._asked_anew(shown)}
 
-    def _gone(self, name: str, method: str, known: str | None, shown: str) -> Updates:
+    def _gone(self, name: str, method: str | None, known: str | None, shown: str) -> Updates:
         """The page without the session's own gallery; if it shows that, it goes to the default one."""
         asked = {}
         if name == known:

@@ -154,7 +154,7 @@ def test_the_real_command_makes_galleries_that_the_catalogue_opens(server, priva
     monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + "/")
     catalogue = Catalogue(["pascal"])
     assert not catalogue["pascal"].is_ready
-    preparations = Preparations(on_done=catalogue.refresh)
+    preparations = Preparations(training_command, catalogue.refresh)
     preparations.start("pascal")
     progress = preparations.wait("pascal", timeout=500)
     assert progress.state == "done", progress.message
