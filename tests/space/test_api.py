@@ -80,7 +80,7 @@ def test_the_earlier_name_of_the_image_endpoint_still_answers(client: Client):
         ({"text": "cat", "target": "sound"}, "target"),
         ({"text": "cat", "label": "Sea"}, "no class 'Sea'"),
         ({"text": "cat", "gallery": "emojy"}, "Did you mean 'emoji'"),
-        ({"text": "cat", "gallery": "pascal"}, "training prepare pascal"),
+        ({"text": "cat", "gallery": "pascal"}, "cmr prepare pascal"),
         ({"text": "cat", "model": "ccca"}, "Did you mean 'cca'"),
     ],
 )

@@ -113,9 +113,10 @@ def heading_of(gallery: Gallery, query: Query) -> Heading:
 
 def score_meaning(gallery: Gallery, hit: Hit) -> str:
     """What a score is: of codes, the number of bits that differ says more than the cosine of their signs."""
-    if gallery.retriever.model.representation != "binary":
+    model = gallery.retriever.model
+    if not model.is_hashing:
         return "cosine similarity"
-    bits = gallery.retriever.model.config.embed_dim
+    bits = model.config.embed_dim
     return f"Hamming distance {round((1 - hit.score) * bits / 2)} of {bits} bits"
 
 

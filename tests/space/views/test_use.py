@@ -40,7 +40,7 @@ def test_a_page_that_only_loads_shows_nothing(view: UseView):
 def test_a_model_without_a_card_says_so(view: UseView, gallery: Gallery, tmp_path: Path, monkeypatch: Any):
     assert "no card" in view.open("small", "cca", ASKED)[view.card]
     monkeypatch.setattr(gallery.retriever, "folder", tmp_path)
-    assert "training publish" in card_of(gallery)
+    assert "cmr publish" in card_of(gallery)
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# Mine\n\nKnows *colours*.\n")
     assert card_of(gallery).strip() == "# Mine\n\nKnows *colours*."
 
