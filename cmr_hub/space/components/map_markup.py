@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cmr_hub.data.columns import Modality
+from cmr_hub.modeling.embeddings import BINARY, kind_of
 from cmr_hub.retrieval.gallery import Gallery
 
 from ..services.preparation import Progress
@@ -48,7 +49,7 @@ def item_card(
 def no_card(question: np.ndarray | None) -> Markup:
     """The card as long as nothing has been pointed at: of hashing methods with the code of the question."""
     patterns = []
-    if question is not None and question.dtype == np.uint8:
+    if question is not None and kind_of(question) is BINARY:
         patterns.append(bit_pattern("What was asked", question[0]))
     return render("map_card", item=None, patterns=patterns, sentences=[])
 
@@ -58,7 +59,7 @@ def _codes(
 ) -> tuple[list[Markup], list[str]]:
     """The codes of an item and of the question, and how far apart they are; nothing where embeddings are no codes."""
     codes = {modality: embeds[position] for modality, embeds in gallery.embeds.items()}
-    if any(code.dtype != np.uint8 for code in codes.values()):
+    if any(kind_of(code) is not BINARY for code in codes.values()):
         return [], []
     patterns, sentences = [], []
     for modality, code in codes.items():

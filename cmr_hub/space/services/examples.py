@@ -8,6 +8,7 @@ import numpy as np
 
 from cmr_hub.data.columns import Modality
 from cmr_hub.modeling.codes import unpack
+from cmr_hub.modeling.embeddings import BINARY, kind_of
 from cmr_hub.retrieval.gallery import Gallery
 
 from .queries import Asked, Query
@@ -49,7 +50,7 @@ def _typical_items(gallery: Gallery, count: int) -> list[int]:
 
 def _most_typical(gallery: Gallery, positions: np.ndarray) -> int:
     modalities = (gallery.embeds.get(modality, next(iter(gallery.embeds.values()))) for modality in ("image", "text"))
-    images, texts = (unpack(rows) if rows.dtype == np.uint8 else rows for rows in modalities)
+    images, texts = (unpack(rows) if kind_of(rows) is BINARY else rows for rows in modalities)
     mean_image = images[positions].mean(axis=0)
     lengths = np.array([len(example_text(gallery, i) or " " * (LONGEST + 1)) for i in positions])
     short = positions[lengths <= np.quantile(lengths, SHORT)]
