@@ -143,15 +143,6 @@ def test_what_is_work_for_one_process_is_refused_to_several(monkeypatch, capsys)
     )
 
 
-def test_a_missing_library_names_its_extra(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    words = ["--method", "cca", "--dataset", "emoji", "--output-dir", "x", "--search", "config.embed_dim=int:2:4"]
-    assert main(["sweep", *words]) == 1
-    assert capsys.readouterr().err == (
-        'MissingExtraError: cmr sweep needs optuna, which is not installed: pip install "cmr-hub[sweep]".\n'
-    )
-
-
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_an_old_command_still_works_and_says_its_new_name(old, new, capsys):
     with pytest.raises(click.exceptions.Exit):

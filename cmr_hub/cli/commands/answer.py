@@ -22,7 +22,7 @@ from cmr_hub.cli.training_arguments import TrainingCommand
 from cmr_hub.cli.types import PATH
 
 
-@click.command("answer", cls=TrainingCommand, shared=True)
+@click.command("answer", cls=TrainingCommand, shared=True, requires={"sklearn": "train"})
 @method_option
 @dataset_options
 @output_dir_option("Receives the checkpoint.")

@@ -11,7 +11,7 @@ from cmr_hub.cli.options import DATA_DIR, Report, progress_option
 from cmr_hub.cli.types import DatasetName
 
 
-@click.command("prepare", cls=Command)
+@click.command("prepare", cls=Command, requires={"sklearn": "train"})
 @click.argument("dataset", type=DatasetName())
 @DATA_DIR
 @progress_option

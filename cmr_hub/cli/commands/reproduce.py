@@ -37,7 +37,7 @@ def read_seeds(ctx: click.Context, param: click.Parameter, seeds: tuple[int, ...
     return counted
 
 
-@click.command("reproduce", cls=Command, requires={"joblib": "train", "sklearn": "train"})
+@click.command("reproduce", cls=Command, requires={"joblib": "train", "threadpoolctl": "train", "matplotlib": "train"})
 @experiment_option(ReproduceExperiment)
 @dataset_options
 @methods_option
