@@ -38,8 +38,9 @@ from cmr_hub.errors import DatasetError
 from cmr_hub.utils.files import cache_folder
 
 from .base import DatasetInfo, Loader, ProgressCallback, build, label_features, vectors, warn_of_sizes
-from .download import at_hand, cached, make_once, stepwise
+from .download import at_hand, cached, make_once
 from .mat import MatArray, find_array, numbered_classes
+from .progress import stepwise
 
 ARRAYS = {"i": ("images", "IAll"), "y": ("YAll", "tags"), "l": ("LAll", "labels")}
 AT_ONCE = 256  # images, of 150 KB each

@@ -6,38 +6,29 @@ survives an interruption and is renamed at the end.
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
-import shutil
-import stat
-import tarfile
 import time
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, cast
 
 import datasets
 import httpx2
 import huggingface_hub
 from filelock import FileLock
-from tqdm.auto import tqdm
 
 from cmr_hub.errors import DatasetError, DownloadError
 from cmr_hub.utils.files import cache_folder
 
+from .archives import MAX_FILES, extract
 from .base import DatasetInfo, ProgressCallback
-from .paths import unsafe_reason
+from .progress import stepwise
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4  # each goes on where the one before broke off
 PAUSE = 0.5  # seconds before the second attempt, doubled for each further one
 CHUNK = 1 << 18
-MAX_FILES = 100_000  # of one archive
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -173,7 +164,7 @@ def download_file(
         time.sleep(PAUSE * 2**attempt)
 
 
-def fetch_zip(
+def fetch_archive(
     client: httpx2.Client,
     url: str,
     folder: Path,
@@ -182,45 +173,20 @@ def fetch_zip(
     progress: ProgressCallback | None = None,
     max_files: int = MAX_FILES,
 ) -> None:
-    """Download a ZIP archive, extract it into `folder` and remove it; one that was extracted before is left alone.
+    """Download an archive, extract it into `folder` and remove it; one that was extracted before is left alone.
 
     Of several archives an interruption thus costs none that is done: what remains of each is an empty file
     `<archive>.unpacked`.
 
     Args:
+        url: of a ZIP archive, or of a TAR archive compressed by gzip.
         max_bytes: more than this is refused, of the archive and of what it unpacks to.
         wanted: of an entry's path, whether it is extracted.
         max_files: an archive of more is refused.
 
     Raises:
-        DownloadError: see [`download_file`] and [`extract_zip`].
+        DownloadError: see [`download_file`] and [`~cmr_hub.data.archives.extract`].
     """
-    _fetch_archive(extract_zip, client, url, folder, max_bytes, max_files, wanted, progress)
-
-
-def fetch_tar(
-    client: httpx2.Client,
-    url: str,
-    folder: Path,
-    max_bytes: int,
-    wanted: Callable[[str], bool] = lambda name: True,
-    progress: ProgressCallback | None = None,
-    max_files: int = MAX_FILES,
-) -> None:
-    """The same as [`fetch_zip`], of a TAR archive compressed by gzip."""
-    _fetch_archive(extract_tar, client, url, folder, max_bytes, max_files, wanted, progress)
-
-
-def _fetch_archive(
-    extract: Callable[..., None],
-    client: httpx2.Client,
-    url: str,
-    folder: Path,
-    max_bytes: int,
-    max_files: int,
-    wanted: Callable[[str], bool],
-    progress: ProgressCallback | None,
-) -> None:
     archive = folder / url.rpartition("/")[2]
     done = archive.with_name(f"{archive.name}.unpacked")
     if not done.is_file():
@@ -264,133 +230,3 @@ def _fetch_rest(
 def _refuse_beyond(max_bytes: int, size: int, url: str) -> None:
     if size > max_bytes:
         raise DownloadError(f"{url} is larger than the {max_bytes:,} bytes expected at most.")
-
-
-@contextmanager
-def stepwise(
-    message: str, unit: str, progress: ProgressCallback | None
-) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar on the terminal that also tells `progress`; yields `at(done, total)`."""
-    with tqdm(desc=message, unit=unit, unit_scale=unit == "B") as bar:
-
-        def at(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-            if progress is not None:
-                progress(min(done / total, 1.0) if total else 0.0, message)
-
-        yield at
-
-
-def extract_zip(
-    archive: Path,
-    folder: Path,
-    max_bytes: int,
-    max_files: int = MAX_FILES,
-    wanted: Callable[[str], bool] = lambda name: True,
-    progress: ProgressCallback | None = None,
-) -> None:
-    """Extract a ZIP archive that came from outside; every byte is checked against the archive's CRC sums.
-
-    Nothing is written before all entries are found harmless: relative paths without "..", plain files and folders,
-    not encrypted, at most `max_files` entries of at most `max_bytes` together (what an entry unpacks to beyond its
-    declared size is never read). Of them those are written whose path is `wanted`.
-
-    Raises:
-        DownloadError: the archive is damaged or not harmless. It is deleted, so that the next attempt fetches it anew.
-    """
-    try:
-        with zipfile.ZipFile(archive) as opened, stepwise(f"Extracting {archive.name}", " files", progress) as at:
-            entries = opened.infolist()
-            _refuse_harmful(entries, max_bytes, max_files)
-            entries = [entry for entry in entries if wanted(entry.filename)]
-            for done, entry in enumerate(entries, start=1):
-                if entry.is_dir():
-                    (folder / entry.filename).mkdir(parents=True, exist_ok=True)
-                else:
-                    with opened.open(entry) as source:
-                        _write(source, folder / entry.filename)
-                at(done, len(entries))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise _refused(archive, error) from error
-
-
-def extract_tar(
-    archive: Path,
-    folder: Path,
-    max_bytes: int,
-    max_files: int = MAX_FILES,
-    wanted: Callable[[str], bool] = lambda name: True,
-    progress: ProgressCallback | None = None,
-) -> None:
-    """Extract a TAR archive, compressed by gzip, that came from outside; see [`extract_zip`].
-
-    It is read twice, since a TAR archive has no table of what is in it: once to find all entries harmless and its sum
-    right, once to write.
-
-    Raises:
-        DownloadError: the archive is damaged or not harmless. It is deleted, so that the next attempt fetches it anew.
-    """
-    try:
-        with tarfile.open(archive, "r:gz") as opened, stepwise(f"Extracting {archive.name}", " files", progress) as at:
-            entries = [entry for entry in _harmless(opened, max_bytes, max_files) if wanted(entry.name)]
-            for done, entry in enumerate(entries, start=1):
-                if entry.isdir():
-                    (folder / entry.name).mkdir(parents=True, exist_ok=True)
-                else:
-                    _write(cast(IO[bytes], opened.extractfile(entry)), folder / entry.name)
-                at(done, len(entries))
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise _refused(archive, error) from error
-
-
-def _harmless(opened: tarfile.TarFile, max_bytes: int, max_files: int) -> list[tarfile.TarInfo]:
-    """All entries; the archive has been read to its end, and so against its sum, when they are returned."""
-    entries, size = [], 0
-    for entry in opened:  # each is judged before what follows it is unpacked
-        entries.append(entry)
-        size += entry.size
-        if len(entries) > max_files:
-            raise tarfile.TarError(f"it has more than the {max_files:,} entries that are expected at most")
-        if size > max_bytes:
-            raise tarfile.TarError(f"it would unpack to more than the {max_bytes:,} bytes that are expected at most")
-        if reason := unsafe_reason(entry.name):
-            raise tarfile.TarError(f"in its entry {entry.name!r}, the path is not safe: {reason}")
-        if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or entry.sparse:
-            raise tarfile.TarError(f"in its entry {entry.name!r}, there is a link, a device or a file with holes")
-    padding = opened.fileobj.read(CHUNK)  # to its end, where the sum is
-    if len(padding) == CHUNK or any(padding):  # a damaged header ends an archive as well
-        raise tarfile.TarError("it goes on behind its end")
-    return entries
-
-
-def _write(source: IO[bytes], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
-        shutil.copyfileobj(source, file)
-
-
-def _refused(archive: Path, error: Exception) -> DownloadError:
-    archive.unlink()
-    return DownloadError(f"{archive.name} is damaged or not safe: {error}. It was deleted.")
-
-
-def _refuse_harmful(entries: list[zipfile.ZipInfo], max_bytes: int, max_files: int) -> None:
-    if len(entries) > max_files:
-        raise zipfile.BadZipFile(f"it has {len(entries):,} entries, {max_files:,} are expected at most")
-    size = sum(entry.file_size for entry in entries)
-    if size > max_bytes:
-        raise zipfile.BadZipFile(f"it would unpack to {size:,} bytes, {max_bytes:,} are expected at most")
-    for entry in entries:
-        if reason := _harm(entry):
-            raise zipfile.BadZipFile(f"in its entry {entry.orig_filename!r}, {reason}")
-
-
-def _harm(entry: zipfile.ZipInfo) -> str | None:
-    if reason := unsafe_reason(entry.orig_filename):
-        return f"the path is not safe: {reason}"
-    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "there is a link or a device"
-    if entry.flag_bits & 1:
-        return "the content is encrypted"
-    return None

@@ -20,7 +20,7 @@ from cmr_hub.data import register_dataset
 
 from .base import DatasetInfo, ProgressCallback
 from .captions import CaptionedLoader, CaptionFiles, read_bars, read_tokens
-from .download import address_of, fetch_zip
+from .download import address_of, fetch_archive
 from .karpathy import fetch_listing, read_listing
 from .table import read_rows
 
@@ -65,4 +65,4 @@ class Flickr30k(CaptionedLoader):
 
     def fetch(self, client: httpx2.Client, folder: Path, progress: ProgressCallback | None) -> None:
         fetch_listing(client, self.info, folder, LISTING, progress)
-        fetch_zip(client, address_of(self.info, PHOTOS_URL), folder, MAX_BYTES, progress=progress)
+        fetch_archive(client, address_of(self.info, PHOTOS_URL), folder, MAX_BYTES, progress=progress)

@@ -22,7 +22,7 @@ from cmr_hub.data import register_dataset
 
 from .base import DatasetInfo, ProgressCallback
 from .captions import CaptionedLoader, CaptionFiles, read_tokens
-from .download import fetch_zip, source_of
+from .download import fetch_archive, source_of
 from .karpathy import read_listing
 from .table import Row, read_rows
 
@@ -74,4 +74,4 @@ class Flickr8k(CaptionedLoader):
     def fetch(self, client: httpx2.Client, folder: Path, progress: ProgressCallback | None) -> None:
         for archive in ("Flickr8k_text.zip", "Flickr8k_Dataset.zip"):
             url = f"{source_of(self.info).rstrip('/')}/{archive}"
-            fetch_zip(client, url, folder, MAX_BYTES, progress=progress)
+            fetch_archive(client, url, folder, MAX_BYTES, progress=progress)

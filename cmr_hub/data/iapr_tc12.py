@@ -37,7 +37,7 @@ from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, query_split, warn_of_sizes
-from .download import cached, fetch_once, fetch_tar, open_client, source_of
+from .download import cached, fetch_archive, fetch_once, open_client, source_of
 from .text_files import read_lines, read_text
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class IAPRTC12(Loader):
     def _download(self, folder: Path, progress: ProgressCallback | None) -> None:
         url = f"{source_of(self.info).rstrip('/')}/{ARCHIVE}"
         with open_client() as client:
-            fetch_tar(client, url, folder, MAX_BYTES, is_read, progress, MAX_FILES)
+            fetch_archive(client, url, folder, MAX_BYTES, is_read, progress, MAX_FILES)
         read_folder(self.info, folder)  # an archive without the layout must not become the cached folder
 
 

@@ -13,7 +13,7 @@ import httpx2
 import msgspec
 
 from .base import DatasetInfo, ProgressCallback
-from .download import address_of, fetch_zip
+from .download import address_of, fetch_archive
 from .json_files import read_json
 from .table import Row
 
@@ -66,6 +66,6 @@ def fetch_listing(
     """Download the file `name` of the three into `folder`.
 
     Raises:
-        DownloadError: see [`fetch_zip`].
+        DownloadError: see [`fetch_archive`].
     """
-    fetch_zip(client, address_of(info, URL), folder, MAX_BYTES, lambda entry: entry == name, progress)
+    fetch_archive(client, address_of(info, URL), folder, MAX_BYTES, lambda entry: entry == name, progress)

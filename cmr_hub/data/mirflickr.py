@@ -45,7 +45,7 @@ from .base import (
     vectors,
     warn_of_sizes,
 )
-from .download import cached, fetch_once, fetch_zip, open_client, source_of
+from .download import cached, fetch_archive, fetch_once, open_client, source_of
 from .paths import refuse_missing
 from .text_files import read_lines, read_numbers
 
@@ -117,7 +117,7 @@ class MIRFlickr(Loader):
         base = source_of(self.info).rstrip("/")
         with open_client() as client:
             for archive, max_bytes in ARCHIVES.items():
-                fetch_zip(client, f"{base}/{archive}", folder, max_bytes, is_read, progress, MAX_FILES)
+                fetch_archive(client, f"{base}/{archive}", folder, max_bytes, is_read, progress, MAX_FILES)
         read_folder(self.info, folder)  # archives without the layout must not become the cached folder
 
 

@@ -32,7 +32,7 @@ from cmr_hub.errors import DatasetError
 
 from .base import DatasetInfo, Loader, ProgressCallback, split_by_hash, warn_of_sizes
 from .captions import find_below
-from .download import address_of, cached, fetch_once, fetch_zip, open_client
+from .download import address_of, cached, fetch_archive, fetch_once, open_client
 from .json_files import read_json
 from .karpathy import CAPTIONS, fetch_listing, read_listing
 from .table import Row, to_dataset, to_pairs
@@ -208,10 +208,10 @@ class MSCOCO(Loader):
         with open_client() as client:
             fetch_listing(client, self.info, folder, LISTING, progress)
             annotations = address_of(self.info, ANNOTATIONS_URL)
-            fetch_zip(client, annotations, folder, MAX_BYTES, lambda entry: "instances_" in entry, progress)
+            fetch_archive(client, annotations, folder, MAX_BYTES, lambda entry: "instances_" in entry, progress)
             for part in PARTS:
                 url = address_of(self.info, PHOTOS_URL.format(part=part))
-                fetch_zip(client, url, folder, MAX_BYTES, progress=progress)
+                fetch_archive(client, url, folder, MAX_BYTES, progress=progress)
         read_folder(self.info, folder)  # what lacks the layout must not become the cached folder
 
 

@@ -57,9 +57,10 @@ from .base import (
     vectors,
     warn_of_sizes,
 )
-from .download import at_hand, cached, stepwise
+from .download import at_hand, cached
 from .pascal import split_by_class
 from .paths import unsafe_reason
+from .progress import stepwise
 from .text_files import read_lines
 
 CONCEPTS = 81

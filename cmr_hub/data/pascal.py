@@ -26,8 +26,9 @@ from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError, DownloadError
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, hash_order, label_features, warn_of_sizes
-from .download import cached, download_file, fetch_once, open_client, source_of, stepwise
+from .download import cached, download_file, fetch_once, open_client, source_of
 from .paths import name_some
+from .progress import stepwise
 
 logger = logging.getLogger(__name__)
 

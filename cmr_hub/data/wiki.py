@@ -23,9 +23,11 @@ import numpy as np
 from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
+from .archives import extract
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, warn_of_sizes
-from .download import cached, download_file, extract_zip, fetch_once, open_client, source_of, stepwise
+from .download import cached, download_file, fetch_once, open_client, source_of
 from .paths import name_some, unsafe_reason
+from .progress import stepwise
 
 ARCHIVE = "wikipedia_dataset.zip"
 MAX_ARCHIVE_BYTES = 4 << 30
@@ -82,7 +84,7 @@ class Wiki(Loader):
         url = f"{source_of(self.info).rstrip('/')}/{ARCHIVE}"
         with open_client() as client, stepwise(f"Downloading {ARCHIVE}", "B", progress) as at:
             download_file(client, url, archive, MAX_ARCHIVE_BYTES, at)
-        extract_zip(archive, folder, MAX_UNPACKED_BYTES, progress=progress)
+        extract(archive, folder, MAX_UNPACKED_BYTES, progress=progress)
         read_folder(self.info, folder)  # an archive without the layout must not become the cached folder
         archive.unlink()
 

@@ -1,0 +1,152 @@
+"""Extract archives that come from outside: every entry is checked before anything is written."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, cast
+
+from cmr_hub.errors import DownloadError
+
+from .base import ProgressCallback
+from .paths import unsafe_reason
+from .progress import stepwise
+
+CHUNK = 1 << 18
+MAX_FILES = 100_000  # of one archive
+DAMAGE = (
+    zipfile.BadZipFile,
+    NotImplementedError,  # a compression that zipfile does not know
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder in an archive.
+
+    Attributes:
+        name: its path in the archive.
+        open: opens the file for reading; None for a folder.
+    """
+
+    name: str
+    open: Callable[[], IO[bytes]] | None
+
+
+def extract(
+    archive: Path,
+    folder: Path,
+    max_bytes: int,
+    max_files: int = MAX_FILES,
+    wanted: Callable[[str], bool] = lambda name: True,
+    progress: ProgressCallback | None = None,
+) -> None:
+    """Extract a ZIP archive or a TAR archive compressed by gzip; every byte is checked against the archive's CRC sums.
+
+    Nothing is written before all entries are found harmless: relative paths without "..", plain files and folders,
+    not encrypted, at most `max_files` entries of at most `max_bytes` together (what an entry unpacks to beyond its
+    declared size is never read). A TAR archive has no table of contents and is read twice: once to check it, once to
+    write.
+
+    Args:
+        archive: ending in `.zip`, or otherwise a TAR archive.
+        folder: where its entries are written.
+        max_bytes: more than this is refused.
+        max_files: more than this is refused.
+        wanted: of an entry's path, whether it is extracted.
+        progress: called with the share that is done.
+
+    Raises:
+        DownloadError: the archive is damaged or not harmless. It is deleted, so that the next attempt fetches it anew.
+    """
+    try:
+        with (
+            _entries(archive, max_bytes, max_files) as entries,
+            stepwise(f"Extracting {archive.name}", " files", progress) as at,
+        ):
+            entries = [entry for entry in entries if wanted(entry.name)]
+            for done, entry in enumerate(entries, start=1):
+                _write(entry, folder / entry.name)
+                at(done, len(entries))
+    except DAMAGE as error:
+        archive.unlink()
+        raise DownloadError(f"{archive.name} is damaged or not safe: {error}. It was deleted.") from error
+
+
+@contextmanager
+def _entries(archive: Path, max_bytes: int, max_files: int) -> Iterator[list[Entry]]:
+    """Open an archive and list its entries, once they are found harmless."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as zipped:
+            yield _zip_entries(zipped, max_bytes, max_files)
+    else:
+        with tarfile.open(archive, "r:gz") as tarred:
+            yield _tar_entries(tarred, max_bytes, max_files)
+
+
+def _write(entry: Entry, target: Path) -> None:
+    if entry.open is None:
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with entry.open() as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+
+
+def _zip_entries(opened: zipfile.ZipFile, max_bytes: int, max_files: int) -> list[Entry]:
+    """List the entries of a ZIP archive, or raise what is wrong with it."""
+    entries = opened.infolist()
+    if len(entries) > max_files:
+        raise zipfile.BadZipFile(f"it has {len(entries):,} entries, {max_files:,} are expected at most")
+    size = sum(entry.file_size for entry in entries)
+    if size > max_bytes:
+        raise zipfile.BadZipFile(f"it would unpack to {size:,} bytes, {max_bytes:,} are expected at most")
+    for entry in entries:
+        if reason := _harm(entry):
+            raise zipfile.BadZipFile(f"in its entry {entry.orig_filename!r}, {reason}")
+    return [Entry(entry.filename, None if entry.is_dir() else partial(opened.open, entry)) for entry in entries]
+
+
+def _harm(entry: zipfile.ZipInfo) -> str | None:
+    if reason := unsafe_reason(entry.orig_filename):
+        return f"the path is not safe: {reason}"
+    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "there is a link or a device"
+    if entry.flag_bits & 1:
+        return "the content is encrypted"
+    return None
+
+
+def _tar_entries(opened: tarfile.TarFile, max_bytes: int, max_files: int) -> list[Entry]:
+    """List the entries of a TAR archive, read to its end, or raise what is wrong with it."""
+    entries, size = [], 0
+    for entry in opened:  # each is judged before what follows it is unpacked
+        entries.append(entry)
+        size += entry.size
+        if len(entries) > max_files:
+            raise tarfile.TarError(f"it has more than the {max_files:,} entries that are expected at most")
+        if size > max_bytes:
+            raise tarfile.TarError(f"it would unpack to more than the {max_bytes:,} bytes that are expected at most")
+        if reason := unsafe_reason(entry.name):
+            raise tarfile.TarError(f"in its entry {entry.name!r}, the path is not safe: {reason}")
+        if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or entry.sparse:
+            raise tarfile.TarError(f"in its entry {entry.name!r}, there is a link, a device or a file with holes")
+    padding = opened.fileobj.read(CHUNK)  # to its end, where the sum is
+    if len(padding) == CHUNK or any(padding):  # a damaged header ends an archive as well
+        raise tarfile.TarError("it goes on behind its end")
+    # tarfile returns None for what is neither a file nor a link, which was refused above.
+    read = cast(Callable[[tarfile.TarInfo], IO[bytes]], opened.extractfile)
+    return [Entry(entry.name, None if entry.isdir() else partial(read, entry)) for entry in entries]

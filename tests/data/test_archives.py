@@ -1,0 +1,155 @@
+"""Archives that come from outside: what is extracted, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cmr_hub.data.archives import extract
+from cmr_hub.errors import DownloadError
+
+LIMIT = 1 << 24
+
+
+def make_zip(path: Path, entries: dict[str | zipfile.ZipInfo, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_extracts_files_and_folders(tmp_path):
+    steps = []
+    archive = make_zip(tmp_path / "good.zip", {"a/": b"", "a/one.txt": b"1", "two.txt": b"22"})
+    extract(archive, tmp_path / "out", LIMIT, progress=lambda *step: steps.append(step))
+    assert (tmp_path / "out" / "a" / "one.txt").read_bytes() == b"1"
+    assert (tmp_path / "out" / "two.txt").read_bytes() == b"22"
+    assert steps[-1] == (1.0, "Extracting good.zip")
+
+
+def link() -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo("link")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({"good.txt": b"1", "../evil.txt": b"2"}, r"'\.\.'"),
+        ({"/evil.txt": b"2"}, "absolute"),
+        ({"..\\evil.txt": b"2"}, "backslash"),
+        ({link(): b"/etc/passwd"}, "a link"),
+        ({"bomb": bytes(LIMIT + 1)}, "would unpack to"),
+        ({str(number): b"" for number in range(11)}, "11 entries"),
+    ],
+)
+def test_harmful_archives_leave_nothing_behind(tmp_path, entries, reason):
+    archive = make_zip(tmp_path / "evil.zip", entries)
+    with pytest.raises(DownloadError, match=f"evil.zip is damaged or not safe: .*{reason}"):
+        extract(archive, tmp_path / "a" / "out", LIMIT, max_files=10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_entry_that_lies_about_its_size_is_not_read_beyond_it(tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb", bytes(LIMIT))
+    lie = buffer.getvalue().replace(LIMIT.to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    (tmp_path / "bomb.zip").write_bytes(lie)
+    with pytest.raises(DownloadError, match="CRC"):
+        extract(tmp_path / "bomb.zip", tmp_path / "out", 1000)
+    assert (tmp_path / "out" / "bomb").stat().st_size <= 10
+
+
+@pytest.mark.parametrize("harm", ["flipped", "truncated", "not a zip"])
+def test_damaged_archives_are_deleted(tmp_path, harm):
+    archive = make_zip(tmp_path / "bad.zip", {"one": os.urandom(5000)})
+    content = bytearray(archive.read_bytes())
+    content[2000] ^= 0xFF
+    archive.write_bytes({"flipped": bytes(content), "truncated": content[:3000], "not a zip": b"<html>"}[harm])
+    with pytest.raises(DownloadError, match=r"bad.zip is damaged"):
+        extract(archive, tmp_path / "out", LIMIT)
+    assert not archive.exists()
+
+
+def make_tar(path: Path, entries: dict[str | tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in entries.items():
+            entry = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def special(kind: bytes) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo("special")
+    entry.type, entry.linkname = kind, "/etc/passwd"
+    return entry
+
+
+def folder_entry(name: str) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type = tarfile.DIRTYPE
+    return entry
+
+
+def test_extracts_what_is_wanted_of_a_tar(tmp_path):
+    steps = []
+    entries = {folder_entry("./a"): b"", "./a/one.txt": b"1", "two.txt": b"22", "three.txt": b"333"}
+    archive = make_tar(tmp_path / "good.tgz", entries)
+    extract(
+        archive,
+        tmp_path / "out",
+        LIMIT,
+        wanted=lambda name: name != "three.txt",
+        progress=lambda *step: steps.append(step),
+    )
+    out = tmp_path / "out"
+    assert {path.name: path.read_bytes() for path in out.rglob("*.txt")} == {"one.txt": b"1", "two.txt": b"22"}
+    assert (out / "a" / "one.txt").is_file()
+    assert steps[-1] == (1.0, "Extracting good.tgz")
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({"good.txt": b"1", "../evil.txt": b"2"}, r"'\.\.'"),
+        ({"/evil.txt": b"2"}, "absolute"),
+        ({"..\\evil.txt": b"2"}, "backslash"),
+        ({special(tarfile.SYMTYPE): b""}, "a link"),
+        ({special(tarfile.LNKTYPE): b""}, "a link"),
+        ({special(tarfile.FIFOTYPE): b""}, "a device"),
+        ({"bomb": bytes(LIMIT + 1)}, "would unpack to more than"),
+        ({str(number): b"" for number in range(11)}, "more than the 10 entries"),
+    ],
+)
+def test_harmful_tars_leave_nothing_behind(tmp_path, entries, reason):
+    archive = make_tar(tmp_path / "evil.tgz", entries)
+    with pytest.raises(DownloadError, match=f"evil.tgz is damaged or not safe: .*{reason}"):
+        extract(archive, tmp_path / "a" / "out", LIMIT, max_files=10)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("harm", ["flipped", "truncated", "sum", "header", "not a tar"])
+def test_damaged_tars_are_deleted_before_anything_is_written(tmp_path, harm):
+    archive = make_tar(tmp_path / "bad.tgz", {"one": os.urandom(5000), "two": os.urandom(5000)})
+    content = bytearray(archive.read_bytes())
+    plain = bytearray(gzip.decompress(content))
+    plain[5632:5700] = os.urandom(68)  # in the header of "two"
+    content[-6] ^= 0xFF  # in the sum of all
+    flipped = (
+        bytes(content[:2000]) + bytes([content[2000] ^ 0xFF]) + bytes(content[2001:-6]) + archive.read_bytes()[-6:]
+    )
+    damaged = {"sum": bytes(content), "flipped": flipped, "truncated": content[:3000], "not a tar": b"<html>"}
+    archive.write_bytes({**damaged, "header": gzip.compress(plain)}[harm])
+    with pytest.raises(DownloadError, match=r"bad.tgz is damaged"):
+        extract(archive, tmp_path / "out", LIMIT)
+    assert list(tmp_path.iterdir()) == []
