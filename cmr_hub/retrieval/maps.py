@@ -6,16 +6,15 @@ hashing codes as their signs, -1 and +1.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
-import re
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -31,12 +30,16 @@ from cmr_hub.utils.files import atomic_file, cache_folder
 
 from .gallery import Gallery
 
+if TYPE_CHECKING:
+    from openTSNE import TSNEEmbedding
+
 MAP_NAME = "map.safetensors"
 MAX_ANALYSED = 10_000  # pairs whose principal components are taken; more would change them little
 MAX_LAID_OUT = 2_000  # pairs that t-SNE lays out in half a minute, and as many as a page can draw
 PERPLEXITY = 30.0
-ITERATIONS = 1_000
-NEIGHBOURS = 10  # by whose positions t-SNE's layout takes up a query
+QUERY_PERPLEXITY = 5.0  # openTSNE's default for points that are added to a layout
+EARLY_ITERATIONS, ITERATIONS = 250, 750  # with exaggerated affinities, and without
+CALLBACK_EVERY = 50  # iterations
 SAME = 1e-6  # cosine distance below which two vectors count as one
 MIN = 4  # points that make a layout
 
@@ -61,10 +64,12 @@ class GalleryMap(ABC):
     def positions(self, gallery: Gallery, rows: Sequence[int], modality: Modality) -> np.ndarray:
         """Where a side of some rows of the gallery lies: `(q, 2)` float32. Rows that are not on the map are placed."""
         wanted = np.asarray(rows, np.int64)
-        found = self.place(gallery.embeds[modality][wanted])
+        found = np.empty((len(wanted), 2), np.float32)
         at = np.searchsorted(self.rows, wanted).clip(max=len(self.rows) - 1)
         is_here = self.rows[at] == wanted
         found[is_here] = self.points[modality][at[is_here]]
+        if not is_here.all():
+            found[~is_here] = self.place(gallery.embeds[modality][wanted[~is_here]])
         return found
 
 
@@ -122,8 +127,7 @@ class PrincipalMap(GalleryMap):
 class NeighbourMap(GalleryMap):
     """t-SNE by cosine of images and texts together, which keeps neighbours and little else.
 
-    t-SNE gives positions and no projection: a query is placed at the mean of the positions of its nearest neighbours
-    on the map, each weighted by the inverse square of its cosine distance, so that what equals a point lies on it.
+    A query is placed by t-SNE too, with the layout held fixed: it starts at the median of its nearest neighbours.
 
     Attributes:
         vectors: `(sides · n, d)` float32 unit rows behind the points, side by side.
@@ -163,15 +167,20 @@ class NeighbourMap(GalleryMap):
         return cls(rows, points, vectors)
 
     def place(self, embeds: np.ndarray) -> np.ndarray:
-        """The weighted mean of the nearest points; see the class and [`GalleryMap.place`]."""
-        similarities = as_vectors(embeds) @ self.vectors.T
-        count = min(NEIGHBOURS, len(self.vectors))
-        nearest = np.argpartition(-similarities, count - 1, axis=1)[:, :count]
-        distances = 1 - np.take_along_axis(similarities, nearest, axis=1)
-        weights = 1 / distances.clip(min=SAME).astype(np.float64) ** 2
-        weights /= weights.sum(axis=1, keepdims=True)
-        positions = np.concatenate(list(self.points.values()))[nearest]
-        return np.einsum("qk,qkx->qx", weights, positions).astype(np.float32)
+        """The positions where t-SNE leaves queries in the fixed layout; see [`GalleryMap.place`]."""
+        layout, centre = self._layout
+        perplexity = min(QUERY_PERPLEXITY, (len(self.vectors) - 1) / 3)
+        return np.asarray(layout.transform(as_vectors(embeds), perplexity) + centre, np.float32)
+
+    @cached_property
+    def _layout(self) -> tuple[TSNEEmbedding, np.ndarray]:
+        """The layout as openTSNE has it, and `(2,)` where its centre is: openTSNE moves that to the origin."""
+        openTSNE = require("openTSNE", "train", "A map by t-SNE")
+        perplexity = min(PERPLEXITY, (len(self.vectors) - 1) / 3)
+        affinities = openTSNE.affinity.PerplexityBasedNN(self.vectors, perplexity, method="exact", metric="cosine")
+        positions = np.concatenate(list(self.points.values())).astype(np.float64)
+        centre = (positions.min(axis=0) + positions.max(axis=0)) / 2
+        return openTSNE.TSNEEmbedding(positions - centre, affinities), centre
 
     def save(self, path: Path, gallery: Gallery) -> None:
         """Write the layout and what it belongs to: positions as safetensors, the rest as JSON in its header."""
@@ -240,35 +249,27 @@ def lay_out(
     Raises:
         InputError: the rows have a single column, and so nothing to lay out.
     """
-    require("sklearn", "train", "A map of a gallery")
-    from sklearn.manifold import TSNE
-
     if vectors.shape[1] < 2:
         raise InputError("A common space of one dimension is a line already: there is nothing to lay out in a plane.")
-    tsne = TSNE(
+    openTSNE = require("openTSNE", "train", "A map by t-SNE")
+    steps = count(CALLBACK_EVERY, CALLBACK_EVERY)
+
+    def report(*_: object) -> None:
+        if progress is not None:
+            progress(next(steps) / (EARLY_ITERATIONS + ITERATIONS))
+
+    tsne = openTSNE.TSNE(
         metric="cosine",
-        init="pca",
+        neighbors="exact",
+        initialization="pca",
         perplexity=perplexity,
-        max_iter=ITERATIONS,
+        early_exaggeration_iter=EARLY_ITERATIONS,
+        n_iter=ITERATIONS,
+        callbacks=report,
+        callbacks_every_iters=CALLBACK_EVERY,
         random_state=seed,
-        verbose=2 if progress else 0,
     )
-    told = contextlib.redirect_stdout(_Iterations(progress)) if progress else contextlib.nullcontext()
-    with told:
-        return tsne.fit_transform(vectors).astype(np.float32)
-
-
-class _Iterations(io.TextIOBase):
-    """scikit-learn tells how far t-SNE is only in print: this reads it, every fifty iterations."""
-
-    def __init__(self, progress: Callable[[float], None]):
-        self._progress, self._stdout = progress, sys.stdout
-
-    def write(self, text: str) -> int:
-        if found := re.search(r"Iteration (\d+):", text):
-            with contextlib.redirect_stdout(self._stdout):
-                self._progress(int(found[1]) / ITERATIONS)
-        return len(text)
+    return np.asarray(tsne.fit(vectors), np.float32)
 
 
 def _vectors(gallery: Gallery, rows: np.ndarray) -> np.ndarray:
