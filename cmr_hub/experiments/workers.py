@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
-from joblib import Parallel, delayed, parallel_config
-from threadpoolctl import threadpool_limits
 from transformers.utils.logging import disable_progress_bar
 
 from cmr_hub.errors import TrainingError
+from cmr_hub.utils.extras import require
 
 IDLE_SECONDS = 20  # after which a worker process without a task ends and frees its data
 
@@ -50,11 +49,12 @@ def work(make: Callable[[], Worker], tasks: Iterable[Any], jobs: int) -> Iterato
             worker = make()
             yield from map(worker.do, tasks)
         return
+    joblib = require("joblib", "train", "Training several models at a time")
     start = {"initializer": _start, "initargs": (make, os.getpid())}
-    with parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=IDLE_SECONDS, **start):
-        pool = Parallel(jobs, return_as="generator_unordered", batch_size=1)
+    with joblib.parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=IDLE_SECONDS, **start):
+        pool = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)
     try:
-        yield from pool(delayed(_do)(task) for task in tasks)
+        yield from pool(joblib.delayed(_do)(task) for task in tasks)
     except BrokenProcessPool as error:
         raise TrainingError(
             f"One of {jobs} training processes was killed, probably because the machine ran out of memory. Train "
@@ -65,10 +65,11 @@ def work(make: Callable[[], Worker], tasks: Iterable[Any], jobs: int) -> Iterato
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch and the libraries for linear algebra compute with one thread."""
+    threadpoolctl = require("threadpoolctl", "train", "Training with one thread")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with threadpool_limits(1):
+        with threadpoolctl.threadpool_limits(1):
             yield
     finally:
         torch.set_num_threads(threads)
