@@ -61,6 +61,16 @@ def test_importing_the_package_imports_no_heavy_library():
     assert not {"torch", "transformers", "numpy", "datasets", "huggingface_hub", "PIL", "yaml"} & set(loaded)
 
 
+def test_loading_a_checkpoint_imports_no_library_that_it_does_not_use():
+    code = """
+        import sys, cmr_hub
+        cmr_hub.from_pretrained("cmr/dscmr-wiki")
+        print(*{name.partition(".")[0] for name in sys.modules})
+    """
+    unused = {"datasets", "faiss", "gensim", "gradio", "h5py", "matplotlib", "optuna", "pandas", "plotly", "pymilvus"}
+    assert not (unused | {"sklearn", "timm"}) & set(run(code).split())
+
+
 @pytest.mark.parametrize(
     "imports",
     [

@@ -58,7 +58,7 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         # What eats released features needs no gallery of its own: it is embedded in no time.
         if known.accepts_raw_images and _is_for(known, dataset_name, dataset)
     ]
-    recipes = [load_recipe(method, dataset_name) for method in METHODS]
+    recipes = [load_recipe(method, dataset_name) for method, _ in METHODS.importable()]
     recipes = [
         for_data(recipe, dataset)
         for recipe in recipes

@@ -80,6 +80,7 @@ _RENAMED = {
     "cmr_hub.indexes.milvus_server": "cmr_hub.indexes.milvus.server",
     "cmr_hub.registry": "cmr_hub.methods",
     "cmr_hub.results.reproduction": "cmr_hub.results",
+    "cmr_hub.results.table": "cmr_hub.results",
     "cmr_hub.spreading_vectors.configuration_spreading_vectors": (
         "cmr_hub.indexes.quantizers.spreading_vectors.configuration_spreading_vectors"
     ),

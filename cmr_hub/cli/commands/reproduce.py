@@ -72,7 +72,7 @@ def command(
         dataset=data.dataset,
         data_dir=data.data_dir,
         output_dir=output_dir or Path("outputs", "reproduce", data.dataset),
-        methods=list(METHODS) if "all" in methods else methods,
+        methods=[name for name, _ in METHODS.importable()] if "all" in methods else methods,
         seeds=seeds,
         bits=bits,
         encoders=encoders,
