@@ -71,6 +71,37 @@ _MOVED_FROM_TRAINING = {
     "cmr_hub.utils": ["plots"],
 }
 
+# Likewise from `cmr_hub.space`.
+_MOVED_WITHIN_SPACE = {
+    "cmr_hub.space.components": [
+        "bits",
+        "charts",
+        "curve_charts",
+        "map_figure",
+        "map_markup",
+        "map_scripts",
+        "markup",
+        "preparing",
+        "result_charts",
+        "results_markup",
+        "scores_markup",
+        "snippets",
+        "tables",
+    ],
+    "cmr_hub.space.services": [
+        "average_precision",
+        "catalogue",
+        "disagreement",
+        "examples",
+        "links",
+        "preparation",
+        "queries",
+        "scoreboard",
+        "uploads",
+    ],
+    "cmr_hub.space.views": ["compare", "look", "map", "results", "scores", "search", "use"],
+}
+
 _RENAMED = {
     "cmr_hub.attention_pictures": "cmr_hub.retrieval.attention_images",
     "cmr_hub.features": "cmr_hub.processing.feature_store",
@@ -81,6 +112,10 @@ _RENAMED = {
     "cmr_hub.registry": "cmr_hub.methods",
     "cmr_hub.results.reproduction": "cmr_hub.results",
     "cmr_hub.results.table": "cmr_hub.results",
+    "cmr_hub.space.own": "cmr_hub.space.views.user_gallery",
+    "cmr_hub.space.own_galleries": "cmr_hub.space.services.user_galleries",
+    "cmr_hub.space.pictures": "cmr_hub.space.components.images",
+    "cmr_hub.space.place": "cmr_hub.space.components.session_state",
     "cmr_hub.spreading_vectors.configuration_spreading_vectors": (
         "cmr_hub.indexes.quantizers.spreading_vectors.configuration_spreading_vectors"
     ),
@@ -100,10 +135,15 @@ _RENAMED = {
 }
 
 MOVED = {
-    **{f"cmr_hub.{name}": f"{package}.{name}" for package, names in _MOVED_INTO.items() for name in names},
-    **{f"training.{name}": f"{package}.{name}" for package, names in _MOVED_FROM_TRAINING.items() for name in names},
-    **_RENAMED,
-}
+    f"{origin}.{name}": f"{package}.{name}"
+    for origin, moved in (
+        ("cmr_hub", _MOVED_INTO),
+        ("cmr_hub.space", _MOVED_WITHIN_SPACE),
+        ("training", _MOVED_FROM_TRAINING),
+    )
+    for package, names in moved.items()
+    for name in names
+} | _RENAMED
 
 
 class _MovedModules(MetaPathFinder, Loader):
