@@ -141,6 +141,8 @@ class HubServer:
             "HF_HUB_DISABLE_XET": True,
         }.items():
             monkeypatch.setattr(constants, name, value)
+        # transformers keeps the client of its first request, whose server may be gone, and asks it again and again.
+        monkeypatch.setattr("transformers.utils.hub._hf_api", None)
 
     # The API.
 
