@@ -5,14 +5,23 @@ BIN = $(VENV)/bin
 # On a machine with few cores, torch's threads should sleep, not spin, while they wait.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-fast lint format check-wheel browser clean
+.PHONY: demo test test-rounding test-fast lint format check-wheel browser clean
 
 demo: $(VENV)/run
 	$(BIN)/python space_app.py
 
-# Two workers, a file each at a time, so that the whole suite takes minutes; one thread each, so that they do not crowd.
+# Three workers keep two cores busy, since many tests wait: for a browser, a server, another process. One file each at a
+# time, the long ones first (tests/conftest.py); one thread each, so that they do not crowd.
+WORKERS ?= 3
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/dev browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST)
+
+# With the instructions of an older CPU alone, which rounds differently: no test may depend on it.
+test-rounding: $(VENV)/dev
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Nehalem \
+		$(PYTEST) -m "not browser"
 
 test-fast: $(VENV)/dev
 	$(BIN)/python -m pytest -m "not slow and not browser"
