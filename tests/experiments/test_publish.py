@@ -7,6 +7,7 @@ from datasets import DatasetDict
 from huggingface_hub import ModelCard
 
 import cmr_hub
+from cmr_hub.cli.main import main as cmr
 from cmr_hub.errors import CheckpointError
 from cmr_hub.experiments import publish as publish_module
 from cmr_hub.experiments.publish import publish, refresh_cards, reproduced
@@ -120,25 +121,22 @@ def test_other_folders_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_line(tmp_path):
-    def run(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "cmr_hub.cli", *words], capture_output=True, text=True, timeout=300
-        )
-
+def test_the_command_line(tmp_path, capsys):
+    """Training in a process of its own, as people start it; what follows, in this one."""
     folder = str(tmp_path / "cca-emoji")
-    trained = run("train", "--method", "cca", "--dataset", "emoji", "--output-dir", folder)
+    training = ["train", "--method", "cca", "--dataset", "emoji", "--output-dir", folder]
+    trained = subprocess.run([sys.executable, "-m", "cmr_hub.cli", *training], capture_output=True, text=True)
     assert trained.returncode == 0, trained.stderr
     assert "protocol dscmr" in trained.stderr
-    measured = run("evaluate", "--checkpoint", folder, "--dataset", "emoji", "--protocols", "djsrh", "--record")
-    assert measured.returncode == 0, measured.stderr
+    assert cmr(["evaluate", "--checkpoint", folder, "--dataset", "emoji", "--protocols", "djsrh", "--record"]) == 0
     assert [entry["protocol"] for entry in TrainingRun.load(tmp_path / "cca-emoji").results] == ["dscmr", "djsrh"]
-    published = run("publish", "--checkpoint", folder, "--repo-id", "cmr/x", "--output-dir", str(tmp_path / "repo"))
-    assert published.returncode == 0, published.stderr
-    assert "djsrh" in (tmp_path / "repo" / "README.md").read_text()
-    wrong = run("train", "--method", "dscrm", "--dataset", "emoji", "--output-dir", folder)
-    assert wrong.returncode == 1
-    assert wrong.stderr.splitlines()[-1].startswith("UnknownNameError: There is no method named 'dscrm'. Did you mean")
+    repo = tmp_path / "repo"
+    assert cmr(["publish", "--checkpoint", folder, "--repo-id", "cmr/x", "--output-dir", str(repo)]) == 0
+    assert "djsrh" in (repo / "README.md").read_text()
+    capsys.readouterr()
+    assert cmr(["train", "--method", "dscrm", "--dataset", "emoji", "--output-dir", folder]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("UnknownNameError: There is no method named 'dscrm'. Did you mean")
 
 
 def test_the_card_of_a_hashing_method_speaks_of_codes(tmp_path):
