@@ -19,6 +19,7 @@ pytest.importorskip("milvus", reason="the package with a Milvus server is not in
 pymilvus = pytest.importorskip("pymilvus", reason="the client of Milvus is not installed")
 
 import cmr_hub  # noqa: E402
+from closeness import assert_hits  # noqa: E402
 from cmr_hub import Gallery  # noqa: E402
 from cmr_hub.errors import CheckpointError, InputError, ServerError  # noqa: E402
 from cmr_hub.indexes import INDEXES, Filter, load_index  # noqa: E402
@@ -191,7 +192,7 @@ def test_killed_half_way_it_goes_on_and_every_id_is_there_once(folder, address, 
     queries = random_codes(20, seed=1)
     cosines, ids = index.search(queries, 50)
     expected, rows = HammingIndex(random_codes(KILLED_ROWS)).search(queries, 50)
-    np.testing.assert_array_equal(cosines, expected)
+    np.testing.assert_allclose(cosines, expected, atol=1e-6)
     for cosine, found, row in zip(cosines, ids, rows, strict=True):
         nearer = cosine > cosine[-1]
         assert found[nearer].tolist() == row[nearer].tolist()
@@ -210,7 +211,10 @@ def test_what_every_index_does(address, vectors, exact):
     order = np.argsort([*range(1000, 1250), *range(7, 57)])
     ours, theirs = index.search(vectors[:40], 300), exact(vectors[order], index.ids).search(vectors[:40], 300)
     np.testing.assert_allclose(ours[0], theirs[0], atol=1e-6)
-    np.testing.assert_array_equal(ours[1], theirs[1])
+    if vectors.dtype == np.uint8:
+        np.testing.assert_array_equal(ours[1], theirs[1])
+    else:
+        assert (ours[1] == theirs[1]).mean() > 0.99  # nearly equal scores may change places
     assert (ours[0].dtype, ours[1].dtype) == (np.float32, np.int64)
     some = np.arange(1003, 1200, 9)
     scores, ids = index.search(vectors[:4], 50, Filter(some))
@@ -271,7 +275,7 @@ def test_ids_in_many_filters_are_one_search(codes_index, monkeypatch):
     monkeypatch.setattr(stored_items, "BATCH_KEYS", 40)
     monkeypatch.setattr(milvus, "BATCH_QUERIES", 2)
     parts = codes_index.search(random_codes(3, seed=1), 20, Filter(np.arange(0, 300, 2)))
-    np.testing.assert_array_equal(whole[0], parts[0])
+    np.testing.assert_allclose(whole[0], parts[0], atol=1e-6)
     assert (parts[1] % 2 == 0).all()
 
 
@@ -465,7 +469,7 @@ def test_a_gallery_on_the_server_finds_what_one_in_memory_finds(address, tmp_pat
     gallery.save_pretrained(tmp_path)
     again = Gallery.from_pretrained(tmp_path, retriever=retriever)
     assert again.indexes["text"].collection == f"gallery_{method}_text"
-    assert again.search(item="item-3", k=3) == gallery.search(item="item-3", k=3)
+    assert_hits(again.search(item="item-3", k=3), gallery.search(item="item-3", k=3))
 
 
 def test_each_side_of_a_gallery_has_a_collection():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
+from closeness import assert_alike
 from cmr_hub.errors import InputError, NotFittedError
 from cmr_hub.methods.seph import SePHConfig, SePHModel
 from cmr_hub.methods.seph.modeling_seph import (
@@ -233,8 +234,8 @@ def test_an_item_without_a_class_takes_no_part(pairs, model):
 
 
 def test_the_seed_decides(pairs, model):
-    assert torch.equal(fitted(pairs).text_weight, model.text_weight)
-    assert not torch.equal(fitted(pairs, seed=1).text_weight, model.text_weight)
+    assert_alike(fitted(pairs).text_weight, model.text_weight)
+    assert not torch.allclose(fitted(pairs, seed=1).text_weight, model.text_weight, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
+from closeness import assert_signs
 from cmr_hub.methods.udcmh import UDCMHConfig, UDCMHModel
 from cmr_hub.methods.udcmh.factorisation import (
     BinaryFactors,
@@ -15,7 +16,6 @@ from cmr_hub.methods.udcmh.factorisation import (
     independent_groups,
     modality_weights,
     neighbour_affinities,
-    signs,
 )
 from cmr_hub.methods.udcmh.modeling_udcmh import SolveCodes
 from cmr_hub.training.datasets import Pairs
@@ -193,13 +193,13 @@ def test_codes_follow_the_networks_from_the_second_epoch(views):
     solver.on_epoch_begin(None, SimpleNamespace(global_step=0), None, model=model)
     assert torch.equal(model.codes, first)
     solver.on_epoch_begin(None, SimpleNamespace(global_step=2), None, model=model)
-    assert torch.equal(model.codes, signs(sum(model.outputs(*views))))
+    assert_signs(model.codes, sum(model.outputs(*views)))
 
 
 def test_a_resumed_training_starts_from_the_networks_codes(views):
     model = make_model(laplacian_weight=0.0)
     solver = begin(model, views, step=7)
-    assert torch.equal(solver.factors.codes, signs(sum(model.outputs(*views))))
+    assert_signs(solver.factors.codes, sum(model.outputs(*views)))
 
 
 def test_codes_of_the_training_items_are_not_saved(views, tmp_path):

@@ -5,6 +5,7 @@ from datasets import DatasetDict
 from safetensors.torch import load_file
 
 import cmr_hub
+from closeness import assert_figures, assert_results, assert_trained_alike
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import evaluate, get_protocol
 from cmr_hub.training import datasets as pairs_module
@@ -40,7 +41,7 @@ def test_from_recipe_to_measured_checkpoint(dataset, tmp_path, method):
     retriever = cmr_hub.from_pretrained(tmp_path)
     assert retriever.model.config.model_type == method
     metrics = evaluate(retriever, dataset["test"], "dscmr").metrics
-    assert run.results[0]["metrics"] == {name: round(value, 4) for name, value in metrics.items()}
+    assert_figures(run.results[0]["metrics"], metrics)
     assert TrainingRun.load(tmp_path) == run
     assert not (tmp_path / TRAINER_FOLDER).exists()
     assert metrics["map"] > (0.65 if method == "dscmr" else 0.45)  # chance is about 0.36
@@ -84,16 +85,16 @@ def test_an_interrupted_run_goes_on(dataset, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="add --resume to go on"):
         train(quick(), dataset, "toy", tmp_path / "resumed")
     resumed = train(quick(), dataset, "toy", tmp_path / "resumed", resume=True)
-    assert resumed.results == whole.results
+    assert_results(resumed.results, whole.results)
     rows = np.ones((1, 6), dtype=np.float32)
     first, second = (cmr_hub.from_pretrained(tmp_path / name).encode_images(rows) for name in ("whole", "resumed"))
-    np.testing.assert_array_equal(first, second)
+    assert_trained_alike(first, second)
 
 
 def test_half_precision_is_measured_as_stored(dataset, tmp_path):
     run = train(quick(), dataset, "toy", tmp_path, half=True)
-    assert run.results[0]["metrics"]["map"] == round(
-        evaluate(cmr_hub.from_pretrained(tmp_path), dataset["test"], "dscmr").metrics["map"], 4
+    assert_figures(
+        run.results[0]["metrics"], evaluate(cmr_hub.from_pretrained(tmp_path), dataset["test"], "dscmr").metrics
     )
     assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} == {torch.float16}
 
@@ -120,9 +121,10 @@ def test_the_best_epoch_on_the_test_split_is_told_beside_the_one_that_is_kept(da
     alone = train(quick(num_train_epochs=4), dataset, "toy", tmp_path / "alone", protocols=["dscmr-test-selected"])
     plain = train(quick(num_train_epochs=4), dataset, "toy", tmp_path / "plain")
     entries = {entry["protocol"]: entry for entry in watched.results}
-    assert entries["dscmr"] == plain.results[0]
+    assert_results([entries["dscmr"]], plain.results)
     best = entries["dscmr-test-selected"]
-    assert (best["metrics"], best["epoch"]) == (alone.results[0]["metrics"], alone.best_epoch)
+    assert best["epoch"] == alone.best_epoch
+    assert_figures(best["metrics"], alone.results[0]["metrics"])
     assert best["metrics"]["map"] >= entries["dscmr"]["metrics"]["map"]
     assert "epoch chosen on the test split" in best["description"]
 
@@ -143,7 +145,7 @@ def test_what_was_watched_before_an_interruption_counts(dataset, tmp_path, monke
         train(quick(), dataset, "toy", tmp_path / "resumed", protocols=protocols)
     monkeypatch.setattr(WatchedEpochs, "on_evaluate", real)
     resumed = train(quick(), dataset, "toy", tmp_path / "resumed", protocols=protocols, resume=True)
-    assert resumed.results == whole.results
+    assert_results(resumed.results, whole.results)
 
 
 def test_a_closed_form_has_no_epoch_to_choose(dataset, tmp_path):
@@ -152,7 +154,7 @@ def test_a_closed_form_has_no_epoch_to_choose(dataset, tmp_path):
     )
     run = train(recipe, dataset, "toy", tmp_path, protocols=["dscmr", "dscmr-test-selected"])
     honest, chosen = run.results
-    assert honest["metrics"] == chosen["metrics"]
+    assert_figures(honest["metrics"], chosen["metrics"])
 
 
 def test_an_epoch_that_is_chosen_on_test_is_not_called_one_chosen_on_validation(dataset, tmp_path):
@@ -209,7 +211,7 @@ def test_codes_are_measured_alike_from_features_and_from_the_checkpoint(dataset,
     retriever = cmr_hub.from_pretrained(tmp_path)
     for protocol, entry in zip(PROTOCOLS, run.results, strict=True):
         metrics = evaluate(retriever, dataset["test"], protocol, dataset["train"]).metrics
-        assert entry["metrics"] == {name: round(value, 4) for name, value in metrics.items()}
+        assert_figures(entry["metrics"], metrics)
     assert len({entry["metrics"]["map"] for entry in run.results}) == 3
 
 
@@ -218,7 +220,7 @@ def test_the_gallery_is_the_whole_training_split_even_where_some_is_held_out(dat
     protocol = get_protocol("dcmh")
     run = train(quick(num_train_epochs=1), without, "toy", tmp_path, protocols=["dscmr", protocol])
     metrics = evaluate(cmr_hub.from_pretrained(tmp_path), dataset["test"], protocol, dataset["train"]).metrics
-    assert run.results[1]["metrics"] == {name: round(value, 4) for name, value in metrics.items()}
+    assert_figures(run.results[1]["metrics"], metrics)
 
 
 def test_trainings_share_features(dataset, tmp_path, monkeypatch):
@@ -226,7 +228,7 @@ def test_trainings_share_features(dataset, tmp_path, monkeypatch):
     first = train(quick("sh"), dataset, "toy", tmp_path / "first", features=features)
     monkeypatch.setattr(pairs_module, "make_pairs", lambda *args: pytest.fail("features are made again"))
     again = train(quick("sh"), dataset, "toy", tmp_path / "again", features=features)
-    assert again.results == first.results
+    assert_results(again.results, first.results)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from closeness import assert_alike, assert_best_first, assert_figures, assert_trained_alike
 from cmr_hub import SpreadingVectorsModel
 from cmr_hub.errors import InputError
 from cmr_hub.indexes.quantizers.lattice import SphereLattice
@@ -50,7 +51,7 @@ def test_neighbours_without_the_row_itself():
 
 def test_nearest_rows_by_sorting_everything():
     rows = unit(700, 5)
-    np.testing.assert_array_equal(nearest_rows(rows, rows, 4), np.argsort(-rows @ rows.T, axis=1)[:, :4])
+    assert_best_first(nearest_rows(rows, rows, 4), rows, rows)
 
 
 def test_negatives_have_their_rank_among_all():
@@ -73,12 +74,16 @@ def test_negatives_have_a_rank_in_proportion_among_some():
 def test_neighbours_by_sorting_everything(vectors, known):
     rows = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     everything = np.concatenate([known.base, known.queries])
-    assert sorted(map(tuple, everything.round(4))) == sorted(map(tuple, rows.round(4)))
+    assert everything.shape == rows.shape
+    where = (everything @ rows.T).argmax(axis=1)
+    assert sorted(where) == list(range(len(rows)))
+    assert_alike(everything, rows[where])
     assert len(known.queries) == 30
     for row in range(0, len(known.base), 50):
-        order = [other for other in np.argsort(-known.base @ known.base[row]) if other != row]
-        assert known.neighbours[row].tolist() == order[:10]
-    assert known.nearest.tolist() == (known.queries @ known.base.T).argmax(axis=1).tolist()
+        others = np.delete(np.arange(len(known.base)), row)
+        found = np.searchsorted(others, known.neighbours[row])
+        assert_best_first(found[None], known.base[others], known.base[row][None])
+    assert_best_first(known.nearest[:, None], known.base, known.queries)
 
 
 def test_recall_by_comparing_decoded_points(vectors, known):
@@ -100,9 +105,10 @@ def test_the_best_epoch_is_kept_and_the_same_seed_gives_the_same(vectors, known)
     recalls = [epoch["recall"] for epoch in run.history]
     assert len(recalls) == 4
     assert recalls[run.best_epoch - 1] == max(recalls)
-    assert run == other
-    assert run.vectors == 570
-    np.testing.assert_array_equal(model.catalyse(vectors), again.catalyse(vectors))
+    assert (run.best_epoch, run.vectors) == (other.best_epoch, other.vectors) == (run.best_epoch, 570)
+    for epoch, repeated in zip(run.history, other.history, strict=True):
+        assert_figures(epoch, repeated)
+    assert_trained_alike(model.catalyse(vectors), again.catalyse(vectors))
 
 
 def test_koleo_spreads(known):
@@ -116,7 +122,7 @@ def test_saved_with_its_record(vectors, known, tmp_path):
     model, run = spread(known, QuantizerSettings(**SMALL))
     save(model, run, tmp_path)
     again = SpreadingVectorsModel.from_pretrained(tmp_path)
-    np.testing.assert_array_equal(model.catalyse(vectors), again.eval().catalyse(vectors))
+    assert_alike(model.catalyse(vectors), again.eval().catalyse(vectors))
     assert json.loads((tmp_path / RUN_NAME).read_text())["settings"]["hidden_dim"] == 32
 
 

@@ -69,7 +69,8 @@ def test_agrees_with_walking_down_the_ranking(gallery: Gallery, source: str, tar
 
 def test_positions_may_come_in_any_order(gallery: Gallery):
     batch = average_precisions(gallery, [7, 3, 7], "text", "image")
-    assert batch.tolist() == [average_precision_of(gallery, f"item {row}", "text", "image") for row in (7, 3, 7)]
+    alone = [average_precision_of(gallery, f"item {row}", "text", "image") for row in (7, 3, 7)]
+    assert batch.tolist() == pytest.approx(alone, abs=1e-3)
     assert average_precisions(gallery, [], "text", "image").shape == (0,)
 
 
