@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import report
 from cmr_hub import list_methods
+from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import InputError
 from cmr_hub.training.recipe import Recipe, load_recipe
 from cmr_hub.training.train import train
@@ -118,10 +119,9 @@ def measure(recipe: Recipe, shape_name: str, dataset: DatasetDict, epochs: int) 
     }
 
 
-def _precomputed(spec: Any) -> Any:
-    """The recipe's encoder where it takes features, with its transform; plain features in the place of any other."""
-    name = spec if isinstance(spec, str) else spec["name"]
-    return spec if name == "precomputed" else "precomputed"
+def _precomputed(spec: EncoderSpec) -> EncoderSpec:
+    """The recipe's encoder where it takes features, with its transform; plain features in place of any other."""
+    return spec if spec.name == "precomputed" else EncoderSpec("precomputed")
 
 
 def main() -> None:

@@ -7,14 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from datasets import DatasetDict
 
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import DIRECTIONS, Protocol, get_protocol
-from cmr_hub.results.schema import AblationRow, AblationSource, AblationTable
-from cmr_hub.training.recipe import Ablation, Recipe
+from cmr_hub.results.schema import AblationRow, AblationTable
+from cmr_hub.training.recipe import Ablation, Recipe, Variant
 from cmr_hub.training.train import TrainingRun, train
 from cmr_hub.utils.processes import this_process
 
@@ -78,7 +77,7 @@ def ablate(
             seeds=list(seeds),
             protocol=protocol.name,
             rows=[measure(table, name, variant) for name, variant in recipes.items()],
-            published=AblationSource(**table.published),
+            published=table.published,
             protocol_description=protocol.describe(),
         )
         for table, recipes in zip(recipe.ablations, variants, strict=True)
@@ -108,9 +107,9 @@ def result_under(protocol: Protocol, run: TrainingRun) -> Mapping[str, float]:
     )
 
 
-def with_average(row: Mapping[str, Any]) -> dict[str, float]:
+def with_average(row: Variant) -> dict[str, float]:
     """A row's published metrics, and the mean of both directions where both are given."""
-    published = dict(row.get("published", {}))
+    published = dict(row.published)
     for metric in {name.partition("/")[2] for name in published if "/" in name}:
         both = [published[way] for way in (f"{direction}/{metric}" for direction in DIRECTIONS) if way in published]
         if len(both) == 2:

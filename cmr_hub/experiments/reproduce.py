@@ -188,7 +188,8 @@ class Worker:
 
     def _features_of(self, recipe: Recipe) -> FeatureSplits:
         closed = issubclass(METHODS[recipe.method], ClosedFormCMRModel)
-        key = json.dumps([recipe.encoders, recipe.captions, recipe.augmentations, closed], sort_keys=True)
+        encoders = {modality: spec.to_dict() for modality, spec in recipe.encoders.items()}
+        key = json.dumps([encoders, recipe.captions, recipe.augmentations, closed], sort_keys=True)
         if self._features[0] != key:
             self._features = ("", None)  # two at a time may be too large
             self._features = (key, make_features(recipe, self.dataset, self.plan.dataset))

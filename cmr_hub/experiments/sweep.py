@@ -12,7 +12,7 @@ import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import yaml
 from datasets import DatasetDict
-from transformers import TrainingArguments, set_seed
+from transformers import set_seed
 from transformers.trainer_utils import SaveStrategy
 
 from cmr_hub.errors import CMRError, InputError
@@ -29,7 +29,7 @@ from cmr_hub.methods import METHODS
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
 from cmr_hub.training.datasets import FeatureSplits
 from cmr_hub.training.evaluate import embed, evaluate_pairs
-from cmr_hub.training.recipe import Recipe, check_names
+from cmr_hub.training.recipe import Recipe, config_types, training_types
 from cmr_hub.training.train import (
     TRAINER_FOLDER,
     check_protocols,
@@ -40,6 +40,7 @@ from cmr_hub.training.train import (
     versions,
 )
 from cmr_hub.training.trainer import CMRTrainer, validation_protocol
+from cmr_hub.utils.decoding import check_names
 from cmr_hub.utils.extras import require
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.markdown import markdown_table
@@ -300,25 +301,18 @@ def _check_space(space: Sequence[Dimension], recipe: Recipe, closed_form: bool) 
         section: [dimension for dimension in space if dimension.section == section]
         for section in ("config", "training")
     }
-    config_class = METHODS[recipe.method].config_class
-    check_names("config field", [dimension.name for dimension in by_section["config"]], config_class.own_fields())
-    check_names(
-        "training argument", [dimension.name for dimension in by_section["training"]], _types(TrainingArguments)
-    )
+    check_names("config field", [dimension.name for dimension in by_section["config"]], config_types(recipe.method))
+    check_names("training argument", [dimension.name for dimension in by_section["training"]], training_types())
     if closed_form and by_section["training"]:
         name = by_section["training"][0].name
         raise InputError(f"{recipe.title} is a closed form without a training loop: {name!r} means nothing to it.")
-    for kinds, section in ((_types(config_class), "config"), (_types(TrainingArguments), "training")):
+    for kinds, section in ((config_types(recipe.method), "config"), (training_types(), "training")):
         for dimension in by_section[section]:
             if kinds[dimension.name] is int and dimension.kind in ("float", "log"):
                 raise InputError(f"{dimension.label} is a whole number: search it as int:LOW:HIGH or choice:A,B,C.")
     if not closed_form:
         first = {dimension.name: dimension.values[0] for dimension in by_section["training"]}
         training_arguments(recipe.changed(training=first), Path(TRAINER_FOLDER), 0, metric="map")
-
-
-def _types(settings: type) -> dict[str, Any]:
-    return {setting.name: setting.type for setting in fields(settings)}
 
 
 def _open_study(storage: optuna.storages.RDBStorage, outcome: Sweep, trials: int) -> tuple[optuna.Study, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import MeanStd, get_protocol
 from cmr_hub.methods import METHODS, list_methods
@@ -46,9 +47,9 @@ class Checkpoint:
         """All that a run of the same method on the same data may differ in, apart from the seed, by short names."""
         recipe, settings = self.run.recipe, {}
         for modality, spec in recipe["encoders"].items():
-            options = {"name": spec} if isinstance(spec, str) else dict(spec)
-            settings[modality] = options.pop("name")
-            settings |= {f"{modality}.{name}": value for name, value in options.items()}
+            encoder = EncoderSpec.parse(spec)
+            settings[modality] = encoder.name
+            settings |= {f"{modality}.{name}": value for name, value in encoder.options.items()}
         settings |= {**recipe["config"], **recipe["training"], "patience": recipe["early_stopping_patience"]}
         settings |= {"captions": recipe.get("captions", "set"), "augmentations": recipe.get("augmentations", [])}
         settings |= {f"tuned.{name}": value for name, value in (self.run.tuned or {}).items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
 from cmr_hub.data.labels import label_matrix
 from cmr_hub.encoders import create_encoder
 from cmr_hub.encoders.base import Encoder
+from cmr_hub.encoders.spec import EncoderSpec, GivenEncoder
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import number_texts
 from cmr_hub.processing.feature_store import FeatureStore, StoredFeatures, StoredViews
@@ -134,7 +135,7 @@ class FeatureSplits:
     def __init__(
         self,
         dataset: DatasetDict,
-        encoders: Mapping[str, str | Mapping[str, Any]],
+        encoders: Mapping[Modality, GivenEncoder],
         *,
         holds_out: bool,
         captions: Captions = "set",
@@ -174,7 +175,7 @@ class FeatureSplits:
         return self._pairs["gallery"]
 
 
-def make_processor(encoders: Mapping[str, str | Mapping[str, Any]], train: Dataset) -> CMRProcessor:
+def make_processor(encoders: Mapping[Modality, GivenEncoder], train: Dataset) -> CMRProcessor:
     """A processor with the recipe's encoders, those that learn from texts fitted on the training split.
 
     Released features need no width in the recipe: it is read off the data set.
@@ -185,10 +186,10 @@ def make_processor(encoders: Mapping[str, str | Mapping[str, Any]], train: Datas
     return CMRProcessor(*(make_encoder(modality, encoders[modality], train) for modality in COLUMNS))
 
 
-def make_encoder(modality: Modality, spec: str | Mapping[str, Any], train: Dataset) -> Encoder:
+def make_encoder(modality: Modality, spec: GivenEncoder, train: Dataset) -> Encoder:
     """One encoder as a recipe describes it; see [`make_processor`]."""
-    options = {"name": spec} if isinstance(spec, str) else dict(spec)
-    name = options.pop("name")
+    described = EncoderSpec.parse(spec)
+    name, options = described.name, dict(described.options)
     if name == "precomputed":
         column = column_of(train, modality, accepts_raw_input=False)
         options.setdefault("dim", train.features[column].length)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from datasets import Dataset, DatasetDict
 from torch import nn
@@ -17,6 +18,7 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from cmr_hub.data.columns import column_of, read_column
 from cmr_hub.encoders.own_weights import OwnWeightsEncoder
+from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import Protocol, evaluate
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
@@ -27,7 +29,7 @@ from cmr_hub.utils.processes import this_process
 from .datasets import texts_and_labels, with_validation
 from .image_datasets import NETWORK_INPUTS, PLACES, ROWS_AT_ONCE, ImagePairs, ImageSource, run_frozen
 from .network_parts import cut_after
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe, check_settings, config_types, load_recipe
 from .train import (
     TRAINER_FOLDER,
     TrainingRun,
@@ -139,8 +141,13 @@ def finetune(
 def recipe_of(run: TrainingRun) -> Recipe:
     """The recipe that a run was trained by."""
     recipe = load_recipe(run.method, run.dataset)
-    names = ("encoders", "captions", "augmentations", "config", "training", "early_stopping_patience")
-    return dataclasses.replace(recipe, **{name: run.recipe[name] for name in names if name in run.recipe})
+    names = ("captions", "augmentations", "training", "early_stopping_patience")
+    return msgspec.structs.replace(
+        recipe,
+        encoders={modality: EncoderSpec.parse(spec) for modality, spec in run.recipe["encoders"].items()},
+        config=check_settings("config field", run.recipe["config"], config_types(run.method)),
+        **{name: run.recipe[name] for name in names if name in run.recipe},
+    )
 
 
 def _check(retriever: Retriever, output_dir: Path) -> None:

@@ -2,92 +2,160 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
 
-import yaml
+import msgspec
 from huggingface_hub.errors import StrictDataclassError
+from msgspec import UNSET, UnsetType
 
-from cmr_hub.data.columns import COLUMNS
-from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.data import DATASETS
+from cmr_hub.data.columns import COLUMNS, Modality
+from cmr_hub.encoders import ENCODERS, encoder_class
+from cmr_hub.encoders.spec import EncoderSpec, GivenEncoder
+from cmr_hub.errors import InputError
+from cmr_hub.evaluation import get_protocol
 from cmr_hub.hub.card import Paper
 from cmr_hub.methods import METHODS, list_methods
 from cmr_hub.modeling.configuration_hashing import HashingConfig
+from cmr_hub.results.schema import AblationSource, Published
+from cmr_hub.utils.decoding import check_names, check_value, decode, located
+from cmr_hub.utils.located_yaml import load_yaml, location
 
 from .datasets import Captions
 
-ROW_CHANGES = ("encoders", "config", "training")
+RECIPE_NAME = "recipe.yaml"  # in the folder of the method's module
+SUFFIXES = (".yaml", ".yml")
 
 
-@dataclass(frozen=True)
-class Ablation:
+class CitedFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures that a publication gives on one data set.
+
+    Attributes:
+        source: the publication.
+        metrics: metric -> published value.
+        bits: instead of `metrics`, for codes: code length -> metric -> published value.
+        protocol: the protocol that the publication measured under.
+        differs: why the figures measured here are others.
+    """
+
+    source: str
+    metrics: Mapping[str, float] = {}
+    bits: Mapping[int, Mapping[str, float]] = {}
+    protocol: str = "dscmr"
+    differs: str = ""
+
+    def of_length(self, bits: int) -> Published:
+        """The figures of one code length; none where the publication gives none."""
+        metrics = self.bits.get(bits, {}) if self.bits else self.metrics
+        return Published(self.source, self.differs, self.protocol, metrics) if metrics else Published()
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """Single settings of a recipe that are replaced.
+
+    Attributes:
+        encoders: "image" and "text" -> another encoder.
+        config: fields of the method's configuration.
+        training: fields of `transformers.TrainingArguments`.
+    """
+
+    encoders: Mapping[Modality, EncoderSpec] = {}
+    config: Mapping[str, Any] = {}
+    training: Mapping[str, Any] = {}
+
+
+class DatasetChanges(Changes, frozen=True, kw_only=True):
+    """What a recipe changes for one data set; other fields as in [`Recipe`]."""
+
+    captions: Captions | UnsetType = UNSET
+    augmentations: Sequence[str] | UnsetType = UNSET
+    early_stopping_patience: int | UnsetType | None = UNSET
+    published: CitedFigures | UnsetType = UNSET
+
+    @property
+    def others(self) -> dict[str, Any]:
+        """The fields that are not those of [`Changes`], where they are set."""
+        names = ("captions", "augmentations", "early_stopping_patience", "published")
+        return {name: value for name in names if (value := getattr(self, name)) is not UNSET}
+
+
+class Variant(Changes, frozen=True, kw_only=True):
+    """A row of an ablation.
+
+    Attributes:
+        published: metric -> published value.
+    """
+
+    published: Mapping[str, float] = {}
+
+
+class Ablation(msgspec.Struct, frozen=True):
     """A table that compares variants of a recipe.
 
     Attributes:
         title: what is varied.
-        rows: name of a variant -> what it changes of the recipe ("encoders", "config", "training"), and "published",
-            the metrics that a publication gives for it.
-        published: where those come from: `source`, `dataset` that they were measured on, and `differs`, why ours are
-            others.
+        rows: name of a variant -> what it changes.
+        published: where the published figures of the rows come from.
     """
 
     title: str
-    rows: Mapping[str, Mapping[str, Any]]
-    published: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, Variant]
+    published: AblationSource = AblationSource()
 
     def variants(self, recipe: Recipe) -> dict[str, Recipe]:
         """The recipe of each row.
 
         Raises:
             UnknownNameError: a row changes what does not exist; it is named before anything is trained.
+            InputError: a row gives a setting another type.
         """
-        for row in self.rows.values():
-            check_names(f"part of a row of {self.title!r}", row, (*ROW_CHANGES, "published"))
         return {
-            name: recipe.changed(**{part: row[part] for part in ROW_CHANGES if part in row})
-            for name, row in self.rows.items()
+            name: located(self.rows, name, lambda variant=variant: recipe.with_changes(variant))
+            for name, variant in self.rows.items()
         }
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """How a method is trained.
 
     Attributes:
         method: its name in the registry.
         summary, paper: what the card says of it.
-        encoders: "image" and "text" -> an encoder's name, or a mapping of `name` and its options.
+        encoders: "image" and "text" -> an encoder.
         captions: "set" where an item's captions are one training text, their features averaged; "each" where every
             caption is a text of its own.
         augmentations: random augmentations of training images, in addition to none ("flip_left_right", "rotate_90" …).
         config: fields of the method's configuration.
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
         early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
-        answering: what it changes to make a model that answers questions ("config", "training"); empty where the
-            method makes none.
+        answering: what it changes to make a model that answers questions; None where the method makes none.
         prepare: whether `cmr prepare` trains it for a gallery.
-        protocols: under which the paper measures it, and we beside it; where those that `cmr reproduce`
-            measures every method under are not enough.
-        published: figures that a publication gives on this data set: `source`, `metrics` (or, for codes, `bits`: code
-            length -> metrics), where it is not "dscmr" `protocol`, and where ours are others `differs`, why.
+        protocols: the protocols of the paper, where those that `cmr reproduce` measures every method under are not
+            enough.
+        published: figures that a publication gives; None where there are none.
         ablations: the tables of variants that `cmr ablate` measures.
+        datasets: name of a data set -> what is changed for it.
     """
 
     method: str
     summary: str
     paper: Paper
-    encoders: Mapping[str, str | Mapping[str, Any]]
+    encoders: Mapping[Modality, EncoderSpec]
     captions: Captions = "set"
     augmentations: Sequence[str] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = {}
+    training: Mapping[str, Any] = {}
     early_stopping_patience: int | None = None
-    answering: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    answering: Changes | None = None
     prepare: bool = False
     protocols: Sequence[str] = ()
-    published: Mapping[str, Any] = field(default_factory=dict)
+    published: CitedFigures | None = None
     ablations: Sequence[Ablation] = ()
+    datasets: Mapping[str, DatasetChanges] = {}
 
     @property
     def title(self) -> str:
@@ -95,15 +163,11 @@ class Recipe:
         return METHODS[self.method].title
 
     @property
-    def published_here(self) -> dict[str, Any]:
-        """The published figures of this recipe's code length, as `source`, `metrics` and `protocol`; maybe none."""
-        if "bits" not in self.published:
-            return dict(self.published)
-        bits = self.config.get("embed_dim", METHODS[self.method].config_class.embed_dim)
-        if bits not in self.published["bits"]:
-            return {}
-        others = {name: value for name, value in self.published.items() if name != "bits"}
-        return {**others, "metrics": self.published["bits"][bits]}
+    def published_here(self) -> Published:
+        """The published figures of this recipe's code length; maybe none."""
+        if self.published is None:
+            return Published()
+        return self.published.of_length(self.config.get("embed_dim", METHODS[self.method].config_class.embed_dim))
 
     def with_bits(self, bits: int) -> Recipe:
         """The recipe for codes of another length.
@@ -121,16 +185,28 @@ class Recipe:
         return self.changed(config={"embed_dim": bits})
 
     def for_columns(self, columns: Collection[str]) -> Recipe:
-        """The recipe with released features for each side of which a data set has nothing else."""
+        """The recipe with released features for each modality of which a data set has nothing else."""
         released = {
             modality for modality, (raw, features) in COLUMNS.items() if raw not in columns and features in columns
         }
-        given = {modality for modality in released if encoder_name(self.encoders[modality]) == "precomputed"}
+        given = {modality for modality in released if self.encoders[modality].name == "precomputed"}
         if released == given:
             return self
         changed = self.changed(encoders=dict.fromkeys(released - given, "precomputed"))
-        captions = "set" if "text" in released else self.captions
-        return replace(changed, captions=captions, augmentations=() if "image" in released else self.augmentations)
+        return msgspec.structs.replace(
+            changed,
+            captions="set" if "text" in released else self.captions,
+            augmentations=() if "image" in released else self.augmentations,
+        )
+
+    def for_dataset(self, dataset: str | None) -> Recipe:
+        """The recipe with what it changes for a data set.
+
+        Raises:
+            UnknownNameError, InputError: a change is wrong.
+        """
+        changes = self.datasets.get(dataset) if dataset is not None else None
+        return self if changes is None else self.with_changes(changes, **changes.others)
 
     def for_answering(self) -> Recipe:
         """The recipe of a model that answers questions.
@@ -138,68 +214,162 @@ class Recipe:
         Raises:
             InputError: the method makes none.
         """
-        if not self.answering:
+        if self.answering is None:
             raise InputError(f"{self.title} answers no questions: its recipe has no `answering`.")
-        return self.changed(**self.answering)
+        return self.with_changes(self.answering)
+
+    def with_changes(self, changes: Changes, **others: Any) -> Recipe:
+        """The recipe with changes; see [`changed`]."""
+        return self.changed(encoders=changes.encoders, config=changes.config, training=changes.training, **others)
 
     def changed(
         self,
         *,
-        encoders: Mapping[str, Any] | None = None,
+        encoders: Mapping[Modality, GivenEncoder] | None = None,
         config: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> Recipe:
         """The recipe with single settings replaced.
 
+        Args:
+            encoders: "image" and "text" -> another encoder.
+            config: fields of the method's configuration.
+            training: fields of `transformers.TrainingArguments`.
+            others: other fields of the recipe.
+
         Raises:
             UnknownNameError: a setting that the method's configuration or TrainingArguments does not have.
+            InputError: a setting of another type.
         """
-        from transformers import TrainingArguments
-
-        check_names("config field", config or {}, METHODS[self.method].config_class.own_fields())
-        check_names("training argument", training or {}, [argument.name for argument in fields(TrainingArguments)])
-        return replace(
+        return msgspec.structs.replace(
             self,
-            encoders={**self.encoders, **(encoders or {})},
-            config={**self.config, **(config or {})},
-            training={**self.training, **(training or {})},
+            encoders={**self.encoders, **check_encoders(encoders or {})},
+            config={**self.config, **check_settings("config field", config or {}, config_types(self.method))},
+            training={**self.training, **check_settings("training argument", training or {}, training_types())},
             **others,
         )
 
 
-def encoder_name(spec: str | Mapping[str, Any]) -> str:
-    """The name in a recipe's description of an encoder."""
-    return spec if isinstance(spec, str) else spec["name"]
+def load_recipe(method: str | Path, dataset: str | None = None) -> Recipe:
+    """A method's recipe, as it is for a data set.
 
-
-def check_names(kind: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise UnknownNameError for the first name that is not known."""
-    known = list(known)
-    for name in given:
-        if name not in known:
-            raise UnknownNameError(kind, name, known)
-
-
-def load_recipe(method: str, dataset: str | None = None) -> Recipe:
-    """A method's recipe, as it stands for a data set.
+    Args:
+        method: name of the method, whose recipe is beside its module; or the path of a recipe of your own, which names
+            its method in a field `method`.
+        dataset: name of the data set.
 
     Raises:
-        UnknownNameError: there is no such method, or the recipe names a setting that does not exist.
-        InputError: the method has no recipe yet.
+        UnknownNameError: there is no such method.
+        InputError: the method has no recipe, or a field is missing, unknown or of another type; names file and line.
+
+    Example:
+
+    ```python
+    >>> load_recipe("cca", "wiki").config["embed_dim"]
+    9
+    ```
     """
-    model_class = METHODS[method]
-    folder = METHODS.folder(method)
-    path = None if folder is None else folder / "recipe.yaml"
+    if is_path(method):
+        return _read(Path(method), None).for_dataset(dataset)
+    path = recipe_path(str(method))
     if path is None or not path.exists():
         raise InputError(
-            f"{model_class.__name__} has no recipe: write {path or 'recipe.yaml in the folder of its module'}."
+            f"{METHODS[str(method)].__name__} has no recipe: write {path or RECIPE_NAME}, or give the path of one."
         )
-    content = yaml.safe_load(path.read_text())
-    special = content.pop("datasets", {}).get(dataset, {})
-    paper = Paper(**content.pop("paper"))
-    config, training = content.pop("config", {}), content.pop("training", {})
-    ablations = [Ablation(**table) for table in content.pop("ablations", [])]
-    recipe = Recipe(method=method, paper=paper, ablations=ablations, **content)
-    recipe = recipe.changed(config=config, training=training)
-    return recipe.changed(**special)
+    return _read(path, str(method)).for_dataset(dataset)
+
+
+def is_path(method: str | Path) -> bool:
+    """Whether a recipe is named by its path, and not by its method."""
+    return isinstance(method, Path) or method.endswith(SUFFIXES) or "/" in method or "\\" in method
+
+
+def recipe_path(method: str) -> Path | None:
+    """The file beside a method's module; None for a method that has no file, as in an interactive session.
+
+    Raises:
+        UnknownNameError: there is no such method.
+    """
+    folder = METHODS.folder(method)
+    return None if folder is None else folder / RECIPE_NAME
+
+
+def check_encoders(given: Mapping[Modality, GivenEncoder]) -> dict[Modality, EncoderSpec]:
+    """Encoders by modality, in whatever way they are written.
+
+    Raises:
+        UnknownNameError: there is no such modality, encoder or option.
+        InputError: an option has another type.
+    """
+    check_names("modality", given, COLUMNS)
+    return {
+        modality: located(given, modality, lambda modality=modality, spec=spec: _check_encoder(modality, spec))
+        for modality, spec in given.items()
+    }
+
+
+def check_settings(kind: str, given: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the values that their types ask for.
+
+    Args:
+        kind: what a setting is called in errors.
+        given: name -> value.
+        hints: name -> type, of all that exist.
+
+    Raises:
+        UnknownNameError: there is no such setting.
+        InputError: a value is of another type; one from a file is named with its line.
+    """
+    check_names(kind, given, hints)
+    return {
+        name: located(given, name, lambda name=name, value=value: check_value(value, hints[name], f"{kind} {name!r}"))
+        for name, value in given.items()
+    }
+
+
+@cache
+def config_types(method: str) -> Mapping[str, Any]:
+    """The fields of a method's configuration that a recipe may set, with their types."""
+    config_class = METHODS[method].config_class
+    own = config_class.own_fields()
+    return {field.name: field.type for field in dataclasses.fields(config_class) if field.name in own}
+
+
+@cache
+def training_types() -> Mapping[str, Any]:
+    """The fields of `transformers.TrainingArguments`, with their types."""
+    from transformers import TrainingArguments
+
+    return get_type_hints(TrainingArguments)
+
+
+def _check_encoder(modality: Modality, given: GivenEncoder) -> EncoderSpec:
+    spec = EncoderSpec.parse(given)
+    family, slash, _ = spec.name.partition("/")
+    check_names(f"{modality} encoder", [family + slash], ENCODERS[modality])
+    if spec.options:
+        hints = get_type_hints(encoder_class(modality, spec.name).__init__)
+        check_settings(f"option of {spec.name}", spec.options, hints)
+    return spec
+
+
+def _read(path: Path, method: str | None) -> Recipe:
+    """A recipe file, everything in it checked, what single data sets change included."""
+    content = load_yaml(path)
+    if method is not None and content.setdefault("method", method) != method:
+        raise InputError(f"{path} is beside the module of {method!r}, and names the method {content['method']!r}.")
+    recipe = decode(Recipe, content, hooks={EncoderSpec: lambda given, name: EncoderSpec.parse(given)})
+    located(content, "method", lambda: METHODS[recipe.method])
+    if set(recipe.encoders) != set(COLUMNS):
+        raise InputError(f"{location(content, 'encoders')}`encoders` must name one each for {' and '.join(COLUMNS)}.")
+    located(content, "protocols", lambda: [get_protocol(name) for name in recipe.protocols])
+    check_names("data set", recipe.datasets, DATASETS)
+    checked = recipe.changed(encoders=recipe.encoders, config=recipe.config, training=recipe.training)
+    for dataset in recipe.datasets:
+        located(recipe.datasets, dataset, lambda dataset=dataset: checked.for_dataset(dataset))
+    if recipe.answering is not None:
+        checked.for_answering()
+    for table in recipe.ablations:
+        table.variants(checked)
+    return checked

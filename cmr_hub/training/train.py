@@ -282,9 +282,6 @@ def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) ->
         names = class_names(dataset["train"])
         settings |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     model_class = METHODS[recipe.method]
-    # Whoever writes 1 for a number means 1.0, which `@strict` tells apart.
-    floats = {field.name for field in dataclasses.fields(model_class.config_class) if field.type is float}
-    settings |= {name: float(settings[name]) for name in floats & settings.keys()}
     try:
         return model_class(model_class.config_class(**settings))
     except (StrictDataclassError, TypeError, ValueError) as error:
@@ -370,9 +367,15 @@ def training_arguments(
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """What a [`TrainingRun`] keeps of a recipe."""
-    names = ("encoders", "captions", "config", "training", "early_stopping_patience")
-    settings = {name: getattr(recipe, name) for name in names}
-    return {**settings, "augmentations": list(recipe.augmentations), "published": recipe.published_here}
+    return {
+        "encoders": {modality: spec.to_dict() for modality, spec in recipe.encoders.items()},
+        "captions": recipe.captions,
+        "config": recipe.config,
+        "training": recipe.training,
+        "early_stopping_patience": recipe.early_stopping_patience,
+        "augmentations": list(recipe.augmentations),
+        "published": recipe.published_here.to_dict(),
+    }
 
 
 def versions() -> dict[str, str]:

@@ -5,11 +5,13 @@ import pytest
 from datasets import DatasetDict
 
 from cmr_hub.cli.main import main as cmr
+from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.experiments import ablate as ablate_module
 from cmr_hub.experiments.ablate import ablate, slug, with_average
 from cmr_hub.results.markdown import ablation_markdown
-from cmr_hub.training.recipe import Ablation, load_recipe
+from cmr_hub.results.schema import AblationSource
+from cmr_hub.training.recipe import Ablation, Variant, load_recipe
 from cmr_hub.training.train import TRAINER_FOLDER
 from tables import unpadded
 from toys import feature_dataset
@@ -22,17 +24,21 @@ def dataset():
     )
 
 
+CITED = {"image_to_text/map": 0.4, "text_to_image/map": 0.3}
 LAYERS = Ablation(
     "Hidden layer",
     rows={
-        "narrow (4)": {"config": {"hidden_dim": 4}, "published": {"image_to_text/map": 0.4, "text_to_image/map": 0.3}},
-        "wide": {"config": {"hidden_dim": 32}},
+        "narrow (4)": Variant(config={"hidden_dim": 4}, published=CITED),
+        "wide": Variant(config={"hidden_dim": 32}),
     },
-    published={"source": "A paper, Table 1", "dataset": "wiki"},
+    published=AblationSource("A paper, Table 1", "wiki"),
 )
 TEXTS = Ablation(
     "Text vectors",
-    rows={"bow": {"encoders": {"text": "bow"}, "published": {"image_to_text/map": 0.5}}, "released": {}},
+    rows={
+        "bow": Variant(encoders={"text": EncoderSpec("bow")}, published={"image_to_text/map": 0.5}),
+        "released": Variant(),
+    },
 )
 
 
@@ -118,19 +124,16 @@ def test_a_run_measured_when_its_protocol_was_defined_otherwise_is_trained_anew(
 
 
 def test_mistakes_in_the_recipe_are_found_before_anything_is_trained(dataset, tmp_path, trainings):
-    for row, message in (
-        ({"config": {"hiden_dim": 4}}, "no config field named 'hiden_dim'"),
-        ({"cofig": {}}, "Did you mean 'config'"),
-    ):
-        with pytest.raises(UnknownNameError, match=message):
-            ablate(toy_recipe(LAYERS, Ablation("Wrong", {"row": row})), dataset, "toy", tmp_path)
+    wrong = Ablation("Wrong", {"row": Variant(config={"hiden_dim": 4})})
+    with pytest.raises(UnknownNameError, match="no config field named 'hiden_dim'"):
+        ablate(toy_recipe(LAYERS, wrong), dataset, "toy", tmp_path)
     with pytest.raises(InputError, match="'dscmr' lists no ablations"):
         ablate(toy_recipe(), dataset, "toy", tmp_path)
     assert trainings == []
 
 
 def test_averages_and_folders():
-    assert with_average({"published": {"image_to_text/map": 0.5}}) == {"image_to_text/map": 0.5}
+    assert with_average(Variant(published={"image_to_text/map": 0.5})) == {"image_to_text/map": 0.5}
     assert slug("word2vec (skip-gram)") == "word2vec-skip-gram"
 
 

@@ -8,7 +8,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.experiments import reproduce as module
 from cmr_hub.experiments.reproduce import Outcome, Plan, Task, longest_first, not_measured, protocols_for, reproduce
 from cmr_hub.results.markdown import results_markdown
-from cmr_hub.training.recipe import load_recipe
+from cmr_hub.training.recipe import CitedFigures, load_recipe
 from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
 from small_results import small_results, small_row
 from toys import feature_dataset
@@ -103,7 +103,7 @@ def test_another_seed_length_or_setting_is_trained_and_nothing_else(data, quick,
 def test_figures_that_a_recipe_cites_otherwise_by_now_cost_no_training(data, quick, trainings, tmp_path):
     reproduce(plan(tmp_path, ["cca"]))
     trainings.clear()
-    quick["cca"]["published"] = {"source": "Someone", "metrics": {"map": 0.5}, "differs": "Other features."}
+    quick["cca"]["published"] = CitedFigures(source="Someone", metrics={"map": 0.5}, differs="Other features.")
     results, _ = reproduce(plan(tmp_path, ["cca"]))
     assert trainings == []
     assert results.table.rows[0].published.source == "Someone"
