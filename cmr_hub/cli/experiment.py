@@ -68,9 +68,10 @@ def experiment_option(structure: type[Experiment]) -> Decorator:
 
     def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:
         if path is not None:
-            from cmr_hub.utils.strict_yaml import read_yaml
+            from cmr_hub.utils.decoding import decode
+            from cmr_hub.utils.located_yaml import load_yaml
 
-            defaults: Mapping[str, Any] = read_yaml(path, structure).options()
+            defaults: Mapping[str, Any] = decode(structure, load_yaml(path)).options()
             ctx.default_map = {**(ctx.default_map or {}), **defaults}
         return path
 

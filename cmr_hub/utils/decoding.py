@@ -35,7 +35,7 @@ def decode(kind: type[T], given: Mapping[str, Any], name: str = "", *, hooks: Ho
     check_names(f"field of {name}" if name else "field", given, known)
     for field, (_, is_required) in known.items():
         if is_required and field not in given:
-            raise InputError(f"{location(given)}{name or 'it'} lacks the field {field!r}.")
+            raise _error(given, f"{name or 'it'} lacks the field {field!r}.")
     prefix = f"{name}." if name else ""
     values = {}
     for field, value in given.items():
@@ -43,7 +43,7 @@ def decode(kind: type[T], given: Mapping[str, Any], name: str = "", *, hooks: Ho
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{location(given)}{name}: {error}.") from error
+        raise _error(given, f"{name}: {error}.") from error
 
 
 def located(mapping: Mapping[Any, Any], key: Hashable, work: Callable[[], T]) -> T:
@@ -60,6 +60,11 @@ def located(mapping: Mapping[Any, Any], key: Hashable, work: Callable[[], T]) ->
 
 class LocatedError(InputError):
     """An error in a file that says in which line it is."""
+
+
+def _error(given: Mapping[Any, Any], message: str) -> InputError:
+    where = location(given)
+    return LocatedError(where + message) if where else InputError(message)
 
 
 def check_names(kind: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -105,7 +110,9 @@ def _decode(hint: Any, value: Any, name: str, hooks: Hooks) -> Any:
     if hint in hooks:
         return hooks[hint](value, name)
     if origin in (Union, types.UnionType):
-        inner = [part for part in parts if _has_structure(part, hooks)]
+        inner = [
+            part for part in parts if part in hooks or (_has_structure(part, hooks) and isinstance(value, Mapping))
+        ]
         if inner and value is not None:
             return _decode(inner[0], value, name, hooks)
     elif _is_structure(hint):
