@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from datasets import ClassLabel, Dataset
 
 from cmr_hub.errors import InputError
+
+LABEL_COLUMNS = ("label", "labels")
+
+
+def has_labels(columns: Iterable[str]) -> bool:
+    """Whether a data set with these columns has classes."""
+    return not set(LABEL_COLUMNS).isdisjoint(columns)
 
 
 def class_names(dataset: Dataset) -> list[str]:

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from cmr_hub.errors import DatasetError
 
 from .base import TEXTS, DatasetInfo, build, label_features
+from .labels import LABEL_COLUMNS
 from .paths import leads_out, name_some, unsafe_reason
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 MAX_TABLE_BYTES = 256 << 20  # a table is read whole; a million captions take about 100 MB
 IMAGE_COLUMNS = ("file_name", "image")
 TEXT_COLUMN = re.compile(r"(text|caption)(s|_?\d+)?")
-LABEL_COLUMNS = ("label", "labels")
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),

@@ -1,4 +1,4 @@
-"""Measuring retrieval: metrics, the papers' protocols, and one evaluator for both directions."""
+"""Measure retrieval in both directions: metrics, the protocols of papers, and an evaluator."""
 
 from typing import TYPE_CHECKING
 
@@ -6,9 +6,11 @@ from cmr_hub.utils.deprecation import renamed_module_attributes
 
 from .captions import number_texts, spread_captions
 from .directions import DIRECTION_TITLES, DIRECTIONS
-from .evaluator import EvaluationResult, RetrievalEvaluator, evaluate_embeddings
+from .embeddings import evaluate_embeddings
+from .evaluator import RetrievalEvaluator
 from .over_seeds import MeanStd, decimals
 from .protocols import Protocol, get_protocol, list_protocols
+from .result import EvaluationResult
 from .retrievers import evaluate
 
 if not TYPE_CHECKING:  # for which these names do not exist

@@ -1,24 +1,57 @@
-"""Measuring a checkpoint as it is, on the columns of a data set that it takes."""
+"""Measure a checkpoint as it is, on the columns of a data set that it takes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import Any
+from typing import Protocol as Interface
 
+import numpy as np
 from datasets import Dataset
 
 from cmr_hub.data.columns import column_of
+from cmr_hub.encoders.base import Encoder
 
-from .evaluator import EvaluationResult, RetrievalEvaluator
+from .evaluator import RetrievalEvaluator
 from .protocols import Protocol, get_protocol
+from .result import EvaluationResult
 
-if TYPE_CHECKING:
-    from cmr_hub.retrieval.retriever import Retriever
+
+class HasEncoders(Interface):
+    """What an evaluation needs of a processor: its encoders, which say whether they take raw input."""
+
+    @property
+    def image_encoder(self) -> Encoder:
+        """The encoder of images."""
+
+    @property
+    def text_encoder(self) -> Encoder:
+        """The encoder of texts."""
+
+
+class EvaluatedRetriever(Interface):
+    """What an evaluation needs of a `Retriever`. `cache` keeps features of images on disk."""
+
+    @property
+    def processor(self) -> HasEncoders:
+        """The processor that was saved with the model."""
+
+    def encode_images(self, images: Sequence[Any], *, cache: bool = ..., real_valued: bool = ...) -> np.ndarray:
+        """Images or feature rows -> `(n, d)` embeddings."""
+
+    def encode_texts(self, texts: Sequence[Any], *, real_valued: bool = ...) -> np.ndarray:
+        """Texts, lists of captions or feature rows -> `(n, d)` embeddings."""
+
+    def encode_pairs(
+        self, images: Sequence[Any], texts: Sequence[Any], *, cache: bool = ..., real_valued: bool = ...
+    ) -> np.ndarray:
+        """Both modalities of items -> one `(n, d)` embedding per item."""
 
 
 def evaluate(
-    retriever: Retriever,
+    retriever: EvaluatedRetriever,
     dataset: Dataset,
     protocol: str | Protocol,
     gallery: Dataset | None = None,

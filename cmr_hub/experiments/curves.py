@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cmr_hub.evaluation import DIRECTION_TITLES, EvaluationResult
+from cmr_hub.evaluation import DIRECTION_TITLES, DIRECTIONS, EvaluationResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ def draw(results: Mapping[str, EvaluationResult]) -> Figure:
     from matplotlib.figure import Figure
 
     kinds = {"ranking": RANKING}
-    if any(LOOKUP[0] in result.curves["image_to_text"] for result in results.values()):
+    if any(LOOKUP[0] in result.curves[DIRECTIONS[0]] for result in results.values()):
         kinds["lookup by radius"] = LOOKUP
     figure = Figure(figsize=(10, 4.2 * len(kinds)), dpi=150, layout="constrained")
     grid = figure.subplots(len(kinds), len(DIRECTION_TITLES), squeeze=False)

@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 from cmr_hub.data.columns import column_of, read_column
-from cmr_hub.data.labels import class_names, label_matrix
+from cmr_hub.data.labels import class_names, has_labels, label_matrix
 from cmr_hub.errors import InputError
 from cmr_hub.retrieval.maps import PERPLEXITY, lay_out, rows_by_id
 from cmr_hub.retrieval.retriever import Retriever
@@ -95,7 +95,7 @@ def subsample(dataset: Dataset, most: int) -> Dataset:
 
 def first_classes(dataset: Dataset) -> tuple[list[str], np.ndarray | None, bool]:
     """Class names, each item's first class, and whether an item has several; nothing for data without classes."""
-    if not {"label", "labels"} & set(dataset.column_names):
+    if not has_labels(dataset.column_names):
         return [], None, False
     labels = label_matrix(dataset)
     without = np.flatnonzero(labels.sum(axis=1) == 0)

@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from cmr_hub.data import info, load_dataset
 from cmr_hub.data.columns import COLUMNS, read_column
+from cmr_hub.data.labels import has_labels
 from cmr_hub.hub import CheckpointInfo, list_checkpoints
 from cmr_hub.methods import METHODS
 from cmr_hub.processing.feature_store import FeatureStore
@@ -63,7 +64,7 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         for_data(recipe, dataset)
         for recipe in recipes
         if (recipe.prepare or recipe.method in published)
-        and (has_classes(dataset) or METHODS[recipe.method].supervision == "unsupervised")
+        and (has_labels(dataset["train"].column_names) or METHODS[recipe.method].supervision == "unsupervised")
     ]
     report("features", DOWNLOADED, f"Encoding {sum(map(len, dataset.values()))} pairs")
     _extract_features(recipes, dataset, report)
@@ -95,11 +96,6 @@ class ReportEpochs(TrainerCallback):
     def on_epoch_end(self, args, state, control, **kwargs):
         done = self.start + self.share * state.epoch / args.num_train_epochs
         self.report("train", done, f"Training {self.title}: epoch {round(state.epoch)}")
-
-
-def has_classes(dataset: DatasetDict) -> bool:
-    """Whether the items are of classes, that a method may learn from and a number may count by."""
-    return not {"label", "labels"}.isdisjoint(dataset["train"].column_names)
 
 
 def for_data(recipe: Recipe, dataset: DatasetDict) -> Recipe:
@@ -137,7 +133,7 @@ def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str, epochs:
     folder = prepared_folder(dataset_name, recipe.method)
     if not (folder / RUN_NAME).exists():
         command = f"cmr prepare {dataset_name}"
-        protocols = ["dscmr" if has_classes(dataset) else "instance"]
+        protocols = ["dscmr" if has_labels(dataset["train"].column_names) else "instance"]
         train(
             recipe,
             dataset,

@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
 from cmr_hub.data.base import TEXTS, hash_order
 from cmr_hub.data.columns import read_column
-from cmr_hub.data.labels import class_names, label_matrix
+from cmr_hub.data.labels import class_names, has_labels, label_matrix
 from cmr_hub.encoders.tokenise import tokenise
 from cmr_hub.errors import InputError
 
@@ -159,7 +159,7 @@ def _plain(texts: Sequence[str]) -> str:
 
 def _classes(images: Dataset) -> list[list[str]]:
     """The class names of each image; none where the data set has no classes."""
-    if not {"label", "labels"} & set(images.column_names):
+    if not has_labels(images.column_names):
         return [[]] * len(images)
     names = class_names(images)
     return [[names[column] for column in row.nonzero()[0]] for row in label_matrix(images)]

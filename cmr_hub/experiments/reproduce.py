@@ -17,6 +17,7 @@ from datasets import DatasetDict
 
 from cmr_hub.data import info, load_dataset
 from cmr_hub.data.base import describe_sizes
+from cmr_hub.data.labels import has_labels
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.methods import METHODS
@@ -302,7 +303,7 @@ def protocols_for(recipe: Recipe, dataset: DatasetDict) -> list[str]:
     """
     columns = set(dataset["train"].column_names)
     model = METHODS[recipe.method]
-    by_class = BY_CLASS[model.representation] if {"label", "labels"} & columns else ()
+    by_class = BY_CLASS[model.representation] if has_labels(columns) else ()
     by_instance = (BY_INSTANCE[model.representation],) if has_captions(dataset) or not by_class else ()
     shared = (*by_instance, *by_class) if recipe.captions == "each" else (*by_class, *by_instance)
     own = [name for name in recipe.protocols if _is_defined(get_protocol(name), columns)]
@@ -311,8 +312,8 @@ def protocols_for(recipe: Recipe, dataset: DatasetDict) -> list[str]:
 
 def _is_defined(protocol: Protocol, columns: Collection[str]) -> bool:
     """Whether the data have what a protocol goes by: classes, single texts."""
-    by_class = protocol.relevance != "class" or {"label", "labels"} & set(columns)
-    return bool(by_class) and (protocol.captions != "each" or "texts" in columns)
+    by_class = protocol.relevance != "class" or has_labels(columns)
+    return by_class and (protocol.captions != "each" or "texts" in columns)
 
 
 def has_captions(dataset: DatasetDict) -> bool:

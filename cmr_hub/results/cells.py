@@ -9,7 +9,7 @@ from cmr_hub.evaluation import DIRECTIONS, decimals
 from .schema import Row
 
 UNKNOWN = "–"
-SHORT_TITLES = {"image_to_text": "I→T", "text_to_image": "T→I"}
+SHORT_TITLES = dict(zip(DIRECTIONS, ("I→T", "T→I"), strict=True))
 AVERAGES = {"map": " average", "mean_recall": ""}  # means of both directions that have a column, and its heading
 METRIC_TITLES = {"map": "mAP", "recall": "R", "precision": "P", "ndcg": "nDCG", "mean_recall": "mR"}
 

@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict
 
 from cmr_hub.data.base import hash_order
 from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
-from cmr_hub.data.labels import label_matrix
+from cmr_hub.data.labels import has_labels, label_matrix
 from cmr_hub.encoders import create_encoder
 from cmr_hub.encoders.base import Encoder
 from cmr_hub.encoders.spec import EncoderSpec, GivenEncoder
@@ -265,6 +265,6 @@ def texts_and_labels(
         tensors["caption_to_image"] = torch.arange(len(dataset)).repeat_interleave(torch.tensor(lengths))
         tensors["captions"] = torch.from_numpy(number_texts(texts))
     tensors |= processor(text=texts)
-    if {"label", "labels"} & set(dataset.column_names):
+    if has_labels(dataset.column_names):
         tensors["labels"] = torch.from_numpy(label_matrix(dataset))
     return tensors

@@ -18,7 +18,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import TrainerCallback, TrainerState, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from cmr_hub.data.labels import class_names
+from cmr_hub.data.labels import class_names, has_labels
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.methods import METHODS
@@ -278,7 +278,7 @@ def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) ->
     except CheckpointError as error:
         raise InputError(f"The encoders do not fit {recipe.method}: {error}") from error
     settings = {**recipe.config, "image_dim": processor.image_encoder.dim, "text_dim": processor.text_encoder.dim}
-    if {"label", "labels"} & set(dataset["train"].column_names):
+    if has_labels(dataset["train"].column_names):
         names = class_names(dataset["train"])
         settings |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     model_class = METHODS[recipe.method]

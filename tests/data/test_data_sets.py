@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cmr_hub import data
+from cmr_hub.data.labels import has_labels
 from cmr_hub.errors import DatasetError, InputError, UnknownNameError
 
 FOUND_CLASSES = ("folder", "iapr_tc12")  # the data themselves say which there are
@@ -19,7 +20,7 @@ def test_every_data_set_describes_itself():
         assert info.license
         assert info.how_to_get.endswith(".")
         assert "id" in info.columns
-        assert bool(info.classes) == bool({"label", "labels"} & set(info.columns)) or name in FOUND_CLASSES
+        assert bool(info.classes) == has_labels(info.columns) or name in FOUND_CLASSES
         assert len(set(info.classes)) == len(info.classes)
     assert {name: len(data.info(name).classes) for name in data.list_datasets()} == {
         "emoji": 9,

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from cmr_hub.data import DATASETS, info
-from cmr_hub.evaluation import EvaluationResult, MeanStd, decimals
+from cmr_hub.evaluation import DIRECTION_TITLES, EvaluationResult, MeanStd, decimals
 from cmr_hub.methods import LEARNS_FROM, METHODS
 from cmr_hub.results.leaderboard import Figures, Score
 from cmr_hub.results.schema import AblationRow, AblationTable
@@ -21,7 +21,7 @@ from .rendering import render
 from .tables import Cell, Column, table, words
 
 METRICS = {"map": "mAP", "mean_recall": "mR"}
-DIRECTIONS = {"image_to_text": "Image → text", "text_to_image": "Text → image"}
+DIRECTIONS = {direction: title.capitalize() for direction, title in DIRECTION_TITLES.items()}
 UNKNOWN = "–"
 
 
@@ -150,7 +150,7 @@ def curve_figures(results: Mapping[str, EvaluationResult]) -> Markup:
         return lambda row: Cell(decimals(curve_of(results[row[0]], row[1])["precision"][index]))
 
     columns = [words("Checkpoint", lambda row: row[0]), words("Direction", lambda row: DIRECTIONS[row[1]])]
-    for index, level in enumerate(curve_of(first, "image_to_text")["recall"]):
+    for index, level in enumerate(curve_of(first, next(iter(DIRECTIONS)))["recall"]):
         columns.append(Column(f"{level:.1f}", precision(index)))
     rows = [(name, direction) for name in results for direction in DIRECTIONS]
     caption = "Precision at each level of recall"
