@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -96,6 +97,7 @@ def evaluate_embeddings(
         real_valued=real_valued,
         curves=curves,
     )
+    distances: Sequence[Distances]
     if protocol.gallery == "test":
         distances = distances_both_ways(*(query.embeds for query, _ in inputs.ways.values()))
     else:
@@ -138,7 +140,8 @@ def _measure(
     own_pairs = None if protocol.keep_own_pair else (query.caption_to_image, gallery.caption_to_image)
     ranking = Ranking(distances, query.labels, gallery.labels, own_pairs)
     bits = kind_of(gallery.embeds).bits(gallery.embeds.shape[1])
-    blocks = ranking.map(lambda *block: _class_metrics(protocol, *block, curves, bits), description)
+    measure = partial(_class_metrics, protocol, curves=curves, bits=bits)
+    blocks = ranking.map(measure, description)
     whole = {name: np.concatenate([values[name] for values in blocks]) for name in blocks[0]}
     numbers = {name: float(rows.mean()) if len(rows) else 0.0 for name, rows in whole.items() if rows.ndim == 1}
     curve = {name: rows.mean(axis=0).tolist() for name, rows in whole.items() if rows.ndim == 2 and len(rows)}
@@ -150,9 +153,9 @@ def _measure(
 def _pair_metrics(protocol: Protocol, ranking: Ranking, description: str) -> dict[str, float]:
     """Recalls, the mean of them first, and ranks."""
     if protocol.ties == "expected":
-        standing = np.concatenate(ranking.map(first_hit_ties, description), axis=1)
-        ranks = metrics.expected_rank(*standing)
-        recalls = {f"recall@{k}": metrics.expected_recall_at(*standing, k) for k in protocol.at}
+        before, tied, right = np.concatenate(ranking.map(first_hit_ties, description), axis=1)
+        ranks = metrics.expected_rank(before, tied, right)
+        recalls = {f"recall@{k}": metrics.expected_recall_at(before, tied, right, k) for k in protocol.at}
     else:
         ranks = np.concatenate(ranking.map(first_hit_ranks, description))
         recalls = {f"recall@{k}": metrics.recall_at(ranks, k) for k in protocol.at}
@@ -165,12 +168,12 @@ def _pair_metrics(protocol: Protocol, ranking: Ranking, description: str) -> dic
 
 
 def _class_metrics(
-    protocol: Protocol, distance: np.ndarray, relevant: np.ndarray, curves: bool, bits: int | None
+    protocol: Protocol, distance: np.ndarray, relevant: np.ndarray, *, curves: bool, bits: int | None
 ) -> dict[str, np.ndarray]:
     """Numbers of each query of a block, `(b,)`, and points of its curves, `(b, points)`."""
     cut = protocol.cut_off or distance.shape[1]
     expected = protocol.ties == "expected"
-    number = np.count_nonzero(relevant, axis=1) if protocol.at or protocol.ap_divisor != "hits" else None
+    number = np.count_nonzero(relevant, axis=1)
     if expected or (curves and bits):
         keys = ranked_keys(distance, relevant)
         hits, scores = hits_of(keys), scores_of(keys)

@@ -153,13 +153,13 @@ def _check_real_valued(
         raise InputError(f"Protocol {protocol.name!r} re-ranks binary codes, and these embeddings are real-valued.")
     modalities = ["image_embeds", "text_embeds"]
     galleries = [f"gallery_{modality}" for modality in modalities] if protocol.gallery == "train" else modalities
-    missing = [name for name in {*modalities, *galleries} if name not in (real_valued or {})]
-    if missing:
+    values = real_valued or {}
+    if missing := [name for name in {*modalities, *galleries} if name not in values]:
         raise InputError(
             f"Protocol {protocol.name!r} re-ranks: it takes the real-valued {', '.join(sorted(missing))} too."
         )
     pairs = list(zip(modalities, reversed(galleries), strict=True))
-    rows = [(_check_embeds(one, real_valued[one]), _check_embeds(other, real_valued[other])) for one, other in pairs]
+    rows = [(_check_embeds(one, values[one]), _check_embeds(other, values[other])) for one, other in pairs]
     for (query, gallery), (one, other), names in zip(ways.values(), rows, pairs, strict=True):
         if (len(query.embeds), len(gallery.embeds)) != (len(one), len(other)) or one.shape[1] != other.shape[1]:
             raise InputError(

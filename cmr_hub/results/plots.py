@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -87,9 +87,7 @@ def _draw_floats(axes: Axes, rows: Sequence[Row], protocol: str, chosen_on_test:
     axes.legend(fontsize=8, loc="best")
 
 
-def _dots(
-    axes: Axes, rows: Sequence[Row], protocol: str, metric: str, place: Mapping[str, int], **style: object
-) -> None:
+def _dots(axes: Axes, rows: Sequence[Row], protocol: str, metric: str, place: Mapping[str, int], **style: Any) -> None:
     """A dot a row, with a line as long as its deviation to either side; a lone figure has none."""
     spreads = [row.metrics[protocol][metric] for row in rows]
     axes.errorbar(

@@ -113,10 +113,11 @@ class Ablation(msgspec.Struct, frozen=True):
             UnknownNameError: a row changes what does not exist; it is named before anything is trained.
             InputError: a row gives a setting another type.
         """
-        return {
-            name: located(self.rows, name, lambda variant=variant: recipe.with_changes(variant))
-            for name, variant in self.rows.items()
-        }
+        recipes = {}
+        for name, variant in self.rows.items():
+            with located(self.rows, name):
+                recipes[name] = recipe.with_changes(variant)
+        return recipes
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -303,10 +304,11 @@ def check_encoders(given: Mapping[Modality, GivenEncoder]) -> dict[Modality, Enc
         InputError: an option has another type.
     """
     check_names("modality", given, COLUMNS)
-    return {
-        modality: located(given, modality, lambda modality=modality, spec=spec: _check_encoder(modality, spec))
-        for modality, spec in given.items()
-    }
+    checked = {}
+    for modality, spec in given.items():
+        with located(given, modality):
+            checked[modality] = _check_encoder(modality, spec)
+    return checked
 
 
 def check_settings(kind: str, given: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
@@ -322,10 +324,11 @@ def check_settings(kind: str, given: Mapping[str, Any], hints: Mapping[str, Any]
         InputError: a value is of another type; one from a file is named with its line.
     """
     check_names(kind, given, hints)
-    return {
-        name: located(given, name, lambda name=name, value=value: check_value(value, hints[name], f"{kind} {name!r}"))
-        for name, value in given.items()
-    }
+    checked = {}
+    for name, value in given.items():
+        with located(given, name):
+            checked[name] = check_value(value, hints[name], f"{kind} {name!r}")
+    return checked
 
 
 @cache
@@ -360,14 +363,18 @@ def _read(path: Path, method: str | None) -> Recipe:
     if method is not None and content.setdefault("method", method) != method:
         raise InputError(f"{path} is beside the module of {method!r}, and names the method {content['method']!r}.")
     recipe = decode(Recipe, content, hooks={EncoderSpec: lambda given, name: EncoderSpec.parse(given)})
-    located(content, "method", lambda: METHODS[recipe.method])
+    with located(content, "method"):
+        METHODS.find(recipe.method)
     if set(recipe.encoders) != set(COLUMNS):
         raise InputError(f"{location(content, 'encoders')}`encoders` must name one each for {' and '.join(COLUMNS)}.")
-    located(content, "protocols", lambda: [get_protocol(name) for name in recipe.protocols])
+    with located(content, "protocols"):
+        for name in recipe.protocols:
+            get_protocol(name)
     check_names("data set", recipe.datasets, DATASETS)
     checked = recipe.changed(encoders=recipe.encoders, config=recipe.config, training=recipe.training)
     for dataset in recipe.datasets:
-        located(recipe.datasets, dataset, lambda dataset=dataset: checked.for_dataset(dataset))
+        with located(recipe.datasets, dataset):
+            checked.for_dataset(dataset)
     if recipe.answering is not None:
         checked.for_answering()
     for table in recipe.ablations:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -39,17 +40,19 @@ def decode(kind: type[T], given: Mapping[str, Any], name: str = "", *, hooks: Ho
     prefix = f"{name}." if name else ""
     values = {}
     for field, value in given.items():
-        values[field] = located(given, field, lambda f=field, v=value: _decode(known[f][0], v, prefix + f, hooks))
+        with located(given, field):
+            values[field] = _decode(known[field][0], value, prefix + field, hooks)
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise _error(given, f"{name}: {error}.") from error
 
 
-def located(mapping: Mapping[Any, Any], key: Hashable, work: Callable[[], T]) -> T:
-    """Do something with a key's value; an error that it raises says where the key is."""
+@contextmanager
+def located(mapping: Mapping[Any, Any], key: Hashable) -> Iterator[None]:
+    """Name the place of a key in errors that are raised about its value."""
     try:
-        return work()
+        yield
     except LocatedError:
         raise
     except (InputError, UnknownNameError) as error:
@@ -122,7 +125,7 @@ def _decode(hint: Any, value: Any, name: str, hooks: Hooks) -> Any:
         return [_decode(parts[0], item, f"{name}[{number}]", hooks) for number, item in enumerate(items)]
     elif origin in (dict, Mapping):
         entries = _mapping(value, name)
-        return _decode_entries(entries, *parts, name, hooks)
+        return _decode_entries(entries, parts[0], parts[1], name, hooks)
     return check_value(value, hint, name)
 
 
@@ -134,8 +137,9 @@ def _decode_entries(given: Mapping[Any, Any], key_hint: Any, hint: Any, name: st
         check_names(f"field of {name}", given, get_args(key_hint))
     decoded = given.emptied() if isinstance(given, LocatedDict) else {}
     for key, value in given.items():
-        located(given, key, lambda k=key: check_value(k, key_hint, f"a key of {name}"))
-        decoded[key] = located(given, key, lambda k=key, v=value: _decode(hint, v, f"{name}.{k}", hooks))
+        with located(given, key):
+            check_value(key, key_hint, f"a key of {name}")
+            decoded[key] = _decode(hint, value, f"{name}.{key}", hooks)
     return decoded
 
 
@@ -159,6 +163,7 @@ def _fields(kind: type) -> dict[str, tuple[Any, bool]]:
     hints = get_type_hints(kind)
     if issubclass(kind, msgspec.Struct):
         return {field.name: (hints[field.name], field.required) for field in msgspec.structs.fields(kind)}
+    assert dataclasses.is_dataclass(kind)
     missing = dataclasses.MISSING
     return {
         field.name: (hints[field.name], field.default is missing and field.default_factory is missing)

@@ -181,8 +181,8 @@ def test_whole_numbers_stand_for_numbers(dataset, tmp_path):
 def test_settings_that_do_not_fit_the_data(dataset, tmp_path):
     with pytest.raises(InputError, match=r"do not fit cca: CCA has at most min\(image_dim, text_dim\) = 4"):
         train(quick("cca").changed(config={"embed_dim": 5}), dataset, "toy", tmp_path)
-    with pytest.raises(InputError, match=r"do not fit dscmr: .*hidden_dim"):
-        train(quick().changed(config={"hidden_dim": 0}), dataset, "toy", tmp_path)
+    with pytest.raises(InputError, match="config field 'hidden_dim' must be a whole number, and is 'wide'"):
+        train(quick().changed(config={"hidden_dim": "wide"}), dataset, "toy", tmp_path)
 
 
 def test_training_arguments_of_the_recipe_are_used_but_for_those_that_the_choice_of_the_epoch_needs(tmp_path):
