@@ -16,7 +16,7 @@ from cmr_hub.errors import InputError
 
 from .command import Option, print_json
 from .training_arguments import given_training_arguments
-from .types import PATH, DatasetName, Encoder, MethodName, MethodNames, Setting
+from .types import PATH, DatasetName, Encoder, MethodNames, MethodOrRecipe, Setting
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -162,7 +162,13 @@ TRAINING = settings(
 
 training_options = option_group("settings", TrainingSettings, EPOCHS, CONFIG, TRAINING)
 
-method_option = option("--method", type=MethodName(), required=True, metavar="NAME", help="Method.")
+method_option = option(
+    "--method",
+    type=MethodOrRecipe(),
+    required=True,
+    metavar="NAME|FILE",
+    help="Method, or the YAML file of a recipe of your own.",
+)
 methods_option = option(
     "--methods", several=True, type=MethodNames(), default=("all",), metavar="NAME", help="Methods, or all."
 )

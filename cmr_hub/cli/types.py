@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from cmr_hub.errors import UnknownNameError
+from cmr_hub.errors import InputError, UnknownNameError
 
 PATH = click.Path(path_type=Path)
+RECIPE_SUFFIXES = (".yaml", ".yml")
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -46,6 +47,17 @@ class MethodName(Name):
         from cmr_hub.methods import METHODS
 
         return "method", METHODS
+
+
+class MethodOrRecipe(MethodName):
+    """A method's name, or the path of a recipe, which names its method."""
+
+    def check(self, given: str) -> None:
+        """Raise UnknownNameError for a name that is not registered, InputError for a file that does not exist."""
+        if not given.endswith(RECIPE_SUFFIXES):
+            super().check(given)
+        elif not Path(given).is_file():
+            raise InputError(f"There is no recipe {given}.")
 
 
 class MethodNames(MethodName):

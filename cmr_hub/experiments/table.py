@@ -18,7 +18,6 @@ from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.results.ranking import in_order
 from cmr_hub.results.schema import Published
 from cmr_hub.results.store import convert
-from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
 from cmr_hub.utils.hub import read_json
 
@@ -198,7 +197,7 @@ def _differences(own: Settings, all_settings: Sequence[Settings]) -> str:
 def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str], split: str) -> Row:
     run = group[0].run
     is_stochastic = METHODS[run.method].is_stochastic
-    title = load_recipe(run.method, run.dataset).title
+    title = METHODS[run.method].title
     found = {name: [entry for c in group if (entry := c.entry(name, split))] for name in protocols}
     metrics = {name: over_runs(entries) for name, entries in found.items() if entries}
     if not is_stochastic:  # seeds change nothing, so that there is nothing to deviate

@@ -256,8 +256,8 @@ def load_recipe(method: str | Path, dataset: str | None = None) -> Recipe:
     """A method's recipe, as it is for a data set.
 
     Args:
-        method: name of the method, whose recipe is beside its module; or the path of a recipe of your own, which names
-            its method in a field `method`.
+        method: name of the method, whose recipe is beside its module; or the path of a YAML file of your own, which
+            names its method in a field `method`.
         dataset: name of the data set.
 
     Raises:
@@ -283,7 +283,7 @@ def load_recipe(method: str | Path, dataset: str | None = None) -> Recipe:
 
 def is_path(method: str | Path) -> bool:
     """Whether a recipe is named by its path, and not by its method."""
-    return isinstance(method, Path) or method.endswith(SUFFIXES) or "/" in method or "\\" in method
+    return isinstance(method, Path) or method.endswith(SUFFIXES)
 
 
 def recipe_path(method: str) -> Path | None:

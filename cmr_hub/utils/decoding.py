@@ -97,6 +97,8 @@ def check_value(value: Any, hint: Any, name: str) -> Any:
         InputError: the value is of another type.
         UnknownNameError: the value is none of those that are allowed.
     """
+    if get_origin(hint) in (list, tuple, Sequence) and isinstance(value, list | tuple):
+        return [check_value(item, get_args(hint)[0], f"{name}[{number}]") for number, item in enumerate(value)]
     if _fits(value, hint):
         return float(value) if isinstance(value, int) and not _fits_exactly(value, hint) else value
     choices = _choices(hint)
@@ -223,7 +225,7 @@ def _described(hint: Any) -> str:
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(map(_described, get_args(hint))))
     if get_origin(hint) in (list, tuple, Sequence):
-        return f"a list of {str(get_args(hint)[0]).removeprefix('typing.')}"
+        return "a list"
     return "null" if hint is type(None) else named.get(hint, str(hint).removeprefix("typing."))
 
 

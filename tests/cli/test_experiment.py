@@ -7,7 +7,8 @@ import pytest
 from cmr_hub.cli.experiment import AblateExperiment, ReproduceExperiment
 from cmr_hub.cli.main import main
 from cmr_hub.results import list_results
-from cmr_hub.utils.strict_yaml import read_yaml
+from cmr_hub.utils.decoding import decode
+from cmr_hub.utils.located_yaml import load_yaml
 from command_line import parse
 
 TRAINING = Path(__file__).parents[2] / "training"
@@ -51,10 +52,13 @@ def test_seeds_of_a_file_are_a_list_in_the_old_command_too(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("dataset: wiki\nsedes: [0]", "no field of {path} named 'sedes'. Did you mean 'seeds'"),
-        ("dataset: wiki\nseeds: ['0']", "{path}, seeds[0]: Expected `int`, got `str`, '0': write 0."),
-        ("dataset: wiki\nseeds: 3", "{path}, seeds: Expected `array`, got `int`, 3."),
-        ("seeds: [0]", "{path}: Object missing required field `dataset`."),
+        ("dataset: wiki\nsedes: [0]", "{path}, line 2: There is no field named 'sedes'. Did you mean 'seeds'"),
+        (
+            "dataset: wiki\nseeds: ['0']",
+            "{path}, line 2: seeds[0] must be a whole number, and is '0'.",
+        ),
+        ("dataset: wiki\nseeds: 3", "{path}, line 2: seeds must be a list, and is 3."),
+        ("seeds: [0]", "{path}, line 1: it lacks the field 'dataset'."),
         ("dataset: wikki", "There is no data set named 'wikki'. Did you mean 'wiki'?"),
     ],
 )
@@ -75,7 +79,7 @@ def test_the_recorded_command_names_the_file(tmp_path):
 
 @pytest.mark.parametrize("path", REPRODUCE, ids=lambda path: path.stem)
 def test_each_table_of_the_results_has_its_experiment(path):
-    experiment = read_yaml(path, ReproduceExperiment)
+    experiment = decode(ReproduceExperiment, load_yaml(path))
     assert experiment.dataset == path.stem
     (stored,) = [results for results in list_results() if results.dataset == path.stem]
     assert set(experiment.bits) <= {row.bits for row in stored.table.rows}
@@ -92,6 +96,6 @@ def test_every_data_set_with_results_has_an_experiment():
 
 @pytest.mark.parametrize("path", ABLATE, ids=lambda path: path.stem)
 def test_an_ablation_is_named_after_its_method_and_data_set(path):
-    experiment = read_yaml(path, AblateExperiment)
+    experiment = decode(AblateExperiment, load_yaml(path))
     assert path.stem == f"{experiment.method}-{experiment.dataset}"
     parse(["ablate", "--experiment", str(path)])

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 import cmr_hub.methods
+from cmr_hub.cli.main import main
 from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.methods import METHODS
@@ -157,7 +158,7 @@ ablations:
             ("learning_rate: 1.0e-3", "learning_rate: 1e-3", 9, "training argument 'learning_rate' .* write 0.001"),
             ("adamw_torch", "adamw_torhc", 10, "Did you mean 'adamw_torch"),
             ("protocols: [dscmr]", "protocols: [dscrm]", 11, "no protocol named 'dscrm'. Did you mean 'dscmr'"),
-            ("protocols: [dscmr]", "protocols: dscmr", 11, "protocols must be a list of"),
+            ("protocols: [dscmr]", "protocols: dscmr", 11, "protocols must be a list, and is"),
             ("  wiki:", "  wikki:", 13, "no data set named 'wikki'. Did you mean 'wiki'"),
             ("config: {hidden_dim: 16}", "config: {hidden_dim: '16'}", 14, "must be a whole number, and is '16'"),
             ("config: {hidden_dim: 16}", "confg: {hidden_dim: 16}", 14, "datasets.wiki named 'confg'. Did you mean"),
@@ -215,3 +216,11 @@ ablations:
         beside.unlink()
         with pytest.raises(InputError, match=r"DSCMRModel has no recipe: write .*recipe\.yaml"):
             load_recipe("dscmr")
+
+    def test_a_command_takes_it_as_its_method(self, path, tmp_path, capsys):
+        words = ["train", "--dataset", "emoji", "--output-dir", str(tmp_path / "out"), "--method"]
+        path.write_text(self.TEXT.replace("hidden_dim: 32", "hiden_dim: 32"))
+        assert main([*words, str(path)]) == 1
+        assert "mine.yaml, line 6: There is no config field named 'hiden_dim'" in capsys.readouterr().err
+        assert main([*words, str(tmp_path / "none.yaml")]) == 1
+        assert "There is no recipe" in capsys.readouterr().err
