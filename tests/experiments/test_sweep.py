@@ -233,7 +233,7 @@ def test_what_is_no_setting_to_search(text, reason):
         ("dscmr", ["config.embed_dim=log:8:64"], InputError, "config.embed_dim is a whole number"),
         ("dscmr", ["per_device_train_batch_size=float:8:64"], InputError, "is a whole number"),
         ("dscmr", ["seed=int:0:9"], InputError, "sets seed itself"),
-        ("dscmr", ["optim=choice:adamm,sgd"], InputError, "cannot be used: .*adamm"),
+        ("dscmr", ["optim=choice:adamm,sgd"], UnknownNameError, "no value of .*'optim' named 'adamm'"),
         ("cca", ["learning_rate=log:1e-5:1"], InputError, "closed form without a training loop: 'learning_rate'"),
     ],
 )

@@ -81,9 +81,10 @@ def command(
     from cmr_hub.training.recipe import load_recipe
     from cmr_hub.training.train import check_protocols, make_features, train
 
-    check_protocols(protocols, METHODS[method])
+    recipe = load_recipe(method, data.dataset)
+    check_protocols(protocols, METHODS[recipe.method])
     dataset = data.load()
-    recipe = load_recipe(method, data.dataset).for_columns(dataset["train"].column_names)
+    recipe = recipe.for_columns(dataset["train"].column_names)
     recipe = recipe.changed(encoders=encoders, config=settings.config, training=training)
     others: dict[str, Any] = {"early_stopping_patience": patience, "captions": captions}
     recipe = recipe.changed(**{name: value for name, value in others.items() if value is not None})
