@@ -17,6 +17,7 @@ SOURCES = [
     *sorted((ROOT / "training").rglob("*.yaml")),
     *sorted(path for kind in ("md", "yaml", "py") for path in (ROOT / "cmr_hub").rglob(f"*.{kind}")),
 ]
+QUOTES = {"`": "`", "<code>": "</code>", "": "\n"}  # what precedes a command, and where it then ends
 START = re.compile(
     r"(?<![\w/`{])(?P<quote>`|<code>|)(?P<program>python -m training|(?:-m )?cmr_hub\.cli|cmr)(?= [a-z])"
 )
@@ -30,9 +31,9 @@ def command_lines(text):
     text = re.sub(r"\\\n\s*", "", text)
     text = re.sub(r'"\n\s*f?"', "", text)  # strings of Python that go on in the next line
     for found in START.finditer(text):
-        line, closed, _ = text[found.end() :].partition({"`": "`", "<code>": "</code>", "": "\n"}[found["quote"]])
+        line, closed, _ = text[found.end() :].partition(QUOTES[found["quote"]])
         if closed:
-            line = re.split(r"#| >", " ".join(line.split()))[0].strip("'\" .,;)")
+            line = re.split(r'#| >|"', " ".join(line.split()))[0].strip("' .,;)")
             yield found["program"], shlex.split(line), not found["quote"] and "…" not in line
 
 
@@ -51,11 +52,10 @@ def test_the_command_lines_are_found():
 
 
 def test_a_command_line_ends_where_its_quotes_or_its_line_do():
-    text = (
-        "run `cmr map --gallery\nx`, or\n\n    cmr table a \\\n      --json b    # why\n\nas python -m training does"
-    )
+    text = "`cmr map --gallery\nx`, <code>cmr train</code>, or\n\n    cmr table a \\\n      --json b    # why\n"
     assert list(command_lines(text)) == [
         ("cmr", ["map", "--gallery", "x"], False),
+        ("cmr", ["train"], False),
         ("cmr", ["table", "a", "--json", "b"], True),
     ]
 
