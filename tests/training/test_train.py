@@ -190,8 +190,8 @@ def test_training_arguments_of_the_recipe_are_used_but_for_those_that_the_choice
     assert (arguments.per_device_eval_batch_size, arguments.seed) == (7, 3)
     with pytest.raises(InputError, match="The training of DSCMR sets eval_strategy, seed itself"):
         training_arguments(quick(seed=1, eval_strategy="no"), tmp_path, 3, metric="map")
-    with pytest.raises(InputError, match=r"training arguments of DSCMR cannot be used: nosuch is not"):
-        training_arguments(quick(optim="nosuch"), tmp_path, 3, metric="map")
+    with pytest.raises(InputError, match=r"training arguments of DSCMR cannot be used: At most one of fp16 and bf16"):
+        training_arguments(quick(fp16=True, bf16=True), tmp_path, 3, metric="map")
 
 
 def test_a_split_that_is_missing(dataset, tmp_path):
