@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 from datasets import Dataset, Image
@@ -31,7 +32,7 @@ def column_of(dataset: Dataset, modality: Modality, accepts_raw_input: bool) -> 
     return column
 
 
-def read_column(dataset: Dataset, column: str) -> list[Any] | np.ndarray:
+def read_column(dataset: Dataset, column: str) -> Sequence[Any]:
     """All rows of a column, ready for `encode_images` or `encode_texts`.
 
     Returns:
@@ -42,5 +43,5 @@ def read_column(dataset: Dataset, column: str) -> list[Any] | np.ndarray:
     if isinstance(dataset.features[column], Image):
         return rows.cast_column(column, Image(decode=False))[column][:]
     if column.endswith("_features"):
-        return np.asarray(rows.with_format("numpy")[:][column], dtype=np.float32)
+        return cast(Sequence[Any], np.asarray(rows.with_format("numpy")[:][column], dtype=np.float32))
     return rows[column][:]

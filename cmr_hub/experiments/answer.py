@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -151,7 +152,7 @@ def _fit(
     trainer = Trainer(
         model,
         training_arguments(recipe, folder, seed, metric="accuracy", labels="labels"),
-        data_collator=model.select_inputs,
+        data_collator=cast(Any, model.select_inputs),
         train_dataset=features["train"],
         eval_dataset=features["validation"],
         compute_metrics=_accuracy,
@@ -167,7 +168,8 @@ def _fit(
 
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
     """Of `(n, answers)` logits against one-hot answers."""
-    right = prediction.predictions.argmax(axis=1) == prediction.label_ids.argmax(axis=1)
+    logits, answers = cast(np.ndarray, prediction.predictions), cast(np.ndarray, prediction.label_ids)
+    right = logits.argmax(axis=1) == answers.argmax(axis=1)
     return this_process().run_on_main(lambda: {"accuracy": float(right.mean())})
 
 
@@ -175,15 +177,19 @@ def _measure(
     title: str, model: CMRModel, questions: DatasetDict, features: FeatureSplits
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Accuracy on the test questions, of all and of each, by who answers."""
-    asked = {split: [texts[0] for texts in part["texts"][:]] for split, part in questions.items()}
+    asked: dict[str, list[str]] = {
+        str(split): [texts[0] for texts in part["texts"][:]] for split, part in questions.items()
+    }
     train, test = features["train"], features["test"]
     given = {
         title: predict(model, test),
         "blind": predict(model, blinded(test, train)),
-        "majority answer": majority_answers(asked["train"], train.labels.argmax(dim=1).numpy(), asked["test"]),
+        "majority answer": majority_answers(
+            asked["train"], train.required_labels.argmax(dim=1).numpy(), asked["test"]
+        ),
         "logistic regression": regression_answers(asked, {split: features[split] for split in asked}),
     }
-    right = {who: answers == test.labels.argmax(dim=1).numpy() for who, answers in given.items()}
+    right = {who: answers == test.required_labels.argmax(dim=1).numpy() for who, answers in given.items()}
     everywhere = np.array(asked["test"])
     return _shares(right, slice(None)), {
         question: _shares(right, everywhere == question) for question in dict.fromkeys(asked["test"])

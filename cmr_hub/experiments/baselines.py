@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from cmr_hub.training.datasets import Pairs
+from cmr_hub.training.datasets import Pairs, Rows
 
 ROWS_AT_ONCE = 256  # of regions' features, that is 64 MB
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisations, of which validation questions choose
@@ -42,14 +43,14 @@ def majority_answers(train: Sequence[str], answers: np.ndarray, asked: Sequence[
 
 def blinded(pairs: Pairs, train: Pairs) -> Pairs:
     """The same questions about one image, the mean of the training questions' images."""
-    images = {}
+    images: dict[str, Any] = {}
     for name, rows in train.images.items():
-        mean = sum(batch.double().sum(dim=0) for batch in _batches(rows)) / len(rows)
+        mean = torch.stack([batch.double().sum(dim=0) for batch in _batches(rows)]).sum(dim=0) / len(rows)
         images[name] = mean.float().expand(len(pairs), *mean.shape)
-    return Pairs(pairs.caption_to_image, labels=pairs.labels, **pairs.texts, **images)
+    return Pairs(pairs.caption_to_image, labels=pairs.labels, **{**pairs.texts, **images})
 
 
-def regression_answers(questions: dict[str, Sequence[str]], pairs: dict[str, Pairs]) -> np.ndarray:
+def regression_answers(questions: Mapping[str, Sequence[str]], pairs: dict[str, Pairs]) -> np.ndarray:
     """The answers of a logistic regression a question, on the mean of an image's regions.
 
     It learns from the same training questions as a model does; of several strengths of regularisation the one that
@@ -65,7 +66,7 @@ def regression_answers(questions: dict[str, Sequence[str]], pairs: dict[str, Pai
     pooled = {split: _pooled(of_split) for split, of_split in pairs.items()}
     mean, deviation = pooled["train"].mean(axis=0), pooled["train"].std(axis=0)
     pooled = {split: (features - mean) / np.maximum(deviation, 1e-6) for split, features in pooled.items()}
-    answers = {split: of_split.labels.argmax(dim=1).numpy() for split, of_split in pairs.items()}
+    answers = {split: of_split.required_labels.argmax(dim=1).numpy() for split, of_split in pairs.items()}
     rows = {split: _rows_by_question(asked) for split, asked in questions.items()}
 
     def predicted(strength: float) -> dict[str, np.ndarray]:
@@ -95,6 +96,6 @@ def _pooled(pairs: Pairs) -> np.ndarray:
     return torch.cat([batch.mean(dim=1) for batch in _batches(features)]).numpy()
 
 
-def _batches(rows: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+def _batches(rows: Rows) -> Iterator[torch.Tensor]:
     for start in range(0, len(rows), ROWS_AT_ONCE):
         yield rows[start : start + ROWS_AT_ONCE]

@@ -24,14 +24,15 @@ def draw(results: Mapping[str, EvaluationResult]) -> Figure:
     """
     from matplotlib.figure import Figure
 
+    curves = {name: result.curves or {} for name, result in results.items()}
     kinds = {"ranking": RANKING}
-    if any(LOOKUP[0] in result.curves[DIRECTIONS[0]] for result in results.values()):
+    if any(LOOKUP[0] in of_one[DIRECTIONS[0]] for of_one in curves.values()):
         kinds["lookup by radius"] = LOOKUP
     figure = Figure(figsize=(10, 4.2 * len(kinds)), dpi=150, layout="constrained")
     grid = figure.subplots(len(kinds), len(DIRECTION_TITLES), squeeze=False)
     for row, (kind, names) in zip(grid, kinds.items(), strict=True):
         for axes, (direction, title) in zip(row, DIRECTION_TITLES.items(), strict=True):
-            _draw_panel(axes, {name: result.curves[direction] for name, result in results.items()}, names)
+            _draw_panel(axes, {name: of_one[direction] for name, of_one in curves.items()}, names)
             axes.set_title(f"{title}: {kind}")
     grid[0][0].legend(frameon=False)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class Deletion(Protocol):
         ...
 
 
-class ByPixels:
+class ByPixels(Deletion):
     """A region's cell of the image is painted over, and the image encoded anew: what a person would cover up."""
 
     meaning = "its cell filled with the image's mean colour"
@@ -58,12 +58,12 @@ class ByPixels:
         self.whole = processor(images=self._images)
 
     def without(self, rows: Sequence[int], regions: Sequence[int]) -> Inputs:
-        grid = self._processor.image_encoder.grid
+        grid = cast(Any, self._processor.image_encoder).grid
         places = zip(rows, regions, strict=True)
         return self._processor(images=[fill_cell(self._images[row], region, grid) for row, region in places])
 
 
-class ByFeatures:
+class ByFeatures(Deletion):
     """A region's features are replaced: nothing of it is left, whatever its neighbours' features know of it."""
 
     meaning = "its features replaced by the mean of the image's regions"
@@ -232,13 +232,14 @@ def _delete(
     text_inputs = processor(text=[text for texts in captions for text in texts])
     output = attend(model, {**_rows(deletion.whole, owners), **text_inputs})
     scores = _scores(output)
-    _, steps, regions = output.image_attentions.shape
+    attentions = cast(torch.Tensor, output.image_attentions)  # (pairs, steps, regions)
+    _, steps, regions = attentions.shape
     if regions < 3 or not steps:
         raise InputError(
             f"{steps} steps of attention over {regions} regions: at least one step and three regions are needed, so "
             "that a random region can differ from those that have the most and the least attention."
         )
-    weights = output.image_attentions.mean(dim=1).cpu().numpy()
+    weights = attentions.mean(dim=1).cpu().numpy()
     most, least = weights.argmax(axis=1), weights.argmin(axis=1)
     ranks = orders.permuted(np.tile(np.arange(regions), (len(captions), 1)), axis=1)[owners]
     pairs = np.arange(len(owners))

@@ -136,7 +136,8 @@ def draw_modalities(axes: Axes, projection: Projection) -> None:
 
 def draw_classes(axes: Axes, projection: Projection) -> None:
     """One panel: every point, coloured by its class."""
-    colours = np.array([class_colour(row, len(projection.classes)) for row in projection.class_of])
+    rows = [] if projection.class_of is None else projection.class_of.tolist()
+    colours = np.array([class_colour(row, len(projection.classes)) for row in rows])
     for modality, points in projection.points.items():
         _scatter(axes, modality, points, colours)
     axes.legend(handles=[_handle(marker, "grey", modality) for modality, marker in MARKERS.items()])
@@ -149,7 +150,9 @@ def class_colour(row: int, number: int) -> tuple[float, float, float]:
 
 
 def _scatter(axes: Axes, modality: str, points: np.ndarray, colours: Any) -> None:
-    axes.scatter(*points.T, s=16, c=colours, marker=MARKERS[modality], linewidths=0, alpha=0.75, label=modality)
+    axes.scatter(
+        points[:, 0], points[:, 1], s=16, c=colours, marker=MARKERS[modality], linewidths=0, alpha=0.75, label=modality
+    )
     axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
 
 

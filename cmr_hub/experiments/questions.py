@@ -124,10 +124,10 @@ def _ask(images: Dataset, words: Words, share: float) -> list[_Asked]:
     most = int(share * len(images))
     asked = []
     for question, naming in words.items():
-        naming = _pattern(naming)
+        pattern = _pattern(naming)
         rows: tuple[list[int], list[int]] = ([], [])
         for row in _shuffled([f"{item} {question}" for item in ids]):
-            rows[naming.search(said[row]) is not None].append(row)
+            rows[pattern.search(said[row]) is not None].append(row)
         balanced = min(most, *map(len, rows))
         asked += [_Asked(question, row, answer) for answer in (0, 1) for row in rows[answer][:balanced]]
     return [asked[place] for place in _shuffled([f"{entry.question} {ids[entry.row]}" for entry in asked])]

@@ -82,7 +82,7 @@ class Plan:
         if not METHODS[method].is_hashing:
             return [None]
         general, here = (load_recipe(method, name).config.get("embed_dim") for name in (None, self.dataset))
-        own = [here] if here != general and tuple(self.bits) == BITS else []
+        own = [int(here)] if here is not None and here != general and tuple(self.bits) == BITS else []
         return sorted({*self.bits, *own})
 
     def load(self) -> DatasetDict:
@@ -156,7 +156,7 @@ class Worker:
     def __init__(self, plan: Plan):
         self.plan = plan
         self.dataset = plan.load()
-        self._features: tuple[str, FeatureSplits | None] = ("", None)
+        self._features: dict[str, FeatureSplits] = {}
 
     def do(self, task: Task) -> Outcome:
         """Train and measure, unless it has been done."""
@@ -191,10 +191,10 @@ class Worker:
         closed = issubclass(METHODS[recipe.method], ClosedFormCMRModel)
         encoders = {modality: spec.to_dict() for modality, spec in recipe.encoders.items()}
         key = json.dumps([encoders, recipe.captions, recipe.augmentations, closed], sort_keys=True)
-        if self._features[0] != key:
-            self._features = ("", None)  # two at a time may be too large
-            self._features = (key, make_features(recipe, self.dataset, self.plan.dataset))
-        return self._features[1]
+        if key not in self._features:
+            self._features.clear()  # two at a time may be too large
+            self._features[key] = make_features(recipe, self.dataset, self.plan.dataset)
+        return self._features[key]
 
 
 class Clock:
@@ -278,7 +278,8 @@ def not_measured(outcomes: Sequence[Outcome]) -> list[NotMeasured]:
     for outcome in outcomes:
         if outcome.reason:
             found = lengths.setdefault((outcome.task.method, outcome.reason), [])
-            found += [outcome.task.bits] if outcome.task.bits not in (None, *found) else []
+            if outcome.task.bits is not None and outcome.task.bits not in found:
+                found.append(outcome.task.bits)
     missing = []
     for (method, reason), bits in lengths.items():
         title = METHODS[method].title

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -379,7 +379,7 @@ class _Search:
         """The validation metric of a closed form."""
         model, pairs, validation = self.start(trial), self.features["train"], self.features["validation"]
         model.check_labels(pairs.labels)
-        fit_closed_form(model, pairs)
+        fit_closed_form(cast(ClosedFormCMRModel, model), pairs)
         values = embed(model.eval(), validation, real_valued=True)
         image, text = (torch.from_numpy(values[f"{modality}_embeds"]) for modality in ("image", "text"))
         result = evaluate_pairs(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import yaml
@@ -83,7 +83,7 @@ def compare_vectorisers(
     return WordPairTable(
         pairs,
         {
-            title: cosines(create_encoder("text", name, **options).fit(texts), pairs)
+            title: cosines(cast(TextEncoder, create_encoder("text", name, **options)).fit(texts), pairs)
             for title, (name, options) in vectorisers.items()
         },
     )
@@ -103,10 +103,12 @@ def parse_pairs(given: Sequence[str]) -> list[WordPair]:
     Raises:
         InputError: something that is not two words with a colon between them.
     """
-    pairs = [tuple(word.strip() for word in pair.split(":")) for pair in given]
-    for written, words in zip(given, pairs, strict=True):
-        if len(words) != 2 or not all(words):
+    pairs = []
+    for written in given:
+        first, _, second = (part.strip() for part in written.partition(":"))
+        if not (first and second) or ":" in second:
             raise InputError(f"Write word pairs as WORD:WORD, not {written!r}.")
+        pairs.append((first, second))
     return pairs
 
 
@@ -133,10 +135,10 @@ def draw(table: WordPairTable) -> Figure:
     axes = figure.add_subplot()
     width = 0.8 / len(table.cosines)
     for bar, title in enumerate(table.cosines):
-        bars = [
-            (place + bar * width, values[bar]) for place, (_, values) in enumerate(rows) if values[bar] is not None
-        ]
-        axes.bar([place for place, _ in bars], [value for _, value in bars], width, align="edge", label=title)
+        bars = {
+            place + bar * width: value for place, (_, values) in enumerate(rows) if (value := values[bar]) is not None
+        }
+        axes.bar(list(bars), list(bars.values()), width, align="edge", label=title)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xticks([place + 0.4 for place in range(len(rows))], [name for name, _ in rows], rotation=30, ha="right")
     axes.set_ylabel("cosine similarity")

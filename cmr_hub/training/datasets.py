@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from cmr_hub.data.base import hash_order
 from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
 from cmr_hub.data.labels import has_labels, label_matrix
 from cmr_hub.encoders import create_encoder
-from cmr_hub.encoders.base import Encoder
+from cmr_hub.encoders.base import Encoder, TextEncoder
 from cmr_hub.encoders.spec import EncoderSpec, GivenEncoder
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import number_texts
@@ -22,6 +22,7 @@ from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
 from cmr_hub.utils.processes import Process, this_process
 
 Captions = Literal["set", "each"]
+Rows = torch.Tensor | StoredFeatures | StoredViews  # of images or texts, indexed by the batch
 
 TEXT_INPUTS = ("text_features", "input_ids", "attention_mask")
 HELD_OUT = 0.1  # share of the training split that serves for validation where a data set defines none
@@ -53,16 +54,27 @@ class Pairs(torch.utils.data.Dataset):
         caption_to_image: torch.Tensor | None = None,
         captions: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        **tensors: torch.Tensor | StoredFeatures | StoredViews,
+        **tensors: Rows,
     ):
         self.labels = labels
-        self.texts = {name: rows for name, rows in tensors.items() if name in TEXT_INPUTS}
-        self.images = {name: rows for name, rows in tensors.items() if name not in TEXT_INPUTS}
+        self.texts: dict[str, Rows] = {name: rows for name, rows in tensors.items() if name in TEXT_INPUTS}
+        self.images: dict[str, Rows] = {name: rows for name, rows in tensors.items() if name not in TEXT_INPUTS}
         self.caption_to_image = torch.arange(self._length()) if caption_to_image is None else caption_to_image
         self.rows = torch.arange(len(self))
         self._captions = captions
         if captions is not None:
             self._known = self._described(self.caption_to_image, captions).unique()
+
+    @property
+    def required_labels(self) -> torch.Tensor:
+        """`labels`, for what cannot do without.
+
+        Raises:
+            InputError: the data set has no classes.
+        """
+        if self.labels is None:
+            raise InputError("These pairs have no class labels, which are needed here.")
+        return self.labels
 
     def _length(self) -> int:
         return len(next(iter((self.texts or self.images).values())))
@@ -91,6 +103,7 @@ class Pairs(torch.utils.data.Dataset):
 
     def _described(self, items: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
         """One number for an item and a caption."""
+        assert self._captions is not None
         return items * (self._captions.max() + 1) + captions
 
 
@@ -195,10 +208,10 @@ def make_encoder(modality: Modality, spec: GivenEncoder, train: Dataset) -> Enco
         options.setdefault("dim", train.features[column].length)
         options.setdefault("description", f"released {column} of {train.info.description}")
     encoder = create_encoder(modality, name, **options)
-    if modality == "text" and encoder.accepts_raw_input:
+    if isinstance(encoder, TextEncoder) and encoder.accepts_raw_input:
         texts, lengths = flattened(train[column_of(train, modality, accepts_raw_input=True)][:])
         if encoder.learns_labels:
-            encoder.fit(texts, _labels_of_texts(encoder, train, lengths))
+            cast(Any, encoder).fit(texts, _labels_of_texts(encoder, train, lengths))
         else:
             encoder.fit(texts)
     return encoder
@@ -247,9 +260,7 @@ def make_pairs(
     return Pairs(**tensors)
 
 
-def texts_and_labels(
-    dataset: Dataset, processor: CMRProcessor, captions: Captions
-) -> dict[str, torch.Tensor | StoredFeatures | StoredViews]:
+def texts_and_labels(dataset: Dataset, processor: CMRProcessor, captions: Captions) -> dict[str, Any]:
     """What [`Pairs`] are made of, but for the images.
 
     Raises:
@@ -257,7 +268,7 @@ def texts_and_labels(
     """
     text_encoder = processor.text_encoder
     texts = read_column(dataset, column_of(dataset, "text", text_encoder.accepts_raw_input))
-    tensors: dict[str, torch.Tensor | StoredFeatures | StoredViews] = {}
+    tensors: dict[str, Any] = {}
     if captions == "each":
         if not text_encoder.accepts_raw_input:
             raise InputError("Released text features are one vector an item: there are no captions to take each.")

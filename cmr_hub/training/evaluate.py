@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +11,9 @@ from torch.nn import functional as F
 
 from cmr_hub.evaluation import EvaluationResult, Protocol, evaluate, evaluate_embeddings, get_protocol
 from cmr_hub.modeling.modeling_cmr import CMRModel, unit_rows
-from cmr_hub.processing.feature_store import StoredFeatures
 from cmr_hub.retrieval.retriever import Retriever
 
-from .datasets import FeatureSplits, Pairs
+from .datasets import FeatureSplits, Pairs, Rows
 
 ROWS_AT_ONCE = 1024
 
@@ -27,7 +27,7 @@ def measure(retriever: Retriever, features: FeatureSplits, protocol: str | Proto
     model, test = retriever.model, features["test"]
     with_gallery = protocol.gallery == "train"
 
-    def embeds(real_valued: bool) -> dict[str, np.ndarray]:
+    def embeds(real_valued: bool) -> dict[str, Any]:
         found = embed(model, test, real_valued=real_valued)
         if with_gallery:
             as_pairs = protocol.gallery_view == "pair"
@@ -98,9 +98,7 @@ def embed(
     return {f"{modality}_embeds": finish(rows) for modality, rows in features.items()}
 
 
-def _in_batches(
-    compute: Callable[..., torch.Tensor], inputs: Mapping[str, torch.Tensor | StoredFeatures]
-) -> torch.Tensor:
+def _in_batches(compute: Callable[..., torch.Tensor], inputs: Mapping[str, Rows]) -> torch.Tensor:
     length = len(next(iter(inputs.values())))
     batches = [slice(start, start + ROWS_AT_ONCE) for start in range(0, length, ROWS_AT_ONCE)]
     return torch.cat([compute(**{name: rows[batch] for name, rows in inputs.items()}) for batch in batches])

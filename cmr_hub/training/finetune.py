@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import torch
@@ -101,11 +101,10 @@ def finetune(
         CheckpointError: the checkpoint was not made by `train`.
     """
     retriever = Retriever.from_pretrained(checkpoint)
-    model, encoder = retriever.model, retriever.processor.image_encoder
     output_dir = Path(output_dir)
-    _check(retriever, output_dir)
+    model, encoder = _check(retriever, output_dir)
     protocols = check_protocols(protocols, type(model))
-    start = TrainingRun.load(retriever.folder)
+    start = TrainingRun.load(cast(Path, retriever.folder))
     recipe = recipe_of(start).changed(training=training)
     run = TrainingRun(start.method, dataset_name, seed, command, settings_of(recipe), versions())
     run.tuned = {"from": str(checkpoint), **dataclasses.asdict(tuning)}
@@ -150,7 +149,8 @@ def recipe_of(run: TrainingRun) -> Recipe:
     )
 
 
-def _check(retriever: Retriever, output_dir: Path) -> None:
+def _check(retriever: Retriever, output_dir: Path) -> tuple[CMRModel, OwnWeightsEncoder]:
+    """The model and the image encoder, which can be trained."""
     model, encoder = retriever.model, retriever.processor.image_encoder
     if not isinstance(model, CMRModel) or isinstance(model, ClosedFormCMRModel):
         raise InputError(f"{retriever.name} is of no method that learns by gradient: nothing would reach its encoder.")
@@ -161,16 +161,18 @@ def _check(retriever: Retriever, output_dir: Path) -> None:
             f"The image encoder {encoder.name!r} of {retriever.name} is none whose weights a checkpoint could keep: "
             "train one with efficientnet-lite0 or a network of torchvision."
         )
-    if output_dir.resolve() == Path(retriever.folder).resolve():
+    if retriever.folder is not None and output_dir.resolve() == retriever.folder.resolve():
         raise InputError(f"{output_dir} is the checkpoint itself: give another folder for what becomes of it.")
+    return model, encoder
 
 
 def _make_splits(
     retriever: Retriever, dataset: DatasetDict, names: Sequence[str], recipe: Recipe, tuning: FinetuneSettings
 ) -> tuple[nn.Module, list[ImagePairs]]:
     """The part of the image network that learns, and those splits as pairs for it."""
-    encoder = retriever.processor.image_encoder
-    frozen, rest = nn.Identity(), encoder.network
+    encoder = cast(OwnWeightsEncoder, retriever.processor.image_encoder)
+    frozen: nn.Module = nn.Identity()
+    rest = encoder.network
     if tuning.freeze is not None:
         frozen, rest = cut_after(encoder.network, tuning.freeze)
     learner = AsWhenUsed(rest.requires_grad_(True))
@@ -198,7 +200,8 @@ def _fit(
     arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
     arguments.eval_on_start = True
     arguments.per_device_eval_batch_size = ROWS_AT_ONCE  # images take more memory than features
-    trainer = TuningTrainer(model, arguments, *splits, protocol, learner=learner, tuning=tuning)
+    train, validation = splits
+    trainer = TuningTrainer(model, arguments, train, validation, protocol, learner=learner, tuning=tuning)
     trainer.train(resume_from_checkpoint=last)
     trainer.release()
     return trainer
@@ -283,6 +286,6 @@ class TuningTrainer(CMRTrainer):
 class StartCompetes(TrainerCallback):
     """Lets what a training starts from compete with its epochs, as epoch 0."""
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **kwargs: Any) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         if state.global_step == 0:
             state.best_metric = metrics[args.metric_for_best_model]

@@ -80,7 +80,7 @@ class ImagePairs(Pairs):
         tensors: as for [`Pairs`], without those of images.
     """
 
-    def __init__(self, image_source: ImageSource, **tensors: torch.Tensor):
+    def __init__(self, image_source: ImageSource, **tensors: Any):
         super().__init__(**tensors)
         self.image_source = image_source
 

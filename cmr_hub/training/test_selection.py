@@ -28,13 +28,13 @@ class WatchedEpochs(TrainerCallback):
     def _key(self) -> str:
         return f"watched_{self.protocol.name}"
 
-    def on_evaluate(self, args: Any, state: TrainerState, control: Any, model: Any, **kwargs: Any) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         result = measure(Retriever(model, self.processor), self.features, self.protocol)
         metrics = {name: round(value, 4) for name, value in result.metrics.items()}
         state.log_history.append({"epoch": state.epoch, "step": state.global_step, self._key: metrics})
 
     def best(self, state: TrainerState) -> tuple[int, dict[str, float]]:
         """The epoch with the greatest primary metric, and all its metrics."""
-        epochs = [entry for entry in state.log_history if self._key in entry]
+        epochs: list[Any] = [entry for entry in state.log_history if self._key in entry]
         best = max(epochs, key=lambda entry: entry[self._key][self.protocol.primary_metric])
         return round(best["epoch"]), best[self._key]

@@ -96,8 +96,11 @@ class TrainingRun:
         Raises:
             CheckpointError: the folder was not made by `cmr train`.
         """
+        stored = read_json(folder / RUN_NAME)
+        if isinstance(recipe := stored.get("recipe"), dict) and "turns" in recipe:  # its name before version 0.2
+            recipe["augmentations"] = recipe.pop("turns")
         try:
-            return cls(**read_json(folder / RUN_NAME))
+            return cls(**stored)
         except TypeError as error:
             raise CheckpointError(f"{folder / RUN_NAME} is of another version of cmr_hub ({error}).") from error
 
@@ -291,7 +294,7 @@ def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) ->
 def fit_closed_form(model: ClosedFormCMRModel, pairs: Pairs) -> None:
     """Solve a closed form for all pairs."""
     whole = pairs[:]
-    model.fit(*(whole.get(name) for name in (model.image_input, model.text_input, "labels")))
+    model.fit(whole[model.image_input], whole[model.text_input], whole.get("labels"))
 
 
 def _fit_by_gradient(

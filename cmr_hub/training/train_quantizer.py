@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tqdm.auto import tqdm
 
+from cmr_hub.data.columns import Modality
 from cmr_hub.errors import InputError
 from cmr_hub.indexes.quantizers.lattice import SphereLattice
 from cmr_hub.indexes.quantizers.spreading_vectors import SpreadingVectorsConfig, SpreadingVectorsModel
@@ -137,11 +138,13 @@ def read_vectors(
     """
     if gallery is not None:
         embeds = Gallery.from_pretrained(gallery).embeds
-        modalities = ["image", "text"] if modality == "both" else [modality]
+        modalities: list[Modality] = ["image", "text"] if modality == "both" else [modality]
         missing = [name for name in modalities if name not in embeds]
         if missing:
             raise InputError(f"The gallery in {gallery} has no {missing[0]} embeddings, only {', '.join(embeds)}.")
         return _checked(np.concatenate([embeds[name] for name in modalities]), f"the gallery in {gallery}")
+    if path is None:
+        raise InputError("Name a gallery, or a file of vectors.")
     try:
         if path.suffix == ".safetensors":
             arrays = load_file(path)
@@ -217,7 +220,7 @@ def spread(known: Neighbourhood, settings: QuantizerSettings) -> tuple[Spreading
     steps = settings.epochs * (len(base) // min(settings.batch_size, len(base)))
     optimiser = torch.optim.SGD(model.parameters(), settings.learning_rate, settings.momentum)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    run, best = QuantizerRun(settings, len(base)), None
+    run, best = QuantizerRun(settings, len(base)), model.state_dict()
     with tqdm(total=steps, desc="Spreading", unit="step") as bar:
         for epoch in range(1, settings.epochs + 1):
             negatives = hard_negatives(model.catalyse(base), settings.negative_rank, settings.mining_rows, rng)
@@ -318,4 +321,5 @@ def _batches(
     order = rng.permutation(len(base))
     for start in range(0, len(base) - size + 1, size):
         rows = order[start : start + size]
-        yield tuple(torch.from_numpy(base[chosen]) for chosen in (rows, drawn[rows], negatives[rows]))
+        chosen, positive, negative = (torch.from_numpy(base[of]) for of in (rows, drawn[rows], negatives[rows]))
+        yield chosen, positive, negative
