@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
@@ -112,7 +112,7 @@ class RetrievalEvaluator:
         options = {"real_valued": True} if real_valued else {}
 
         def both(dataset: Dataset, as_pairs: bool) -> tuple[np.ndarray, np.ndarray]:
-            images, texts = _rows(dataset, self.image_column), self._texts(dataset)[0]
+            images, texts = read_column(dataset, self.image_column), self._texts(dataset)[0]
             if as_pairs:
                 pairs = retriever.encode_pairs(images, texts, **options)
                 return pairs, pairs
@@ -132,7 +132,7 @@ class RetrievalEvaluator:
 
     def _texts(self, dataset: Dataset) -> tuple[Sequence[Any], np.ndarray | None]:
         """What to encode as texts, and where captions are texts of their own the row that each belongs to."""
-        sets = _rows(dataset, self.text_column)
+        sets = read_column(dataset, self.text_column)
         if self.text_column == "text_features":
             return sets, None
         for position, captions in enumerate(sets):
@@ -155,8 +155,3 @@ def _pick_column(dataset: Dataset, wanted: str | None, known: tuple[str, str]) -
         f"The data set has no column {wanted or f'{known[0]!r} or {known[1]!r}'}; it has "
         f"{', '.join(dataset.column_names) or 'none'}."
     )
-
-
-def _rows(dataset: Dataset, column: str) -> Sequence[Any]:
-    """All rows of a column as encoders take them; an array of features is a sequence of rows."""
-    return cast(Sequence[Any], read_column(dataset, column))

@@ -17,7 +17,9 @@ from datasets import DatasetDict
 
 from cmr_hub.data import info, load_dataset
 from cmr_hub.data.base import describe_sizes
+from cmr_hub.data.columns import Modality
 from cmr_hub.data.labels import has_labels
+from cmr_hub.encoders.spec import GivenEncoder
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.methods import METHODS
@@ -65,7 +67,7 @@ class Plan:
     methods: Sequence[str]
     seeds: Sequence[int] = tuple(range(SEEDS))
     bits: Sequence[int] = BITS
-    encoders: Mapping[str, Any] = field(default_factory=dict)
+    encoders: Mapping[Modality, GivenEncoder] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def tasks(self) -> list[Task]:

@@ -29,6 +29,8 @@ from cmr_hub.cli.options import (
 from cmr_hub.cli.training_arguments import TrainingCommand
 
 if TYPE_CHECKING:
+    from cmr_hub.data.columns import Modality
+    from cmr_hub.encoders.spec import GivenEncoder
     from cmr_hub.training.train import TrainingRun
 
 
@@ -59,7 +61,7 @@ def command(
     seeds: Sequence[int],
     bits: Sequence[int],
     protocols: Sequence[str],
-    encoders: Mapping[str, Any],
+    encoders: Mapping[Modality, GivenEncoder],
     captions: str | None,
     settings: TrainingSettings,
     batch_size: int | None,
