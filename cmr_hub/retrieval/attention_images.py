@@ -90,7 +90,7 @@ def _bytes(colour: tuple[float, ...]) -> tuple[int, ...]:
 
 
 def panel(explanation: Attended, column: int = COLUMN, fonts: Sequence[str] = FONTS) -> Image.Image:
-    """An image above its words; beside it, for each step, both again as the step weighs them.
+    """An image above its words; next to it, for each step, both again as the step weighs them.
 
     Args:
         explanation: what to draw.
@@ -132,8 +132,8 @@ def panel(explanation: Attended, column: int = COLUMN, fonts: Sequence[str] = FO
     unknown = "" if all(known) else " · dashed: a word that the model does not know"
     page.write(f"{LEGEND}{unknown}", margin, note_top, SMALL_FONT, FAINT)
     drawn = page.render()
-    for place, shown in images.items():
-        drawn.paste(shown, place)
+    for corner, shown in images.items():
+        drawn.paste(shown, corner)
     return drawn
 
 
@@ -177,7 +177,7 @@ class _Word:
 
 
 def _set_words(page: _Page, words: Sequence[str], column: int) -> tuple[list[_Word], float]:
-    """Words side by side, in as many lines as they need, and the lines' height; one that is too wide is cut."""
+    """Words next to one another, in as many lines as they need, and the lines' height; one that is too wide is cut."""
     placed, left, top = [], 0.0, 0.0
     for word in words:
         text = drawable(word, page.fonts)

@@ -38,7 +38,7 @@ def reverse_proxy(target: str, path: str) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{port}{path}/"
     finally:
-        server.should_exit = True
+        server.should_exit = server.force_exit = True  # streams of events to open pages never end by themselves
         thread.join(10)
 
 

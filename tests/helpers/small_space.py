@@ -1,8 +1,10 @@
-"""A small gallery, and a catalogue of nothing else, for tests of the Space."""
+"""A small gallery, a catalogue of nothing else, and one of what is bundled, for tests of the Space."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset, Image
 from PIL import Image as Images
@@ -10,11 +12,20 @@ from PIL import Image as Images
 from cmr_hub.data import info
 from cmr_hub.data.base import TEXTS, label_features
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.space.services.catalogue import Entry, Source
+from cmr_hub.space.services.catalogue import Catalogue, Entry, Source
 from toys import raw_retriever
 
 WORDS = ["a red apple", "a green pear", '<b>bold</b> & "quoted" dog', "an old cat"]
 COLOURS = ["red", "green", "black", "grey"]
+
+_opened: dict[Hashable, Any] = {}
+
+
+def bundled_catalogue(names: Iterable[str] | None = None) -> Catalogue:
+    """A catalogue whose galleries of bundled checkpoints are opened once for all tests of this process."""
+    catalogue = Catalogue(names)
+    catalogue._kept = _opened
+    return catalogue
 
 
 def make_gallery(folder: Path) -> Gallery:

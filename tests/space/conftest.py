@@ -16,10 +16,9 @@ import pytest
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.prepared import prepared_folder
 from cmr_hub.space import build_app, launch
-from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.preparation import Preparations
 from reverse_proxy import free_port
-from small_space import OneGallery, make_gallery
+from small_space import OneGallery, bundled_catalogue, make_gallery
 from toys import feature_dataset, feature_retriever
 
 # What Gradio says of requests that are under way when a page is left.
@@ -102,7 +101,7 @@ def space(tmp_path_factory: pytest.TempPathFactory, stand_in: Callable) -> Itera
         patch.setenv("CMR_HUB_CACHE", str(go.parent / "cache"))
         # Uploads lie there by their content: another Space that ends would take them along.
         patch.setenv("GRADIO_TEMP_DIR", str(go.parent / "uploads"))
-        catalogue = Catalogue()
+        catalogue = bundled_catalogue()
         preparations = Preparations(stand_in(go), on_done=catalogue.refresh)
         app = build_app(catalogue, preparations)
         # Gradio would look for a free port in order, and meet another worker's Space that does the same.

@@ -13,8 +13,8 @@ from attending import captioned, red_seeker, spotted
 from browsing import DESK, PHONE, Page, expect, open_view, overflow, serious_findings
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space import build_app, launch
-from cmr_hub.space.services.catalogue import Catalogue
 from reverse_proxy import free_port
+from small_space import bundled_catalogue
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -24,7 +24,7 @@ STEP = "#cmr-looks .cmr-step"
 @pytest.fixture(scope="module")
 def space() -> Iterator[Any]:
     """A Space that opens on a gallery of red spots, and has the emoji, too."""
-    catalogue = Catalogue(["emoji"])
+    catalogue = bundled_catalogue(["emoji"])
     items = captioned(
         [spotted(row, column) for row in range(2) for column in range(4)],
         [[f"a red square number {number}"] for number in range(8)],

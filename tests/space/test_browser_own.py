@@ -30,6 +30,7 @@ from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.user_galleries import UserGalleries
 from cmr_hub.space.views import VIEWS
 from cmr_hub.space.views.user_gallery import UserGalleryView
+from small_space import bundled_catalogue
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -46,7 +47,7 @@ expect.set_options(timeout=30_000)
 def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The Space with a store of galleries that the tests can look into, and that waits less for pages to come back."""
 
-    catalogue = Catalogue(["emoji"])
+    catalogue = bundled_catalogue(["emoji"])
     galleries = UserGalleries(catalogue, grace=GRACE)
 
     class HastyView(UserGalleryView):

@@ -12,8 +12,8 @@ import pytest
 
 from browsing import DESK, HIT, PHONE, Page, expect, open_view, overflow, serious_findings
 from cmr_hub.space import build_app, launch
-from cmr_hub.space.services.catalogue import Catalogue
 from reverse_proxy import free_port, reverse_proxy
+from small_space import bundled_catalogue
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -77,7 +77,7 @@ def test_the_card_is_read_as_a_page(page: Page):
 
 def test_addresses_are_those_by_which_the_page_is_reached(browser: Any):
     """Behind a proxy, and under a path."""
-    app = build_app(Catalogue(["emoji"]))
+    app = build_app(bundled_catalogue(["emoji"]))
     launch(app, prevent_thread_lock=True, quiet=True, server_port=free_port(), root_path=PATH)
     with reverse_proxy(app.local_url.removesuffix("/").removesuffix(PATH), PATH) as address:
         page = browser.new_page()

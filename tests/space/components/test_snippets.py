@@ -15,6 +15,7 @@ from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space.components.snippets import WIDTH, client_lines, mcp_settings, python_lines
 from cmr_hub.space.services.catalogue import Catalogue, Entry
 from cmr_hub.space.services.queries import Asked, Query
+from small_space import bundled_catalogue
 
 CAT = Asked(Query("text", "a smiling cat"), "image", 4)
 
@@ -29,7 +30,7 @@ def run(code: str) -> tuple[dict[str, Any], list[str]]:
 
 @pytest.fixture(scope="module")
 def emoji() -> Catalogue:
-    return Catalogue(["emoji"])
+    return bundled_catalogue(["emoji"])
 
 
 @pytest.mark.slow
@@ -85,7 +86,7 @@ def test_an_own_gallery_is_opened_from_its_download(gallery: Gallery, tmp_path: 
     gallery.retriever.save_pretrained(folder)
     kept = Gallery.from_dataset(gallery.dataset, type(gallery.retriever).from_pretrained(folder), cache=False)
     kept.save_pretrained("my-gallery")
-    catalogue = Catalogue(["emoji"])
+    catalogue = bundled_catalogue(["emoji"])
     catalogue.add_own("own-secret", "Mine", {"cca": kept})
     code = python_lines(catalogue["own-secret"], "cca", kept, Asked(Query("text", "red"), "image", 2))
     assert "own-secret" not in code

@@ -8,8 +8,8 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space.services.average_precision import average_precision_of
-from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.disagreement import most_disputed
+from small_space import bundled_catalogue
 from toys import feature_retriever
 
 ITEMS = 30
@@ -59,7 +59,7 @@ def test_nothing_is_disputed_among_the_like_or_without_classes():
 
 @pytest.mark.slow
 def test_it_is_quick_on_the_bundled_emoji():
-    catalogue = Catalogue(["emoji"])
+    catalogue = bundled_catalogue(["emoji"])
     galleries = [catalogue.open("emoji", method) for method in ("dscmr", "contrastive", "dscmr_hash", "cca")]
     started = time.perf_counter()
     found = most_disputed(galleries, "text", "image")

@@ -10,10 +10,10 @@ import gradio as gr
 import pytest
 
 from cmr_hub.space.components.session_state import SessionState
-from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.model_kinds import of_different_kinds
 from cmr_hub.space.services.queries import Asked, Query
 from cmr_hub.space.views.compare import CompareView
+from small_space import bundled_catalogue
 
 CAT = Asked(Query("text", "a smiling cat"), "image", 12, "Flags")
 DOG = Asked(Query("item", "1F436"), "image")
@@ -27,7 +27,7 @@ def make_view(catalogue: Any) -> CompareView:
 
 @pytest.fixture(scope="module")
 def emoji() -> CompareView:
-    return make_view(Catalogue(["emoji"]))
+    return make_view(bundled_catalogue(["emoji"]))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def ask(
 
 
 def test_the_models_that_stand_side_by_side_differ_in_kind():
-    sources = Catalogue(["emoji"])["emoji"].sources
+    sources = bundled_catalogue(["emoji"])["emoji"].sources
     assert of_different_kinds(sources, "cca") == ["cca", "dscmr", "dscmr_hash"]
     assert of_different_kinds(sources, "dcmh") == ["dcmh", "dscmr", "contrastive"]
     assert of_different_kinds({key: sources[key] for key in ("cca", "dcca")}, "dcca") == ["dcca", "cca"]

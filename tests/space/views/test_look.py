@@ -18,10 +18,10 @@ from cmr_hub.retrieval.explanation import Explanation
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space.components.look_markup import place_in_words, side_by_side
 from cmr_hub.space.components.session_state import SessionState
-from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.looking import Pair, look
 from cmr_hub.space.services.queries import MAX_TEXT, Asked, Query
 from cmr_hub.space.views.look import LookView
+from small_space import bundled_catalogue
 
 RED = ("own-red", "dan")
 TEXTS = [["a red square"], ["a green square"], ["a blue <b>square</b>"]]
@@ -29,7 +29,7 @@ TEXTS = [["a red square"], ["a green square"], ["a blue <b>square</b>"]]
 
 @pytest.fixture(scope="module")
 def view() -> LookView:
-    catalogue = Catalogue(["emoji"])
+    catalogue = bundled_catalogue(["emoji"])
     items = captioned([spotted(0, 0), spotted(1, 3), spotted(3, 2)], TEXTS)
     catalogue.add_own(RED[0], "Red spots", {RED[1]: Gallery.from_dataset(items, red_seeker(), cache=False)})
     with gr.Blocks(analytics_enabled=False):
@@ -151,7 +151,7 @@ def test_the_bundled_model_looks_at_real_images(real_data: Path, private_cache: 
         pytest.skip(f"no RSICD in {real_data}")
     items = load_dataset("rsicd", data_dir=real_data / "rsicd")["test"].select(range(12))
     gallery = Gallery.from_dataset(items, cmr_hub.from_pretrained("cmr/dan-rsicd"), cache=False)
-    catalogue = Catalogue(["emoji"])
+    catalogue = bundled_catalogue(["emoji"])
     catalogue.add_own("own-aerial", "Aerial", {"dan": gallery})
     with gr.Blocks(analytics_enabled=False):
         view = LookView(catalogue, SessionState.lay_out(catalogue))

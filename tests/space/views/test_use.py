@@ -11,9 +11,9 @@ import pytest
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.components.snippets import client_lines, mcp_settings, python_lines
-from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.queries import Asked, Query
 from cmr_hub.space.views.use import UseView, card_of
+from small_space import bundled_catalogue
 
 ASKED = Asked(Query("item", "apple"), "text", 2)
 ADDRESS = "https://some.host/hub/"
@@ -47,7 +47,7 @@ def test_a_model_without_a_card_says_so(view: UseView, gallery: Gallery, tmp_pat
 
 @pytest.mark.slow
 def test_a_bundled_card_comes_without_its_metadata():
-    card = card_of(Catalogue(["emoji"]).open("emoji", "cca"))
+    card = card_of(bundled_catalogue(["emoji"]).open("emoji", "cca"))
     assert card.lstrip().startswith("#")
     assert "model-index" not in card
     assert "## Training" in card
