@@ -18,6 +18,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from browsing import serious_findings
 from reverse_proxy import free_port
 
 pytest.importorskip("playwright.sync_api")
@@ -125,13 +126,6 @@ def wait_for(condition: Callable[[], Any]) -> None:
 
 def files_in(folder: Path) -> list[str]:
     return [name for _, _, names in os.walk(folder) for name in names]  # also while something is removed
-
-
-def serious(page: Page) -> list[str]:
-    """What axe finds serious or critical in the view."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    found = axe.Axe().run(page).response["violations"]
-    return [f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in ("serious", "critical")]
 
 
 def test_pairs_are_built_searched_in_all_views_and_removed(page: Page, space: Any):
@@ -356,12 +350,12 @@ def test_fits_and_is_for_everybody(page: Page, gate: threading.Event):
     page.get_by_role("tab", name="Your gallery").click()
     page.get_by_text("Privacy").click()
     page.get_by_text("Limits").click()
-    assert serious(page) == []
+    assert serious_findings(page) == []
     build(page, {"set.zip": zipped({**IMAGES, "x" * 100 + ".png": b"broken"})}, "x" * 60)
     expect(page.get_by_role("progressbar")).to_be_visible()
-    assert serious(page) == []
+    assert serious_findings(page) == []
     gate.set()
     expect(page.get_by_role("button", name="Search it")).to_be_visible()
     page.get_by_text("1 left out").click()
-    assert serious(page) == []
+    assert serious_findings(page) == []
     assert overflow() <= 0
