@@ -11,7 +11,6 @@ def near_names(name: str, known: Sequence[str]) -> str:
     """A sentence that suggests the known names most like this one, with a space before it; "" where none is like it.
 
     Example:
-
     ```python
     >>> near_names("dscrm", ["cca", "dscmr"])
     " Did you mean 'dscmr'?"
@@ -40,7 +39,6 @@ class UnknownNameError(CMRError, ValueError):
     """A method, data set, encoder, index, protocol or checkpoint that does not exist; near names are suggested.
 
     Example:
-
     ```python
     >>> from cmr_hub.errors import UnknownNameError
     >>> print(UnknownNameError("method", "dscrm", ["cca", "dscmr"]))
@@ -73,7 +71,6 @@ class UnknownArgumentError(CMRError, TypeError):
     """An argument that a model does not take; near names are suggested.
 
     Example:
-
     ```python
     >>> from cmr_hub.errors import UnknownArgumentError
     >>> print(UnknownArgumentError("DSCMRModel", "labls", ["image_features", "text_features", "labels"]))
@@ -127,7 +124,6 @@ class MissingExtraError(CMRError, ImportError):
     """An optional library that is not installed; names the extra that installs it.
 
     Example:
-
     ```python
     >>> from cmr_hub.errors import MissingExtraError
     >>> print(MissingExtraError("optuna", "sweep", "A sweep"))

@@ -49,7 +49,6 @@ def register_dataset(
         TypeError: the class is no `Loader`, or its `info` has another name.
 
     Example:
-
     ```python
     @register_dataset("toy")
     class Toy(Loader):
@@ -70,7 +69,6 @@ def list_datasets(pattern: str = "*") -> list[str]:
     """Names of the data sets, sorted, those that match a shell-style pattern.
 
     Example:
-
     ```python
     >>> from cmr_hub.data import list_datasets
     >>> list_datasets("flickr*")
@@ -87,7 +85,6 @@ def info(name: str) -> DatasetInfo:
         UnknownNameError: there is no data set of this name.
 
     Example:
-
     ```python
     >>> from cmr_hub.data import info
     >>> info("wiki").sizes
@@ -104,7 +101,6 @@ def is_available(name: str, data_dir: str | os.PathLike | None = None) -> bool:
         UnknownNameError: there is no data set of this name.
 
     Example:
-
     ```python
     >>> from cmr_hub.data import is_available
     >>> is_available("emoji")
@@ -142,7 +138,6 @@ def load_dataset(
         DownloadError: the official source cannot be reached (or must not be: offline mode), or sent damaged data.
 
     Example:
-
     ```python
     >>> from cmr_hub.data import load_dataset
     >>> emoji = load_dataset("emoji")

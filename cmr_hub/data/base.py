@@ -81,7 +81,6 @@ def split_by_hash(item_id: str) -> str:
     items are added. The shares hold on average; a small data set deviates from them.
 
     Example:
-
     ```python
     >>> split_by_hash("1F600")
     'train'
@@ -103,7 +102,6 @@ def query_split(info: DatasetInfo, item_ids: Iterable[str]) -> dict[str, str]:
     data set the queries have the same share.
 
     Example:
-
     ```python
     >>> from cmr_hub.data import info
     >>> splits = query_split(info("mirflickr"), [str(number) for number in range(1, 20_016)])
@@ -124,7 +122,6 @@ def describe_sizes(info: DatasetInfo, sizes: Mapping[str, int]) -> str:
         sizes: pairs in each split, as they were loaded.
 
     Example:
-
     ```python
     >>> from cmr_hub.data import info
     >>> describe_sizes(info("wiki"), {"train": 100, "test": 20})

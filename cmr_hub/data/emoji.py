@@ -97,7 +97,6 @@ def drawn_key(code_points: str) -> str:
     asks for a coloured drawing and never makes another emoji, so it is dropped from both sides.
 
     Example:
-
     ```python
     >>> drawn_key("0023-FE0F-20E3")  # keycap #
     '23-20e3'
@@ -110,7 +109,6 @@ def readable_names(name: str, short_names: list[str]) -> list[str]:
     """Distinct lower-case names, the Unicode name first; underscores and hyphens inside short names become spaces.
 
     Example:
-
     ```python
     >>> readable_names("THUMBS DOWN SIGN", ["-1", "thumbs_down", "thumbsdown"])
     ['thumbs down sign', '-1', 'thumbs down', 'thumbsdown']

@@ -95,7 +95,6 @@ def is_read(name: str) -> bool:
     """Whether a file of the archive is needed.
 
     Example:
-
     ```python
     >>> is_read("iaprtc12/images/00/25.jpg"), is_read("iaprtc12/annotations_complete_ger/00/25.ger")
     (True, False)
@@ -150,7 +149,6 @@ def read_description(annotation: str) -> str:
     """The description in an annotation file, white space collapsed; "" where there is none.
 
     Example:
-
     ```python
     >>> read_description("<TITLE>Plaza</TITLE><DESCRIPTION>two palms &amp;\\n a house;</DESCRIPTION>")
     'two palms & a house;'

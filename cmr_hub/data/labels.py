@@ -39,7 +39,6 @@ def label_matrix(dataset: Dataset) -> np.ndarray:
         InputError: no such column, or a row without a label (`None`, or -1, which stands for "unknown").
 
     Example:
-
     ```python
     >>> from datasets import ClassLabel, Dataset, Features
     >>> features = Features({"label": ClassLabel(names=["cat", "cow", "dog"])})

@@ -191,7 +191,6 @@ def numbered_classes(count: int) -> tuple[str, ...]:
     """Names for classes of a release that only numbers them.
 
     Example:
-
     ```python
     >>> numbered_classes(2)
     ('class 1', 'class 2')

@@ -125,7 +125,6 @@ def is_read(name: str) -> bool:
     """Whether a file of the archives is needed: the cameras' data and the tags as they were typed are not.
 
     Example:
-
     ```python
     >>> is_read("mirflickr/meta/tags/tags1.txt"), is_read("mirflickr/meta/tags_raw/tags1.txt")
     (True, False)

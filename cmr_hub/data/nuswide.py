@@ -295,7 +295,6 @@ def as_bits(line: bytes) -> np.ndarray:
         ValueError: there is anything else in it.
 
     Example:
-
     ```python
     >>> as_bits(b"0\\t1\\t1\\t\\n").tolist()
     [0, 1, 1]
@@ -314,7 +313,6 @@ def as_counts(line: bytes) -> np.ndarray:
         ValueError: one is no whole number.
 
     Example:
-
     ```python
     >>> as_counts(b"3 0 12 \\n").tolist()
     [3, 0, 12]

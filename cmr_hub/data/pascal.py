@@ -165,7 +165,6 @@ def class_of(item_id: str) -> str:
     """The class of an item: what stands before the slash of its id.
 
     Example:
-
     ```python
     >>> class_of("cat/2008_000116")
     'cat'
@@ -178,7 +177,6 @@ def split_by_class(item_ids: dict[str, Path] | list[str]) -> dict[str, str]:
     """Item id -> split: of each class a tenth validates and a tenth tests, chosen by a hash order of the ids.
 
     Example:
-
     ```python
     >>> splits = split_by_class([f"cat/{number}" for number in range(50)])
     >>> sorted(Counter(splits.values()).items())
@@ -242,7 +240,6 @@ def parse_index(html: str) -> dict[str, list[str]]:
     ever fetched or written.
 
     Example:
-
     ```python
     >>> page = '<tr><td><img src="cat/1.jpg"></td><td><table><tr><td> A cat. </td></tr></table></td></tr>'
     >>> parse_index(page)

@@ -14,7 +14,6 @@ def unsafe_reason(name: str) -> str | None:
     """Why a relative path as written is not safe to append to a folder on any system; None when it is.
 
     Example:
-
     ```python
     >>> unsafe_reason("images/cat.png") is None
     True
@@ -44,7 +43,6 @@ def name_some(names: Iterable[str], shown: int = 3) -> str:
     """The first few names and how many more there are, for messages.
 
     Example:
-
     ```python
     >>> name_some(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'

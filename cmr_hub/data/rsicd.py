@@ -147,7 +147,6 @@ def class_of(file_name: str) -> str:
         DatasetError: neither the name's start nor its number is known.
 
     Example:
-
     ```python
     >>> class_of("railwaystation_7.jpg"), class_of("00433.jpg")
     ('railway station', 'airport')

@@ -223,7 +223,6 @@ def article_text(xml: str) -> str:
     are never expanded and nothing is ever fetched, and a bare "&" or "<" does not lose the article.
 
     Example:
-
     ```python
     >>> article_text('<document><imageset><image id="1"/></imageset><text>Salt &amp;\\n pepper</text></document>')
     'Salt & pepper'

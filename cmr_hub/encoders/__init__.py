@@ -49,7 +49,6 @@ def register_encoder(
         DuplicateNameError: another class has one of the names.
 
     Example:
-
     ```python
     @register_encoder("text", "toy")
     class ToyEncoder(TextEncoder):
@@ -79,7 +78,6 @@ def create_encoder(modality: str, name: str, **options: Any) -> Encoder:
         UnknownNameError: no such modality or encoder; near names are suggested.
 
     Example:
-
     ```python
     >>> from cmr_hub.encoders import create_encoder
     >>> encoder = create_encoder("text", "bow", max_features=1000).fit(["a red bird", "a red car"])
@@ -112,7 +110,6 @@ def list_encoders(modality: str) -> list[str]:
     """The names of one modality's encoders, sorted; one that ends in "/" is a family of encoders.
 
     Example:
-
     ```python
     >>> from cmr_hub.encoders import list_encoders
     >>> list_encoders("text")

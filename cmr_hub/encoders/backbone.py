@@ -110,7 +110,6 @@ def squeeze(images: Sequence[Image.Image], side: int) -> np.ndarray:
     """The whole images, not cropped, as squares: `(n, side, side, 3)` of the images' `uint8`, by bicubic resizing.
 
     Example:
-
     ```python
     >>> squeeze([Image.new("RGB", (30, 20), "red")], side=2).shape
     (1, 2, 2, 3)

@@ -30,7 +30,6 @@ class BagOfWordsEncoder(VocabularyEncoder):
         vocabulary: as in `VocabularyEncoder`; the order of the components.
 
     Example:
-
     ```python
     >>> encoder = BagOfWordsEncoder().fit(["a red bird", "a blue bird"])
     >>> encoder.vocabulary
@@ -84,7 +83,6 @@ class TfidfEncoder(BagOfWordsEncoder):
         binary: as in `BagOfWordsEncoder`.
 
     Example:
-
     ```python
     >>> encoder = TfidfEncoder().fit(["a red bird", "a blue bird"])
     >>> encoder.encode(["red", "?"]).tolist()

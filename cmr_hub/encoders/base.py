@@ -79,7 +79,6 @@ class Encoder(ABC):
             Tensors with one row an input, by the names of the arguments of a model's `forward`.
 
         Example:
-
         ```python
         >>> from cmr_hub.encoders import create_encoder
         >>> encoder = create_encoder("text", "bow", vocabulary=["bird", "red"])
@@ -199,7 +198,6 @@ def input_position(kind: str, index: int, total: int) -> Iterator[None]:
     """Put "image 3 of 10: " before the message of an `InputError` that is raised inside the block.
 
     Example:
-
     ```python
     >>> with input_position("image", 2, 10):
     ...     raise InputError("it is empty")

@@ -50,7 +50,6 @@ class EfficientNetLite0Encoder(OwnWeightsEncoder):
             used a CheckpointError: the weights are another network's.
 
     Example:
-
     ```python
     >>> image = Image.new("RGB", (300, 200), "red")
     >>> EfficientNetLite0Encoder().encode([image]).shape
@@ -144,7 +143,6 @@ def timm_name(name: str) -> str:
     """What timm calls a weight.
 
     Example:
-
     ```python
     >>> timm_name("_blocks.3._expand_conv.weight")
     'blocks.2.0.conv_pw.weight'

@@ -35,7 +35,6 @@ class GloveEncoder(WordVectorEncoder):
         vectors: their vectors, of shape `(len(words), dim)`; kept as float16.
 
     Example:
-
     ```python
     >>> encoder = GloveEncoder(["red", "bird"], np.array([[1.0, 0.0], [0.0, 1.0]]))
     >>> encoder.encode(["Red bird!", "?"]).tolist()

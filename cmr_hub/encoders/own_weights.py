@@ -42,7 +42,6 @@ class OwnWeightsEncoder(BackboneEncoder):
         """Take the network's weights, which were trained meanwhile, for the encoder's own from now on.
 
         Example:
-
         ```python
         >>> from cmr_hub.encoders import create_encoder
         >>> encoder = create_encoder("image", "efficientnet-lite0")

@@ -29,7 +29,6 @@ class PixelsEncoder(BackboneEncoder):
         InputError: `size` is no whole number from 1.
 
     Example:
-
     ```python
     >>> PixelsEncoder(size=2).encode([Image.new("RGB", (30, 20), "red")]).reshape(3, 2, 2)[:, 0, 0].tolist()
     [1.0, -1.0, -1.0]

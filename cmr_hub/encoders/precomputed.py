@@ -28,7 +28,6 @@ class PrecomputedEncoder(Encoder):
             distributions (Arandjelović & Zisserman, CVPR 2012); "none" leaves the vectors as they are.
 
     Example:
-
     ```python
     >>> PrecomputedEncoder("text", 2, "LDA topics").encode([[0.25, 0.75]]).tolist()
     [[0.25, 0.75]]

@@ -123,7 +123,6 @@ class SentenceCNNEncoder(TextEncoder):
         InputError: a setting out of range, or `vectors` is no file of word vectors.
 
     Example:
-
     ```python
     >>> texts = ["a red bird sings", "a blue bird sings", "a red car drives", "a blue car drives"]
     >>> encoder = SentenceCNNEncoder(epochs=2).fit(texts, np.array([[1, 0], [1, 0], [0, 1], [0, 1]]))

@@ -18,7 +18,6 @@ class EncoderSpec(msgspec.Struct, frozen=True):
         options: what its class takes.
 
     Example:
-
     ```python
     >>> EncoderSpec.parse("glove")
     EncoderSpec(name='glove', options={})

@@ -30,7 +30,6 @@ def tokenise(text: str) -> list[str]:
     are dropped. Unicode variants (full-width letters, curly apostrophes, split accents) are made one (NFKC) first.
 
     Example:
-
     ```python
     >>> tokenise("The dog's 3.5 red-haired friends don't SING… 😀")
     ['the', 'dog', '3.5', 'red', 'haired', 'friends', 'do', "n't", 'sing']

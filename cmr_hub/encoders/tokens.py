@@ -42,7 +42,6 @@ class TokensEncoder(VocabularyEncoder):
         UnknownNameError: there are no such vectors.
 
     Example:
-
     ```python
     >>> encoder = TokensEncoder().fit(["a red bird", "a blue bird"])
     >>> encoder.vocabulary
@@ -94,7 +93,6 @@ class TokensEncoder(VocabularyEncoder):
         """The numbers as `input_ids`, and an `attention_mask` of the same shape: 1 at words, 0 at padding.
 
         Example:
-
         ```python
         >>> encoder = TokensEncoder(vocabulary=["bird", "red"])
         >>> encoder.as_inputs(encoder.encode(["red bird", "?"]))["attention_mask"].tolist()
@@ -107,7 +105,6 @@ class TokensEncoder(VocabularyEncoder):
         """The words at the positions of `encode([text])`; a text without words has one, the empty word.
 
         Example:
-
         ```python
         >>> TokensEncoder(max_length=3).words("Two red birds, singing")
         ['two', 'red', 'birds']

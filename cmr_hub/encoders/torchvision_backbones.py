@@ -49,7 +49,6 @@ class TorchvisionEncoder(OwnWeightsEncoder):
             has no average pool, or no image gives that grid.
 
     Example:
-
     ```python
     >>> encoder = TorchvisionEncoder("alexnet", weights="random")
     >>> encoder.encode([Image.new("RGB", (300, 200), "red")]).shape
@@ -212,7 +211,6 @@ def cut_off(network: nn.Module, layer: str) -> None:
     """Let a network end before this layer: the layer passes on what it is given, and so do those behind it.
 
     Example:
-
     ```python
     >>> network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))
     >>> cut_off(network, "2")

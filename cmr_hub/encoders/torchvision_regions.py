@@ -24,7 +24,6 @@ def region_network(network: nn.Module) -> nn.Module:
         InputError: the network has no average pool; transformers have none.
 
     Example:
-
     ```python
     >>> from torchvision import models
     >>> region_network(models.resnet18())(torch.zeros(1, 3, 224, 224)).shape

@@ -140,7 +140,6 @@ class TransformersImageEncoder(Pretrained, BackboneEncoder):
         revision: branch, tag or commit of the repo.
 
     Example:
-
     ```python
     >>> encoder = TransformersImageEncoder("facebook/dinov2-small")  # doctest: +SKIP
     >>> encoder.encode(["cat.jpg"]).shape  # doctest: +SKIP
@@ -200,7 +199,6 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         revision: branch, tag or commit of the repo.
 
     Example:
-
     ```python
     >>> encoder = TransformersTextEncoder("sentence-transformers/all-MiniLM-L6-v2")  # doctest: +SKIP
     >>> encoder.encode(["a red bird"]).shape  # doctest: +SKIP

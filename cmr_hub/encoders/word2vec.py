@@ -42,7 +42,6 @@ class Word2VecEncoder(WordVectorEncoder):
         InputError: a number that is too small.
 
     Example:
-
     ```python
     >>> texts = ["a red bird sings", "a blue bird sings", "a red car drives", "a blue car drives"]
     >>> encoder = Word2VecEncoder(dim=8).fit(texts)

@@ -67,7 +67,6 @@ class WordVectorEncoder(TextEncoder):
             `float32` of shape `(n, dim)`; a word without a vector has the zero vector.
 
         Example:
-
         ```python
         >>> from cmr_hub.encoders.glove import GloveEncoder
         >>> GloveEncoder(["red", "bird"], np.eye(2)).vectors_of(["bird", "cat"]).tolist()

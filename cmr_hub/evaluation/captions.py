@@ -19,7 +19,6 @@ def spread_captions(sets: Sequence[Sequence[str]], an_item: int | None = None) -
         `m` captions, item by item, and an `(m,)` int64 array of items.
 
     Example:
-
     ```python
     >>> spread_captions([["a dog", "a puppy"], ["a cat"]], an_item=3)[0]
     ['a dog', 'a puppy', 'a dog', 'a cat', 'a cat', 'a cat']
@@ -34,7 +33,6 @@ def number_texts(texts: Sequence[str]) -> np.ndarray:
     """`(m,)` int64 numbers, equal where two texts are word for word: but for case and white space the same.
 
     Example:
-
     ```python
     >>> number_texts(["A dog.", "a cat.", "a  dog. "]).tolist()
     [0, 1, 0]

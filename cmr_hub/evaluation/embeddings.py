@@ -72,7 +72,6 @@ def evaluate_embeddings(
             a gallery smaller than the protocol's k; arguments that the protocol does not use.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> images, texts = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[0, 2, 1]]  # own pairs apart

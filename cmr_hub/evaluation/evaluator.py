@@ -52,7 +52,6 @@ class RetrievalEvaluator:
             counts captions and the column holds features.
 
     Example:
-
     ```python
     >>> evaluator = RetrievalEvaluator(dataset["test"], protocol="dscmr")  # doctest: +SKIP
     >>> print(evaluator(cmr_hub.from_pretrained("cmr/dscmr-emoji")).table())  # doctest: +SKIP

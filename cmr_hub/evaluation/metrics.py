@@ -27,7 +27,6 @@ def average_precision(hits: np.ndarray, relevant: np.ndarray | None = None, divi
         `(q,)` float64. A query without a hit has 0.
 
     Example:
-
     ```python
     >>> average_precision(np.array([[True, False, True, False]])).tolist()  # (1/1 + 2/3) / 2
     [0.8333333333333333]
@@ -61,7 +60,6 @@ def expected_average_precision(
         `(q,)` float64.
 
     Example:
-
     ```python
     >>> hits, tied = np.array([[True, False]]), np.zeros((1, 2))
     >>> expected_average_precision(hits, tied).tolist()  # 1 or 1/2, both as likely

@@ -100,7 +100,6 @@ class Protocol:
         """One line that says all of it, to stand wherever a number of this protocol does.
 
         Example:
-
         ```python
         >>> print(get_protocol("djsrh").describe()[:51])
         djsrh: mAP@50 = precisions at hits / hits in the cu
@@ -238,7 +237,6 @@ def get_protocol(protocol: str | Protocol, **changes: Any) -> Protocol:
         InputError: a field does not exist, or the changed protocol contradicts itself.
 
     Example:
-
     ```python
     >>> get_protocol("djsrh", cut_off=100).name
     'djsrh(cut_off=100)'
@@ -263,7 +261,6 @@ def list_protocols(pattern: str = "*") -> list[str]:
     """Names of the protocols, sorted, those that match a shell-style pattern.
 
     Example:
-
     ```python
     >>> list_protocols("dscmr*")
     ['dscmr', 'dscmr-reranked', 'dscmr-test-selected', 'dscmr-tie-aware']

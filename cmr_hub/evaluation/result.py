@@ -48,7 +48,6 @@ class EvaluationResult:
         """A table for people, the protocol beneath it.
 
         Example:
-
         ```python
         >>> eye = np.eye(2, dtype=np.float32)
         >>> print(evaluate_embeddings(eye, eye, np.array([0, 1])).table().splitlines()[1])

@@ -75,7 +75,6 @@ def evaluate(
         InputError: the data set lacks a column that the checkpoint takes, or its rows cannot be measured so.
 
     Example:
-
     ```python
     >>> from cmr_hub import from_pretrained
     >>> from cmr_hub.data import load_dataset

@@ -28,7 +28,6 @@ def majority_answers(train: Sequence[str], answers: np.ndarray, asked: Sequence[
         `(n,)` integers.
 
     Example:
-
     ```python
     >>> majority_answers(["a?", "a?", "a?", "b?"], np.array([0, 1, 1, 0]), ["b?", "a?"]).tolist()
     [0, 1]

@@ -81,7 +81,6 @@ def suggested_name(name: str) -> str:
     """A name that can be used and looks like the one that cannot.
 
     Example:
-
     ```python
     >>> suggested_name("My-Method 2"), suggested_name("2nd"), suggested_name("class")
     ('my_method_2', 'method_2nd', 'class_method')

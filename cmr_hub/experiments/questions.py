@@ -48,7 +48,6 @@ def make_questions(dataset: DatasetDict, words: Words, share: float) -> DatasetD
         InputError: a column is missing, or there is a split where no question that training asks has both answers.
 
     Example:
-
     ```python
     >>> from cmr_hub.data import load_dataset
     >>> questions = make_questions(load_dataset("emoji"), {"is there a cat in the image?": ["cat"]}, share=0.03)
@@ -142,7 +141,6 @@ def _pattern(words: Sequence[str]) -> re.Pattern[str]:
     """What finds one of the words, or its plural, in a text made [`_plain`].
 
     Example:
-
     ```python
     >>> said = _plain(["Two churches.", "A parking lot"])
     >>> [bool(_pattern([word]).search(said)) for word in ("church", "parking lot", "park", "churches a")]

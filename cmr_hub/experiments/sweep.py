@@ -79,7 +79,6 @@ class Dimension:
             InputError: it says something else.
 
         Example:
-
         ```python
         >>> Dimension.parse("config.loss_eta=float:0:1")
         Dimension(section='config', name='loss_eta', kind='float', values=(0.0, 1.0))

@@ -202,7 +202,6 @@ def write_card(folder: str | os.PathLike, content: CardContent) -> Path:
         CheckpointError: a configuration file is missing or damaged.
 
     Example:
-
     ```python
     write_card("outputs/dscmr-emoji", CardContent(repo_id="cmr/dscmr-emoji", method_title="DSCMR", ...))
     ```

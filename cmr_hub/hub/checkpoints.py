@@ -61,7 +61,6 @@ def list_checkpoints(pattern: str = "*") -> list[CheckpointInfo]:
         CheckpointError: a bundled folder is damaged; names the file.
 
     Example:
-
     ```python
     >>> from cmr_hub.hub import list_checkpoints
     >>> all(info.method == "cca" for info in list_checkpoints("cca-*"))

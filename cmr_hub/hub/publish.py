@@ -43,7 +43,6 @@ def check_publishable(
             has no metadata or licence, or there are pickles, optimiser states or trainer checkpoints.
 
     Example:
-
     ```python
     >>> import tempfile
     >>> from cmr_hub.hub import check_publishable
@@ -131,7 +130,6 @@ def push_folder(
         CheckpointError: the folder is not fit for publishing, the id is none, or the Hub refuses or is out of reach.
 
     Example:
-
     ```python
     push_folder("outputs/dscmr-emoji", "me/dscmr-emoji", private=True)
     ```

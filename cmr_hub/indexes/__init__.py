@@ -47,7 +47,6 @@ def register_index(name: str, *, display_order: int = DEFAULT_ORDER) -> Callable
         DuplicateNameError: another class has the name.
 
     Example:
-
     ```python
     @register_index("toy")
     class ToyIndex(Index):
@@ -71,7 +70,6 @@ def load_index(folder: str | os.PathLike) -> Index:
         UnknownNameError: it is of a kind that this version does not know.
 
     Example:
-
     ```python
     >>> import tempfile
     >>> import numpy as np

@@ -30,7 +30,6 @@ def choose_index(representation: str, items: int) -> Choice:
     """The index for so many embeddings of a kind, one of [`~cmr_hub.modeling.embeddings.EMBEDDING_KINDS`].
 
     Example:
-
     ```python
     >>> choose_index("real-valued", 10_921).name, choose_index("binary", 10_000_000).name
     ('exact', 'hamming')

@@ -30,7 +30,6 @@ class ExactIndex(Index):
         dtype: how vectors are stored. "float16" halves the memory; cosines are then off by up to about .0005.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> scores, rows = ExactIndex(np.eye(3, dtype=np.float32)).search(np.eye(3, dtype=np.float32)[:1], k=2)

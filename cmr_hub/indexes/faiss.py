@@ -58,7 +58,6 @@ class FaissIndex(Index):
             fewer vectors than it has clusters.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> vectors = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
@@ -248,7 +247,6 @@ def default_factory(items: int) -> str:
     """The factory string for so many items: inverted lists of whole vectors, or too few items to divide.
 
     Example:
-
     ```python
     >>> default_factory(1_000), default_factory(1_000_000)
     ('Flat', 'IVF4096,Flat')

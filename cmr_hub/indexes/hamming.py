@@ -24,7 +24,6 @@ class HammingIndex(Index):
     [`distance_counts`] tells how many share each.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> index = HammingIndex(np.array([[0b1111], [0b1110], [0b0000]], np.uint8))

@@ -33,7 +33,6 @@ class KDTreeIndex(Index):
         InputError: also a vector that is not of unit length.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> scores, rows = KDTreeIndex(np.eye(3, dtype=np.float32)).search(np.eye(3, dtype=np.float32)[:1], k=2)

@@ -50,7 +50,6 @@ class LatticeIndex(Index):
         CheckpointError: the catalyser cannot be loaded.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> vectors = np.eye(24, dtype=np.float32)

@@ -39,7 +39,6 @@ class LSHIndex(Index):
         InputError: also options out of range.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> vectors = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
@@ -144,7 +143,6 @@ def keys_of(margins: np.ndarray) -> np.ndarray:
     """The sides of the hyperplanes, `(n, tables)` uint32; the first of up to 32 is the lowest bit.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> keys_of(np.array([[[0.5, -0.1, 2.0]]])).tolist()
@@ -164,7 +162,6 @@ def probed_keys(margins: np.ndarray, probes: int) -> np.ndarray:
     are flipped; `p` is less than `probes` where these have fewer combinations.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> sorted(probed_keys(np.array([[[0.5, -0.1, 2.0]]]), 3)[0, 0].tolist())  # none, the second, the first flipped

@@ -13,7 +13,6 @@ class Nearest:
     After a block or two few scores are better than the k-th so far, so that a block costs a single comparison.
 
     Example:
-
     ```python
     >>> nearest = Nearest(queries=1, k=2)
     >>> nearest.show(np.array([[0.1, 0.9, 0.5]], np.float32), first_row=0)
@@ -59,7 +58,6 @@ def best(scores: np.ndarray, k: int) -> np.ndarray:
     """Positions of the `k` best of `(m,)` scores, best first; of equal scores the first is first.
 
     Example:
-
     ```python
     >>> best(np.array([0.5, 0.9, 0.1, 0.9]), 3).tolist()
     [1, 3, 0]

@@ -45,7 +45,6 @@ def register_method(name: str, *, display_order: int = DEFAULT_ORDER) -> Callabl
         TypeError: the class is no `CMRModel`, or its configuration has another `model_type`.
 
     Example:
-
     ```python
     @register_method("toy")
     class ToyModel(CMRModel):
@@ -105,7 +104,6 @@ def list_methods(pattern: str = "*") -> list[MethodInfo]:
     """The methods in this hub, sorted by name, those that match a shell-style pattern.
 
     Example:
-
     ```python
     >>> import cmr_hub
     >>> cmr_hub.list_methods("dscmr")

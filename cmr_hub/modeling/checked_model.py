@@ -37,7 +37,6 @@ class CheckedModel(PreTrainedModel):
             CheckpointError: weights that are corrupt, missing, unexpected or of another shape, or another method's.
 
         Example:
-
         ```python
         >>> from cmr_hub import DSCMRModel
         >>> model = DSCMRModel.from_pretrained("cmr/dscmr-wiki")

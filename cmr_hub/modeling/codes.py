@@ -22,7 +22,6 @@ def pack(values: torch.Tensor) -> np.ndarray:
     """Signs of `(n, bits)` values as `(n, bits // 8)` uint8 codes.
 
     Example:
-
     ```python
     >>> import torch
     >>> pack(torch.tensor([[0.3, -2.0, 0.1, -0.1, 1.0, 1.0, 1.0, 1.0]])).tolist()
@@ -36,7 +35,6 @@ def unpack(codes: np.ndarray) -> np.ndarray:
     """`(n, bits // 8)` uint8 codes as `(n, bits)` float32 signs, -1 and +1.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> unpack(np.array([[175]], np.uint8)).tolist()
@@ -52,7 +50,6 @@ def as_words(codes: np.ndarray) -> np.ndarray:
     It is a view where the rows lie one after another in memory: nothing is copied, and nothing padded.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> [as_words(np.zeros((5, size), np.uint8)).shape for size in (8, 16, 3)]
@@ -101,7 +98,6 @@ def degeneracy(codes: np.ndarray) -> Degeneracy:
     """Which bits of `(n, bits // 8)` uint8 codes tell nothing.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> print(degeneracy(np.array([[0b10100000], [0b01100000]], np.uint8)).redundant)

@@ -22,7 +22,6 @@ class DualEncoderConfig(CMRConfig):
     The three widths of `CMRConfig` are one: a dual encoder's features already are embeddings of the common space.
 
     Example:
-
     ```python
     >>> from cmr_hub.modeling.dual_encoder import DualEncoderConfig, DualEncoderModel
     >>> model = DualEncoderModel(DualEncoderConfig(image_dim=2, text_dim=2, embed_dim=2))

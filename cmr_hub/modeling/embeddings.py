@@ -105,7 +105,6 @@ def kind_of(embeds: np.ndarray) -> EmbeddingKind:
     """The kind of embeddings, by their data type.
 
     Example:
-
     ```python
     >>> kind_of(np.zeros((5, 8), np.uint8)).describe(8)
     'codes of 64 bits'
@@ -118,7 +117,6 @@ def described(embeds: np.ndarray) -> str:
     """`(n, width)` embeddings in messages: "codes of 64 bits", "real-valued vectors of width 1024".
 
     Example:
-
     ```python
     >>> described(np.zeros((5, 1024), np.float32))
     'real-valued vectors of width 1024'
@@ -131,7 +129,6 @@ def as_vectors(embeds: np.ndarray) -> np.ndarray:
     """`(n, width)` embeddings as `(n, d)` rows of unit length; of codes their signs, scaled.
 
     Example:
-
     ```python
     >>> (8**0.5 * as_vectors(np.array([[0b11110000]], np.uint8))).round().astype(int).tolist()
     [[1, 1, 1, 1, -1, -1, -1, -1]]

@@ -22,7 +22,6 @@ class ForwardArguments:
         needed: those arguments of `compute_loss` that have no default.
 
     Example:
-
     ```python
     >>> from cmr_hub import DSCMRModel
     >>> DSCMRModel.arguments.known

@@ -19,7 +19,6 @@ def add(terms: Iterable[torch.Tensor]) -> torch.Tensor:
     """Sum of one or more tensors, from the first to the last; the built-in `sum` may be an integer to a type checker.
 
     Example:
-
     ```python
     >>> add([torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0])]).tolist()
     [11.0, 22.0]
@@ -34,7 +33,6 @@ def label_similarity(labels: torch.Tensor, others: torch.Tensor | None = None) -
     With the `(m, classes)` labels of other items it is `(n, m)`: one row per item, one column per other item.
 
     Example:
-
     ```python
     >>> label_similarity(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])).tolist()
     [[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
@@ -81,7 +79,6 @@ def class_shares(labels: torch.Tensor) -> torch.Tensor:
     """`(n, classes)` multi-hot labels as rows that sum to one; an item of no class stays zero.
 
     Example:
-
     ```python
     >>> class_shares(torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])).tolist()
     [[0.5, 0.5], [0.0, 1.0], [0.0, 0.0]]

@@ -261,7 +261,6 @@ class CMRModel(CheckedModel):
         """The entries of a training batch that `forward` takes; a batch has more than most methods use.
 
         Example:
-
         ```python
         >>> from cmr_hub import DSCMRModel
         >>> list(DSCMRModel.select_inputs({"rows": torch.arange(2), "image_features": torch.randn(2, 6)}))

@@ -26,7 +26,6 @@ def with_ridge(covariance: torch.Tensor, regularization: float) -> torch.Tensor:
     """A `(d, d)` covariance with a ridge that is a share of the mean variance: positive definite.
 
     Example:
-
     ```python
     >>> with_ridge(torch.tensor([[1.0, 2.0], [2.0, 5.0]]), regularization=2.0).tolist()
     [[7.0, 2.0], [2.0, 11.0]]

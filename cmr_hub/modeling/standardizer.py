@@ -19,7 +19,6 @@ class Standardizer(nn.Module):
         dim: width of the features.
 
     Example:
-
     ```python
     >>> standardizer = Standardizer(2)
     >>> standardizer.fit(torch.tensor([[1.0, 7.0], [3.0, 7.0]]))

@@ -56,7 +56,6 @@ class StoredFeatures:
         rows: the images' features in half precision, all of one shape.
 
     Example:
-
     ```python
     >>> features = StoredFeatures([torch.zeros(49, 1280).half()] * 3)
     >>> len(features), features[[0, 2]].shape, features[1:].dtype
@@ -114,7 +113,6 @@ class FeatureStore:
         augmentation: how each image is turned before it is encoded; see [`~cmr_hub.utils.images.turned`].
 
     Example:
-
     ```python
     >>> from cmr_hub.encoders import create_encoder
     >>> from cmr_hub.processing.feature_store import FeatureStore

@@ -29,7 +29,6 @@ def flattened(texts: Sequence[str | Sequence[str]]) -> tuple[list[str], list[int
         InputError: a list is empty; its position is named.
 
     Example:
-
     ```python
     >>> flattened(["a cat", ["a dog", "a puppy"]])
     (['a cat', 'a dog', 'a puppy'], [1, 2])
@@ -50,7 +49,6 @@ class CMRProcessor(ProcessorMixin):
         text_encoder: what turns texts (or released text features) into vectors.
 
     Example:
-
     ```python
     >>> from cmr_hub import CMRProcessor
     >>> from cmr_hub.encoders import create_encoder

@@ -18,7 +18,6 @@ def list_ablations() -> list[AblationTable]:
         CheckpointError: a file is damaged; names it.
 
     Example:
-
     ```python
     >>> {table.method for table in list_ablations() if table.title == "Loss terms"}
     {'acmr'}

@@ -47,7 +47,6 @@ def duration(seconds: float) -> str:
     """A time for people: "43 s", "12 min", "3 h 05 min".
 
     Example:
-
     ```python
     >>> duration(43.2), duration(700), duration(11_100)
     ('43 s', '12 min', '3 h 05 min')

@@ -79,7 +79,6 @@ def list_scores(pattern: str = "*") -> list[Score]:
         CheckpointError: a bundled folder is damaged; names the file.
 
     Example:
-
     ```python
     >>> scores = [score for score in list_scores("*-wiki") if score.protocol == "dscmr"]
     >>> best = max(scores, key=lambda score: score.measured.mean)

@@ -27,7 +27,6 @@ def list_results() -> list[Reproduction]:
         CheckpointError: a file is damaged; names it.
 
     Example:
-
     ```python
     >>> from cmr_hub.results import list_results
     >>> wiki = next(results for results in list_results() if results.dataset == "wiki")

@@ -71,7 +71,6 @@ def heat_map(image: Image.Image, weights: np.ndarray) -> Image.Image:
         An image of the same size, of mode "RGB".
 
     Example:
-
     ```python
     >>> heat_map(Image.new("RGB", (30, 20), "white"), np.array([[0.0, 1.0]])).size
     (30, 20)
@@ -141,7 +140,6 @@ def drawable(word: str, fonts: tuple[str, ...] = FONTS) -> str:
     r"""A word as it can be drawn: one line, not endless, without the invisible letters that turn others round.
 
     Example:
-
     ```python
     >>> drawable("cat"), drawable("two\nlines"), drawable("")
     ('cat', 'two□lines', '∅')

@@ -26,7 +26,6 @@ def is_dual_encoder(model_type: str | None) -> bool:
     """Whether checkpoints of this `model_type` embed images and texts into one space, each on its own.
 
     Example:
-
     ```python
     >>> [is_dual_encoder(model_type) for model_type in ("clip", "siglip", "bert", "cca", None)]
     [True, True, False, False, False]

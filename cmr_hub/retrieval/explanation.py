@@ -39,7 +39,6 @@ class Explanation:
         score: the cosine of image and text; None for a model that answers texts as questions and does not match.
 
     Example:
-
     ```python
     >>> from PIL import Image
     >>> image = Image.new("RGB", (224, 224), "white")

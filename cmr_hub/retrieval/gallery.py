@@ -55,7 +55,6 @@ class Gallery:
         UnknownNameError: there is no such index.
 
     Example:
-
     ```python
     >>> import cmr_hub
     >>> from cmr_hub.data import load_dataset

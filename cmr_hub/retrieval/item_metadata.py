@@ -16,7 +16,6 @@ class ItemMetadata:
         items: of the gallery.
 
     Example:
-
     ```python
     >>> from cmr_hub.data import load_dataset
     >>> items = ItemMetadata(Items(load_dataset("emoji")["test"]))

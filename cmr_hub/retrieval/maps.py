@@ -83,7 +83,6 @@ class PrincipalMap(GalleryMap):
         shares: of the variance that each of the two carries.
 
     Example:
-
     ```python
     >>> import cmr_hub
     >>> from cmr_hub.data import load_dataset
@@ -223,7 +222,6 @@ def rows_by_id(ids: Sequence[str], most: int) -> np.ndarray:
     """At most so many rows, ascending, chosen by a hash of their ids: the same for every checkpoint.
 
     Example:
-
     ```python
     >>> rows_by_id(["cat", "dog", "cow"], 5).tolist()
     [0, 1, 2]

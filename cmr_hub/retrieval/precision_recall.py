@@ -63,7 +63,6 @@ def measure_curves(checkpoint: str, dataset: str, protocol: str = "dscmr") -> Ev
         DatasetError, CheckpointError: the data or the checkpoint are not to be had, or damaged.
 
     Example:
-
     ```python
     >>> result = measure_curves("cmr/cca-emoji", "emoji")
     >>> len(result.curves["image_to_text"]["precision"])

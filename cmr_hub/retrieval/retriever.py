@@ -39,7 +39,6 @@ class Retriever:
         CheckpointError: the processor gives features of another kind or width than the model eats.
 
     Example:
-
     ```python
     >>> import cmr_hub
     >>> retriever = cmr_hub.from_pretrained("cmr/dscmr-emoji")
@@ -255,7 +254,6 @@ def from_pretrained(repo_id_or_path: str | os.PathLike, **options: Any) -> Retri
     """Load a checkpoint of any method, ready to embed; see [`Retriever.from_pretrained`].
 
     Example:
-
     ```python
     >>> import cmr_hub
     >>> cmr_hub.from_pretrained("cmr/cca-wiki")

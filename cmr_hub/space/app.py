@@ -48,7 +48,6 @@ def build_app(
         prepare: names of galleries to prepare in the background from the start.
 
     Example:
-
     ```python
     >>> from cmr_hub.space import build_app, launch
     >>> launch(build_app())  # doctest: +SKIP

@@ -24,7 +24,6 @@ def cut_after(network: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
         InputError: the network has no such module or cannot be traced, or the rest has no parameters.
 
     Example:
-
     ```python
     >>> import torch
     >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))

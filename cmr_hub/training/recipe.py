@@ -265,7 +265,6 @@ def load_recipe(method: str | Path, dataset: str | None = None) -> Recipe:
         InputError: the method has no recipe, or a field is missing, unknown or of another type; names file and line.
 
     Example:
-
     ```python
     >>> load_recipe("cca", "wiki").config["embed_dim"]
     9

@@ -43,7 +43,6 @@ class RenamedAttribute:
         new: the name that it has now.
 
     Example:
-
     ```python
     >>> class Toy:
     ...     colour = "red"
@@ -91,7 +90,6 @@ def renamed_arguments(**renamed: str) -> Callable[[Callable[P, R]], Callable[P, 
         TypeError: when the function is called with both names of an argument.
 
     Example:
-
     ```python
     >>> @renamed_arguments(color="colour")
     ... def paint(colour):

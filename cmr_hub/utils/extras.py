@@ -23,7 +23,6 @@ def require(package: str, extra: str, purpose: str) -> ModuleType:
         MissingExtraError: it is not installed, or its import fails.
 
     Example:
-
     ```python
     >>> from cmr_hub.utils.extras import require
     >>> require("json", "sweep", "A sweep").dumps([1])

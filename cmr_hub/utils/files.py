@@ -18,7 +18,6 @@ def atomic_folder(folder: str | os.PathLike) -> Iterator[Path]:
     interrupt inside the block leaves `folder` exactly as it was. Other files of `folder` stay.
 
     Example:
-
     ```python
     >>> import tempfile, pathlib
     >>> target = pathlib.Path(tempfile.mkdtemp()) / "checkpoint"

@@ -61,7 +61,6 @@ def bundled_folder() -> Path:
     """Where the checkpoints that come with cmr_hub live: `model_cards/` in a checkout, `cmr_hub/_bundled` in a wheel.
 
     Example:
-
     ```python
     >>> from cmr_hub.hub import bundled_folder
     >>> bundled_folder().name in ("model_cards", "_bundled")
@@ -104,7 +103,6 @@ def resolve(
         CheckpointError: what was found is no checkpoint, or cannot be stored.
 
     Example:
-
     ```python
     >>> import tempfile
     >>> from cmr_hub.hub import resolve

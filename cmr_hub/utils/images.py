@@ -55,7 +55,6 @@ def load_image(
         InputError: the source is not an image, or is one that is refused; the message says why and what to do.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> from cmr_hub.utils.images import load_image

@@ -50,7 +50,6 @@ def when_imported(name: str, callback: Callback) -> None:
         callback: called with the module, after its code has run.
 
     Example:
-
     ```python
     >>> when_imported("json", lambda module: print(module.__name__))
     json

@@ -18,7 +18,6 @@ def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], A
         The function to assign to `__getattr__`.
 
     Example:
-
     ```python
     >>> get = lazy_attributes("toy", {"sqrt": "math"})
     >>> get("sqrt")(9.0)

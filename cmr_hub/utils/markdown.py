@@ -15,7 +15,6 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         rows: the cells, as many as there are headings; printed as they are, but for `|`, which is escaped.
 
     Example:
-
     ```python
     >>> print(markdown_table(["method", "mAP"], [["CCA", ".480"]]))
     | method   | mAP   |

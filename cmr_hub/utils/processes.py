@@ -29,7 +29,6 @@ class Process:
         count: how many there are.
 
     Example:
-
     ```python
     >>> from cmr_hub.utils.processes import Process
     >>> images = ["a.jpg", "b.jpg", "c.jpg"]
@@ -74,7 +73,6 @@ class Process:
             OtherProcessError: another process failed. What fails here is raised as it is.
 
         Example:
-
         ```python
         >>> Process().gather(lambda: "done")
         ['done']
@@ -107,7 +105,6 @@ class Process:
         """What `work` returns, done by the main process alone once all have come here, in all; see [`gather`].
 
         Example:
-
         ```python
         >>> Process().run_on_main(lambda: "measured")
         'measured'
@@ -124,7 +121,6 @@ def this_process() -> Process:
     Alone it costs nothing. Of several, the first call connects them, so that all must make it.
 
     Example:
-
     ```python
     >>> from cmr_hub.utils.processes import this_process
     >>> this_process()

@@ -83,7 +83,6 @@ class Registry(Mapping[str, T], Generic[T]):
         PluginError: on a name whose plugin cannot be imported.
 
     Example:
-
     ```python
     >>> from cmr_hub.methods import METHODS
     >>> "dscmr" in METHODS

@@ -137,7 +137,6 @@ def cut(text: str, limit: int) -> str:
     """The beginning of a text that takes at most `limit` bytes in UTF-8; no letter is cut in two.
 
     Example:
-
     ```python
     >>> cut("naïve", 3)
     'na'
@@ -152,7 +151,6 @@ def has_any_label(labels: Iterable[str]) -> str:
     """The filter for items of at least one of these classes, whatever their names contain.
 
     Example:
-
     ```python
     >>> print(has_any_label(['say "no"', "café"]))
     array_contains_any(labels, ["say \\"no\\"", "café"])

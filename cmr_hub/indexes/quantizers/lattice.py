@@ -37,7 +37,6 @@ class SphereLattice:
         InputError: no point has this norm, or there are more than 64 bits can number.
 
     Example:
-
     ```python
     >>> lattice = SphereLattice(dim=3, r2=5)
     >>> lattice.atoms.tolist(), lattice.points, lattice.bytes

@@ -33,7 +33,6 @@ class ACMRConfig(CMRConfig):
         Weights of loss 1, 2 and 3.
 
     Example:
-
     ```python
     >>> from cmr_hub.methods.acmr import ACMRConfig, ACMRModel
     >>> config = ACMRConfig(image_dim=128, text_dim=10, num_labels=10, alignment="coral")

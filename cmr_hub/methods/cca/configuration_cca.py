@@ -17,7 +17,6 @@ class CCAConfig(CMRConfig):
         well-correlated directions more (Gong et al., IJCV 2014, use 4).
 
     Example:
-
     ```python
     >>> from cmr_hub import CCAConfig, CCAModel
     >>> model = CCAModel(CCAConfig(image_dim=128, text_dim=10, embed_dim=9))

@@ -24,7 +24,6 @@ class CMGANsConfig(CMRConfig):
         Weight of the inter-modality adversary in the generator's objective.
 
     Example:
-
     ```python
     >>> from cmr_hub import CMGANsConfig, CMGANsModel
     >>> config = CMGANsConfig(image_dim=128, text_dim=10, num_labels=10)

@@ -20,7 +20,6 @@ class CMFHConfig(HashingConfig):
         They end here at the latest.
 
     Example:
-
     ```python
     >>> from cmr_hub import CMFHConfig, CMFHModel
     >>> model = CMFHModel(CMFHConfig(image_dim=128, text_dim=10, embed_dim=64))

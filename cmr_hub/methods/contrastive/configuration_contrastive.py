@@ -18,7 +18,6 @@ class ContrastiveConfig(CMRConfig):
         What cosines are divided by at the start of training; it is learned from there.
 
     Example:
-
     ```python
     >>> from cmr_hub import ContrastiveConfig, ContrastiveModel
     >>> model = ContrastiveModel(ContrastiveConfig(image_dim=128, text_dim=10))

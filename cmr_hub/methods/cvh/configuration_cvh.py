@@ -15,7 +15,6 @@ class CVHConfig(HashingConfig):
         Ridge added to each covariance, as a share of its mean variance.
 
     Example:
-
     ```python
     >>> from cmr_hub import CVHConfig, CVHModel
     >>> model = CVHModel(CVHConfig(image_dim=128, text_dim=10, embed_dim=16))

@@ -14,7 +14,6 @@ class DAEConfig(CMRConfig):
         Width of each side's own layer, below the bottleneck and above it.
 
     Example:
-
     ```python
     >>> from cmr_hub import DAEConfig, DAEModel
     >>> model = DAEModel(DAEConfig(image_dim=128, text_dim=10, hidden_dim=256))

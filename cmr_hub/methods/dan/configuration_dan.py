@@ -39,7 +39,6 @@ class DANConfig(CMRConfig):
         hardest alone, None all that come within the margin.
 
     Example:
-
     ```python
     >>> import torch
     >>> from cmr_hub import DANConfig, DANModel

@@ -18,7 +18,6 @@ class DBMConfig(CMRConfig):
         Rounds of updates that infer the layers that are not given.
 
     Example:
-
     ```python
     >>> from cmr_hub import DBMConfig, DBMModel
     >>> model = DBMModel(DBMConfig(image_dim=128, text_dim=10, gibbs_steps=5))

@@ -18,7 +18,6 @@ class DBRCConfig(HashingConfig):
         Weight of the regression of each side's hash function to the joint code.
 
     Example:
-
     ```python
     >>> from cmr_hub import DBRCConfig, DBRCModel
     >>> model = DBRCModel(DBRCConfig(image_dim=128, text_dim=10, embed_dim=32))

@@ -25,7 +25,6 @@ class DCCAConfig(CMRConfig):
         well-correlated directions more (Gong et al., IJCV 2014).
 
     Example:
-
     ```python
     >>> from cmr_hub import DCCAConfig, DCCAModel
     >>> model = DCCAModel(DCCAConfig(image_dim=128, text_dim=10, output_dim=9, embed_dim=9))

@@ -12,7 +12,6 @@ def last_side(size: int) -> int:
     """Height and width of what the last pooling leaves of an image of `size` x `size` pixels.
 
     Example:
-
     ```python
     >>> last_side(224), last_side(39), last_side(38)
     (6, 1, 0)

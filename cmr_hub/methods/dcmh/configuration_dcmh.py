@@ -26,7 +26,6 @@ class DCMHConfig(HashingConfig):
         Weight of the balance term.
 
     Example:
-
     ```python
     >>> from cmr_hub import DCMHConfig, DCMHModel
     >>> config = DCMHConfig(image_dim=128, text_dim=10, num_labels=10, embed_dim=32)

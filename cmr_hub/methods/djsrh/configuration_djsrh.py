@@ -28,7 +28,6 @@ class DJSRHConfig(HashingConfig):
         off.
 
     Example:
-
     ```python
     >>> from cmr_hub import DJSRHConfig, DJSRHModel
     >>> model = DJSRHModel(DJSRHConfig(image_dim=128, text_dim=10, embed_dim=32, hidden_dim=512))

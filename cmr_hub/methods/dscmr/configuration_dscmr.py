@@ -21,7 +21,6 @@ class DSCMRConfig(CMRConfig):
         `"rowwise"` is the mean of the rows' norms, as the authors' released code computes it.
 
     Example:
-
     ```python
     >>> from cmr_hub import DSCMRConfig, DSCMRModel
     >>> config = DSCMRConfig(image_dim=128, text_dim=10, num_labels=10)

@@ -35,7 +35,6 @@ class DSCMRHashConfig(HashingConfig):
         The values are tanh(alpha x), and alpha grows from 1 to this in the course of training; at 1 it stays.
 
     Example:
-
     ```python
     >>> from cmr_hub.methods.dscmr_hash import DSCMRHashConfig, DSCMRHashModel
     >>> config = DSCMRHashConfig(image_dim=128, text_dim=10, num_labels=10, embed_dim=16)

@@ -26,7 +26,6 @@ class DSPEConfig(CMRConfig):
         λ3, the weight of keeping texts of one image together.
 
     Example:
-
     ```python
     >>> from cmr_hub import DSPEConfig, DSPEModel
     >>> model = DSPEModel(DSPEConfig(image_dim=128, text_dim=10))

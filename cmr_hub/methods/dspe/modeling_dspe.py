@@ -22,7 +22,6 @@ def distances(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """`(n, m)` Euclidean distances from `(n, d)` to `(m, d)` rows of unit length, none below `NEAREST`.
 
     Example:
-
     ```python
     >>> distances(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0], [1.0, 0.0]])).tolist()
     [[2.0, 0.0010000000474974513]]
@@ -56,7 +55,6 @@ def numbered(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What is distinct among `(n, …)` rows: the number of each row's value, `(n,)`, and the first row of each value.
 
     Example:
-
     ```python
     >>> [number.tolist() for number in numbered(torch.tensor([7, 5, 7]))]
     [[1, 0, 1], [1, 0]]
@@ -85,7 +83,6 @@ def description(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
     """`(images, texts)` booleans: which texts describe which images, from the numbers of n pairs.
 
     Example:
-
     ```python
     >>> description(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1])).tolist()
     [[True, True], [False, True]]

@@ -31,7 +31,6 @@ class GMAConfig(CMRConfig):
         "mfa": nearest items of other classes.
 
     Example:
-
     ```python
     >>> from cmr_hub import GMAConfig, GMAModel
     >>> model = GMAModel(GMAConfig(image_dim=128, text_dim=10, embed_dim=9, variant="mfa"))

@@ -26,7 +26,6 @@ class IDCMRConfig(CMRConfig):
         What becomes of the two sides' solutions: their `"sum"`, as printed in Algorithm 1, or their `"mean"`.
 
     Example:
-
     ```python
     >>> from cmr_hub import IDCMRConfig, IDCMRModel
     >>> config = IDCMRConfig(image_dim=128, text_dim=10, num_labels=10)

@@ -22,7 +22,6 @@ class IMHConfig(HashingConfig):
         What a bit's value is compared with: its `"median"` over the training items, or its `"mean"`.
 
     Example:
-
     ```python
     >>> from cmr_hub import IMHConfig, IMHModel
     >>> model = IMHModel(IMHConfig(image_dim=128, text_dim=10, embed_dim=64, neighbors=10))

@@ -16,7 +16,6 @@ class IsotropicConfig(CanonicalHashConfig):
         Steps of lift and projection after which the rotation is taken as it is.
 
     Example:
-
     ```python
     >>> from cmr_hub import IsotropicConfig, IsotropicModel
     >>> model = IsotropicModel(IsotropicConfig(image_dim=1280, text_dim=1686, embed_dim=64))

@@ -18,7 +18,6 @@ class KLSHConfig(CanonicalHashConfig):
     Any code length is possible.
 
     Example:
-
     ```python
     >>> from cmr_hub import KLSHConfig, KLSHModel
     >>> model = KLSHModel(KLSHConfig(image_dim=128, text_dim=10, embed_dim=64))

@@ -24,7 +24,6 @@ class LSSHConfig(HashingConfig):
         Steps of each sparse coding, in training and of new images.
 
     Example:
-
     ```python
     >>> from cmr_hub import LSSHConfig, LSSHModel
     >>> model = LSSHModel(LSSHConfig(image_dim=128, text_dim=10, embed_dim=32, dictionary_size=256))

@@ -19,7 +19,6 @@ class SCMConfig(HashingConfig):
         Ridge added to each covariance, as a share of its mean variance.
 
     Example:
-
     ```python
     >>> from cmr_hub import SCMConfig, SCMModel
     >>> model = SCMModel(SCMConfig(image_dim=128, text_dim=50, embed_dim=32, variant="orthogonal"))

@@ -18,7 +18,6 @@ class SCMSemanticConfig(SemanticMatchingConfig):
     Further fields: [`SemanticMatchingConfig`].
 
     Example:
-
     ```python
     >>> from cmr_hub import SCMSemanticConfig
     >>> SCMSemanticConfig(image_dim=128, text_dim=10, num_labels=10, components=9).embed_dim

@@ -18,7 +18,6 @@ class SemanticMatchingConfig(CMRConfig):
         Whether the mean posterior of the training items is taken off each posterior before they are compared.
 
     Example:
-
     ```python
     >>> from cmr_hub import SemanticMatchingConfig
     >>> SemanticMatchingConfig(image_dim=128, text_dim=10, num_labels=10).embed_dim

@@ -25,7 +25,6 @@ class SePHConfig(HashingConfig):
         Ridge of the logistic regressions, as a share of the kernel features' mean variance.
 
     Example:
-
     ```python
     >>> from cmr_hub.methods.seph import SePHConfig, SePHModel
     >>> model = SePHModel(SePHConfig(image_dim=128, text_dim=10, embed_dim=16, num_labels=10))

@@ -33,7 +33,6 @@ def label_sets(labels: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Ten
         left out or the item has no class.
 
     Example:
-
     ```python
     >>> import torch
     >>> label_sets(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]), most=1)

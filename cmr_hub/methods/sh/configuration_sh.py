@@ -11,7 +11,6 @@ class SHConfig(CanonicalHashConfig):
     Any code length is possible: a direction of the common space carries as many bits as its range deserves.
 
     Example:
-
     ```python
     >>> from cmr_hub import SHConfig, SHModel
     >>> model = SHModel(SHConfig(image_dim=128, text_dim=10, embed_dim=64))

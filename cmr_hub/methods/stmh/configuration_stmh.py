@@ -22,7 +22,6 @@ class STMHConfig(HashingConfig):
         Rounds of alternation in training.
 
     Example:
-
     ```python
     >>> from cmr_hub import STMHConfig, STMHModel
     >>> model = STMHModel(STMHConfig(image_dim=128, text_dim=10, embed_dim=32))

@@ -25,7 +25,6 @@ class UDCMHConfig(HashingConfig):
         both weigh the same.
 
     Example:
-
     ```python
     >>> from cmr_hub import UDCMHConfig, UDCMHModel
     >>> model = UDCMHModel(UDCMHConfig(image_dim=128, text_dim=10, embed_dim=32))

@@ -17,7 +17,6 @@ def differing(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Which bits of two `(bits // 8,)` uint8 codes differ, in ascending order; their number is the Hamming distance.
 
     Example:
-
     ```python
     >>> differing(np.array([0b10000000], np.uint8), np.array([0b00000001], np.uint8)).tolist()
     [0, 7]
@@ -30,7 +29,6 @@ def distance_in_words(first: np.ndarray, second: np.ndarray) -> str:
     """The Hamming distance of two codes as the end of a sentence.
 
     Example:
-
     ```python
     >>> distance_in_words(np.array([0b10000000], np.uint8), np.array([0b00000001], np.uint8))
     'differ in 2 of 8 bits'

@@ -38,7 +38,6 @@ def data_uri(image: Image.Image) -> str:
     """An image, scaled down where it is large: drawings and transparent images as PNG, photos as JPEG.
 
     Example:
-
     ```python
     >>> from PIL import Image
     >>> from cmr_hub.space.components.images import data_uri

@@ -136,7 +136,6 @@ def duration(seconds: float) -> str:
     """How long a search took, in milliseconds.
 
     Example:
-
     ```python
     >>> duration(0.0123), duration(0.0012)
     ('12 ms', '1.2 ms')

@@ -77,7 +77,6 @@ def place_in_words(regions: np.ndarray) -> str:
     """Where the largest of `(rows, columns)` weights is, for those who do not see the heat map.
 
     Example:
-
     ```python
     >>> place_in_words(np.array([[0.1, 0.2], [0.3, 0.4]])), place_in_words(np.eye(3)[1:2])
     ('the bottom right', 'the middle')

@@ -33,7 +33,6 @@ def render(template: str, **values: object) -> Markup:
         HTML.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.components.rendering import render
     >>> print(render("notice", message="x < y"))

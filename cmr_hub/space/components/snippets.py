@@ -29,7 +29,6 @@ def python_lines(entry: Entry, method: str, gallery: Gallery, asked: Asked) -> s
         A program without a line break at its end. Of an uploaded image it names a file in its place.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.services.catalogue import Catalogue
     >>> from cmr_hub.space.services.queries import Asked, Query
@@ -72,7 +71,6 @@ def mcp_settings(address: str) -> str:
     """What a client of the Model Context Protocol is told of this server, as JSON.
 
     Example:
-
     ```python
     >>> print(mcp_settings("http://127.0.0.1:7860/"))
     {

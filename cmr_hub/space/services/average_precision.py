@@ -51,7 +51,6 @@ def average_precisions(gallery: Gallery, positions: Sequence[int], source: Modal
         `(q,)` float64 between 0 and 1; nan where an item has no class, or nothing else in the gallery shares it.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.services.catalogue import Catalogue
     >>> gallery = Catalogue().open("emoji", "dscmr")

@@ -88,7 +88,6 @@ class Catalogue:
             click, and those that have been prepared by the command.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.services.catalogue import Catalogue
     >>> catalogue = Catalogue()

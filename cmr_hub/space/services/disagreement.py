@@ -32,7 +32,6 @@ def most_disputed(
         Ids. None where the items have no classes, or all checkpoints agree.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.services.catalogue import Catalogue
     >>> catalogue = Catalogue()

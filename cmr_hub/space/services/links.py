@@ -38,7 +38,6 @@ def link_to(gallery: str, method: str, asked: Asked) -> str:
     nobody else has, only to the gallery.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.services.links import link_to
     >>> from cmr_hub.space.services.queries import Asked, Query

@@ -25,7 +25,6 @@ def of_different_kinds(sources: Mapping[str, Source], method: str) -> list[str]:
         At most `FIRST_MODELS` keys of `sources`.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.services.catalogue import Catalogue
     >>> of_different_kinds(Catalogue()["emoji"].sources, "dscmr")

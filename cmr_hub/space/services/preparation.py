@@ -65,7 +65,6 @@ def names_to_prepare(hosted: Iterable[str], environ: Mapping[str, str] = os.envi
         UnknownNameError: `CMR_HUB_PREPARE` names a data set that does not exist.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.services.preparation import names_to_prepare
     >>> names_to_prepare(["wiki"], {"SPACE_ID": "me/space"}), names_to_prepare(["wiki"], {})
@@ -222,7 +221,6 @@ def parse_report(line: str) -> dict | None:
     """The JSON object in a line of the command's output; None where the line is something else.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.services.preparation import parse_report
     >>> parse_report('{"stage": "train", "fraction": 0.5, "message": "Training"}')["fraction"]

@@ -31,7 +31,6 @@ def own_checkpoints(catalogue: Catalogue) -> dict[str, Checkpoint]:
     """The models that can embed anybody's images and texts, by their titles: bundled ones and prepared ones.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.services.catalogue import Catalogue
     >>> from cmr_hub.space.services.user_checkpoints import own_checkpoints

@@ -57,7 +57,6 @@ class UserGalleries:
         root: the private folder that all are in; removed at exit.
 
     Example:
-
     ```python
     >>> from cmr_hub.space.services.catalogue import Catalogue
     >>> from cmr_hub.space.services.user_galleries import UserGalleries

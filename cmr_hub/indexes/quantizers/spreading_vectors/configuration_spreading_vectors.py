@@ -20,7 +20,6 @@ class SpreadingVectorsConfig(PreTrainedConfig):
         Weight of the KoLeo term, lambda in the paper.
 
     Example:
-
     ```python
     >>> from cmr_hub import SpreadingVectorsConfig, SpreadingVectorsModel
     >>> config = SpreadingVectorsConfig(input_dim=96)

@@ -27,7 +27,6 @@ def rank_loss(anchors: torch.Tensor, positives: torch.Tensor, negatives: torch.T
         anchors, positives, negatives: `(n, d)`, outputs for x, x+ and x-.
 
     Example:
-
     ```python
     >>> x = torch.tensor([[0.0, 0.0]])
     >>> rank_loss(x, x + torch.tensor([3.0, 4.0]), x + torch.tensor([0.0, 1.0])).item()
@@ -47,7 +46,6 @@ def koleo_loss(outputs: torch.Tensor) -> torch.Tensor:
         outputs: `(n, d)`, of unit length, two at least.
 
     Example:
-
     ```python
     >>> koleo_loss(torch.tensor([[1.0, 0.0], [0.0, 1.0]])).item()  # -log of the root of 2
     -0.3465...
