@@ -21,6 +21,9 @@ from .types import PATH, DatasetName, Encoder, MethodNames, MethodOrRecipe, Sett
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
+    from cmr_hub.data.columns import Modality
+    from cmr_hub.encoders.spec import GivenEncoder
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Report = Callable[[str, float, str], None]
 
@@ -108,9 +111,11 @@ dataset_options = option_group(
 )
 
 
-def chosen_encoders(image_encoder: Any, text_encoder: Any) -> dict[str, Any]:
+def chosen_encoders(
+    image_encoder: GivenEncoder | None, text_encoder: GivenEncoder | None
+) -> dict[Modality, GivenEncoder]:
     """Modality -> encoder, of those that were given."""
-    given = {"image": image_encoder, "text": text_encoder}
+    given: dict[Modality, GivenEncoder | None] = {"image": image_encoder, "text": text_encoder}
     return {modality: encoder for modality, encoder in given.items() if encoder}
 
 

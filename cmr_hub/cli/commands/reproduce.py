@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -23,6 +23,10 @@ from cmr_hub.cli.options import (
     seeds_option,
 )
 from cmr_hub.errors import TrainingError
+
+if TYPE_CHECKING:
+    from cmr_hub.data.columns import Modality
+    from cmr_hub.encoders.spec import GivenEncoder
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -53,7 +57,7 @@ def command(
     methods: Sequence[str],
     seeds: Sequence[int],
     bits: Sequence[int],
-    encoders: Mapping[str, Any],
+    encoders: Mapping[Modality, GivenEncoder],
     output_dir: Path | None,
     jobs: int | None,
     check: bool,
