@@ -89,6 +89,7 @@ def test_bad_text_query_is_one_readable_sentence(client: Client, arguments: dict
         client.predict(**arguments, api_name="/search_text")
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_bad_item_and_bad_images(client: Client, no_image: Path, tmp_path: Path):
     with pytest.raises(AppError, match="There is no item 'nobody'"):
         client.predict("nobody", api_name="/search_item")

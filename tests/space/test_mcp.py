@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 mcp = pytest.importorskip("mcp")
-from mcp.client.streamable_http import streamablehttp_client  # noqa: E402
+from mcp.client.streamable_http import streamable_http_client  # noqa: E402
 
 pytestmark = pytest.mark.slow
 Result = TypeVar("Result")
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 def with_session(space: Any, use: Callable[[Any], Awaitable[Result]]) -> Result:
     async def run() -> Result:
         async with (
-            streamablehttp_client(f"{space.url}gradio_api/mcp/") as (reading, writing, _),
+            streamable_http_client(f"{space.url}gradio_api/mcp/") as (reading, writing, _),
             mcp.ClientSession(reading, writing) as session,
         ):
             await session.initialize()

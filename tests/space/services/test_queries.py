@@ -67,6 +67,7 @@ def test_impossible_k(catalogue: Any, k: object):
         ask(catalogue, Asked(Query("text", "red"), "image", k=k))
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_refused_upload_is_named_without_the_servers_folder(no_image: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"^broken\.png is not an image"):
         open_upload(str(no_image))
