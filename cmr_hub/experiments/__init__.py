@@ -1,0 +1,1 @@
+"""Experiments over trained methods: reproduce, ablate, sweep, tables, figures, publishing and preparing."""

@@ -7,14 +7,16 @@ from .configuration_hashing import HashingConfig
 
 @strict
 class CanonicalHashConfig(HashingConfig):
-    r"""
-    common_dim (`int`, defaults to 256):
-        Number of canonical pairs kept, at most; there are no more than min(image_dim, text_dim).
-    regularization (`float`, defaults to 1.0):
-        Ridge added to each covariance, as a share of its mean variance.
-    correlation_power (`float`, defaults to 1.0):
-        Each canonical variate is scaled by its correlation to this power: larger values trust the well-correlated
-        directions more.
+    r"""Base configuration of hashing methods in the space of canonical variates.
+
+    Args:
+        common_dim (`int`, defaults to 256):
+            Number of canonical pairs kept, at most; there are no more than min(image_dim, text_dim).
+        regularization (`float`, defaults to 1.0):
+            Ridge added to each covariance, as a share of its mean variance.
+        correlation_power (`float`, defaults to 1.0):
+            Each canonical variate is scaled by its correlation to this power: larger values trust the well-correlated
+            directions more.
     """
 
     common_dim: int = 256

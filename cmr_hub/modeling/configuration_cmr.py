@@ -13,13 +13,15 @@ from cmr_hub.errors import CheckpointError
 
 @strict
 class CMRConfig(PreTrainedConfig):
-    r"""
-    image_dim (`int`, defaults to 1280):
-        Width of the image feature vectors that the model eats.
-    text_dim (`int`, defaults to 50):
-        Width of the text feature vectors that the model eats.
-    embed_dim (`int`, defaults to 1024):
-        Width of the common space.
+    r"""Base configuration of every method.
+
+    Args:
+        image_dim (`int`, defaults to 1280):
+            Width of the image feature vectors that the model eats.
+        text_dim (`int`, defaults to 50):
+            Width of the text feature vectors that the model eats.
+        embed_dim (`int`, defaults to 1024):
+            Width of the common space.
 
     Classes are the ecosystem's own `num_labels`, `id2label` and `label2id`.
     """

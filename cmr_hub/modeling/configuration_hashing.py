@@ -9,9 +9,11 @@ CODE_LENGTHS = range(8, 257, 8)  # whole bytes
 
 @strict
 class HashingConfig(CMRConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Code length in bits, a multiple of 8 from 8 to 256.
+    r"""Base configuration of every hashing method.
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Code length in bits, a multiple of 8 from 8 to 256.
     """
 
     embed_dim: int = 64

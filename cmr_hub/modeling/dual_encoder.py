@@ -18,7 +18,8 @@ from .modeling_cmr import CMRModel
 
 @strict
 class DualEncoderConfig(CMRConfig):
-    r"""
+    r"""Configuration of [`DualEncoderModel`].
+
     The three widths of `CMRConfig` are one: a dual encoder's features already are embeddings of the common space.
 
     Example:

@@ -36,24 +36,26 @@ def unit_rows(features: torch.Tensor) -> np.ndarray:
 
 @dataclass
 class CMROutput(ModelOutput):
-    r"""
-    loss (`torch.FloatTensor` of shape `()`, *optional*):
-        The method's objective, where both modalities are given and, for a supervised method, `labels`.
-    loss_terms (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
-        The objective's terms before weighting, by the paper's name.
-    image_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
-        Images in the common space, as the method leaves them: not normalised, and of a hashing method the values whose
-        signs are the code.
-    text_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
-        Texts in the common space, likewise.
-    image_logits, text_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
-        Class predictions, by methods that have a classifier.
-    pair_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
-        Answers to each pair's text as a question about its image, by models that answer.
-    image_attentions (`torch.FloatTensor` of shape `(n, steps, regions)`, *optional*):
-        On `output_attentions=True`, by methods that attend: how much each step looks at each region; sums to one.
-    text_attentions (`torch.FloatTensor` of shape `(n, steps, words)`, *optional*):
-        Likewise of words; padding has none.
+    r"""Output of the model of a method.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, *optional*):
+            The method's objective, where both modalities are given and, for a supervised method, `labels`.
+        loss_terms (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
+            The objective's terms before weighting, by the paper's name.
+        image_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
+            Images in the common space, as the method leaves them: not normalised, and of a hashing method the values
+            whose signs are the code.
+        text_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
+            Texts in the common space, likewise.
+        image_logits, text_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
+            Class predictions, by methods that have a classifier.
+        pair_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
+            Answers to each pair's text as a question about its image, by models that answer.
+        image_attentions (`torch.FloatTensor` of shape `(n, steps, regions)`, *optional*):
+            On `output_attentions=True`, by methods that attend: how much each step looks at each region; sums to one.
+        text_attentions (`torch.FloatTensor` of shape `(n, steps, words)`, *optional*):
+            Likewise of words; padding has none.
     """
 
     loss: torch.Tensor | None = None

@@ -1,0 +1,1 @@
+"""Encode and search with a trained checkpoint: `Retriever` and `Gallery`."""

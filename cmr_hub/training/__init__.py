@@ -1,0 +1,1 @@
+"""Train a method on a data set: recipes, data sets of features, the trainer, fine-tuning, several processes."""

@@ -1,0 +1,1 @@
+"""What all layers use: files, images, the Hub, registries, lazy imports and processes."""

@@ -1,0 +1,1 @@
+"""Quantizers that indexes compress embeddings with: a lattice on the sphere, and spreading vectors before it."""

@@ -1,3 +1,5 @@
+"""ACMR: adversarial cross-modal retrieval (Wang et al., MM 2017)."""
+
 from .configuration_acmr import ACMRConfig
 from .modeling_acmr import ACMRModel
 

@@ -9,28 +9,30 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class ACMRConfig(CMRConfig):
-    r"""
-    embed_dim (`int`, defaults to 200):
-        Width of the common space.
-    image_hidden_dim (`int`, defaults to 2000):
-        Width of the image projector's hidden layer.
-    text_hidden_dim (`int`, defaults to 500):
-        Width of the text projector's hidden layer.
-    modality_hidden_dim (`int`, defaults to 50):
-        Width of the modality classifier's hidden layer.
-    input_scale (`float`, defaults to 1.0):
-        Root mean square that each feature vector is brought to. The larger, the less linear the projectors are.
-    dropout (`float`, defaults to 0.0):
-        Share of each hidden layer that is left out in a training step.
-    losses (`str`, defaults to `"all"`):
-        The terms of the objective: `"label"` (loss 1), `"label+triplet"` (losses 1 and 2) or `"all"`.
-    alignment (`str`, defaults to `"adversarial"`):
-        Loss 3, which makes the modalities alike: `"adversarial"` (a modality classifier behind a gradient reversal),
-        `"mmd"`, `"coral"` or `"correlation"`.
-    margin (`float`, defaults to 0.5):
-        By how much an item of another class must be further than one of the same class, in cosine distance.
-    label_weight, triplet_weight, alignment_weight (`float`, default to 1.0):
-        Weights of loss 1, 2 and 3.
+    r"""Configuration of [`ACMRModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 200):
+            Width of the common space.
+        image_hidden_dim (`int`, defaults to 2000):
+            Width of the image projector's hidden layer.
+        text_hidden_dim (`int`, defaults to 500):
+            Width of the text projector's hidden layer.
+        modality_hidden_dim (`int`, defaults to 50):
+            Width of the modality classifier's hidden layer.
+        input_scale (`float`, defaults to 1.0):
+            Root mean square that each feature vector is brought to. The larger, the less linear the projectors are.
+        dropout (`float`, defaults to 0.0):
+            Share of each hidden layer that is left out in a training step.
+        losses (`str`, defaults to `"all"`):
+            The terms of the objective: `"label"` (loss 1), `"label+triplet"` (losses 1 and 2) or `"all"`.
+        alignment (`str`, defaults to `"adversarial"`):
+            Loss 3, which makes the modalities alike: `"adversarial"` (a modality classifier behind a gradient
+            reversal), `"mmd"`, `"coral"` or `"correlation"`.
+        margin (`float`, defaults to 0.5):
+            By how much an item of another class must be further than one of the same class, in cosine distance.
+        label_weight, triplet_weight, alignment_weight (`float`, default to 1.0):
+            Weights of loss 1, 2 and 3.
 
     Example:
     ```python

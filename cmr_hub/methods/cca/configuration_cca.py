@@ -7,14 +7,16 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class CCAConfig(CMRConfig):
-    r"""
-    embed_dim (`int`, defaults to 50):
-        Number of canonical pairs kept, at most min(image_dim, text_dim).
-    regularization (`float`, defaults to 1e-4):
-        Ridge added to each covariance, as a share of its mean variance.
-    correlation_power (`float`, defaults to 0.0):
-        Each canonical variate is scaled by its correlation to this power: 0 is plain CCA, larger values trust the
-        well-correlated directions more (Gong et al., IJCV 2014, use 4).
+    r"""Configuration of [`CCAModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 50):
+            Number of canonical pairs kept, at most min(image_dim, text_dim).
+        regularization (`float`, defaults to 1e-4):
+            Ridge added to each covariance, as a share of its mean variance.
+        correlation_power (`float`, defaults to 0.0):
+            Each canonical variate is scaled by its correlation to this power: 0 is plain CCA, larger values trust the
+            well-correlated directions more (Gong et al., IJCV 2014, use 4).
 
     Example:
     ```python

@@ -7,21 +7,23 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class CMGANsConfig(CMRConfig):
-    r"""
-    hidden_dim (`int`, defaults to 1024):
-        Width of every hidden layer of the generator: each side's own, the shared one and the decoder's.
-    embed_dim (`int`, defaults to 256):
-        Width of the common space.
-    discriminator_dim (`int`, defaults to 256):
-        Width of every discriminator's hidden layer.
-    discriminator_steps (`int`, defaults to 1):
-        Steps of the discriminators before each step of the generator.
-    reconstruction_weight (`float`, defaults to 1.0):
-        Weight of the autoencoders' squared error in the generator's objective.
-    intra_weight (`float`, defaults to 0.1):
-        Weight of the intra-modality adversary in the generator's objective.
-    inter_weight (`float`, defaults to 0.1):
-        Weight of the inter-modality adversary in the generator's objective.
+    r"""Configuration of [`CMGANsModel`].
+
+    Args:
+        hidden_dim (`int`, defaults to 1024):
+            Width of every hidden layer of the generator: each side's own, the shared one and the decoder's.
+        embed_dim (`int`, defaults to 256):
+            Width of the common space.
+        discriminator_dim (`int`, defaults to 256):
+            Width of every discriminator's hidden layer.
+        discriminator_steps (`int`, defaults to 1):
+            Steps of the discriminators before each step of the generator.
+        reconstruction_weight (`float`, defaults to 1.0):
+            Weight of the autoencoders' squared error in the generator's objective.
+        intra_weight (`float`, defaults to 0.1):
+            Weight of the intra-modality adversary in the generator's objective.
+        inter_weight (`float`, defaults to 0.1):
+            Weight of the inter-modality adversary in the generator's objective.
 
     Example:
     ```python

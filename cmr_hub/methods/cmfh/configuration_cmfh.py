@@ -7,17 +7,19 @@ from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 @strict
 class CMFHConfig(HashingConfig):
-    r"""
-    image_share (`float`, defaults to 0.5):
-        Weight of the images' factorisation (lambda), between 0 and 1; the texts' is 1 - lambda.
-    mu (`float`, defaults to 100.0):
-        Weight of the hash functions' residuals.
-    gamma (`float`, defaults to 0.01):
-        Weight of the squared norms of all factors.
-    tolerance (`float`, defaults to 1e-4):
-        Iterations end when the objective falls by less than this share of itself.
-    max_iterations (`int`, defaults to 200):
-        They end here at the latest.
+    r"""Configuration of [`CMFHModel`].
+
+    Args:
+        image_share (`float`, defaults to 0.5):
+            Weight of the images' factorisation (lambda), between 0 and 1; the texts' is 1 - lambda.
+        mu (`float`, defaults to 100.0):
+            Weight of the hash functions' residuals.
+        gamma (`float`, defaults to 0.01):
+            Weight of the squared norms of all factors.
+        tolerance (`float`, defaults to 1e-4):
+            Iterations end when the objective falls by less than this share of itself.
+        max_iterations (`int`, defaults to 200):
+            They end here at the latest.
 
     Example:
     ```python

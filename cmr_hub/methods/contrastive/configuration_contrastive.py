@@ -7,15 +7,17 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class ContrastiveConfig(CMRConfig):
-    r"""
-    embed_dim (`int`, defaults to 256):
-        Width of the common space.
-    hidden_dim (`int`, defaults to 512):
-        Width of each tower's hidden layer; 0 makes each tower one linear projection.
-    dropout (`float`, defaults to 0.7):
-        Share of each tower's features (and hidden units) that training leaves out at random.
-    initial_temperature (`float`, defaults to 0.07):
-        What cosines are divided by at the start of training; it is learned from there.
+    r"""Configuration of [`ContrastiveModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 256):
+            Width of the common space.
+        hidden_dim (`int`, defaults to 512):
+            Width of each tower's hidden layer; 0 makes each tower one linear projection.
+        dropout (`float`, defaults to 0.7):
+            Share of each tower's features (and hidden units) that training leaves out at random.
+        initial_temperature (`float`, defaults to 0.07):
+            What cosines are divided by at the start of training; it is learned from there.
 
     Example:
     ```python

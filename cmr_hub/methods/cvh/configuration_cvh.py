@@ -7,12 +7,14 @@ from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 @strict
 class CVHConfig(HashingConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Code length in bits, at most image_dim + text_dim. Only the first min(image_dim, text_dim) bits correlate
-        across the sides.
-    regularization (`float`, defaults to 1e-4):
-        Ridge added to each covariance, as a share of its mean variance.
+    r"""Configuration of [`CVHModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Code length in bits, at most image_dim + text_dim. Only the first min(image_dim, text_dim) bits correlate
+            across the sides.
+        regularization (`float`, defaults to 1e-4):
+            Ridge added to each covariance, as a share of its mean variance.
 
     Example:
     ```python

@@ -1,3 +1,5 @@
+"""DAE: the bimodal deep autoencoder (Ngiam et al., ICML 2011)."""
+
 from .configuration_dae import DAEConfig
 from .modeling_dae import DAEModel
 

@@ -7,11 +7,13 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class DAEConfig(CMRConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Width of the bottleneck that both sides share.
-    hidden_dim (`int`, defaults to 512):
-        Width of each side's own layer, below the bottleneck and above it.
+    r"""Configuration of [`DAEModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Width of the bottleneck that both sides share.
+        hidden_dim (`int`, defaults to 512):
+            Width of each side's own layer, below the bottleneck and above it.
 
     Example:
     ```python

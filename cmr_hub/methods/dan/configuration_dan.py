@@ -9,34 +9,36 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class DANConfig(CMRConfig):
-    r"""
-    variant (`"m-dan"` or `"r-dan"`, defaults to `"m-dan"`):
-        "m-dan" matches images and texts: each side attends by a memory of its own. "r-dan" answers questions about an
-        image: both attend by one joint memory, and a classifier over `num_labels` answers reads it.
-    image_dim (`int`, defaults to 1280):
-        Width of the feature vector of one image region.
-    text_dim (`int`, defaults to 5000):
-        Width of a one-hot word: how many words the tokeniser tells apart, padding and the unknown word included.
-    embed_dim (`int`, defaults to 768):
-        Width of what all steps give together: (`steps` + 1) times the width of one, which is also that of the memory,
-        of a word's state and of the attention's hidden layer.
-    steps (`int`, defaults to 2):
-        How many times each side is attended to, K.
-    word_dim (`int`, defaults to 300):
-        Width of a word's vector.
-    word_shortcut (`bool`, defaults to `True`):
-        Whether a word's own vector, projected, is added to the states that the recurrent network has at it.
-    dropout (`float`, defaults to 0.25):
-        Share of word vectors, words' states and attended regions' features that training leaves out at random.
-    batch_norm (`bool`, defaults to `True`):
-        Whether what a step gives of each side is normalised over the batch before it is compared, of "m-dan".
-    training_regions (`int`, *optional*):
-        How many regions of each image a training step sees, drawn at random each time; by default all.
-    margin (`float`, defaults to 0.2):
-        By how much a pair shall be more similar than a pair that does not belong together, of "m-dan".
-    hardest_negatives (`int`, *optional*, defaults to 10):
-        How many wrong answers of a batch cost something, the most similar ones of each image and each text: 1 is the
-        hardest alone, None all that come within the margin.
+    r"""Configuration of [`DANModel`].
+
+    Args:
+        variant (`"m-dan"` or `"r-dan"`, defaults to `"m-dan"`):
+            "m-dan" matches images and texts: each side attends by a memory of its own. "r-dan" answers questions about
+            an image: both attend by one joint memory, and a classifier over `num_labels` answers reads it.
+        image_dim (`int`, defaults to 1280):
+            Width of the feature vector of one image region.
+        text_dim (`int`, defaults to 5000):
+            Width of a one-hot word: how many words the tokeniser tells apart, padding and the unknown word included.
+        embed_dim (`int`, defaults to 768):
+            Width of what all steps give together: (`steps` + 1) times the width of one, which is also that of the
+            memory, of a word's state and of the attention's hidden layer.
+        steps (`int`, defaults to 2):
+            How many times each side is attended to, K.
+        word_dim (`int`, defaults to 300):
+            Width of a word's vector.
+        word_shortcut (`bool`, defaults to `True`):
+            Whether a word's own vector, projected, is added to the states that the recurrent network has at it.
+        dropout (`float`, defaults to 0.25):
+            Share of word vectors, words' states and attended regions' features that training leaves out at random.
+        batch_norm (`bool`, defaults to `True`):
+            Whether what a step gives of each side is normalised over the batch before it is compared, of "m-dan".
+        training_regions (`int`, *optional*):
+            How many regions of each image a training step sees, drawn at random each time; by default all.
+        margin (`float`, defaults to 0.2):
+            By how much a pair shall be more similar than a pair that does not belong together, of "m-dan".
+        hardest_negatives (`int`, *optional*, defaults to 10):
+            How many wrong answers of a batch cost something, the most similar ones of each image and each text: 1 is
+            the hardest alone, None all that come within the margin.
 
     Example:
     ```python

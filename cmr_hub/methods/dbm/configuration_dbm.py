@@ -7,15 +7,17 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class DBMConfig(CMRConfig):
-    r"""
-    embed_dim (`int`, defaults to 256):
-        Binary units of the joint layer.
-    hidden_dim (`int`, defaults to 256):
-        Binary units of each side's own hidden layer.
-    gibbs_steps (`int`, defaults to 1):
-        Steps from the data to the model's own states (the k of CD-k).
-    mean_field_steps (`int`, defaults to 10):
-        Rounds of updates that infer the layers that are not given.
+    r"""Configuration of [`DBMModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 256):
+            Binary units of the joint layer.
+        hidden_dim (`int`, defaults to 256):
+            Binary units of each side's own hidden layer.
+        gibbs_steps (`int`, defaults to 1):
+            Steps from the data to the model's own states (the k of CD-k).
+        mean_field_steps (`int`, defaults to 10):
+            Rounds of updates that infer the layers that are not given.
 
     Example:
     ```python

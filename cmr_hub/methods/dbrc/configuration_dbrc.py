@@ -7,15 +7,17 @@ from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 @strict
 class DBRCConfig(HashingConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Code length in bits, a multiple of 8 from 8 to 256.
-    hidden_dim (`int`, defaults to 512):
-        Width of the layer below each binary layer and of the one in each decoder.
-    sharpness_weight (`float`, defaults to 0.1):
-        Weight of the penalty 1 / alpha^2, which keeps the adaptive tanh from staying flat.
-    hash_weight (`float`, defaults to 10.0):
-        Weight of the regression of each side's hash function to the joint code.
+    r"""Configuration of [`DBRCModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Code length in bits, a multiple of 8 from 8 to 256.
+        hidden_dim (`int`, defaults to 512):
+            Width of the layer below each binary layer and of the one in each decoder.
+        sharpness_weight (`float`, defaults to 0.1):
+            Weight of the penalty 1 / alpha^2, which keeps the adaptive tanh from staying flat.
+        hash_weight (`float`, defaults to 10.0):
+            Weight of the regression of each side's hash function to the joint code.
 
     Example:
     ```python

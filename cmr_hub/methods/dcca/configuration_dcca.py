@@ -7,22 +7,24 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class DCCAConfig(CMRConfig):
-    r"""
-    embed_dim (`int`, defaults to 50):
-        Number of canonical pairs kept, and whose correlations the loss sums; at most `output_dim`.
-    output_dim (`int`, defaults to 50):
-        Width of each network's output, before the linear CCA on top.
-    hidden_dim (`int`, defaults to 1024):
-        Width of each hidden layer.
-    hidden_layers (`int`, defaults to 1):
-        Hidden layers per modality.
-    dropout (`float`, defaults to 0.0):
-        Share of the inputs and hidden units dropped in training.
-    regularization (`float`, defaults to 1e-3):
-        Ridge added to each covariance, in the loss and in the linear CCA, as a share of its mean variance.
-    correlation_power (`float`, defaults to 0.0):
-        Each canonical variate is scaled by its correlation to this power: 0 is plain CCA, larger values trust the
-        well-correlated directions more (Gong et al., IJCV 2014).
+    r"""Configuration of [`DCCAModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 50):
+            Number of canonical pairs kept, and whose correlations the loss sums; at most `output_dim`.
+        output_dim (`int`, defaults to 50):
+            Width of each network's output, before the linear CCA on top.
+        hidden_dim (`int`, defaults to 1024):
+            Width of each hidden layer.
+        hidden_layers (`int`, defaults to 1):
+            Hidden layers per modality.
+        dropout (`float`, defaults to 0.0):
+            Share of the inputs and hidden units dropped in training.
+        regularization (`float`, defaults to 1e-3):
+            Ridge added to each covariance, in the loss and in the linear CCA, as a share of its mean variance.
+        correlation_power (`float`, defaults to 0.0):
+            Each canonical variate is scaled by its correlation to this power: 0 is plain CCA, larger values trust the
+            well-correlated directions more (Gong et al., IJCV 2014).
 
     Example:
     ```python

@@ -1,3 +1,5 @@
+"""DCMH: deep cross-modal hashing (Jiang and Li, CVPR 2017)."""
+
 from .configuration_dcmh import DCMHConfig
 from .modeling_dcmh import DCMHModel
 

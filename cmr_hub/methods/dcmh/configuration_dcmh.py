@@ -12,18 +12,20 @@ from .cnn_f import LEAST_SIZE
 
 @strict
 class DCMHConfig(HashingConfig):
-    r"""
-    image_network (`str`, defaults to `"mlp"`):
-        `"mlp"`, two layers on image features of any encoder, or `"cnn_f"`, the paper's convolutional network, on the
-        pixels that the encoder "pixels" gives: `image_dim` is then 3 x size x size.
-    image_hidden_dim (`int`, defaults to 4096):
-        Width of the hidden layer of `"mlp"`; the paper's image network has layers of this width below the last.
-    text_hidden_dim (`int`, defaults to 8192):
-        Width of the text network's hidden layer.
-    gamma (`float`, defaults to 1.0):
-        Weight of the quantisation term.
-    eta (`float`, defaults to 1.0):
-        Weight of the balance term.
+    r"""Configuration of [`DCMHModel`].
+
+    Args:
+        image_network (`str`, defaults to `"mlp"`):
+            `"mlp"`, two layers on image features of any encoder, or `"cnn_f"`, the paper's convolutional network, on
+            the pixels that the encoder "pixels" gives: `image_dim` is then 3 x size x size.
+        image_hidden_dim (`int`, defaults to 4096):
+            Width of the hidden layer of `"mlp"`; the paper's image network has layers of this width below the last.
+        text_hidden_dim (`int`, defaults to 8192):
+            Width of the text network's hidden layer.
+        gamma (`float`, defaults to 1.0):
+            Weight of the quantisation term.
+        eta (`float`, defaults to 1.0):
+            Weight of the balance term.
 
     Example:
     ```python

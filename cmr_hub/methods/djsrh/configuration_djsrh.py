@@ -9,23 +9,25 @@ from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 @strict
 class DJSRHConfig(HashingConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Code length in bits, a multiple of 8 from 8 to 256.
-    hidden_dim (`int`, defaults to 4096):
-        Width of the hidden layer of TxtNet.
-    beta (`float`, defaults to 0.3):
-        Share of the images' cosines in the joint affinity, from 0 to 1; the texts' have the rest.
-    eta (`float`, defaults to 0.4):
-        Share of the second-order affinity (who is alike to the same items), from 0 to 1.
-    mu (`float`, defaults to 1.5):
-        Scale of the affinity that the codes reconstruct.
-    lambda1, lambda2 (`float`, defaults to 0.3):
-        Weights of the reconstruction among images, and among texts; that between images and texts weighs 1.
-    affinity (`str`, defaults to `"rescaled"`):
-        What an entry of S_I and S_T is: `"rescaled"` is 2 cos - 1, which spreads the cosines of features without
-        negative values over [-1, 1]; `"plain"` is the cosine; `"centred"` the cosine after the training mean is taken
-        off.
+    r"""Configuration of [`DJSRHModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Code length in bits, a multiple of 8 from 8 to 256.
+        hidden_dim (`int`, defaults to 4096):
+            Width of the hidden layer of TxtNet.
+        beta (`float`, defaults to 0.3):
+            Share of the images' cosines in the joint affinity, from 0 to 1; the texts' have the rest.
+        eta (`float`, defaults to 0.4):
+            Share of the second-order affinity (who is alike to the same items), from 0 to 1.
+        mu (`float`, defaults to 1.5):
+            Scale of the affinity that the codes reconstruct.
+        lambda1, lambda2 (`float`, defaults to 0.3):
+            Weights of the reconstruction among images, and among texts; that between images and texts weighs 1.
+        affinity (`str`, defaults to `"rescaled"`):
+            What an entry of S_I and S_T is: `"rescaled"` is 2 cos - 1, which spreads the cosines of features without
+            negative values over [-1, 1]; `"plain"` is the cosine; `"centred"` the cosine after the training mean is
+            taken off.
 
     Example:
     ```python

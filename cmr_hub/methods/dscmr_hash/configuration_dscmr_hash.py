@@ -11,28 +11,32 @@ WEIGHTS = ("label", "likelihood", "invariance", "quantisation", "balance", "deco
 
 @strict
 class DSCMRHashConfig(HashingConfig):
-    r"""
-    hidden_dim (`int`, defaults to 1024):
-        Width of each side's own layer, below the shared one.
-    dropout (`float`, defaults to 0.3):
-        Share of each hidden layer that is left out in a training step.
-    input_dropout (`float`, defaults to 0.0):
-        Likewise of the scaled features.
-    label_loss (`str`, defaults to `"softmax"`):
-        J1: `"softmax"` is the shared classifier's cross-entropy, `"frobenius"` its distance to the labels, DSCMR's.
-    straight_through (`bool`, defaults to `True`):
-        Whether J1 classifies the codes themselves, with the gradient of tanh; if not, the values of tanh.
-    class_scale (`float`, defaults to 4.0):
-        What the classifier's outputs are multiplied by, so that a short code can be as sure of its class as a long.
-    similarity_scale (`float`, defaults to 10.0), similarity_margin (`float`, defaults to 0.3):
-        J2 takes scale * (cosine - margin) for the log-odds that two items share a class. DSCMR has 0.5 and 0.
-    label_weight, likelihood_weight, invariance_weight (`float`, default to 1.0, 1.0 and 0.1):
-        Weights of J1, J2 and J3. A weight of zero leaves a term out, here and below.
-    quantisation_weight, balance_weight, decorrelation_weight (`float`, default to 0.1):
-        Weights of the three terms that ask for codes: values near their signs, bits that are as often set as not, and
-        bits that say different things.
-    final_alpha (`float`, defaults to 3.0):
-        The values are tanh(alpha x), and alpha grows from 1 to this in the course of training; at 1 it stays.
+    r"""Configuration of [`DSCMRHashModel`].
+
+    Args:
+        hidden_dim (`int`, defaults to 1024):
+            Width of each side's own layer, below the shared one.
+        dropout (`float`, defaults to 0.3):
+            Share of each hidden layer that is left out in a training step.
+        input_dropout (`float`, defaults to 0.0):
+            Likewise of the scaled features.
+        label_loss (`str`, defaults to `"softmax"`):
+            J1: `"softmax"` is the shared classifier's cross-entropy, `"frobenius"` its distance to the labels,
+            DSCMR's.
+        straight_through (`bool`, defaults to `True`):
+            Whether J1 classifies the codes themselves, with the gradient of tanh; if not, the values of tanh.
+        class_scale (`float`, defaults to 4.0):
+            What the classifier's outputs are multiplied by, so that a short code can be as sure of its class as a
+            long.
+        similarity_scale (`float`, defaults to 10.0), similarity_margin (`float`, defaults to 0.3):
+            J2 takes scale * (cosine - margin) for the log-odds that two items share a class. DSCMR has 0.5 and 0.
+        label_weight, likelihood_weight, invariance_weight (`float`, default to 1.0, 1.0 and 0.1):
+            Weights of J1, J2 and J3. A weight of zero leaves a term out, here and below.
+        quantisation_weight, balance_weight, decorrelation_weight (`float`, default to 0.1):
+            Weights of the three terms that ask for codes: values near their signs, bits that are as often set as not,
+            and bits that say different things.
+        final_alpha (`float`, defaults to 3.0):
+            The values are tanh(alpha x), and alpha grows from 1 to this in the course of training; at 1 it stays.
 
     Example:
     ```python

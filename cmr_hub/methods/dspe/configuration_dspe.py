@@ -7,23 +7,26 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class DSPEConfig(CMRConfig):
-    r"""
-    embed_dim (`int`, defaults to 512):
-        Width of the common space.
-    hidden_dim (`int`, defaults to 2048):
-        Width of each branch's hidden layer.
-    dropout (`float`, defaults to 0.5):
-        Share of hidden units that training leaves out at random.
-    margin (`float`, defaults to 0.1):
-        By how much what belongs to an image or a text must be nearer to it than what does not, in Euclidean distance.
-    violations (`int`, defaults to 10):
-        How many of what does not belong count for each pair that does: the nearest ones.
-    text_to_image_weight (`float`, defaults to 2.0):
-        λ1, the weight of ranking images for a text; that of ranking texts for an image is 1.
-    image_structure_weight (`float`, defaults to 0.0):
-        λ2, the weight of keeping images of one text together.
-    text_structure_weight (`float`, defaults to 0.2):
-        λ3, the weight of keeping texts of one image together.
+    r"""Configuration of [`DSPEModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 512):
+            Width of the common space.
+        hidden_dim (`int`, defaults to 2048):
+            Width of each branch's hidden layer.
+        dropout (`float`, defaults to 0.5):
+            Share of hidden units that training leaves out at random.
+        margin (`float`, defaults to 0.1):
+            By how much what belongs to an image or a text must be nearer to it than what does not, in Euclidean
+            distance.
+        violations (`int`, defaults to 10):
+            How many of what does not belong count for each pair that does: the nearest ones.
+        text_to_image_weight (`float`, defaults to 2.0):
+            λ1, the weight of ranking images for a text; that of ranking texts for an image is 1.
+        image_structure_weight (`float`, defaults to 0.0):
+            λ2, the weight of keeping images of one text together.
+        text_structure_weight (`float`, defaults to 0.2):
+            λ3, the weight of keeping texts of one image together.
 
     Example:
     ```python

@@ -9,26 +9,29 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class GMAConfig(CMRConfig):
-    r"""
-    embed_dim (`int`, defaults to 20):
-        Number of eigenvectors kept, at most image_dim + text_dim.
-    variant (`str`, defaults to `"lda"`):
-        What A and B measure on each side: `"lda"` the scatter between and within classes (GMLDA); `"mfa"` the
-        differences to near items of other classes and of one's own (GMMFA).
-    coupling (`str`, defaults to `"pairs"`):
-        What must agree across the sides: `"pairs"` each image with its text, `"class_means"` the means of each class.
-    alpha (`float`, defaults to 10.0):
-        Weight of the agreement across the sides.
-    mu (`float`, *optional*):
-        Weight of the texts' A; None: what gives both sides' A the same trace.
-    gamma (`float`, *optional*):
-        Weight of the texts' B; None: what gives both sides' B the same trace.
-    regularization (`float`, defaults to 1e-1):
-        Ridge added to each B, as a share of the features' mean variance.
-    within_neighbors (`int`, defaults to 5):
-        "mfa": nearest items of one's own class.
-    between_neighbors (`int`, defaults to 20):
-        "mfa": nearest items of other classes.
+    r"""Configuration of [`GMAModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 20):
+            Number of eigenvectors kept, at most image_dim + text_dim.
+        variant (`str`, defaults to `"lda"`):
+            What A and B measure on each side: `"lda"` the scatter between and within classes (GMLDA); `"mfa"` the
+            differences to near items of other classes and of one's own (GMMFA).
+        coupling (`str`, defaults to `"pairs"`):
+            What must agree across the sides: `"pairs"` each image with its text, `"class_means"` the means of each
+            class.
+        alpha (`float`, defaults to 10.0):
+            Weight of the agreement across the sides.
+        mu (`float`, *optional*):
+            Weight of the texts' A; None: what gives both sides' A the same trace.
+        gamma (`float`, *optional*):
+            Weight of the texts' B; None: what gives both sides' B the same trace.
+        regularization (`float`, defaults to 1e-1):
+            Ridge added to each B, as a share of the features' mean variance.
+        within_neighbors (`int`, defaults to 5):
+            "mfa": nearest items of one's own class.
+        between_neighbors (`int`, defaults to 20):
+            "mfa": nearest items of other classes.
 
     Example:
     ```python

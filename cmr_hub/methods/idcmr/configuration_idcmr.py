@@ -9,21 +9,23 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class IDCMRConfig(CMRConfig):
-    r"""
-    hidden_dim (`int`, defaults to 512):
-        Width of each side's own layer, below the shared one.
-    embed_dim (`int`, defaults to 128):
-        Width of the common space; the classifier's closed form wants it no wider than a batch has items.
-    activation (`str`, defaults to `"relu"`):
-        After each side's own layer: `"relu"` or `"sigmoid"`, the two that the paper speaks of.
-    loss_lambda (`float`, defaults to 1e-2):
-        Weight of J2, the discrimination loss in the common space.
-    loss_eta (`float`, defaults to 0.1):
-        Weight of J3, the modality invariance loss.
-    ridge (`float`, defaults to 1.0):
-        r of the classifier's closed form (U^T U + r I)^-1 U^T S.
-    combine (`str`, defaults to `"sum"`):
-        What becomes of the two sides' solutions: their `"sum"`, as printed in Algorithm 1, or their `"mean"`.
+    r"""Configuration of [`IDCMRModel`].
+
+    Args:
+        hidden_dim (`int`, defaults to 512):
+            Width of each side's own layer, below the shared one.
+        embed_dim (`int`, defaults to 128):
+            Width of the common space; the classifier's closed form wants it no wider than a batch has items.
+        activation (`str`, defaults to `"relu"`):
+            After each side's own layer: `"relu"` or `"sigmoid"`, the two that the paper speaks of.
+        loss_lambda (`float`, defaults to 1e-2):
+            Weight of J2, the discrimination loss in the common space.
+        loss_eta (`float`, defaults to 0.1):
+            Weight of J3, the modality invariance loss.
+        ridge (`float`, defaults to 1.0):
+            r of the classifier's closed form (U^T U + r I)^-1 U^T S.
+        combine (`str`, defaults to `"sum"`):
+            What becomes of the two sides' solutions: their `"sum"`, as printed in Algorithm 1, or their `"mean"`.
 
     Example:
     ```python

@@ -9,17 +9,19 @@ from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 @strict
 class IMHConfig(HashingConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Code length in bits, at most image_dim + text_dim.
-    neighbors (`int`, defaults to 5):
-        Nearest items of each item, by the Euclidean distance of either side's features.
-    intra_media (`float`, defaults to 1.0):
-        Weight of neighbours having like codes, beside the hash functions' residuals.
-    regularization (`float`, defaults to 0.1):
-        Ridge of the hash functions, as a share of the features' mean variance.
-    threshold (`str`, defaults to `"median"`):
-        What a bit's value is compared with: its `"median"` over the training items, or its `"mean"`.
+    r"""Configuration of [`IMHModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Code length in bits, at most image_dim + text_dim.
+        neighbors (`int`, defaults to 5):
+            Nearest items of each item, by the Euclidean distance of either side's features.
+        intra_media (`float`, defaults to 1.0):
+            Weight of neighbours having like codes, beside the hash functions' residuals.
+        regularization (`float`, defaults to 0.1):
+            Ridge of the hash functions, as a share of the features' mean variance.
+        threshold (`str`, defaults to `"median"`):
+            What a bit's value is compared with: its `"median"` over the training items, or its `"mean"`.
 
     Example:
     ```python

@@ -7,13 +7,15 @@ from cmr_hub.modeling.configuration_canonical import CanonicalHashConfig
 
 @strict
 class IsotropicConfig(CanonicalHashConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Code length in bits, a multiple of 8 from 8 to 256, at most the width of the common space.
-    tolerance (`float`, defaults to 1e-4):
-        The rotation is found when no variance differs from their mean by more than this share of it.
-    max_iterations (`int`, defaults to 500):
-        Steps of lift and projection after which the rotation is taken as it is.
+    r"""Configuration of [`IsotropicModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Code length in bits, a multiple of 8 from 8 to 256, at most the width of the common space.
+        tolerance (`float`, defaults to 1e-4):
+            The rotation is found when no variance differs from their mean by more than this share of it.
+        max_iterations (`int`, defaults to 500):
+            Steps of lift and projection after which the rotation is taken as it is.
 
     Example:
     ```python

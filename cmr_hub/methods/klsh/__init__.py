@@ -1,3 +1,5 @@
+"""KLSH: kernelized locality-sensitive hashing of canonical variates (Kulis and Grauman, ICCV 2009)."""
+
 from .configuration_klsh import KLSHConfig
 from .modeling_klsh import KLSHModel
 

@@ -7,13 +7,15 @@ from cmr_hub.modeling.configuration_canonical import CanonicalHashConfig
 
 @strict
 class KLSHConfig(CanonicalHashConfig):
-    r"""
-    anchors (`int`, defaults to 300):
-        Training points that the kernel is evaluated against, p in the paper; drawn from both sides together.
-    sampled (`int`, defaults to 30):
-        Anchors whose mean makes one hash function, t in the paper.
-    bandwidth (`float`, defaults to 1.0):
-        The kernel is exp(-d² / (2 σ²)), and this is σ² as a share of the mean d² between two anchors.
+    r"""Configuration of [`KLSHModel`].
+
+    Args:
+        anchors (`int`, defaults to 300):
+            Training points that the kernel is evaluated against, p in the paper; drawn from both sides together.
+        sampled (`int`, defaults to 30):
+            Anchors whose mean makes one hash function, t in the paper.
+        bandwidth (`float`, defaults to 1.0):
+            The kernel is exp(-d² / (2 σ²)), and this is σ² as a share of the mean d² between two anchors.
 
     Any code length is possible.
 

@@ -7,21 +7,23 @@ from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 @strict
 class LSSHConfig(HashingConfig):
-    r"""
-    image_components (`int`, defaults to 64):
-        Principal components of the images that are sparsely coded; image_dim where that is less.
-    dictionary_size (`int`, defaults to 512):
-        Atoms of the images' dictionary.
-    sparsity (`float`, defaults to 0.2):
-        Weight of the L1 norm of the images' sparse codes.
-    mu (`float`, defaults to 0.5):
-        Weight of the texts' factorisation.
-    gamma (`float`, defaults to 1.0):
-        Weight of the map from the images' sparse codes to the texts' factors.
-    iterations (`int`, defaults to 20):
-        Rounds of alternation in training.
-    sparse_steps (`int`, defaults to 30):
-        Steps of each sparse coding, in training and of new images.
+    r"""Configuration of [`LSSHModel`].
+
+    Args:
+        image_components (`int`, defaults to 64):
+            Principal components of the images that are sparsely coded; image_dim where that is less.
+        dictionary_size (`int`, defaults to 512):
+            Atoms of the images' dictionary.
+        sparsity (`float`, defaults to 0.2):
+            Weight of the L1 norm of the images' sparse codes.
+        mu (`float`, defaults to 0.5):
+            Weight of the texts' factorisation.
+        gamma (`float`, defaults to 1.0):
+            Weight of the map from the images' sparse codes to the texts' factors.
+        iterations (`int`, defaults to 20):
+            Rounds of alternation in training.
+        sparse_steps (`int`, defaults to 30):
+            Steps of each sparse coding, in training and of new images.
 
     Example:
     ```python

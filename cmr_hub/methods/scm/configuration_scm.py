@@ -9,14 +9,16 @@ from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 @strict
 class SCMConfig(HashingConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Code length in bits; `"orthogonal"` has at most min(image_dim, text_dim) of them.
-    variant (`str`, defaults to `"sequential"`):
-        `"sequential"` learns one bit after the other, each on what those before it leave unexplained;
-        `"orthogonal"` learns all at once, under the constraint that bits are uncorrelated.
-    regularization (`float`, defaults to 1e-2):
-        Ridge added to each covariance, as a share of its mean variance.
+    r"""Configuration of [`SCMModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Code length in bits; `"orthogonal"` has at most min(image_dim, text_dim) of them.
+        variant (`str`, defaults to `"sequential"`):
+            `"sequential"` learns one bit after the other, each on what those before it leave unexplained;
+            `"orthogonal"` learns all at once, under the constraint that bits are uncorrelated.
+        regularization (`float`, defaults to 1e-2):
+            Ridge added to each covariance, as a share of its mean variance.
 
     Example:
     ```python

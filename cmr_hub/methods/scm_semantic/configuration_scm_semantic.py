@@ -9,11 +9,13 @@ from ..semantic_matching import SemanticMatchingConfig
 
 @strict
 class SCMSemanticConfig(SemanticMatchingConfig):
-    r"""
-    components (`int`, *optional*):
-        Number of canonical pairs that the classifiers see, at most min(image_dim, text_dim), which is the default.
-    correlation_regularization (`float`, defaults to 1e-4):
-        Ridge added to each covariance, as a share of its mean variance.
+    r"""Configuration of [`SCMSemanticModel`].
+
+    Args:
+        components (`int`, *optional*):
+            Number of canonical pairs that the classifiers see, at most min(image_dim, text_dim), which is the default.
+        correlation_regularization (`float`, defaults to 1e-4):
+            Ridge added to each covariance, as a share of its mean variance.
 
     Further fields: [`SemanticMatchingConfig`].
 

@@ -1,3 +1,5 @@
+"""SM: semantic matching (Rasiwasia et al., MM 2010)."""
+
 from .configuration_semantic_matching import SemanticMatchingConfig
 from .modeling_semantic_matching import SemanticMatchingModel
 

@@ -9,13 +9,15 @@ from cmr_hub.modeling.configuration_cmr import CMRConfig
 
 @strict
 class SemanticMatchingConfig(CMRConfig):
-    r"""
-    embed_dim (`int`, *optional*):
-        The common space is that of the classes: this is their number, whether given or not.
-    regularization (`float`, defaults to 1e-2):
-        Weight of half the squared norm of the classifiers' weights, for features of unit mean variance.
-    center (`bool`, defaults to `False`):
-        Whether the mean posterior of the training items is taken off each posterior before they are compared.
+    r"""Configuration of [`SemanticMatchingModel`].
+
+    Args:
+        embed_dim (`int`, *optional*):
+            The common space is that of the classes: this is their number, whether given or not.
+        regularization (`float`, defaults to 1e-2):
+            Weight of half the squared norm of the classifiers' weights, for features of unit mean variance.
+        center (`bool`, defaults to `False`):
+            Whether the mean posterior of the training items is taken off each posterior before they are compared.
 
     Example:
     ```python

@@ -1,3 +1,5 @@
+"""SePH: semantics-preserving hashing (Lin et al., CVPR 2015)."""
+
 from .configuration_seph import SePHConfig
 from .modeling_seph import SePHModel
 

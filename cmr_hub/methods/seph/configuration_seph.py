@@ -9,20 +9,22 @@ from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 @strict
 class SePHConfig(HashingConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Code length in bits, a multiple of 8 from 8 to 256.
-    alpha (`float`, defaults to 0.01):
-        Weight of the quantisation: how close to -1 and +1 the relaxed codes are held while they are learned.
-    label_sets (`int`, defaults to 2000):
-        Most sets of classes that codes are learned for, the commonest first. Items of other sets take no part.
-    anchors (`int`, defaults to 500):
-        Centres of the RBF kernel, on each side.
-    anchor_choice (`str`, defaults to `"random"`):
-        `"random"`: the centres are training items (the paper's SePH_rnd); `"k_means"`: they are k-means centres of
-        them (SePH_km).
-    regularization (`float`, defaults to 1e-4):
-        Ridge of the logistic regressions, as a share of the kernel features' mean variance.
+    r"""Configuration of [`SePHModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Code length in bits, a multiple of 8 from 8 to 256.
+        alpha (`float`, defaults to 0.01):
+            Weight of the quantisation: how close to -1 and +1 the relaxed codes are held while they are learned.
+        label_sets (`int`, defaults to 2000):
+            Most sets of classes that codes are learned for, the commonest first. Items of other sets take no part.
+        anchors (`int`, defaults to 500):
+            Centres of the RBF kernel, on each side.
+        anchor_choice (`str`, defaults to `"random"`):
+            `"random"`: the centres are training items (the paper's SePH_rnd); `"k_means"`: they are k-means centres of
+            them (SePH_km).
+        regularization (`float`, defaults to 1e-4):
+            Ridge of the logistic regressions, as a share of the kernel features' mean variance.
 
     Example:
     ```python

@@ -1,3 +1,5 @@
+"""SH: spectral hashing of canonical variates (Weiss et al., NIPS 2008)."""
+
 from .configuration_sh import SHConfig
 from .modeling_sh import SHModel
 

@@ -7,7 +7,8 @@ from cmr_hub.modeling.configuration_canonical import CanonicalHashConfig
 
 @strict
 class SHConfig(CanonicalHashConfig):
-    r"""
+    r"""Configuration of [`SHModel`].
+
     Any code length is possible: a direction of the common space carries as many bits as its range deserves.
 
     Example:

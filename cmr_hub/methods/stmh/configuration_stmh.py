@@ -7,19 +7,21 @@ from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 @strict
 class STMHConfig(HashingConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Code length in bits: as many topics of texts, and concepts of images, are looked for.
-    image_weight (`float`, defaults to 1.0):
-        Weight of the images' robust factorisation.
-    correlation_weight (`float`, defaults to 1.0):
-        Weight of the agreement between a text's topics and its image's concepts.
-    regularization (`float`, defaults to 1e-2):
-        Ridge on all factors.
-    hash_regularization (`float`, defaults to 1e-2):
-        Ridge of the hash functions, as a share of the features' variance.
-    iterations (`int`, defaults to 20):
-        Rounds of alternation in training.
+    r"""Configuration of [`STMHModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Code length in bits: as many topics of texts, and concepts of images, are looked for.
+        image_weight (`float`, defaults to 1.0):
+            Weight of the images' robust factorisation.
+        correlation_weight (`float`, defaults to 1.0):
+            Weight of the agreement between a text's topics and its image's concepts.
+        regularization (`float`, defaults to 1e-2):
+            Ridge on all factors.
+        hash_regularization (`float`, defaults to 1e-2):
+            Ridge of the hash functions, as a share of the features' variance.
+        iterations (`int`, defaults to 20):
+            Rounds of alternation in training.
 
     Example:
     ```python

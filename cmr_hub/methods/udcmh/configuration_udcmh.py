@@ -7,22 +7,24 @@ from cmr_hub.modeling.configuration_hashing import HashingConfig
 
 @strict
 class UDCMHConfig(HashingConfig):
-    r"""
-    embed_dim (`int`, defaults to 64):
-        Code length in bits, a multiple of 8 from 8 to 256.
-    hidden_dim (`int`, defaults to 512):
-        Width of the hidden layer of each side's network.
-    neighbours (`int`, defaults to 10):
-        How many nearest, and how many farthest, items of each item the Laplacian terms know.
-    laplacian_weight (`float`, defaults to 0.3):
-        Weight of the Laplacian terms against the factorisation.
-    network_weight (`float`, defaults to 1.0):
-        Weight of the networks' outputs in the codes.
-    ridge (`float`, defaults to 0.01):
-        Weight of the factors' squared norm, a training item.
-    side_power (`float`, defaults to 2.0):
-        Power of the sides' weights, above 1: near 1 the side that is told best has all the weight, a large one makes
-        both weigh the same.
+    r"""Configuration of [`UDCMHModel`].
+
+    Args:
+        embed_dim (`int`, defaults to 64):
+            Code length in bits, a multiple of 8 from 8 to 256.
+        hidden_dim (`int`, defaults to 512):
+            Width of the hidden layer of each side's network.
+        neighbours (`int`, defaults to 10):
+            How many nearest, and how many farthest, items of each item the Laplacian terms know.
+        laplacian_weight (`float`, defaults to 0.3):
+            Weight of the Laplacian terms against the factorisation.
+        network_weight (`float`, defaults to 1.0):
+            Weight of the networks' outputs in the codes.
+        ridge (`float`, defaults to 0.01):
+            Weight of the factors' squared norm, a training item.
+        side_power (`float`, defaults to 2.0):
+            Power of the sides' weights, above 1: near 1 the side that is told best has all the weight, a large one
+            makes both weigh the same.
 
     Example:
     ```python

@@ -6,18 +6,20 @@ from transformers import PreTrainedConfig
 
 @strict
 class SpreadingVectorsConfig(PreTrainedConfig):
-    r"""
-    input_dim (`int`, defaults to 1024):
-        Width of the embeddings that the catalyser eats.
-    hidden_dim (`int`, defaults to 1024):
-        Width of both hidden layers.
-    output_dim (`int`, defaults to 24):
-        Width of what it gives.
-    spheres (`int`, defaults to 1):
-        Into how many parts of equal length the output is cut, each on a sphere of its own. A lattice codes each part
-        by itself: two spheres of 24 dimensions take twice the bits of one.
-    koleo (`float`, defaults to 0.02):
-        Weight of the KoLeo term, lambda in the paper.
+    r"""Configuration of [`SpreadingVectorsModel`].
+
+    Args:
+        input_dim (`int`, defaults to 1024):
+            Width of the embeddings that the catalyser eats.
+        hidden_dim (`int`, defaults to 1024):
+            Width of both hidden layers.
+        output_dim (`int`, defaults to 24):
+            Width of what it gives.
+        spheres (`int`, defaults to 1):
+            Into how many parts of equal length the output is cut, each on a sphere of its own. A lattice codes each
+            part by itself: two spheres of 24 dimensions take twice the bits of one.
+        koleo (`float`, defaults to 0.02):
+            Weight of the KoLeo term, lambda in the paper.
 
     Example:
     ```python

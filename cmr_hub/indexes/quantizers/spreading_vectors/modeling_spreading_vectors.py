@@ -59,13 +59,15 @@ def koleo_loss(outputs: torch.Tensor) -> torch.Tensor:
 
 @dataclass
 class SpreadingVectorsOutput(ModelOutput):
-    r"""
-    loss (`torch.FloatTensor` of shape `()`, *optional*, returned with positives and negatives):
-        L_rank + lambda L_KoLeo.
-    loss_terms (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
-        "rank" and "koleo", before weighting.
-    outputs (`torch.FloatTensor` of shape `(n, output_dim)`):
-        The vectors on the sphere, of unit length.
+    r"""Output of [`SpreadingVectorsModel`].
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, *optional*, returned with positives and negatives):
+            L_rank + lambda L_KoLeo.
+        loss_terms (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
+            "rank" and "koleo", before weighting.
+        outputs (`torch.FloatTensor` of shape `(n, output_dim)`):
+            The vectors on the sphere, of unit length.
     """
 
     loss: torch.Tensor | None = None
