@@ -463,7 +463,8 @@ def test_the_evaluator_names_an_item_without_text():
 
 
 @pytest.mark.slow
-def test_twenty_thousand_by_twenty_thousand_stays_inside_two_gigabytes():
+def test_ten_thousand_by_ten_thousand_stays_inside_one_gigabyte():
+    """Keys, distances and relevance of all pairs at once would take 2.4."""
     script = """
         import resource
         import numpy as np
@@ -473,13 +474,13 @@ def test_twenty_thousand_by_twenty_thousand_stays_inside_two_gigabytes():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
         random = np.random.default_rng(0)
-        images, texts = (random.standard_normal((20_000, 64), dtype=np.float32) for _ in range(2))
-        labels = random.integers(0, 10, 20_000)
+        images, texts = (random.standard_normal((10_000, 64), dtype=np.float32) for _ in range(2))
+        labels = random.integers(0, 10, 10_000)
         before = peak()
         result = evaluate_embeddings(images, texts, labels)
         print(peak() - before, result.metrics["map"])
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
     gigabytes, value = map(float, done.stdout.split())
-    assert gigabytes < 2
+    assert gigabytes < 1
     assert value == pytest.approx(0.1, abs=0.005)  # chance
