@@ -15,7 +15,6 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 EXTRA_PACKAGES = (
     "gradio",
     "sklearn",
-    "scipy",
     "matplotlib",
     "plotly",
     "faiss",
