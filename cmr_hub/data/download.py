@@ -88,6 +88,7 @@ def make_once(folder: Path, fill: Callable[[Path], None]) -> Path:
     """`folder`, filled first where it is not there yet; it appears only when it is whole.
 
     Args:
+        folder: the folder.
         fill: fills the folder that it is given, keeping what is already complete in it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +141,8 @@ def download_file(
 
     Args:
         client: from [`open_client`].
+        url: address of the file.
+        path: the file on disk.
         max_bytes: more than this is refused.
         on_bytes: called with the bytes that are there and the total (None where the server does not tell it).
 
@@ -179,9 +182,12 @@ def fetch_archive(
     `<archive>.unpacked`.
 
     Args:
+        client: from [`open_client`].
         url: of a ZIP archive, or of a TAR archive compressed by gzip.
+        folder: where the archive is stored and extracted.
         max_bytes: more than this is refused, of the archive and of what it unpacks to.
         wanted: of an entry's path, whether it is extracted.
+        progress: called with the share that is done of the download, then of the extraction.
         max_files: an archive of more is refused.
 
     Raises:

@@ -146,11 +146,11 @@ def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
 
 
 def read_description(annotation: str) -> str:
-    """The description in an annotation file, white space collapsed; "" where there is none.
+    r"""The description in an annotation file, white space collapsed; "" where there is none.
 
     Example:
     ```python
-    >>> read_description("<TITLE>Plaza</TITLE><DESCRIPTION>two palms &amp;\\n a house;</DESCRIPTION>")
+    >>> read_description("<TITLE>Plaza</TITLE><DESCRIPTION>two palms &amp;\n a house;</DESCRIPTION>")
     'two palms & a house;'
     ```
     """

@@ -140,9 +140,10 @@ class Part:
 
 
 def build_parts(info: DatasetInfo, where: Path, parts: Mapping[str, Part]) -> datasets.DatasetDict:
-    """Features as a data set, with ids "train-1" …
+    """Features as a data set; the first pair of the training split has the id "train-1".
 
     Args:
+        info: the data set.
         where: what was read, for messages.
         parts: split -> its pairs. Their classes may be counted from 0 or from 1.
 

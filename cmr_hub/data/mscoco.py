@@ -219,6 +219,8 @@ def read_folder(info: DatasetInfo, folder: Path, labelled_only: bool = False) ->
     """Read the parts that are there; `labels` where the objects of all of them are.
 
     Args:
+        info: the data set.
+        folder: holds the official layout.
         labelled_only: leave out the images in which no object is marked.
 
     Raises:

@@ -1,11 +1,11 @@
-"""NUS-WIDE (Chua et al. 2009): 269,648 images from Flickr with tags and 81 concepts; the parts that papers use.
+r"""NUS-WIDE (Chua et al. 2009): 269,648 images from Flickr with tags and 81 concepts; the parts that papers use.
 
 The official files, unpacked into one folder, which serves all three parts:
 
     Groundtruth/AllLabels/Labels_<concept>.txt     a row an image: 1 where the concept is seen, 0 where not
     NUS_WID_Tags/AllTags1k.txt (or .dat)           a row an image: 1,000 times 0 or 1
     NUS_WID_Tags/TagList1k.txt                     the 1,000 tags, in the order of these columns
-    ImageList/Imagelist.txt                        a row an image: its path, as in actor\\0001_2124494179.jpg
+    ImageList/Imagelist.txt                        a row an image: its path, as in actor\0001_2124494179.jpg
     Low_Level_Features/BoW_int.dat                 optional, a row an image: 500 counts of SIFT words
     Flickr/<dir>/<name>.jpg                        optional, the images, which the authors send on request
 
@@ -146,6 +146,7 @@ class NUSWIDE(Loader):
         """The pairs of this part, in the order of the rows, their splits and their labels.
 
         Args:
+            folder: holds the official files.
             ids: of all images, in the order of the official files.
         """
 
@@ -289,14 +290,14 @@ def read_concept(folder: Path, concept: str, images: int) -> np.ndarray:
 
 
 def as_bits(line: bytes) -> np.ndarray:
-    """A row of zeros and ones, whatever white space stands between them.
+    r"""A row of zeros and ones, whatever white space stands between them.
 
     Raises:
         ValueError: there is anything else in it.
 
     Example:
     ```python
-    >>> as_bits(b"0\\t1\\t1\\t\\n").tolist()
+    >>> as_bits(b"0\t1\t1\t\n").tolist()
     [0, 1, 1]
     ```
     """
@@ -307,14 +308,14 @@ def as_bits(line: bytes) -> np.ndarray:
 
 
 def as_counts(line: bytes) -> np.ndarray:
-    """A row of counts, with white space between them.
+    r"""A row of counts, with white space between them.
 
     Raises:
         ValueError: one is no whole number.
 
     Example:
     ```python
-    >>> as_counts(b"3 0 12 \\n").tolist()
+    >>> as_counts(b"3 0 12 \n").tolist()
     [3, 0, 12]
     ```
     """
@@ -335,10 +336,12 @@ def read_rows(
     """Some rows of a matrix that has one of each image; the others are read past.
 
     Args:
+        path: the file, one row per line.
         images: how many rows the file must have.
         rows: `(n,)` int64, those that are wanted, in any order.
         width: values in a row.
         values_of: a line -> its values; raises ValueError where it has others.
+        progress: called with the share of rows that is read.
 
     Returns:
         `(n, width)` float32, in the order of `rows`.

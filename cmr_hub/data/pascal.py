@@ -129,6 +129,8 @@ def read_folder(info: DatasetInfo, folder: Path, complete_classes: bool = False)
     """Read `images/` and `texts/`; a text without its image, or the other way round, is left out with a warning.
 
     Args:
+        info: the data set.
+        folder: holds `images/` and `texts/`, one folder per class in each.
         complete_classes: keep only the classes whose pairs are all here; the others are no class of the result.
 
     Raises:

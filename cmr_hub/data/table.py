@@ -114,6 +114,8 @@ def to_dataset(
     """Pairs as a data set.
 
     Args:
+        info: the data set.
+        pairs: the pairs, in the order of the table.
         label_column: "label", "labels" or None, as in the table.
         classes: class names in the order of their ids; None for those that occur, sorted.
         split_of: id -> split, for pairs whose table has no split.

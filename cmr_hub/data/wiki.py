@@ -217,14 +217,14 @@ def _refuse_missing(root: Path, folder: str, paths: list[Path]) -> None:
 
 
 def article_text(xml: str) -> str:
-    """The text between the <text> tags of an article file, white space collapsed.
+    r"""The text between the <text> tags of an article file, white space collapsed.
 
     Read by a tolerant HTML parser and not by an XML one: it knows no document types, so entities that a file defines
     are never expanded and nothing is ever fetched, and a bare "&" or "<" does not lose the article.
 
     Example:
     ```python
-    >>> article_text('<document><imageset><image id="1"/></imageset><text>Salt &amp;\\n pepper</text></document>')
+    >>> article_text('<document><imageset><image id="1"/></imageset><text>Salt &amp;\n pepper</text></document>')
     'Salt & pepper'
     ```
     """

@@ -107,7 +107,7 @@ def centre_square(image: Image.Image, size: int, share: float) -> Image.Image:
 
 
 def build_classifier(architecture: str = "tf_efficientnet_lite0") -> nn.Module:
-    """timm's network with the packaged weights, 1000 ImageNet classes.
+    """Build timm's network with the packaged weights, 1000 ImageNet classes.
 
     Raises:
         CheckpointError: the weights do not fit the network.

@@ -1,4 +1,4 @@
-"""Any classification network of torchvision as an image encoder: VGG's fc7, ResNet's pooled features, regions …"""
+"""Any classification network of torchvision as an image encoder: VGG's fc7, ResNet's pooled features or regions."""
 
 from __future__ import annotations
 

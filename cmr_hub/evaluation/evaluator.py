@@ -107,7 +107,6 @@ class RetrievalEvaluator:
 
     def _embed(self, retriever: EncodesPairs, real_valued: bool) -> dict[str, np.ndarray]:
         """Everything that is compared, by the argument names of [`evaluate_embeddings`]."""
-
         options = {"real_valued": True} if real_valued else {}
 
         def both(dataset: Dataset, as_pairs: bool) -> tuple[np.ndarray, np.ndarray]:

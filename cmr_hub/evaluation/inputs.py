@@ -62,7 +62,12 @@ def check_inputs(
     Args:
         protocol: defines what is needed.
         embeds: "image_embeds", "text_embeds", and these with "gallery_" before them.
-        labels, gallery_labels, caption_to_image, text_ids, real_valued, curves: as [`evaluate_embeddings`] takes them.
+        labels: classes of the items that are queries.
+        gallery_labels: classes of the training split.
+        caption_to_image: for each text the row of its image.
+        text_ids: integers, equal where two texts are.
+        real_valued: argument name of codes -> the real-valued rows that re-rank them.
+        curves: whether precision-recall curves are asked for.
 
     Raises:
         InputError: as [`evaluate_embeddings`] says.

@@ -35,5 +35,5 @@ class MeanStd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def decimals(value: float) -> str:
-    """ ".286", as tables of mAP have it."""
+    """Three decimals without the leading zero (".286"), as tables of mAP have it."""
     return f"{value:.3f}".removeprefix("0")

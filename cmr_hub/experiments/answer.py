@@ -106,8 +106,9 @@ def answer(
         recipe: of a model that answers.
         dataset: splits "train" and "test", and "validation" where the source defines one.
         dataset_name: as `cmr_hub.data` knows it.
-        words, share: what is asked, and of how many images; see [`make_questions`].
+        words: the questions, and the words that mean yes; see [`make_questions`].
         output_dir: receives model, processor and `answers.json`.
+        share: of how many of a split's images each question is asked at most; see [`make_questions`].
         seed: of everything that chance decides.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`.
         command: for the record.

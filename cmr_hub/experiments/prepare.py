@@ -99,8 +99,11 @@ class ReportEpochs(TrainerCallback):
 
 
 def for_data(recipe: Recipe, dataset: DatasetDict) -> Recipe:
-    """The recipe with encoders for what the data set holds: images and texts where it has them, so that a query can
-    be typed or dropped; released features otherwise."""
+    """The recipe with encoders for what the data set holds.
+
+    Images and texts are encoded where it has them, so that a query can be typed or dropped; otherwise its released
+    features are read.
+    """
     columns = dataset["train"].column_names
     if not all(raw in columns for raw, _ in COLUMNS.values()):
         return recipe

@@ -62,8 +62,10 @@ class CanonicalModel(ClosedFormCMRModel, abstract=True):
 
 
 class CanonicalHashModel(HashingMixin, CanonicalModel, abstract=True):
-    """A hashing method for one kind of data, used across two: CCA makes of images and texts points of one space, and
-    the hash functions are learned from the points of both sides together.
+    """A hashing method for one kind of data, used across two.
+
+    CCA makes of images and texts points of one space, and the hash functions are learned from the points of both sides
+    together.
 
     Canonical variates are compared by cosine, so that a point is a vector of variates of unit length; the training
     points' mean is taken off. A method gives `_learn` and `_hash`.

@@ -330,8 +330,10 @@ class CMRModel(CheckedModel):
 
 
 class ClosedFormCMRModel(CMRModel, abstract=True):
-    """A method without an optimiser: `fit` solves it, in closed form or by its own iterations, and fills persistent
-    buffers, whose sizes the config fixes.
+    """A method without an optimiser.
+
+    `fit` solves it, in closed form or by its own iterations, and fills persistent buffers, whose sizes the config
+    fixes.
 
     A method whose iterations start from random numbers sets `is_stochastic = True` and uses torch's generator.
     """

@@ -55,7 +55,6 @@ def canonical_pairs(
         `(d_x, components)` and `(d_y, components)` projections, whose variates have unit regularised variance, and
         the `(components,)` canonical correlations, largest first.
     """
-
     whiten_x, whiten_y = (inverse_square_root(ridge_covariance(data, regularization)) for data in (x, y))
     left, correlations, right = torch.linalg.svd(whiten_x @ (x.T @ y / len(x)) @ whiten_y, full_matrices=False)
     return whiten_x @ left[:, :components], whiten_y @ right.T[:, :components], correlations[:components]

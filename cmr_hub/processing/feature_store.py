@@ -155,8 +155,9 @@ class FeatureStore:
         return StoredFeatures([self._rows[digest] for digest in digests])
 
     def extract(self, images: Sequence[Any], process: Process) -> None:
-        """Encode what the store lacks of `n` images by several processes, each a share of the distinct ones, with
-        progress.
+        """Encode what the store lacks of `n` images by several processes, and show progress.
+
+        Each process encodes a share of the distinct images.
 
         Args:
             images: the same in every process, each of which must call this.

@@ -122,6 +122,7 @@ class CMRProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
+        """Names of the arguments of the model that features are given as, those of images first."""
         return [*self.image_encoder.as_inputs(torch.empty(0)), *self.text_encoder.as_inputs(torch.empty(0))]
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,13 +28,13 @@ def value_cell(row: Row, protocol: str, name: str, best: str | None) -> str:
 
 
 def published_cell(row: Row, protocol: str, name: str) -> str:
-    """ " (.251)", or nothing where no publication gives this figure."""
+    """The published figure as " (.251)"; nothing where no publication gives it."""
     given = row.published.under(protocol)
     return f" ({decimals(given[name])})" if name in given else ""
 
 
 def seeds_cell(row: Row) -> str:
-    """ "0, 1, 2", or that the method has no randomness."""
+    """The seeds as "0, 1, 2", or that the method has no randomness."""
     return ", ".join(map(str, row.seeds)) or "closed form"
 
 
@@ -59,7 +59,7 @@ def duration(seconds: float) -> str:
 
 
 def metric_title(name: str) -> str:
-    """ "recall@5" as "R@5"."""
+    """Short title of a metric: "R@5" of "recall@5"."""
     kind, at, k = name.partition("@")
     return METRIC_TITLES.get(kind, kind) + at + k
 

@@ -109,7 +109,7 @@ def _key(row: Row) -> tuple[str, str, int | None, tuple[int, ...]]:
 
 
 def _exact(spread: MeanStd | None) -> str:
-    """ ".250633 ± .001234": more decimals than tables have."""
+    """Mean and deviation with more decimals than tables have: ".250633 ± .001234"."""
     if spread is None:
         return "none"
     text = f"{spread.mean:.6f}"

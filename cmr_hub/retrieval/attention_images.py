@@ -42,7 +42,17 @@ DPI = 100
 
 
 class Attended(Protocol):
-    """What a panel shows; see [`~cmr_hub.retrieval.explanation.Explanation`] for the attributes."""
+    """What a panel shows, an [`~cmr_hub.retrieval.explanation.Explanation`] say.
+
+    Attributes:
+        image: of mode "RGB".
+        words: the text's words as the text encoder reads them.
+        known: for each word whether the model has learned anything of it.
+        region_attention: `(steps, rows, columns)` float32, how much each step looks at each region of the image.
+        word_attention: `(steps, words)` float32, likewise of the words.
+        score: the cosine of image and text; None where the model does not match them.
+        steps: how many.
+    """
 
     @property
     def image(self) -> Image.Image: ...

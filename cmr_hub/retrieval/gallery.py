@@ -120,7 +120,9 @@ class Gallery:
         Args:
             dataset: items as for [`Gallery`]; checkpoints on released features read `image_features`, `text_features`.
             retriever: the checkpoint.
-            index, index_options, name: as for [`Gallery`].
+            index: name of an index, as for [`Gallery`].
+            index_options: options of the index, as for [`Gallery`].
+            name: what people call it.
             cache: keep the frozen encoder's features on disk; see [`~cmr_hub.processing.feature_store.FeatureStore`].
             show_progress: show a bar.
             keep_real_valued: of a hashing method, keep the values behind the codes too, so that `search` can re-rank:
@@ -171,7 +173,9 @@ class Gallery:
                 images (with a `metadata.csv` or without any text), or a data set.
             retriever: the checkpoint.
             save_directory: receives the gallery.
-            index, index_options, name: as for [`Gallery`].
+            index: name of an index, as for [`Gallery`].
+            index_options: options of the index, as for [`Gallery`].
+            name: what people call it.
             shard_rows: items a file.
             keep_images: copy images into the shards, so that the folder is complete; otherwise their paths.
             keep_real_valued: as for [`from_dataset`].
@@ -243,7 +247,11 @@ class Gallery:
         """Hash lookup: every item whose code lies within a Hamming radius of the query's, nearest first; maybe none.
 
         Args:
-            text, image, item, target, source: as for [`search`].
+            text: a text query.
+            image: an image query, as for [`search`].
+            item: the id of an item of this gallery as the query.
+            target: which modality of the items is compared, "image" or "text".
+            source: with `item`, which of its modalities is the query, as for [`search`].
             radius: largest Hamming distance, from 0 (the same code) to the code length.
 
         Raises:
@@ -301,9 +309,10 @@ class Gallery:
 
         Args:
             repo_id_or_path: folder or repo id.
-            index, index_options: as for [`Gallery`], instead of those it was saved with.
             retriever: the checkpoint that it was embedded with; by default the one that lies in its folder
                 `retriever`, or that it names, is loaded.
+            index: name of an index, as for [`Gallery`], instead of the one it was saved with.
+            index_options: options of the index, as for [`Gallery`], instead of those it was saved with.
             revision: branch, tag or commit on the Hub.
             token: access token for private repos.
 

@@ -27,7 +27,9 @@ def embed_at_once(
     Args:
         dataset: the items.
         retriever: the checkpoint.
-        cache, show_progress, keep_real_valued: as for `Gallery.from_dataset`.
+        cache: keep the frozen encoder's features on disk.
+        show_progress: show a bar.
+        keep_real_valued: of a hashing method, keep the values behind the codes too.
 
     Returns:
         Modality -> embeddings; and modality -> the real values behind codes, empty where they are not kept.

@@ -34,8 +34,11 @@ class ItemMetadata:
         return len(self._items)
 
     def __getitem__(self, rows: slice) -> list[dict[str, Any]]:
-        """`id`, `labels` (names of classes), `text` (all texts of the item, a line each) and `image` (where the
-        image is: its path, or its name in the gallery's shards; "" where there is none) of some rows."""
+        """`id`, `labels`, `text` and `image` of some rows.
+
+        `labels` are names of classes, `text` is all texts of the item, one per line, and `image` says where the image
+        is: its path, or its name in the gallery's shards; "" where there is none.
+        """
         numbers = range(*rows.indices(len(self)))
         paths = [image["path"] or "" for image in self._paths[numbers]["image"]] if self._images else []
         return [

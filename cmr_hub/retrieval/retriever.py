@@ -158,12 +158,15 @@ class Retriever:
         show_progress: bool = False,
         real_valued: bool = False,
     ) -> np.ndarray:
-        """Embed items of which both the image and the text are known, each as one: the unified codes of SePH, CMFH …
+        """Embed items of which both the image and the text are known, each as one: the unified codes of SePH or CMFH.
 
         Args:
             images: as for [`encode_images`].
             texts: as for [`encode_texts`]; row i belongs to image i.
-            batch_size, cache, show_progress, real_valued: as for [`encode_images`].
+            batch_size: how many are embedded at once.
+            cache: keep the frozen encoder's features on disk, as for [`encode_images`].
+            show_progress: show a bar.
+            real_valued: of a hashing method, the values whose signs are the codes, as for [`encode_images`].
 
         Returns:
             As [`encode_images`].

@@ -51,7 +51,8 @@ def evaluate_pairs(
 
     Args:
         model: the method.
-        image_values, text_values: `(m, d)` values of the common space, a row a pair.
+        image_values: `(m, d)` values of the common space, one row per pair.
+        text_values: likewise.
         pairs: the `m` pairs of `n` items, those of an item together.
         protocol: one that searches the pairs themselves. Where it takes an item's captions as one text, the mean of
             their embeddings stands for it.

@@ -60,8 +60,10 @@ class ImageSource:
 
     @torch.no_grad()
     def features(self, rows: torch.Tensor) -> torch.Tensor:
-        """Features of some images by the network as it is now, no gradients; an image that is named twice is seen
-        once."""
+        """Features of some images by the network as it is now, without gradients.
+
+        An image that is named twice is seen once.
+        """
         which, places = rows.unique(return_inverse=True)
         device = next(self.learner.parameters()).device
         outputs = [self.learner(self.inputs(some).to(device)) for some in which.split(ROWS_AT_ONCE)]

@@ -59,7 +59,7 @@ def is_part(path: str, of: str) -> bool:
 
 
 def part_names(nodes: Sequence[fx.Node]) -> list[str]:
-    """The names of a network's parts, in the order of their work, to two levels: "conv_stem", "blocks.0" …"""
+    """The names of a network's parts ("conv_stem", "blocks.0"), in the order of their work, to two levels."""
     modules = [str(node.target).split(".")[1:] for node in nodes if node.op == "call_module"]
     return list(dict.fromkeys(".".join(path[:2]) for path in modules))
 

@@ -191,6 +191,7 @@ def find_neighbours(vectors: np.ndarray, settings: QuantizerSettings) -> Neighbo
 
     Args:
         vectors: `(n, d)` float32. They are scaled to unit length, as a gallery's are.
+        settings: how many to hold out, by which seed, and how many neighbours to find.
 
     Raises:
         InputError: too few vectors.
@@ -269,6 +270,7 @@ def hard_negatives(outputs: np.ndarray, rank: int, mining_rows: int, rng: np.ran
         outputs: `(n, d)` float32, of unit length.
         rank: in all rows, from 1.
         mining_rows: how many rows to look among.
+        rng: draws them.
 
     Returns:
         `(n,)` int64 rows.
@@ -292,6 +294,8 @@ def lattice_recall(
     """How often the true nearest neighbour is among the first r, when the base is quantised and the queries are not.
 
     Args:
+        model: the catalyser.
+        lattice: quantises its outputs.
         base: `(n, d)`.
         queries: `(q, d)`.
         nearest: `(q,)`, the row of the base that is nearest to each query in the input space.

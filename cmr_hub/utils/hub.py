@@ -185,8 +185,10 @@ def _not_local(repo_id: str, repo_type: RepoType) -> str:
 
 
 def bundled_checkpoints(pattern: str = "*") -> dict[str, Path]:
-    """Repo id -> folder of the bundled checkpoints, sorted; the pattern is that of
-    [`~cmr_hub.hub.list_checkpoints`]."""
+    """Repo id -> folder of the bundled checkpoints, sorted.
+
+    The pattern is that of [`~cmr_hub.hub.list_checkpoints`].
+    """
     folders = sorted(path.parent for path in bundled_folder().glob("*/config.json"))
     return {
         NAMESPACE + folder.name: folder

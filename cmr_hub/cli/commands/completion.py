@@ -18,7 +18,7 @@ def command(*, shell: str) -> None:
     bash: cmr completion bash >> ~/.bashrc
     zsh:  cmr completion zsh >> ~/.zshrc
     fish: cmr completion fish > ~/.config/fish/completions/cmr.fish
-    """
+    """  # noqa: D301 - click looks for the character \b
     from click.shell_completion import get_completion_class
 
     complete = get_completion_class(shell)

@@ -148,12 +148,12 @@ def cut(text: str, limit: int) -> str:
 
 
 def has_any_label(labels: Iterable[str]) -> str:
-    """The filter for items of at least one of these classes, whatever their names contain.
+    r"""The filter for items of at least one of these classes, whatever their names contain.
 
     Example:
     ```python
     >>> print(has_any_label(['say "no"', "café"]))
-    array_contains_any(labels, ["say \\"no\\"", "café"])
+    array_contains_any(labels, ["say \"no\"", "café"])
     ```
     """
     # Milvus' strings have JSON's escapes, except that letters beyond the first 65,536 must stand as they are.

@@ -55,8 +55,9 @@ class Connection:
 
         Args:
             method: its name.
-            args, options: its own.
+            *args: its own.
             timeout: another limit than the usual one, in seconds.
+            **options: its own.
 
         Raises:
             ServerError: the server is gone, does not answer in time, or refuses.

@@ -201,7 +201,8 @@ class MilvusIndex(Index):
         """Add items; see [`Index.add`].
 
         Args:
-            vectors, ids: as for [`Index.add`].
+            vectors: as for [`Index.add`].
+            ids: as for [`Index.add`].
             metadata: as for the class.
 
         Raises:

@@ -69,7 +69,9 @@ def alternate(
         gram: `[X1 X2]^T [X1 X2]`, `(image_dim + text_dim, image_dim + text_dim)`.
         mixing: C to start from.
         image_dim: where the texts' features start.
-        shares, mu, gamma: see `objective`.
+        shares: lambda and 1 - lambda.
+        mu: weight of the hash functions' residuals.
+        gamma: weight of the squared norms.
     """
     of_each = slice(None, image_dim), slice(image_dim, None)
     eye = torch.eye(mixing.shape[1], dtype=gram.dtype)

@@ -44,6 +44,7 @@ class Conv(nn.Conv2d):
     """A convolution that starts as [`he_initialise`] has it."""
 
     def reset_parameters(self) -> None:
+        """Draw the weights by [`he_initialise`]."""
         he_initialise(self)
 
 

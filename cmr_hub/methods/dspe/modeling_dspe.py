@@ -100,7 +100,8 @@ def structure_cost(embeds: torch.Tensor, shares: torch.Tensor, margin: float, vi
         embeds: `(n, d)` rows of unit length.
         shares: `(n, m)` booleans: of images, which texts describe them; of texts, which images they describe. Two
             rows with one in common are neighbours.
-        margin, violations: as in `margin_cost`.
+        margin: as in `margin_cost`.
+        violations: as in `margin_cost`.
     """
     belongs = shares.to(embeds.dtype)
     neighbours = belongs @ belongs.T > 0
@@ -185,7 +186,8 @@ class DSPEModel(CMRModel):
 
         Args:
             output: of a batch of pairs.
-            text_features, items: as for [`embed`].
+            text_features: as for [`embed`].
+            items: as for [`embed`].
         """
         (image, first_image), (text, first_text) = numbered_pairs(text_features, items)
         image_embeds, text_embeds = output.embeds

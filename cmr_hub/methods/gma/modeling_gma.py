@@ -68,7 +68,7 @@ def marginal_scatter(
 
 
 def trace_ratio(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """tr a / tr b, bounded so that it can also weigh a matrix of zeros."""
+    """Ratio of traces, tr a / tr b, bounded so that it can also weigh a matrix of zeros."""
     return a.trace() / torch.maximum(b.trace(), 1e-12 * a.trace()).clamp(min=1e-300)
 
 

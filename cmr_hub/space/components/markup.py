@@ -22,7 +22,8 @@ def results(answer: Answer, entry: Entry, method: str) -> Markup:
 
     Args:
         answer: what was found.
-        entry, method: where and by which model, for the link to it.
+        entry: the data set that was searched, for the link to the answer.
+        method: by which model, likewise.
     """
     asked = answer.asked
     return render(

@@ -206,7 +206,7 @@ def _over_seeds(seeds: Sequence[int]) -> str:
 
 
 def learns_from(score: Score) -> str:
-    """ "classes" or "pairs"."""
+    """What the method learns from: "classes" or "pairs"."""
     return LEARNS_FROM[score.supervision]
 
 
@@ -224,7 +224,7 @@ def _decimals(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    """ "+.012", "−.012"."""
+    """A difference with its sign: "+.012", "−.012"."""
     if value is None:
         return UNKNOWN
     sign = "±" if round(value, 3) == 0 else "+" if value > 0 else "−"

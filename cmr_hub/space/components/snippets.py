@@ -21,8 +21,9 @@ def python_lines(entry: Entry, method: str, gallery: Gallery, asked: Asked) -> s
     """The question asked in Python, of the same items by the same checkpoint.
 
     Args:
-        entry, method: where and by which model.
-        gallery: the same, open.
+        entry: the data set that is searched.
+        method: by which model.
+        gallery: the same data set, open.
         asked: the question.
 
     Returns:
@@ -50,7 +51,8 @@ def client_lines(address: str, name: str, method: str, asked: Asked, gallery: Ga
 
     Args:
         address: of the page.
-        name, method: where and by which model, as the API calls them.
+        name: of the gallery, as the API calls it.
+        method: of the model, as the API calls it.
         asked: the question.
         gallery: the gallery, open.
 

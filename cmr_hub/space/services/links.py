@@ -34,8 +34,10 @@ class Destination:
 
 
 def link_to(gallery: str, method: str, asked: Asked) -> str:
-    """The query string that leads to an answer; where a gallery opens on it, or an uploaded image is asked for that
-    nobody else has, only to the gallery.
+    """The query string that leads to an answer.
+
+    Where a gallery opens on the answer, or the query is an uploaded image that nobody else has, it leads only to the
+    gallery.
 
     Example:
     ```python

@@ -53,14 +53,18 @@ class Scoreboard:
         return sorted(under, key=_mean, reverse=True)
 
     def change(self, score: Score) -> float | None:
-        """How much a checkpoint's mean differs from its own under the usual protocol; None where that is not known, or
-        is another measure."""
+        """How much a checkpoint's mean differs from its own under the usual protocol.
+
+        None where that is not known, or is another measure.
+        """
         usual = self._usual_scores.get(score.checkpoint)
         return _mean(score) - _mean(usual) if usual and usual.metric == score.metric else None
 
     def moved(self, protocol: str) -> int:
-        """How many checkpoints stand at another place than under the usual protocol, among those of the same data set
-        that were measured by both."""
+        """How many checkpoints stand at another place than under the usual protocol.
+
+        Only those of the same data set that were measured by both count.
+        """
         now = [name for name in self._places(protocol) if name in self._usual_scores]
         before = [name for name in self._places(self.usual) if name in now]
         return sum(one != other for one, other in zip(now, before, strict=True))

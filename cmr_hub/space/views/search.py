@@ -158,8 +158,7 @@ class SearchView(GalleryView):
         return self._answer(Asked(query, target, k, label or None), name, method)
 
     def _answer(self, asked: Asked, name: str, method: str) -> Updates:
-        """The results of a question, and controls that agree with it; in the place of results a notice, where there
-        are none."""
+        """The results of a question, and controls that agree with it; a notice where there are no results."""
         gallery, query = self.catalogue.open(name, method), asked.query
         if asked.target not in gallery.embeds:
             asked = replace(asked, target=next(iter(gallery.embeds)))

@@ -139,8 +139,12 @@ class UserGalleryView(View):
         """A look at what is being built, and a sign of life of the page. What is ready, or gone, is told to all views.
 
         Args:
-            name, method, shown, asked: what the page shows.
+            name: of the gallery that the page shows.
+            method: of the model that the page shows.
             known: name of the gallery that the page knows as the session's own.
+            shown: of the view that the page shows.
+            asked: the question that the page shows, if any.
+            request: of the page; its session owns the gallery.
         """
         self.galleries.touch(_owner(request), (name, method, asked))
         own = self.galleries[_owner(request)]

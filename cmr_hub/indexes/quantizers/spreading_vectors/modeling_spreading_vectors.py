@@ -24,7 +24,9 @@ def rank_loss(anchors: torch.Tensor, positives: torch.Tensor, negatives: torch.T
     """Mean of max(0, ||f(x) - f(x+)|| - ||f(x) - f(x-)||): a neighbour must not lie farther off than what is none.
 
     Args:
-        anchors, positives, negatives: `(n, d)`, outputs for x, x+ and x-.
+        anchors: `(n, d)` outputs for x.
+        positives: `(n, d)` outputs for x+, a neighbour of x.
+        negatives: `(n, d)` outputs for x-, no neighbour of x.
 
     Example:
     ```python
