@@ -49,6 +49,8 @@ class EvaluationResult:
 
         Example:
         ```python
+        >>> import numpy as np
+        >>> from cmr_hub.evaluation import evaluate_embeddings
         >>> eye = np.eye(2, dtype=np.float32)
         >>> print(evaluate_embeddings(eye, eye, np.array([0, 1])).table().splitlines()[1])
         map             1.0000         1.0000   1.0000
