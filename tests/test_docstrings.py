@@ -1,4 +1,4 @@
-"""Every example in a docstring of the package runs and prints what it says."""
+"""Docstrings of the package: everything public has one, and every example runs and prints what it says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import importlib
 import inspect
 import pkgutil
 import re
-from types import ModuleType
+from collections.abc import Iterator
+from functools import cached_property
+from types import FunctionType, ModuleType
+from typing import Any
 
 import pytest
 
@@ -51,3 +54,77 @@ def test_examples(module_name, private_cache, tmp_path, monkeypatch):
 
 def test_there_are_examples_to_run():
     assert len(examples(importlib.import_module("cmr_hub.data.base"))) >= 3
+
+
+PROPERTIES = (property, cached_property)
+METHODS = (FunctionType, classmethod, staticmethod, *PROPERTIES)
+
+
+def public_definitions(module: ModuleType) -> list[Any]:
+    """Classes and functions that a module defines under public names."""
+    return [
+        thing
+        for name, thing in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(thing) or inspect.isfunction(thing))
+        and (thing.__module__, thing.__qualname__) == (module.__name__, name)
+    ]
+
+
+def is_documented(cls: type, name: str) -> bool:
+    """Whether a method has a docstring or overrides one that has, or a property is an attribute that a class lists."""
+    versions = [vars(base)[name] for base in cls.__mro__ if name in vars(base)]
+    if any(isinstance(version, METHODS) and version.__doc__ for version in versions):
+        return True
+    listed = re.compile(rf"^ *{name}:", re.MULTILINE)
+    return isinstance(versions[0], PROPERTIES) and any(listed.search(base.__doc__ or "") for base in cls.__mro__)
+
+
+def undocumented(thing: Any) -> Iterator[str]:
+    """A function, or a class and its public methods, by full name: those without a docstring."""
+    full_name = f"{thing.__module__}.{thing.__qualname__}"
+    if not thing.__doc__:
+        yield full_name
+    for name, member in vars(thing).items() if inspect.isclass(thing) else ():
+        if not name.startswith("_") and isinstance(member, METHODS) and not is_documented(thing, name):
+            yield f"{full_name}.{name}"
+
+
+def test_everything_public_is_documented():
+    modules = [importlib.import_module(name) for name in MODULES]
+    things = [thing for module in modules for thing in public_definitions(module)]
+    assert cmr_hub.Gallery in things
+    assert [name for thing in things for name in undocumented(thing)] == []
+
+
+def test_a_method_is_documented_by_itself_by_the_one_it_overrides_or_as_an_attribute():
+    class Base:
+        """Attributes:
+        width: of a row.
+        """
+
+        def encode(self):
+            """Encode."""
+
+        @staticmethod
+        def load():
+            """Load."""
+
+    class Encoder(Base):
+        width = property(lambda self: 1)
+        depth = property(lambda self: 1)
+
+        def encode(self): ...
+
+        def decode(self): ...
+
+        @staticmethod
+        def load(): ...
+
+        @classmethod
+        def save(cls): ...
+
+        def _hidden(self): ...
+
+    assert list(undocumented(Base)) == []
+    assert [name.rpartition(".")[2] for name in undocumented(Encoder)] == ["Encoder", "depth", "decode", "save"]
