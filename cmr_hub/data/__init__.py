@@ -57,6 +57,7 @@ def register_dataset(
     """
 
     def register(cls: type[LoaderClass]) -> type[LoaderClass]:
+        DATASETS.check_class(cls)
         if cls.info.name != name:
             raise TypeError(f"{cls.__name__} is registered as {name!r}, but its info is of {cls.info.name!r}.")
         DATASETS.register(name, display_order=display_order)(cls)

@@ -21,7 +21,7 @@ from cmr_hub.retrieval.maps import MAP_NAME, NeighbourMap
 from cmr_hub.retrieval.prepared import prepared_folder, prepared_galleries
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.training.datasets import make_encoder
-from cmr_hub.training.recipe import Recipe, load_recipe
+from cmr_hub.training.recipe import Recipe, load_recipe, methods_with_recipe
 from cmr_hub.training.train import train
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         # What eats released features needs no gallery of its own: it is embedded in no time.
         if known.accepts_raw_images and _is_for(known, dataset_name, dataset)
     ]
-    recipes = [load_recipe(method, dataset_name) for method, _ in METHODS.importable()]
+    recipes = [load_recipe(method, dataset_name) for method in methods_with_recipe()]
     recipes = [
         for_data(recipe, dataset)
         for recipe in recipes

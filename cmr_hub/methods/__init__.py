@@ -56,12 +56,13 @@ def register_method(name: str, *, display_order: int = DEFAULT_ORDER) -> Callabl
     """
 
     def register(cls: type[Model]) -> type[Model]:
-        METHODS.register(name, display_order=display_order)(cls)
+        METHODS.check_class(cls)
         if cls.config_class.model_type != name:
             raise TypeError(
                 f"{cls.__name__} is registered as {name!r}, but the model_type of {cls.config_class.__name__} is "
                 f"{cls.config_class.model_type!r}: checkpoints are found by it, so the two must be equal."
             )
+        METHODS.register(name, display_order=display_order)(cls)
         from cmr_hub.modeling.auto_classes import register_auto_classes
 
         register_auto_classes(cls, _processor_class)

@@ -295,6 +295,11 @@ def recipe_path(method: str) -> Path | None:
     return None if folder is None else folder / RECIPE_NAME
 
 
+def methods_with_recipe() -> list[str]:
+    """The methods that can be imported and have a recipe, in order of display."""
+    return [name for name, _ in METHODS.importable() if (path := recipe_path(name)) is not None and path.exists()]
+
+
 def check_encoders(given: Mapping[Modality, GivenEncoder]) -> dict[Modality, EncoderSpec]:
     """Encoders by modality, in whatever way they are written.
 

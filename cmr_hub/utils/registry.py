@@ -114,7 +114,7 @@ class Registry(Mapping[str, T], Generic[T]):
         """
 
         def decorate(cls: T) -> T:
-            self._check_class(cls)
+            self.check_class(cls)
             for name in names:
                 new = Registration(name, f"{cls.__module__}:{cls.__qualname__}", display_order, _file_of(cls))
                 known = self._decorated.get(name) or self._known_to(new)
@@ -236,7 +236,7 @@ class Registry(Mapping[str, T], Generic[T]):
                 loaded = getattr(loaded, part)
             if not attribute:  # the entry point names a module, whose classes are decorated
                 loaded = self._classes[registration.name]
-            self._check_class(loaded)
+            self.check_class(loaded)
         except Exception as error:  # whatever a package raises while it is imported
             raise PluginError(
                 f"The {self.kind} {registration.name!r} comes from the installed package {registration.package} "
@@ -244,7 +244,8 @@ class Registry(Mapping[str, T], Generic[T]):
             ) from error
         return loaded
 
-    def _check_class(self, cls: Any) -> None:
+    def check_class(self, cls: Any) -> None:
+        """Raise TypeError for what does not derive from the registry's base class."""
         module, _, name = self._base.partition(":")
         if not (isinstance(cls, type) and issubclass(cls, getattr(import_module(module), name))):
             raise TypeError(f"{cls!r} is no {self.kind}: it must be a class that derives from {module}.{name}.")

@@ -9,7 +9,7 @@ from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.methods import METHODS
 from cmr_hub.results import Published
-from cmr_hub.training.recipe import CitedFigures, load_recipe, recipe_path
+from cmr_hub.training.recipe import CitedFigures, load_recipe, methods_with_recipe, recipe_path
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -216,6 +216,11 @@ ablations:
         beside.unlink()
         with pytest.raises(InputError, match=r"DSCMRModel has no recipe: write .*recipe\.yaml"):
             load_recipe("dscmr")
+
+    def test_a_method_without_a_recipe_is_left_out_where_all_are_meant(self, tmp_path, monkeypatch):
+        folder = METHODS.folder
+        monkeypatch.setattr(METHODS, "folder", lambda name: tmp_path if name == "cca" else folder(name))
+        assert set(METHODS) - set(methods_with_recipe()) == {"cca"}
 
     def test_a_command_takes_it_as_its_method(self, path, tmp_path, capsys):
         words = ["train", "--dataset", "emoji", "--output-dir", str(tmp_path / "out"), "--method"]

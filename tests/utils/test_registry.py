@@ -266,6 +266,7 @@ def test_every_method_is_public_and_says_what_it_is(method):
 def test_a_method_is_registered_under_its_model_type():
     with pytest.raises(TypeError, match=r"registered as 'other', but the model_type of CCAConfig is 'cca'"):
         cmr_hub.register_method("other")(type("OtherModel", (cmr_hub.CCAModel,), {"config_class": cmr_hub.CCAConfig}))
+    assert "other" not in METHODS
 
 
 def test_names_and_refusals_wait_for_no_torch():

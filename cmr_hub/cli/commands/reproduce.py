@@ -66,17 +66,17 @@ def command(
     from cmr_hub.experiments.publish import refresh_cards
     from cmr_hub.experiments.reproduce import Plan, reproduce
     from cmr_hub.experiments.workers import usable_cores
-    from cmr_hub.methods import METHODS
     from cmr_hub.results.check import compare
     from cmr_hub.results.markdown import results_markdown
     from cmr_hub.results.page import write_results_page
     from cmr_hub.results.store import record, stored_results, write_results
+    from cmr_hub.training.recipe import methods_with_recipe
 
     plan = Plan(
         dataset=data.dataset,
         data_dir=data.data_dir,
         output_dir=output_dir or Path("outputs", "reproduce", data.dataset),
-        methods=[name for name, _ in METHODS.importable()] if "all" in methods else methods,
+        methods=methods_with_recipe() if "all" in methods else methods,
         seeds=seeds,
         bits=bits,
         encoders=encoders,
