@@ -45,6 +45,7 @@ def register_dataset(
         display_order: data sets are listed by it, then by name.
 
     Raises:
+        InputError: the name is no text without white space.
         DuplicateNameError: another class has the name.
         TypeError: the class is no `Loader`, or its `info` has another name.
 
@@ -55,12 +56,13 @@ def register_dataset(
         info = DatasetInfo(name="toy", title="Toy data", ...)
     ```
     """
+    add = DATASETS.register(name, display_order=display_order)
 
     def register(cls: type[LoaderClass]) -> type[LoaderClass]:
         DATASETS.check_class(cls)
         if cls.info.name != name:
             raise TypeError(f"{cls.__name__} is registered as {name!r}, but its info is of {cls.info.name!r}.")
-        DATASETS.register(name, display_order=display_order)(cls)
+        add(cls)
         return cls
 
     return register

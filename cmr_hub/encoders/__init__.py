@@ -46,6 +46,7 @@ def register_encoder(
 
     Raises:
         UnknownNameError: there is no such modality.
+        InputError: a name is no text without white space.
         DuplicateNameError: another class has one of the names.
 
     Example:
@@ -55,9 +56,10 @@ def register_encoder(
         dim = 2
     ```
     """
+    add = _registry(modality).register(*names, display_order=display_order)
 
     def register(cls: type[EncoderClass]) -> type[EncoderClass]:
-        _registry(modality).register(*names, display_order=display_order)(cls)
+        add(cls)
         if len(names) == 1 and not names[0].endswith("/"):
             cls.name = names[0]
         return cls

@@ -44,6 +44,7 @@ def register_index(name: str, *, display_order: int = DEFAULT_ORDER) -> Callable
         display_order: indexes are listed by it, then by name.
 
     Raises:
+        InputError: the name is no text without white space.
         DuplicateNameError: another class has the name.
 
     Example:
@@ -53,9 +54,10 @@ def register_index(name: str, *, display_order: int = DEFAULT_ORDER) -> Callable
         def search(self, queries, k, filter=None): ...
     ```
     """
+    add = INDEXES.register(name, display_order=display_order)
 
     def register(cls: type[IndexClass]) -> type[IndexClass]:
-        INDEXES.register(name, display_order=display_order)(cls)
+        add(cls)
         cls.name = name
         return cls
 

@@ -41,6 +41,7 @@ def register_method(name: str, *, display_order: int = DEFAULT_ORDER) -> Callabl
             start with first.
 
     Raises:
+        InputError: the name is no text without white space.
         DuplicateNameError: another class has the name.
         TypeError: the class is no `CMRModel`, or its configuration has another `model_type`.
 
@@ -54,6 +55,7 @@ def register_method(name: str, *, display_order: int = DEFAULT_ORDER) -> Callabl
         config_class = ToyConfig
     ```
     """
+    add = METHODS.register(name, display_order=display_order)
 
     def register(cls: type[Model]) -> type[Model]:
         METHODS.check_class(cls)
@@ -62,7 +64,7 @@ def register_method(name: str, *, display_order: int = DEFAULT_ORDER) -> Callabl
                 f"{cls.__name__} is registered as {name!r}, but the model_type of {cls.config_class.__name__} is "
                 f"{cls.config_class.model_type!r}: checkpoints are found by it, so the two must be equal."
             )
-        METHODS.register(name, display_order=display_order)(cls)
+        add(cls)
         from cmr_hub.modeling.auto_classes import register_auto_classes
 
         register_auto_classes(cls, _processor_class)

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cmr_hub.errors import DuplicateNameError, PluginError, UnknownNameError
+from cmr_hub.errors import DuplicateNameError, InputError, PluginError, UnknownNameError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -109,18 +109,26 @@ class Registry(Mapping[str, T], Generic[T]):
             display_order: names are listed by it, then alphabetically.
 
         Raises:
+            InputError: a name is no text, is empty or holds white space; or the order is no whole number.
             DuplicateNameError: another class has the name.
             TypeError: the class does not derive from the registry's base class.
         """
+        for name in names:
+            if not isinstance(name, str) or not name or any(map(str.isspace, name)):
+                raise InputError(f"{name!r} cannot name a {self.kind}: write a text without white space.")
+        if not isinstance(display_order, int):
+            raise InputError(f"display_order of {' and '.join(names)} must be a whole number, not {display_order!r}.")
 
         def decorate(cls: T) -> T:
             self.check_class(cls)
-            for name in names:
-                new = Registration(name, f"{cls.__module__}:{cls.__qualname__}", display_order, _file_of(cls))
-                known = self._decorated.get(name) or self._known_to(new)
+            target, path = f"{cls.__module__}:{cls.__qualname__}", _file_of(cls)
+            registrations = [Registration(name, target, display_order, path) for name in names]
+            for new in registrations:
+                known = self._decorated.get(new.name) or self._known_to(new)
                 if known is not None and not new.is_same(known):
-                    raise DuplicateNameError(self.kind, name, [known.origin, new.origin])
-                self._decorated[name], self._classes[name] = new, cls
+                    raise DuplicateNameError(self.kind, new.name, [known.origin, new.origin])
+            self._decorated |= {new.name: new for new in registrations}
+            self._classes |= dict.fromkeys(names, cls)
             return cls
 
         return decorate
@@ -186,6 +194,12 @@ class Registry(Mapping[str, T], Generic[T]):
             except (PluginError, DuplicateNameError) as error:
                 warnings.warn(str(error), RuntimeWarning, stacklevel=2)
 
+    def check_class(self, cls: Any) -> None:
+        """Raise TypeError for what does not derive from the registry's base class."""
+        module, _, name = self._base.partition(":")
+        if not (isinstance(cls, type) and issubclass(cls, getattr(import_module(module), name))):
+            raise TypeError(f"{cls!r} is no {self.kind}: it must be a class that derives from {module}.{name}.")
+
     @cached_property
     def _built_in(self) -> dict[str, Registration]:
         (folder,) = map(Path, import_module(self._package).__path__)
@@ -235,20 +249,19 @@ class Registry(Mapping[str, T], Generic[T]):
             for part in filter(None, attribute.split(".")):
                 loaded = getattr(loaded, part)
             if not attribute:  # the entry point names a module, whose classes are decorated
+                if registration.name not in self._classes:
+                    raise AttributeError(f"module {module_name!r} registers no {self.kind} of this name")
                 loaded = self._classes[registration.name]
             self.check_class(loaded)
-        except Exception as error:  # whatever a package raises while it is imported
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a package raises while it is imported, `sys.exit()` included
+            reason = f"{type(error).__name__}: {error}".removesuffix(".")
             raise PluginError(
                 f"The {self.kind} {registration.name!r} comes from the installed package {registration.package} "
-                f"({registration.target}) and cannot be used: {type(error).__name__}: {error}. Update or uninstall it."
+                f"({registration.target}) and cannot be used: {reason}. Update or uninstall it."
             ) from error
         return loaded
-
-    def check_class(self, cls: Any) -> None:
-        """Raise TypeError for what does not derive from the registry's base class."""
-        module, _, name = self._base.partition(":")
-        if not (isinstance(cls, type) and issubclass(cls, getattr(import_module(module), name))):
-            raise TypeError(f"{cls!r} is no {self.kind}: it must be a class that derives from {module}.{name}.")
 
 
 def _file_of(cls: type) -> Path | None:

@@ -10,7 +10,7 @@ import pytest
 import cmr_hub
 from cmr_hub.data import DATASETS
 from cmr_hub.encoders import ENCODERS
-from cmr_hub.errors import DuplicateNameError, PluginError, UnknownNameError
+from cmr_hub.errors import DuplicateNameError, InputError, PluginError, UnknownNameError
 from cmr_hub.indexes import INDEXES
 from cmr_hub.methods import METHODS
 from cmr_hub.utils.registry import Registry
@@ -156,6 +156,25 @@ def test_only_classes_of_the_right_kind_are_registered(site, thing):
         shapes().register("thing")(thing)
 
 
+@pytest.mark.parametrize("name", ["", "a star", "star\n", 5, None, Registry])
+def test_what_cannot_be_a_name_is_refused(site, name):
+    with pytest.raises(InputError, match=rf"{re.escape(repr(name))} cannot name a shape"):
+        shapes().register(name)
+
+
+def test_a_display_order_that_is_no_number_is_refused(site):
+    with pytest.raises(InputError, match=r"display_order of star must be a whole number, not 'first'"):
+        shapes().register("star", display_order="first")
+
+
+def test_nothing_is_registered_where_one_of_several_names_is_taken(site):
+    from shapes.base import Shape
+
+    with pytest.raises(DuplicateNameError, match="'square'"):
+        shapes().register("star", "square")(type("Star", (Shape,), {}))
+    assert "star" not in shapes()
+
+
 def test_a_plugin_is_imported_when_it_is_asked_for(site):
     install(site, "round", circle="round:Circle")
     assert list(shapes()) == ["triangle", "square", "box", "circle", "rectangle"]
@@ -171,6 +190,12 @@ def test_a_plugin_may_name_a_module_of_decorated_classes(site):
     )
     install(site, "round", source=decorated, circle="round")
     assert shapes()["circle"] is sys.modules["round"].Circle
+
+
+def test_a_plugin_whose_module_registers_nothing(site):
+    install(site, "round", circle="round")
+    with pytest.raises(PluginError, match=r"module 'round' registers no shape of this name\. Update"):
+        shapes()["circle"]
 
 
 def test_two_plugins_of_one_name_are_both_named_and_the_rest_works(site):
@@ -212,6 +237,8 @@ def test_a_plugin_cannot_take_a_built_in_name(site):
         ("raise RuntimeError('broken')", "RuntimeError: broken"),
         ("Disc = 1", "AttributeError"),
         ("Circle = 1", "TypeError: 1 is no shape"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("class Panic(BaseException): pass\nraise Panic('out of memory')", "Panic: out of memory"),
     ],
 )
 def test_a_plugin_that_fails_is_named_and_the_rest_works(site, source, reason):
@@ -267,6 +294,13 @@ def test_a_method_is_registered_under_its_model_type():
     with pytest.raises(TypeError, match=r"registered as 'other', but the model_type of CCAConfig is 'cca'"):
         cmr_hub.register_method("other")(type("OtherModel", (cmr_hub.CCAModel,), {"config_class": cmr_hub.CCAConfig}))
     assert "other" not in METHODS
+
+
+def test_a_decorator_without_a_name_is_refused():
+    with pytest.raises(InputError, match="cannot name a method"):
+        cmr_hub.register_method(cmr_hub.CCAModel)
+    with pytest.raises(TypeError, match="is no data set"):
+        cmr_hub.register_dataset("other")(dict)
 
 
 def test_names_and_refusals_wait_for_no_torch():
