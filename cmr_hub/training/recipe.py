@@ -23,6 +23,7 @@ from cmr_hub.methods import METHODS, list_methods
 from cmr_hub.modeling.configuration_hashing import HashingConfig
 from cmr_hub.results.schema import AblationSource, Published
 from cmr_hub.utils.decoding import check_names, check_value, decode, located
+from cmr_hub.utils.images import AUGMENTATIONS
 from cmr_hub.utils.located_yaml import load_yaml, location
 
 from .datasets import Captions
@@ -361,6 +362,11 @@ def _check_encoder(modality: Modality, given: GivenEncoder) -> EncoderSpec:
     return spec
 
 
+def _check_published(figures: CitedFigures | None) -> None:
+    if figures is not None:
+        get_protocol(figures.protocol)
+
+
 def _read(path: Path, method: str | None) -> Recipe:
     """A recipe file, everything in it checked, what single data sets change included."""
     content = load_yaml(path)
@@ -376,9 +382,15 @@ def _read(path: Path, method: str | None) -> Recipe:
             get_protocol(name)
     check_names("data set", recipe.datasets, DATASETS)
     checked = recipe.changed(encoders=recipe.encoders, config=recipe.config, training=recipe.training)
+    with located(content, "augmentations"):
+        check_names("augmentation", checked.augmentations, AUGMENTATIONS)
+    with located(content, "published"):
+        _check_published(checked.published)
     for dataset in recipe.datasets:
         with located(recipe.datasets, dataset):
-            checked.for_dataset(dataset)
+            changed = checked.for_dataset(dataset)
+            check_names("augmentation", changed.augmentations, AUGMENTATIONS)
+            _check_published(changed.published)
     if recipe.answering is not None:
         checked.for_answering()
     for table in recipe.ablations:

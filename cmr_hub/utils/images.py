@@ -17,6 +17,7 @@ from cmr_hub.errors import InputError, UnknownNameError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 * 2**20
+AUGMENTATIONS = {turn.name.lower(): turn for turn in Image.Transpose}
 
 ImageSource = str | os.PathLike | bytes | Mapping[str, Any] | Image.Image | np.ndarray
 
@@ -90,15 +91,14 @@ def turned(image: Image.Image, augmentation: str) -> Image.Image:
 
     Args:
         image: any.
-        augmentation: name of a PIL `Transpose` in lower case: "flip_left_right", "rotate_90" (anti-clockwise) …
+        augmentation: one of `AUGMENTATIONS`: "flip_left_right", "rotate_90" (anti-clockwise) …
 
     Raises:
-        UnknownNameError: there is no such turn.
+        UnknownNameError: there is no such augmentation.
     """
-    names = [known.name.lower() for known in Image.Transpose]
-    if augmentation not in names:
-        raise UnknownNameError("turn of an image", augmentation, names)
-    return image.transpose(Image.Transpose[augmentation.upper()])
+    if augmentation not in AUGMENTATIONS:
+        raise UnknownNameError("augmentation", augmentation, AUGMENTATIONS)
+    return image.transpose(AUGMENTATIONS[augmentation])
 
 
 def _local_path(source: str | os.PathLike) -> Path:

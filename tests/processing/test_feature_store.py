@@ -107,7 +107,7 @@ def test_turned_images_have_a_store_of_their_own(tmp_path):
     mirrored = encoder.encode([image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]).half().float()
     torch.testing.assert_close(turned.encode([path]), mirrored, rtol=HALF, atol=HALF)
     assert not torch.allclose(plain.encode([path]), mirrored, rtol=HALF, atol=HALF)
-    with pytest.raises(UnknownNameError, match="turn of an image"):
+    with pytest.raises(UnknownNameError, match="no augmentation named"):
         FeatureStore(encoder, tmp_path / "store", augmentation="upside_down").encode([path])
 
 
