@@ -197,7 +197,7 @@ class CMRModel(CheckedModel):
 
         Raises:
             UnknownArgumentError: a TypeError; none of these takes an argument of this name.
-            InputError: labels are given, which only a loss uses, but not both modalities.
+            InputError: labels are given, which only a loss uses, but not both modalities, or not one row per item.
         """
         named = {"image_features": image_features, "text_features": text_features, "labels": labels}
         inputs |= {name: value for name, value in named.items() if value is not None}
@@ -273,12 +273,28 @@ class CMRModel(CheckedModel):
 
     def _add_loss(self, output: CMROutput, batch: dict[str, torch.Tensor]) -> None:
         if "labels" in batch:
+            self._check_labels_of_batch(output, batch["labels"])
             computed = next(iter(output.values()), batch["labels"])
             batch["labels"] = batch["labels"].to(computed.dtype)
         terms, weights = self.compute_loss(output, **batch), self.loss_weights
         if terms:
             output.loss = add(weights.get(name, 1.0) * term for name, term in terms.items())
             output.loss_terms = terms
+
+    def _check_labels_of_batch(self, output: CMROutput, labels: torch.Tensor) -> None:
+        """Refuse labels of another shape: by broadcasting, another loss might be computed with them."""
+        if self.supervision == "unsupervised":
+            return
+        self._check_shape_of_labels(labels)
+        rows = len(next(iter(output.values()), labels))
+        if len(labels) != rows:
+            raise InputError(f"Labels of {len(labels)} items are given, and features of {rows}: one row per item.")
+
+    def _check_shape_of_labels(self, labels: torch.Tensor) -> None:
+        width = self.config.num_labels
+        shape = tuple(labels.shape) if isinstance(labels, torch.Tensor) else type(labels).__name__
+        if not isinstance(labels, torch.Tensor) or labels.ndim != 2 or labels.shape[1] != width:
+            raise InputError(f"Labels must be multi-hot, of the shape (n, {width}), not {shape}.")
 
     def classify(self, embeds: torch.Tensor) -> torch.Tensor | None:
         """`(n, num_labels)` class predictions from `(n, embed_dim)` embeddings; None without a classifier."""
@@ -310,10 +326,7 @@ class CMRModel(CheckedModel):
                 f"{method} learns from classes, and the training data have no label column: label them, or choose a "
                 "method that learns from pairs alone (supervision='unsupervised' in cmr_hub.list_methods())."
             )
-        if labels.ndim != 2 or labels.shape[1] != self.config.num_labels:
-            raise InputError(
-                f"Labels must be multi-hot, of the shape (n, {self.config.num_labels}), not {tuple(labels.shape)}."
-            )
+        self._check_shape_of_labels(labels)
         seen = labels.bool().any(dim=0)
         if seen.sum() < 2:
             raise InputError(f"{method} tells classes apart: two at least must have training items, not {seen.sum()}.")

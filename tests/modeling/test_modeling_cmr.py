@@ -258,6 +258,20 @@ def test_labels_without_a_pair_are_refused(pairs, absent, message):
         Recorder()(**pairs)
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0, 1]), r"Labels must be multi-hot, of the shape \(n, 2\), not \(2,\)"),
+        (torch.ones(2, 3), r"of the shape \(n, 2\), not \(2, 3\)"),
+        (torch.ones(1, 2), r"Labels of 1 items are given, and features of 2"),
+        ([[0, 1], [1, 0]], r"of the shape \(n, 2\), not list"),
+    ],
+)
+def test_labels_of_another_shape_are_refused(pairs, labels, message):
+    with pytest.raises(InputError, match=message):
+        Recorder()(**{**pairs, "labels": labels})
+
+
 def test_an_argument_of_another_methods_loss_is_refused(pairs):
     with pytest.raises(TypeError, match="Recorder takes no argument 'items'"):
         Recorder()(**pairs, items=None)
