@@ -19,6 +19,7 @@ from cmr_hub.data.columns import read_column
 from cmr_hub.data.labels import class_names, has_labels, label_matrix
 from cmr_hub.encoders.tokenise import tokenise
 from cmr_hub.errors import InputError
+from cmr_hub.utils.located_yaml import load_yaml
 
 ANSWERS = ("no", "yes")
 FEATURES = Features(
@@ -90,13 +91,10 @@ def read_questions(path: Path) -> Words:
     Raises:
         InputError: the file is missing or holds something else.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(content, dict) or not all(
-        isinstance(words, list) and words and all(isinstance(word, str) for word in words)
-        for words in content.values()
+    content = load_yaml(path)
+    if not all(
+        words and isinstance(words, list) and all(isinstance(word, str) for word in (question, *words))
+        for question, words in content.items()
     ):
         raise InputError(f"{path} must hold lines as `is there a cat in the image?: [cat, kitten]`.")
     return content

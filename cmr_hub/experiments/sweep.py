@@ -43,6 +43,7 @@ from cmr_hub.training.trainer import CMRTrainer, validation_protocol
 from cmr_hub.utils.decoding import check_names
 from cmr_hub.utils.extras import require
 from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.located_yaml import YAML_ERRORS
 from cmr_hub.utils.markdown import markdown_table
 
 if TYPE_CHECKING:
@@ -92,7 +93,10 @@ class Dimension:
         if kind not in ("choice", *RANGES):
             _refuse(text, f"there is no kind {kind!r}")
         if kind == "choice":
-            parsed = tuple(_value(value) for value in values.split(","))
+            try:
+                parsed = tuple(_value(value) for value in values.split(","))
+            except YAML_ERRORS as error:
+                _refuse(text, f"a choice is no YAML ({error})")
             if not all(isinstance(value, bool | int | float | str) for value in parsed):
                 _refuse(text, "each choice is a number, true, false or a word")
         else:

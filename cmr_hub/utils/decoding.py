@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import types
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -104,7 +105,7 @@ def check_value(value: Any, hint: Any, name: str) -> Any:
     choices = _choices(hint)
     if choices and isinstance(value, str):
         raise UnknownNameError(f"value of {name}", value, choices)
-    told = f"{name} must be {_described(hint)}, and is {value!r}."
+    told = f"{name} must be {_described(hint)}, and is {_shown(value)}."
     if (number := _as_number(value)) is not None and _fits(number, hint):
         told += f" YAML reads this as text: write {number!r}."
     raise InputError(told)
@@ -147,7 +148,7 @@ def _decode_entries(given: Mapping[Any, Any], key_hint: Any, hint: Any, name: st
 
 def _mapping(value: Any, name: str) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
-        raise InputError(f"{name} must be a mapping of names to values, and is {value!r}.")
+        raise InputError(f"{name} must be a mapping of names to values, and is {_shown(value)}.")
     return value
 
 
@@ -220,10 +221,25 @@ def _choices(hint: Any) -> list[str]:
     return [choice.value for choice in hint] if _is_enum(hint) else []
 
 
+class _Shortened(reprlib.Repr):
+    """Values as `repr` has them, but for those that are too large for a line: with anchors, a short file has such."""
+
+    repr_LocatedDict = reprlib.Repr.repr_dict  # by the name of the type
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 200
+
+
+_shown = _Shortened().repr
+
+
 def _described(hint: Any) -> str:
     named = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list"}
+    named |= {dict: "a mapping"}
     if get_origin(hint) in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(map(_described, get_args(hint))))
+        parts = [part for part in get_args(hint) if part is not msgspec.UnsetType]
+        return " or ".join(dict.fromkeys(map(_described, parts)))
     if get_origin(hint) in (list, tuple, Sequence):
         return "a list"
     return "null" if hint is type(None) else named.get(hint, str(hint).removeprefix("typing."))

@@ -10,6 +10,9 @@ import yaml
 
 from cmr_hub.errors import InputError
 
+# What PyYAML raises for text that it cannot read: also for dates that do not exist, and for very deep nesting.
+YAML_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
+
 
 class LocatedDict(dict[Any, Any]):
     """A mapping of a YAML file.
@@ -54,7 +57,9 @@ def load_yaml(path: Path) -> LocatedDict:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}, line {line}: {error.problem}. {error.context or ''}".strip()) from error
-    except yaml.YAMLError as error:
+    except InputError:
+        raise
+    except YAML_ERRORS as error:
         raise InputError(f"{path} is no YAML: {error}.") from error
     if not isinstance(content, LocatedDict):
         raise InputError(f"{path} must hold a mapping of names to values, and holds a {type(content).__name__}.")
@@ -71,6 +76,8 @@ def _loader(path: Path) -> type[yaml.SafeLoader]:
         loader.flatten_mapping(node)
         for key_node, value_node in node.value:
             key, line = loader.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if not isinstance(key, Hashable):
+                raise InputError(f"{path}, line {line}: {key!r} cannot be a key.")
             if key in mapping:
                 raise InputError(f"{path}, line {line}: {key!r} is given twice; line {mapping.lines[key]} has it too.")
             mapping.lines[key] = line

@@ -216,6 +216,8 @@ def test_the_command_lines_settings(text, dimension):
         ("a=float:1:inf", "two ends"),
         ("a=int:1:2.5", "numbers of that kind"),
         ("a=choice:[1],2", "each choice"),
+        ("a=choice:[1", "a choice is no YAML"),
+        ("a=choice:2024-13-45", "a choice is no YAML"),
     ],
 )
 def test_what_is_no_setting_to_search(text, reason):

@@ -63,12 +63,29 @@ def test_a_file_becomes_a_structure(tmp_path):
         ("title: a\nsizes: {eight: 1}", "line 2: a key of sizes must be a whole number, and is 'eight'."),
         ("title: a\ntitle: b", "line 2: 'title' is given twice; line 1 has it too."),
         ("title: [", "line 1: "),
+        ("title: a\n? [a, b]\n: 1", "line 2: ['a', 'b'] cannot be a key."),
+        ("title: a\n? {a: b}\n: 1", "line 2: {'a': 'b'} cannot be a key."),
     ],
 )
 def test_a_mistake_is_named_with_file_line_and_field(tmp_path, text, said):
     with pytest.raises(InputError) as raised:
         read(tmp_path, text)
     assert str(raised.value).startswith(f"{tmp_path / 'table.yaml'}, {said}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("title: 2024-13-45", "month must be in 1..12"), (f"title: {'[' * 2000}", "recursion")]
+)
+def test_what_cannot_be_read_is_named_with_its_file(tmp_path, text, said):
+    with pytest.raises(InputError, match=rf"table\.yaml is no YAML: .*{said}"):
+        read(tmp_path, text)
+
+
+def test_a_value_that_anchors_make_large_is_shortened(tmp_path):
+    doubled = "".join(f", &a{level + 1} [*a{level}, *a{level}]" for level in range(40))
+    with pytest.raises(InputError, match="title must be text") as raised:
+        read(tmp_path, f"title: [&a0 [x]{doubled}]")
+    assert len(str(raised.value)) < 1000 + len(str(tmp_path))
 
 
 def test_what_an_anchor_stands_for_is_read_at_both_places(tmp_path):
