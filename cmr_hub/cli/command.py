@@ -66,7 +66,7 @@ class Command(click.Command):
         while words:
             word = words.popleft()
             if word == "--":
-                return [*groups, [word], *([other] for other in words)]
+                return [*groups, [word, *words]]
             if not word.startswith("--"):
                 groups.append([word])
                 continue
@@ -101,8 +101,12 @@ class Command(click.Command):
     def click_words(self, ctx: click.Context, group: Sequence[str]) -> list[str]:
         """What click is to parse of a group: `--seeds 0 --seeds 1` of `--seeds 0 1`."""
         option = self.flags(ctx).get(group[0])
-        if option is None or not option.multiple or len(group) < 2:
+        if option is None or not option.multiple:
             return list(group)
+        if len(group) < 2:
+            if ctx.resilient_parsing:
+                return list(group)
+            raise click.BadOptionUsage(group[0], f"Option {group[0]!r} requires an argument.", ctx=ctx)
         return [word for value in group[1:] for word in (group[0], value)]
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -95,4 +95,10 @@ def main(args: Sequence[str] | None = None, *, counts_seeds: bool = False) -> in
     except CMRError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A file that a user names and that cannot be read or written: others are CMRErrors.
+        print(f"{type(error).__name__}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     return code if isinstance(code, int) else 0

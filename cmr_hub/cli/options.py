@@ -16,7 +16,7 @@ from cmr_hub.errors import InputError
 
 from .command import Option, print_json
 from .training_arguments import given_training_arguments
-from .types import PATH, DatasetName, Encoder, MethodNames, MethodOrRecipe, Setting
+from .types import PATH, SEED, DatasetName, Encoder, MethodNames, MethodOrRecipe, Setting, WholeNumber
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -181,7 +181,10 @@ checkpoint_option = option("--checkpoint", required=True, metavar="CHECKPOINT", 
 split_option = option("--split", default="test", metavar="NAME", help="Split that is measured.")
 resume_option = option("--resume", is_flag=True, help="Continue an interrupted run in the output folder.")
 patience_option = option(
-    "--patience", type=int, metavar="EPOCHS", help="Epochs without a better validation metric before training stops."
+    "--patience",
+    type=WholeNumber(1),
+    metavar="EPOCHS",
+    help="Epochs without a better validation metric before training stops.",
 )
 
 
@@ -202,12 +205,12 @@ def json_option(help: str = "Also write the results here.") -> Decorator:
 
 def seed_option(help: str = "Random seed.", **settings: Any) -> Decorator:
     """One seed."""
-    return option("--seed", type=int, help=help, **{"default": 0, **settings})
+    return option("--seed", type=SEED, help=help, **{"default": 0, **settings})
 
 
 def seeds_option(help: str, default: Sequence[int] = (0,), **settings: Any) -> Decorator:
     """A list of seeds."""
-    return option("--seeds", several=True, type=int, default=default, renamed_from=["--seed"], help=help, **settings)
+    return option("--seeds", several=True, type=SEED, default=default, renamed_from=["--seed"], help=help, **settings)
 
 
 def bits_option(help: str, default: Sequence[int] = ()) -> Decorator:

@@ -16,6 +16,15 @@ RECIPE_SUFFIXES = (".yaml", ".yml")
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
+class WholeNumber(click.IntRange):
+    """A whole number within limits."""
+
+    name = "integer"
+
+
+SEED = WholeNumber(0, 2**32 - 1)  # as numpy takes them
+
+
 class Name(click.ParamType):
     """A name from a registry. It is checked, without importing what it stands for, before the command runs."""
 
@@ -85,6 +94,8 @@ class Setting(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
         import yaml
 
+        from cmr_hub.utils.located_yaml import YAML_ERRORS
+
         if isinstance(value, tuple):  # read from an experiment's file
             return value[0], value[1]
         name, equals, text = value.partition("=")
@@ -94,7 +105,7 @@ class Setting(click.ParamType):
             return name, float(text)
         try:
             return name, yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except YAML_ERRORS as error:
             self.fail(f"{text!r}, the value of {name}, is no YAML: {error}.", param, ctx)
 
 
@@ -106,10 +117,14 @@ class Encoder(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | dict[str, Any]:
         import yaml
 
+        from cmr_hub.utils.located_yaml import YAML_ERRORS
+
         try:
             encoder = yaml.safe_load(value) if isinstance(value, str) else value
-        except yaml.YAMLError as error:
+        except YAML_ERRORS as error:
             self.fail(f"{value!r} is no YAML: {error}.", param, ctx)
+        if not isinstance(encoder, str | dict):
+            self.fail(f"write an encoder's name, or a mapping of its name and options, not {value!r}.", param, ctx)
         if isinstance(encoder, dict) and "name" not in encoder:
             self.fail(f"{value!r} has no name.", param, ctx)
-        return encoder if isinstance(encoder, dict) else str(encoder)
+        return encoder

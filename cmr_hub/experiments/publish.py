@@ -19,7 +19,7 @@ from cmr_hub.results.store import convert, stored_results
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import TrainingRun
 from cmr_hub.utils.files import atomic_folder
-from cmr_hub.utils.hub import bundled_checkpoints, read_json
+from cmr_hub.utils.hub import bundled_checkpoints, check_repo_id, read_json
 
 from .table import Checkpoint, same_recipe
 
@@ -48,8 +48,10 @@ def publish(checkpoint: Path, repo_id: str, *, output_dir: Path | None = None, p
         The folder written, or the repo's address.
 
     Raises:
+        CheckpointNotFoundError: `repo_id` cannot be one.
         CheckpointError: the folder was not made by `train`, or cannot be published.
     """
+    check_repo_id(repo_id)
     run = TrainingRun.load(checkpoint)
     folder = checkpoint if output_dir is None else _copy(checkpoint, output_dir)
     _write(folder, repo_id, run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -363,9 +364,22 @@ def training_arguments(
         raise InputError(f"The training of {recipe.title} sets {', '.join(clash)} itself: leave it out.")
     try:
         arguments = TrainingArguments(**{**defaults, **recipe.training, **fixed})
+        _check_ranges(arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"The training arguments of {recipe.title} cannot be used: {error}") from error
     return as_if_alone(arguments)
+
+
+def _check_ranges(arguments: TrainingArguments) -> None:
+    """Raise ValueError for numbers that transformers takes, and that no training can start with."""
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
+        if (size := getattr(arguments, name)) < 1:
+            raise ValueError(f"{name} must be 1 or more, not {size}")
+    for name in ("learning_rate", "weight_decay"):
+        if not 0 <= (number := getattr(arguments, name)) < math.inf:
+            raise ValueError(f"{name} must be 0 or more, and finite, not {number}")
+    if not 0 < arguments.num_train_epochs < math.inf:
+        raise ValueError(f"num_train_epochs must be above 0, and finite, not {arguments.num_train_epochs}")
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

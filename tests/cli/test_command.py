@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -32,7 +33,7 @@ def test_an_option_takes_several_values_after_one_flag(word):
 
 
 def test_values_may_be_negative():
-    assert parse([*TRAIN, "--seeds", "-1", "2"]).params["seeds"] == (-1, 2)
+    assert parse([*TRAIN, "--bits", "-1", "2"]).params["bits"] == (-1, 2)
     assert parse([*TRAIN, "--learning-rate", "-1e-3"]).params["learning_rate"] == -1e-3
 
 
@@ -49,7 +50,7 @@ def test_settings_are_yaml():
     }
 
 
-@pytest.mark.parametrize("given", ["loss_eta", "=2", "sizes=[1"])
+@pytest.mark.parametrize("given", ["loss_eta", "=2", "sizes=[1", "day=2024-13-45", f"deep={'[' * 2000}"])
 def test_settings_that_cannot_be_read(given):
     with pytest.raises(click.BadParameter, match=r"NAME=VALUE|no YAML"):
         parse([*TRAIN, "--config", given])
@@ -61,7 +62,7 @@ def test_an_encoder_is_a_name_or_a_name_with_options():
     assert params["text_encoder"] == {"name": "word2vec", "window": 3}
 
 
-@pytest.mark.parametrize("given", ["{name: word2vec", "{window: 3}"])
+@pytest.mark.parametrize("given", ["{name: word2vec", "{window: 3}", "", "[word2vec]", "2024-13-45"])
 def test_an_encoder_that_cannot_be_read(given):
     with pytest.raises(click.BadParameter) as raised:
         parse([*TRAIN, "--text-encoder", given])
@@ -77,6 +78,10 @@ def test_an_encoder_that_cannot_be_read(given):
         (["train", "--method", "cca"], "Missing option '--dataset'"),
         ([*TRAIN, "--seeds", "one"], "Invalid value for '--seeds': 'one' is not a valid integer."),
         ([*TRAIN, "--seeds"], "Option '--seeds' requires an argument."),
+        ([*TRAIN, "--seeds", "--half"], "Option '--seeds' requires an argument."),
+        ([*TRAIN, "--seeds", "-1"], "Invalid value for '--seeds': -1 is not in the range 0<=x<=4294967295."),
+        ([*TRAIN, "--seeds", "4294967296"], "Invalid value for '--seeds': 4294967296 is not in the range"),
+        ([*TRAIN, "--patience", "0"], "Invalid value for '--patience': 0 is not in the range x>=1."),
         ([*TRAIN, "more"], "Got unexpected extra argument (more)"),
         ([*TRAIN, "--captions", "all"], "Invalid value for '--captions': 'all' is not one of 'set', 'each'."),
         (["map", "--dataset", "emoji"], "Give --dataset and --checkpoint together, or --gallery alone."),
@@ -114,6 +119,18 @@ def test_an_unknown_name_is_an_error_on_one_line(words, said, capsys):
 def test_errors_are_one_line(tmp_path, capsys):
     assert main(["evaluate", "--checkpoint", str(tmp_path / "no"), "--dataset", "emoji"]) == 1
     assert capsys.readouterr().err.startswith("CheckpointNotFoundError: ")
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_on_one_line(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["new-method", "toy", "--package", str(file)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"NotADirectoryError: {file}/file/toy: Not a directory"
+
+
+def test_words_after_two_dashes_are_no_options():
+    assert parse(["table", "--", "--seeds", "--protocols"]).params["runs"] == (Path("--seeds"), Path("--protocols"))
 
 
 def test_an_interrupted_command_says_how_to_continue(monkeypatch, capsys):
@@ -197,6 +214,8 @@ def test_seeds_are_a_list_and_in_the_old_command_their_number(capsys):
     assert "--seeds 3 as a number of seeds is deprecated, use --seeds 0 1 2." in capsys.readouterr().err
     assert parse([*words, "--seeds", "0", "4"], counts_seeds=True).params["seeds"] == (0, 4)
     assert parse(words, counts_seeds=True).params["seeds"] == (0, 1, 2)
+    with pytest.raises(click.BadParameter, match="there must be one seed at least, not 0"):
+        parse([*words, "--seeds", "0"], counts_seeds=True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 
 import cmr_hub
 from cmr_hub.cli.main import main as cmr
-from cmr_hub.errors import CheckpointError
+from cmr_hub.errors import CheckpointError, CheckpointNotFoundError
 from cmr_hub.experiments import publish as publish_module
 from cmr_hub.experiments.publish import publish, refresh_cards, reproduced
 from cmr_hub.experiments.table import Checkpoint
@@ -118,6 +118,8 @@ def test_other_folders_are_refused(tmp_path):
     (tmp_path / "training_run.json").write_text(json.dumps({"method": "cca"}))
     with pytest.raises(CheckpointError, match="another version"):
         publish(tmp_path, "me/nothing")
+    with pytest.raises(CheckpointNotFoundError, match=r"'me and you/nothing' is neither"):
+        publish(tmp_path, "me and you/nothing", output_dir=tmp_path / "finished")
 
 
 @pytest.mark.slow

@@ -194,6 +194,23 @@ def test_training_arguments_of_the_recipe_are_used_but_for_those_that_the_choice
         training_arguments(quick(fp16=True, bf16=True), tmp_path, 3, metric="map")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("per_device_train_batch_size", 0),
+        ("per_device_eval_batch_size", -1),
+        ("learning_rate", -1.0),
+        ("learning_rate", float("nan")),
+        ("weight_decay", float("inf")),
+        ("num_train_epochs", 0),
+        ("num_train_epochs", float("nan")),
+    ],
+)
+def test_training_arguments_that_no_training_can_start_with(tmp_path, name, value):
+    with pytest.raises(InputError, match=rf"training arguments of DSCMR cannot be used: {name} must be .*not {value}"):
+        training_arguments(quick(**{name: value}), tmp_path, 3, metric="map")
+
+
 def test_a_split_that_is_missing(dataset, tmp_path):
     with pytest.raises(InputError, match="'toy' has no test split here, only train, validation"):
         train(quick(), DatasetDict(train=dataset["train"], validation=dataset["validation"]), "toy", tmp_path)

@@ -36,6 +36,8 @@ def read_seeds(ctx: click.Context, param: click.Parameter, seeds: tuple[int, ...
     is_count = ctx.obj and len(seeds) == 1 and ctx.get_parameter_source("seeds") is ParameterSource.COMMANDLINE
     if not is_count:
         return seeds
+    if seeds[0] < 1:
+        raise click.BadParameter(f"there must be one seed at least, not {seeds[0]}.", ctx=ctx, param=param)
     counted = tuple(range(seeds[0]))
     deprecate(f"--seeds {seeds[0]} as a number of seeds", " ".join(["--seeds", *map(str, counted)]))
     return counted
@@ -83,7 +85,7 @@ def command(
         options=data.dataset_option,
     )
     stored = stored_results(data.dataset)
-    results, outcomes = reproduce(plan, jobs=jobs or usable_cores(), earlier=stored)
+    results, outcomes = reproduce(plan, jobs=usable_cores() if jobs is None else jobs, earlier=stored)
     write_results(results, plan.output_dir / "results.json")
     logging.info("%s", results_markdown(results))
     if check:
