@@ -41,7 +41,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *exports.SUBPACKAGES, *exports.public_homes()})
+    # Whoever asks for the value of each (`help`, `inspect`) need not have what the Space needs.
+    return sorted({*globals(), *exports.public_homes(), *exports.SUBPACKAGES} - ({"space"} - globals().keys()))
 
 
 def _load_model_class(model_type: str) -> Any:

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Hides the optional libraries from imports, tries each feature, and prints what it raises.
 PROGRAM = """
-import json, sys
+import inspect, json, sys
 from importlib.machinery import PathFinder
 
 HIDDEN = set(json.loads(sys.argv[1]))
@@ -67,6 +67,9 @@ def work():
     from cmr_hub.experiments.workers import work
     list(work(dict, [1, 2], 2))
 
+def answer():
+    import cmr_hub.experiments.answer
+
 FEATURES = {
     "emoji": lambda: load_dataset("emoji"),
     "faiss": lambda: INDEXES["faiss"],
@@ -78,6 +81,8 @@ FEATURES = {
     "figure": figure,
     "layout": layout,
     "work": work,
+    "answer": answer,
+    "help": lambda: inspect.getmembers(cmr_hub),
     "sweep": lambda: require("optuna", "sweep", "A sweep"),
 }
 raised = {}
@@ -107,6 +112,7 @@ EXTRAS = {
     "figure": "train",
     "layout": "train",
     "work": "train",
+    "answer": "train",
     "sweep": "sweep",
 }
 
@@ -129,3 +135,8 @@ def raised() -> dict[str, str]:
 @pytest.mark.parametrize(("feature", "extra"), EXTRAS.items())
 def test_a_missing_library_is_named_with_its_extra(raised, feature, extra):
     assert f'pip install "cmr-hub[{extra}]"' in raised[feature]
+
+
+@pytest.mark.slow
+def test_what_lists_every_public_name_needs_no_extra(raised):
+    assert raised["help"] == "nothing"

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from cmr_hub.training.datasets import Pairs, Rows
+from cmr_hub.utils.extras import require
+
+require("sklearn", "train", "A classifier per question")
+from sklearn.linear_model import LogisticRegression  # noqa: E402
 
 ROWS_AT_ONCE = 256  # of regions' features, that is 64 MB
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisations, of which validation questions choose
