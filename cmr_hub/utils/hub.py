@@ -207,7 +207,9 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} is no complete checkpoint: it has no {path.name}.") from None
-    except ValueError as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:  # the latter of very deep nesting
         raise CheckpointError(f"{path} is no valid JSON: {error}.") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} must hold a JSON object, and holds a {type(content).__name__}.")
