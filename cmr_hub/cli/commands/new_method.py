@@ -16,7 +16,10 @@ from cmr_hub.cli.types import PATH
 @click.argument("name")
 @option("--package", type=PATH, metavar="DIR", help="Folder of a package of its own. By default this checkout.")
 def command(*, name: str, package: Path | None) -> None:
-    """Write the files of a new method, which trains as it is: NAME is its folder and model_type."""
+    """Create the files of a new method.
+
+    The method trains as it is. NAME is the name of its folder and its model_type.
+    """
     from cmr_hub.experiments.new_method import new_method
 
     made = new_method(name, package)
