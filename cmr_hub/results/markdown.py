@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from statistics import mean
 
 from cmr_hub.evaluation import DIRECTION_TITLES, DIRECTIONS, MeanStd, decimals
-from cmr_hub.methods import LEARNS_FROM
 from cmr_hub.utils.markdown import markdown_table
 
 from .cells import (
@@ -151,9 +150,8 @@ def code_table(rows: Sequence[Row], protocol: str) -> str:
             ]
             some = next(iter(own.values()))
             seconds = seconds_cell(mean(row.seconds for row in own.values()))
-            learns_from = LEARNS_FROM[some.supervision]
-            lines.append([SHORT_TITLES[direction], title, learns_from, *values, seeds_cell(some), seconds])
-    head = ["task", "method", "learns from", *(f"{bits} bits" for bits in lengths), "seeds", "seconds"]
+            lines.append([SHORT_TITLES[direction], title, some.supervision, *values, seeds_cell(some), seconds])
+    head = ["task", "method", "supervision", *(f"{bits} bits" for bits in lengths), "seeds", "seconds"]
     sources = {row.published.source for row in rows if f"image_to_text/{metric}" in row.published.under(protocol)}
     notes = [f"In brackets the figures published in {', '.join(sorted(sources))}."] if sources else []
     heading = f"### Codes: {metric_title(metric)} under {protocol}"

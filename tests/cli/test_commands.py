@@ -99,7 +99,7 @@ def test_several_code_lengths_in_one_command(tmp_path, caplog):
     for bits in (8, 16):
         run = TrainingRun.load(tmp_path / f"{bits}-bits")
         assert run.recipe["config"]["embed_dim"] == bits
-    assert "| task | method | learns from | 8 bits | 16 bits |" in unpadded(caplog.text)
+    assert "| task | method | supervision | 8 bits | 16 bits |" in unpadded(caplog.text)
 
 
 def test_code_lengths_are_checked_before_anything_is_trained(tmp_path, capsys):

@@ -282,11 +282,11 @@ def test_code_lengths_are_columns_and_directions_blocks(tmp_path):
     assert "### Codes: mAP under djsrh" in unpadded(table_markdown(table))
     assert "In brackets the figures published in Su et al., 2019." in unpadded(table_markdown(table))
     assert rows(table) == [
-        ["task", "method", "learns from", "16 bits", "64 bits", "seeds", "seconds"],
-        ["I→T", "KLSH", "pairs", "–", "**.600** ± .141", "0, 1", "100"],
-        ["I→T", "SH", "pairs", ".200 (.179)", ".400", "closed form", "60"],
-        ["T→I", "KLSH", "pairs", "–", ".100 ± .000", "0, 1", "100"],
-        ["T→I", "SH", "pairs", ".300", "**.500**", "closed form", "60"],
+        ["task", "method", "supervision", "16 bits", "64 bits", "seeds", "seconds"],
+        ["I→T", "KLSH", "unsupervised", "–", "**.600** ± .141", "0, 1", "100"],
+        ["I→T", "SH", "unsupervised", ".200 (.179)", ".400", "closed form", "60"],
+        ["T→I", "KLSH", "unsupervised", "–", ".100 ± .000", "0, 1", "100"],
+        ["T→I", "SH", "unsupervised", ".300", "**.500**", "closed form", "60"],
     ]
 
 
