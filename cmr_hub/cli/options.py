@@ -16,7 +16,7 @@ from cmr_hub.errors import InputError
 
 from .command import Option, print_json
 from .training_arguments import given_training_arguments
-from .types import PATH, SEED, DatasetName, Encoder, MethodNames, MethodOrRecipe, Setting, WholeNumber
+from .types import PATH, SEED, DatasetName, Encoder, MethodNames, MethodOrRecipe, ProtocolName, Setting, WholeNumber
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -125,7 +125,7 @@ encoder_options = option_group(
     *(
         option(
             f"--{modality}-encoder",
-            type=Encoder(),
+            type=Encoder(modality),
             metavar="ENCODER",
             help=f"{modality.title()} encoder instead of the recipe's: a name, or YAML such as {example}.",
         )
@@ -220,12 +220,20 @@ def bits_option(help: str, default: Sequence[int] = ()) -> Decorator:
 
 def protocol_option(default: str, help: str) -> Decorator:
     """One protocol."""
-    return option("--protocol", default=default, metavar="NAME", help=help)
+    return option("--protocol", type=ProtocolName(), default=default, metavar="NAME", help=help)
 
 
 def protocols_option(default: Sequence[str], help: str) -> Decorator:
     """A list of protocols."""
-    return option("--protocols", several=True, default=default, metavar="NAME", renamed_from=["--protocol"], help=help)
+    return option(
+        "--protocols",
+        type=ProtocolName(),
+        several=True,
+        default=default,
+        metavar="NAME",
+        renamed_from=["--protocol"],
+        help=help,
+    )
 
 
 def print_progress(stage: str, fraction: float, message: str) -> None:

@@ -34,7 +34,7 @@ class Name(click.ParamType):
         """What the names stand for, and the names."""
         raise NotImplementedError
 
-    def check(self, given: str) -> None:
+    def check(self, given: Any) -> None:
         """Raise UnknownNameError for a name that is not registered."""
         kind, names = self.known()
         if given not in names:
@@ -61,7 +61,7 @@ class MethodName(Name):
 class MethodOrRecipe(MethodName):
     """A method's name, or the path of a recipe, which names its method."""
 
-    def check(self, given: str) -> None:
+    def check(self, given: Any) -> None:
         """Raise UnknownNameError for a name that is not registered, InputError for a file that does not exist."""
         if not given.endswith(RECIPE_SUFFIXES):
             super().check(given)
@@ -84,6 +84,15 @@ class DatasetName(Name):
         from cmr_hub.data import DATASETS
 
         return "data set", DATASETS
+
+
+class ProtocolName(Name):
+    """A protocol's name."""
+
+    def known(self) -> tuple[str, Collection[str]]:
+        from cmr_hub.evaluation import list_protocols
+
+        return "protocol", list_protocols()
 
 
 class Setting(click.ParamType):
@@ -109,10 +118,23 @@ class Setting(click.ParamType):
             self.fail(f"{text!r}, the value of {name}, is no YAML: {error}.", param, ctx)
 
 
-class Encoder(click.ParamType):
+class Encoder(Name):
     """An encoder's name, or YAML with its name and options."""
 
     name = "encoder"
+
+    def __init__(self, modality: str):
+        self.modality = modality
+
+    def known(self) -> tuple[str, Collection[str]]:
+        from cmr_hub.encoders import ENCODERS
+
+        return f"{self.modality} encoder", ENCODERS[self.modality]
+
+    def check(self, given: Any) -> None:
+        """Raise UnknownNameError for an encoder, or a family of encoders, that is not registered."""
+        family, slash, _ = str(given if isinstance(given, str) else given["name"]).partition("/")
+        super().check(family + slash)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | dict[str, Any]:
         import yaml

@@ -1,20 +1,40 @@
-"""Measure retrieval in both directions: metrics, the protocols of papers, and an evaluator."""
+"""Measure retrieval in both directions: metrics, the protocols of papers, and an evaluator.
 
-from typing import TYPE_CHECKING
+What measures is imported when it is first used: the names of the protocols need no torch.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from cmr_hub.utils.deprecation import renamed_module_attributes
+from cmr_hub.utils.lazy_imports import lazy_attributes
 
-from .captions import number_texts, spread_captions
 from .directions import DIRECTION_TITLES, DIRECTIONS
-from .embeddings import evaluate_embeddings
-from .evaluator import RetrievalEvaluator
-from .over_seeds import MeanStd, decimals
 from .protocols import Protocol, get_protocol, list_protocols
-from .result import EvaluationResult
-from .retrievers import evaluate
 
-if not TYPE_CHECKING:  # for which these names do not exist
-    __getattr__ = renamed_module_attributes(__name__, {"Spread": "MeanStd"})
+if TYPE_CHECKING:
+    from .captions import number_texts, spread_captions
+    from .embeddings import evaluate_embeddings
+    from .evaluator import RetrievalEvaluator
+    from .over_seeds import MeanStd, decimals
+    from .result import EvaluationResult
+    from .retrievers import evaluate
+else:
+    _HOMES = {
+        "EvaluationResult": "result",
+        "MeanStd": "over_seeds",
+        "RetrievalEvaluator": "evaluator",
+        "decimals": "over_seeds",
+        "evaluate": "retrievers",
+        "evaluate_embeddings": "embeddings",
+        "number_texts": "captions",
+        "spread_captions": "captions",
+    }
+    _lazy = lazy_attributes(__name__, {name: f"{__name__}.{module}" for name, module in _HOMES.items()})
+    _renamed = renamed_module_attributes(__name__, {"Spread": "MeanStd"})
+
+    def __getattr__(name: str) -> Any:
+        return _lazy(name) if name in _HOMES else _renamed(name)
+
 
 __all__ = [
     "DIRECTIONS",

@@ -6,12 +6,10 @@ A `(q, k)` array is a ranking that was cut at k.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from scipy.stats import hypergeom
 
-APDivisor = Literal["hits", "relevant", "min"]
+from .protocols import APDivisor
 
 
 def average_precision(hits: np.ndarray, relevant: np.ndarray | None = None, divisor: APDivisor = "hits") -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.utils.deprecation import renamed_arguments
 
-from .metrics import APDivisor
+APDivisor = Literal["hits", "relevant", "min"]
 
 
 @dataclass(frozen=True, kw_only=True)
