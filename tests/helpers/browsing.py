@@ -13,7 +13,7 @@ __all__ = ["DESK", "HIT", "PHONE", "BrowserContext", "Page", "expect", "open_vie
 HIT = "#cmr-results .cmr-hit"
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 
 def open_view(page: Page, title: str) -> None:

@@ -41,8 +41,6 @@ GRACE = 2.0
 HTML = '<img src=x onerror="document.title=1">'
 COLOURS = ["red", "green", "blue", "yellow", "black", "white", "purple", "orange"]
 
-expect.set_options(timeout=30_000)
-
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
@@ -118,7 +116,7 @@ def gallery_choices(page: Page) -> list[str]:
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
