@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,14 @@ class WholeNumber(click.IntRange):
 SEED = WholeNumber(0, 2**32 - 1)  # as numpy takes them
 
 
-class Name(click.ParamType):
+class Name(click.ParamType, ABC):
     """A name from a registry. It is checked, without importing what it stands for, before the command runs."""
 
     name = "name"
 
+    @abstractmethod
     def known(self) -> tuple[str, Collection[str]]:
         """What the names stand for, and the names."""
-        raise NotImplementedError
 
     def check(self, given: Any) -> None:
         """Raise UnknownNameError for a name that is not registered."""

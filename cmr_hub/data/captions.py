@@ -1,6 +1,6 @@
 """Images with several captions each and no classes, in the layouts that such data sets are released in.
 
-A layout is a folder of images beside a file of captions, and perhaps lists of the splits. They are looked for in the
+A layout is a folder of images next to a file of captions, and perhaps lists of the splits. They are looked for in the
 folder that is given and two levels below it, by their names. What a caption file says row by row goes through the same
 checks as anyone's own table, see `cmr_hub.data.table`.
 """

@@ -114,7 +114,7 @@ def describe(part: str, title: str, classes: tuple[str, ...], label: str, sizes:
             "Fetch Groundtruth, Tags, Image List and, for image features, Low-Level Features from "
             "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html and unpack them into "
             "one folder, so that it has Groundtruth/AllLabels, NUS_WID_Tags, ImageList and Low_Level_Features. The "
-            "images come from the authors on request, as a folder Flickr to put beside them."
+            "images come from the authors on request, as a folder Flickr; put it next to them."
         ),
         citation=(
             "T.-S. Chua, J. Tang, R. Hong, H. Li, Z. Luo, Y.-T. Zheng. NUS-WIDE: A Real-World Web Image Database "

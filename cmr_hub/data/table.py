@@ -1,4 +1,4 @@
-"""Pairs of images and texts listed in one metadata table (CSV or JSON lines) beside a folder of images."""
+"""Pairs of images and texts listed in one metadata table (CSV or JSON lines) next to a folder of images."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def make_questions(dataset: DatasetDict, words: Words, share: float) -> DatasetD
     """Questions about the images of each split, in the columns of any other data set.
 
     In every split each question is asked of as many images where the answer is yes as of images where it is no:
-    the question alone tells nothing. Which images, a hash of their ids decides.
+    the question alone is uninformative. Which images, a hash of their ids decides.
 
     Args:
         dataset: splits with the columns `id`, `image`, `texts` and, where there are classes, `label` or `labels`.

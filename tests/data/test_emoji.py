@@ -58,7 +58,7 @@ def test_no_two_images_share_a_key():
     assert len(images) == sum(1 for _ in folder.glob("*.png"))
 
 
-def test_an_emoji_without_a_image_is_dropped(monkeypatch):
+def test_an_emoji_without_an_image_is_dropped(monkeypatch):
     images = image_files()
     del images["1f468-200d-1f33e"]
     monkeypatch.setattr("cmr_hub.data.emoji.image_files", lambda: images)

@@ -12,7 +12,7 @@ from cmr_hub.errors import InputError
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 3), dtype=np.uint8)
 
 
-def test_a_image_of_the_size_comes_out_pixel_by_pixel():
+def test_an_image_of_the_size_comes_out_pixel_by_pixel():
     flat = PixelsEncoder(size=6).encode(list(PIXELS))
     assert (flat.dtype, flat.shape) == (torch.float32, (5, 108))
     for item in range(5):

@@ -95,7 +95,7 @@ def test_a_cell_is_filled_with_the_mean_colour():
     assert filled[7, 25].tolist() == [100, 50, 0]
 
 
-def test_cells_tile_a_image_of_any_size():
+def test_cells_tile_an_image_of_any_size():
     image = Image.fromarray(np.indices((17, 31)).sum(axis=0).astype(np.uint8) % 2 * 255).convert("RGB")
     changed = [(np.asarray(fill_cell(image, region, 7)) != np.asarray(image)).any(axis=-1) for region in range(49)]
     assert (np.sum(changed, axis=0) == 1).all()
@@ -117,7 +117,7 @@ def test_pixels_are_encoded_anew():
     torch.testing.assert_close(changed[2:], deletion.whole["region_features"][0, 2:])
 
 
-def test_a_image_counts_once():
+def test_an_image_counts_once():
     owners = np.array([0, 0, 0, 2])
     assert _means(np.array([[1.0], [2.0], [3.0], [10.0]]), owners).tolist() == [[2], [10]]
 

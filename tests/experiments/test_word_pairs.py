@@ -64,7 +64,7 @@ def test_the_table_ends_in_the_mean_of_what_is_known():
     ]
 
 
-def test_the_figure_is_a_image(tmp_path):
+def test_the_figure_is_an_image(tmp_path):
     table = WordPairTable(PAIRS, {"BoW": [0.0, 1.0, None], "GloVe": [0.9, 1.0, -0.2]})
     save(draw(table), tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as image:

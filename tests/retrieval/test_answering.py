@@ -41,7 +41,7 @@ def test_a_question_is_one_string(model, processor, tmp_path):
         answer(model, processor, image_files(tmp_path)[0], [QUESTION])
 
 
-def test_a_image_that_cannot_be_used(model, processor, tmp_path):
+def test_an_image_that_cannot_be_used(model, processor, tmp_path):
     with pytest.raises(InputError, match="image 1 of 1"):
         answer(model, processor, tmp_path / "none.png", QUESTION)
 

@@ -32,7 +32,7 @@ def test_a_hit_tells_what_it_is(gallery):
     assert hit.same_class is None
 
 
-def test_a_image_finds_its_own_text_side(gallery):
+def test_an_image_finds_its_own_text_side(gallery):
     hits = gallery.search(image=gallery.image(1), target="image", k=1)
     assert hits[0].id == "green"
     assert hits[0].score == pytest.approx(1, abs=1e-5)

@@ -220,7 +220,7 @@ def test_what_was_fitted_to_features_stays_and_other_callbacks_see_features_as_t
         assert found["items"].tolist() == [0, 0, 1, 1, 2, 2]
 
 
-def test_together_a_image_goes_through_the_network_once_for_its_texts(
+def test_together_an_image_goes_through_the_network_once_for_its_texts(
     dataset, checkpoint, tmp_path, scores, monkeypatch
 ):
     scores(0.1, 0.2)

@@ -11,7 +11,7 @@ from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space.services.queries import MAX_TEXT, Asked, Query, ask, open_upload
 
 
-def test_text_looks_for_images_and_a_image_for_texts(catalogue: Any, image_file: Path):
+def test_text_looks_for_images_and_an_image_for_texts(catalogue: Any, image_file: Path):
     assert Query("text", "a red apple").default_target == "image"
     assert Query("image", str(image_file)).default_target == "text"
     answer = ask(catalogue, Asked(Query("image", str(image_file)), "text", k=3))

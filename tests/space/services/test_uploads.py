@@ -149,7 +149,7 @@ def test_hundred_megapixels_are_not_decoded(send: Callable):
     ]
 
 
-def test_table_may_name_a_image_that_is_left_out(send: Callable):
+def test_table_may_name_an_image_that_is_left_out(send: Callable):
     table = b"file_name,text\na.png,x\nbroken.png,y\nb.png,z\n"
     upload = send({"set.zip": zipped({"t.csv": table, "broken.png": b"no", **TWO})})
     assert upload.items["texts"][:] == [["x"], ["z"]]

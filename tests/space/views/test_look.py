@@ -92,7 +92,7 @@ def test_a_clicked_image_comes_with_the_text_that_was_asked_or_with_its_own(view
     assert "<b>square" not in update[view.panel]
 
 
-def test_a_image_that_is_dropped_is_looked_at_with_the_text_that_is_there(view: LookView, tmp_path: Path):
+def test_an_image_that_is_dropped_is_looked_at_with_the_text_that_is_there(view: LookView, tmp_path: Path):
     spotted(0, 3).save(tmp_path / "spot.png")
     update = view.on_image({"path": str(tmp_path / "spot.png")}, "a blue square", *RED)
     assert update[view.text] == "a blue square"
@@ -115,7 +115,7 @@ def test_what_cannot_be_looked_at(view: LookView, query: Query, text: str, messa
     assert message in panel
 
 
-def test_a_image_that_is_none_is_refused(view: LookView, no_image: Path):
+def test_an_image_that_is_none_is_refused(view: LookView, no_image: Path):
     panel = view.on_image({"path": str(no_image)}, "a", *RED)[view.panel]
     assert "broken.png is not an image" in panel
     assert str(no_image.parent) not in panel
