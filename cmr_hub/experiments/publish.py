@@ -18,8 +18,9 @@ from cmr_hub.results.schema import Published, Row
 from cmr_hub.results.store import convert, stored_results
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import TrainingRun
+from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_folder
-from cmr_hub.utils.hub import bundled_checkpoints, check_repo_id, read_json
+from cmr_hub.utils.hub import bundled_checkpoints, check_repo_id
 
 from .table import Checkpoint, same_recipe
 

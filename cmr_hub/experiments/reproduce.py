@@ -28,8 +28,8 @@ from cmr_hub.results import NotMeasured, Reproduction
 from cmr_hub.training.datasets import FeatureSplits
 from cmr_hub.training.recipe import Recipe, load_recipe
 from cmr_hub.training.train import make_features, train
+from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_file
-from cmr_hub.utils.hub import read_json
 
 from .run_cache import cached_run, clear_way
 from .table import Checkpoint, find_checkpoints, make_tables

@@ -19,7 +19,7 @@ from cmr_hub.results.ranking import in_order
 from cmr_hub.results.schema import Published
 from cmr_hub.results.store import convert
 from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
-from cmr_hub.utils.hub import read_json
+from cmr_hub.utils.checkpoint_files import read_json
 
 from .seeds import over_runs
 

@@ -1,6 +1,7 @@
 """Checkpoints and galleries on the Hub: find, list, read and publish them. All of it works on plain folders."""
 
-from cmr_hub.utils.hub import RepoType, bundled_checkpoints, bundled_folder, read_json, resolve
+from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.hub import RepoType, bundled_checkpoints, bundled_folder, resolve
 
 from .checkpoints import CheckpointInfo, list_checkpoints, read_card, read_inputs
 from .publish import check_publishable, push_folder

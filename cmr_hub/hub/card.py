@@ -16,8 +16,9 @@ from huggingface_hub.constants import EVAL_RESULTS_FOLDER
 from huggingface_hub.utils import yaml_dump
 
 from cmr_hub.errors import InputError
+from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_folder
-from cmr_hub.utils.hub import NAMESPACE, read_json
+from cmr_hub.utils.hub import NAMESPACE
 
 from .checkpoints import read_inputs
 

@@ -12,8 +12,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard import RepoCard
 
 from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.deprecation import RenamedAttribute
-from cmr_hub.utils.hub import NAMESPACE, bundled_checkpoints, read_json
+from cmr_hub.utils.hub import NAMESPACE, bundled_checkpoints
 
 ARRAYS = "precomputed"  # the encoder that passes arrays on; no torch is imported to ask it
 

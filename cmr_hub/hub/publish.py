@@ -13,7 +13,8 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabl
 from safetensors import SafetensorError, safe_open
 
 from cmr_hub.errors import CheckpointError
-from cmr_hub.utils.hub import REPO_KINDS, RepoType, check_repo_id, read_json
+from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.hub import REPO_KINDS, RepoType, check_repo_id
 from cmr_hub.utils.hub_errors import HOW_TO_LOG_IN, root_cause, why_not_the_hub
 
 from .checkpoints import read_card

@@ -81,7 +81,7 @@ def load_index(folder: str | os.PathLike) -> Index:
     3
     ```
     """
-    from cmr_hub.utils.hub import read_json
+    from cmr_hub.utils.checkpoint_files import read_json
 
     from .base import CONFIG_NAME
 

@@ -11,7 +11,8 @@ from typing import Any
 from cmr_hub.errors import CheckpointError
 from cmr_hub.evaluation import DIRECTIONS
 from cmr_hub.methods import METHODS
-from cmr_hub.utils.hub import bundled_checkpoints, read_json
+from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.hub import bundled_checkpoints
 
 from .schema import Published
 from .store import convert

@@ -9,8 +9,8 @@ from typing import TypeVar
 import msgspec
 
 from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_file
-from cmr_hub.utils.hub import read_json
 
 from .ranking import in_order
 from .schema import SCHEMA_VERSION, Reproduction

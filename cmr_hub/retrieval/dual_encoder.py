@@ -14,7 +14,7 @@ from cmr_hub.errors import CheckpointError
 from cmr_hub.modeling.dual_encoder import DualEncoderConfig, DualEncoderModel
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
-from cmr_hub.utils.hub import read_json
+from cmr_hub.utils.checkpoint_files import read_json
 
 if TYPE_CHECKING:
     from cmr_hub.encoders.transformers_models import Pretrained, TransformersImageEncoder

@@ -12,8 +12,9 @@ import PIL.Image
 from datasets import Dataset
 
 from cmr_hub.data.columns import Modality
+from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
-from cmr_hub.utils.hub import read_json, resolve
+from cmr_hub.utils.hub import resolve
 
 from .gallery_building import Building
 from .gallery_embedding import embed_at_once

@@ -19,8 +19,8 @@ from safetensors.numpy import load_file, save_file
 from tqdm.auto import tqdm
 
 from cmr_hub.errors import InputError
+from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_file
-from cmr_hub.utils.hub import read_json
 from cmr_hub.utils.processes import this_process
 
 from .gallery_embedding import ChunkEmbedder, joined

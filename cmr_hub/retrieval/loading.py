@@ -12,7 +12,8 @@ from cmr_hub.errors import CheckpointError
 from cmr_hub.methods import METHODS
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
-from cmr_hub.utils.hub import read_json, resolve
+from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.hub import resolve
 
 from .dual_encoder import is_dual_encoder, load_dual_encoder
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from cmr_hub.data import info, is_available, load_dataset
 from cmr_hub.evaluation import EvaluationResult, evaluate, get_protocol
 from cmr_hub.hub import read_inputs
-from cmr_hub.utils.hub import read_json, resolve
+from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.hub import resolve
 
 from .prepared import prepared_galleries
 from .retriever import Retriever

@@ -29,8 +29,8 @@ from cmr_hub.processing.processing_cmr import CMRProcessor
 from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.retrieval.loading import check_inputs
 from cmr_hub.retrieval.retriever import Retriever
+from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_file
-from cmr_hub.utils.hub import read_json
 from cmr_hub.utils.processes import this_process
 
 from .datasets import FeatureSplits, Pairs

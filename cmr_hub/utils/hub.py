@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -195,22 +194,3 @@ def bundled_checkpoints(pattern: str = "*") -> dict[str, Path]:
         for folder in folders
         if fnmatchcase(folder.name, pattern) or fnmatchcase(NAMESPACE + folder.name, pattern)
     }
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of a checkpoint.
-
-    Raises:
-        CheckpointError: the file is missing or is no JSON object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.parent} is no complete checkpoint: it has no {path.name}.") from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:  # the latter of very deep nesting
-        raise CheckpointError(f"{path} is no valid JSON: {error}.") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, and holds a {type(content).__name__}.")
-    return content

@@ -137,16 +137,3 @@ def test_the_loopback_hub_serves_ranges(hub_server: HubServer):
     )
     with urllib.request.urlopen(request) as response:
         assert (response.status, response.read()) == (206, b"456789")
-
-
-@pytest.mark.parametrize("content", ["", "{", "[" * 100_000])
-def test_a_file_that_is_no_json(tmp_path, content):
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"config\.json is no valid JSON"):
-        hub.read_json(tmp_path / "config.json")
-
-
-def test_a_folder_in_the_place_of_a_json_file(tmp_path):
-    (tmp_path / "config.json").mkdir()
-    with pytest.raises(CheckpointError, match=r"config\.json cannot be read: Is a directory"):
-        hub.read_json(tmp_path / "config.json")

@@ -14,8 +14,8 @@ import numpy as np
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.indexes import register_index
 from cmr_hub.modeling.embeddings import kind_of
+from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_folder
-from cmr_hub.utils.hub import read_json
 
 from ..base import CONFIG_NAME, Filter, Index, check_k
 from ..nearest import padded

@@ -20,7 +20,8 @@ from cmr_hub.methods import METHODS
 from cmr_hub.retrieval.gallery import CONFIG_NAME, Gallery
 from cmr_hub.retrieval.prepared import prepared_galleries
 from cmr_hub.retrieval.retriever import Retriever
-from cmr_hub.utils.hub import read_json, resolve
+from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.hub import resolve
 
 MAX_PAIRS = 20_000  # of a gallery to prepare by a click: the largest take hours, and tens of gigabytes
 
