@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -25,6 +25,14 @@ from .base import View
 EVERYWHERE = ""
 FIRST_CURVES = 2
 MEASURES_AT_ONCE = 2  # to measure is work, for a second or more
+
+
+class Curved(NamedTuple):
+    """What the charts show: the checkpoints' curves, on a data set or everywhere, under a protocol."""
+
+    dataset: str
+    protocol: str
+    checkpoints: tuple[str, ...]
 
 
 class ScoresView(View):
@@ -56,14 +64,17 @@ class ScoresView(View):
         self.without_data = gr.HTML(apply_default_css=False, visible=False)
         self.figures = gr.HTML(apply_default_css=False, elem_id="cmr-curve-figures")
         self.ablations = gr.HTML(apply_default_css=False, elem_id="cmr-ablations")
+        # The pickers tell of a change each for itself, also before all of them have their new values.
+        self.curved = gr.State()
 
     def _connect(self) -> None:
+        here = [self.dataset, self.protocol, self.checkpoints]
         self.dataset.input(self.on_dataset, [self.dataset, self.protocol], self.page, **QUIET)
-        self.protocol.input(self.on_protocol, [self.dataset, self.protocol], [self.board], **QUIET)
-        gr.on(
-            [self.checkpoints.change, self.protocol.change],
+        self.protocol.input(self.on_protocol, here, [self.board, self.curved], **QUIET)
+        self.checkpoints.input(self.on_checkpoints, here, self.curved, trigger_mode="always_last", **QUIET)
+        self.curved.change(
             self.on_curves,
-            [self.dataset, self.protocol, self.checkpoints],
+            self.curved,
             [*self.charts.values(), self.figures],
             trigger_mode="always_last",
             show_progress_on=[*self.charts.values()],
@@ -73,7 +84,7 @@ class ScoresView(View):
     @property
     def page(self) -> list[Any]:
         """Everything that another data set changes."""
-        shown = [self.dataset, self.protocol, self.board, self.checkpoints]
+        shown = [self.dataset, self.protocol, self.board, self.checkpoints, self.curved]
         return [*shown, self.curves, self.without_data, self.ablations]
 
     def open(self, name: str, method: str | None, asked: Asked | None) -> Updates:
@@ -96,9 +107,14 @@ class ScoresView(View):
         """Another data set, by the same protocol where something was measured by it."""
         return self._show(known_scores(), dataset, protocol, None)
 
-    def on_protocol(self, dataset: str, protocol: str) -> Updates:
+    def on_protocol(self, dataset: str, protocol: str, checkpoints: Sequence[str]) -> Updates:
         """The same checkpoints, counted otherwise."""
-        return {self.board: scores_markup.board(_board_of(known_scores(), dataset), protocol, _called(dataset))}
+        board = scores_markup.board(_board_of(known_scores(), dataset), protocol, _called(dataset))
+        return {self.board: board, self.curved: Curved(dataset, protocol, tuple(checkpoints))}
+
+    def on_checkpoints(self, dataset: str, protocol: str, checkpoints: Sequence[str]) -> Curved:
+        """Curves of other checkpoints."""
+        return Curved(dataset, protocol, tuple(checkpoints))
 
     def _show(self, scores: Sequence[Score], dataset: str, protocol: str | None, current: str | None) -> Updates:
         scoreboard = _board_of(scores, dataset)
@@ -108,25 +124,29 @@ class ScoresView(View):
         choices = [(_name(score, dataset), score.checkpoint) for score in best_first if _has_data(score)]
         listed = [checkpoint for _, checkpoint in choices]
         first = ([current] if current in listed else []) + [each for each in listed if each != current]
+        curved = Curved(dataset, protocol, tuple(first[:FIRST_CURVES]))
         tables = [table for table in list_ablations() if dataset in (table.dataset, EVERYWHERE)]
         return {
             self.protocol: gr.Radio(scoreboard.protocols, value=protocol),
             self.board: scores_markup.board(scoreboard, protocol, _called(dataset)),
             self.checkpoints: gr.Dropdown(
-                choices, value=first[:FIRST_CURVES], multiselect=True, visible=bool(choices)
+                choices, value=list(curved.checkpoints), multiselect=True, visible=bool(choices)
             ),
+            self.curved: curved,
             self.curves: gr.Row(visible=bool(choices)),
             self.without_data: gr.HTML(scores_markup.without_data(dataset), visible=not choices),
             self.ablations: scores_markup.ablations(tables),
         }
 
-    def on_curves(self, dataset: str, protocol: str, checkpoints: Sequence[str]) -> Updates:
+    def on_curves(self, curved: Curved | None) -> Updates:
         """The chosen checkpoints' curves, under the chosen protocol where it has any."""
+        if curved is None:  # a page that loads reports the first value of a state as a change
+            return {self.figures: gr.skip()}
         nothing = dict.fromkeys(self.charts.values())
-        if not checkpoints:
+        if not curved.checkpoints:
             return {**nothing, self.figures: ""}
         try:
-            results = self._measured(known_scores(), dataset, protocol, checkpoints)
+            results = self._measured(known_scores(), curved)
         except CMRError as error:
             return {**nothing, self.figures: markup.notice(str(error))}
         charts = {
@@ -135,15 +155,13 @@ class ScoresView(View):
         }
         return {**charts, self.figures: scores_markup.curve_figures(results)}
 
-    def _measured(
-        self, scores: Sequence[Score], dataset: str, protocol: str, checkpoints: Sequence[str]
-    ) -> Mapping[str, EvaluationResult]:
-        protocols = [protocol, *_board_of(scores, dataset).protocols]
+    def _measured(self, scores: Sequence[Score], curved: Curved) -> Mapping[str, EvaluationResult]:
+        protocols = [curved.protocol, *_board_of(scores, curved.dataset).protocols]
         drawn = next(each for each in protocols if has_curves(each))
         by_checkpoint = {score.checkpoint: score for score in scores}
         return {
-            _name(by_checkpoint[each], dataset): measure_curves(each, by_checkpoint[each].dataset, drawn)
-            for each in checkpoints
+            _name(by_checkpoint[each], curved.dataset): measure_curves(each, by_checkpoint[each].dataset, drawn)
+            for each in curved.checkpoints
         }
 
 

@@ -9,7 +9,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.evaluation import EvaluationResult, get_protocol
 from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.views import scores as scores_module
-from cmr_hub.space.views.scores import EVERYWHERE, ScoresView
+from cmr_hub.space.views.scores import EVERYWHERE, Curved, ScoresView
 from scored import score
 
 CURVE = {"recall": [0.0, 1.0], "precision": [1.0, 0.5]}
@@ -80,13 +80,23 @@ def test_another_data_set_keeps_the_protocol_where_it_has_it(view: ScoresView):
 
 
 def test_another_protocol_changes_the_board(view: ScoresView):
-    (board,) = view.on_protocol("wiki", "dcmh").values()
-    assert "protocol dcmh" in board
-    assert "+.200" in board
+    updates = view.on_protocol("wiki", "dcmh", ["me/a"])
+    assert "protocol dcmh" in updates[view.board]
+    assert "+.200" in updates[view.board]
+    assert updates[view.curved] == Curved("wiki", "dcmh", ("me/a",))
+
+
+def test_curves_are_drawn_for_one_event_alone(view: ScoresView):
+    """Each picker tells of its own change: an answer to the first could come last, and empty the charts."""
+    functions = view.curved.parent.fns.values()
+    (drawing,) = (each for each in functions if [*each.outputs][-1:] == [view.figures])
+    assert drawing.targets == [(view.curved._id, "change")]
+    assert view.open("small", "cca", None)[view.curved] == Curved("wiki", "dscmr", ("me/b", "me/a"))
+    assert set(view.on_curves(None)) == {view.figures}
 
 
 def test_curves_of_the_chosen_checkpoints(view: ScoresView, measured: list):
-    updates = view.on_curves("wiki", "dcmh", ["me/b", "me/a"])
+    updates = view.on_curves(Curved("wiki", "dcmh", ("me/b", "me/a")))
     assert measured == [("me/b", "wiki", "dcmh"), ("me/a", "wiki", "dcmh")]
     for direction, chart in view.charts.items():
         assert [line.name for line in updates[chart].data] == ["B", "A"], direction
@@ -94,12 +104,12 @@ def test_curves_of_the_chosen_checkpoints(view: ScoresView, measured: list):
 
 
 def test_curves_of_a_protocol_that_has_none_are_those_of_the_usual_one(view: ScoresView, measured: list):
-    assert "Protocol dscmr: " in view.on_curves("wiki", "instance", ["me/a"])[view.figures]
+    assert "Protocol dscmr: " in view.on_curves(Curved("wiki", "instance", ("me/a",)))[view.figures]
     assert measured == [("me/a", "wiki", "dscmr")]
 
 
 def test_no_checkpoint_no_curve(view: ScoresView, measured: list):
-    assert view.on_curves("wiki", "dscmr", []) == {**dict.fromkeys(view.charts.values()), view.figures: ""}
+    assert view.on_curves(Curved("wiki", "dscmr", ())) == {**dict.fromkeys(view.charts.values()), view.figures: ""}
     assert measured == []
 
 
@@ -108,7 +118,7 @@ def test_curves_that_cannot_be_measured_say_why(view: ScoresView, monkeypatch: p
         raise InputError("no <column>")
 
     monkeypatch.setattr(scores_module, "measure_curves", refuse)
-    updates = view.on_curves("wiki", "dscmr", ["me/a"])
+    updates = view.on_curves(Curved("wiki", "dscmr", ("me/a",)))
     assert "no &lt;column&gt;" in updates[view.figures]
     assert [updates[chart] for chart in view.charts.values()] == [None, None]
 
