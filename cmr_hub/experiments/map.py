@@ -31,7 +31,7 @@ def map_saved(folder: Path, *, report: Report) -> Path:
         InputError: it has too few items.
     """
     report("gallery", 0.0, "Opening the gallery")
-    return _lay_out(Gallery.from_pretrained(folder), folder / MAP_NAME, report)
+    return _lay_out(Gallery.from_pretrained(folder, index="auto"), folder / MAP_NAME, report)
 
 
 def map_embedded(dataset: str, checkpoint: str, data_dir: Path | None = None, *, report: Report) -> Path:

@@ -7,9 +7,9 @@ group `cmr_hub.indexes`, or in your own script.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmr_hub.utils.lazy_imports import lazy_attributes
 from cmr_hub.utils.registry import DEFAULT_ORDER, Registry
@@ -64,11 +64,16 @@ def register_index(name: str, *, display_order: int = DEFAULT_ORDER) -> Callable
     return register
 
 
-def load_index(folder: str | os.PathLike) -> Index:
+def load_index(folder: str | os.PathLike, index_options: Mapping[str, Any] | None = None) -> Index:
     """An index from the folder that [`Index.save`] wrote, built again from its data.
+
+    Args:
+        folder: of the index.
+        index_options: options of the caller; see [`Index.options_to_open`]. An index on a server needs its address.
 
     Raises:
         CheckpointError: files that are missing or corrupt.
+        InputError: the index is on a server that the caller has not named.
         UnknownNameError: it is of a kind that this version does not know.
 
     Example:
@@ -86,7 +91,8 @@ def load_index(folder: str | os.PathLike) -> Index:
     from .base import CONFIG_NAME
 
     config = read_json(Path(folder) / CONFIG_NAME)
-    return INDEXES[config["index"]].from_saved(folder, config["options"])
+    index_class = INDEXES[config["index"]]
+    return index_class.from_saved(folder, index_class.options_to_open(config["options"], index_options))
 
 
 __all__ = ["INDEXES", "Choice", "Filter", "Index", "choose_index", "load_index", "register_index"]

@@ -60,6 +60,9 @@ class Index(ABC):
         approximate: whether it may miss one of the nearest, or gives scores that are estimates.
         wants_metadata: whether it stores what an item is beside its embedding, and takes it as `metadata`; see
             [`~cmr_hub.retrieval.item_metadata.ItemMetadata`].
+        location_options: options that say where the index connects to or writes. They are never taken from a file,
+            which anyone may have written.
+        secret_options: options with credentials. They are never written to a file, and never taken from one.
         vectors: what it keeps of each item: the embeddings, unless a subclass says otherwise.
         width: of an embedding, as it was given.
 
@@ -72,6 +75,8 @@ class Index(ABC):
     representation: Representation = "real-valued"
     approximate: bool = False
     wants_metadata: ClassVar[bool] = False
+    location_options: ClassVar[tuple[str, ...]] = ()
+    secret_options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, vectors: np.ndarray, ids: np.ndarray | None = None):
         self._check_kind(vectors)
@@ -110,6 +115,29 @@ class Index(ABC):
     def options_for(cls, options: Mapping[str, Any], gallery: str, modality: str) -> dict[str, Any]:
         """What the index of one side of a gallery is made with: for all sides the same, unless each needs a name."""
         return dict(options)
+
+    @classmethod
+    def options_to_save(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options as a file may have them: without credentials."""
+        return {name: value for name, value in options.items() if name not in cls.secret_options}
+
+    @classmethod
+    def options_to_open(cls, saved: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The options to open a saved index with.
+
+        Args:
+            saved: options in a file.
+            given: options of the caller. Where they only say where the index is or with which credentials it is
+                opened, the others are the saved ones; otherwise the given options replace all saved ones.
+
+        Raises:
+            InputError: the file names a place that the caller has not confirmed.
+        """
+        own = {*cls.location_options, *cls.secret_options}
+        given = None if given is None else dict(given)
+        replaces = given is not None and not (given and own.issuperset(given))
+        rest = {} if replaces else {name: value for name, value in saved.items() if name not in own}
+        return {**rest, **(given or {})}
 
     @abstractmethod
     def search(self, queries: np.ndarray, k: int, filter: Filter | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -198,7 +226,7 @@ class Index(ABC):
         """Write settings (JSON) and data (safetensors); an index saved there before survives a failure."""
         with atomic_folder(folder) as scratch:
             save_file(self._data(), scratch / DATA_NAME)
-            config = {"index": self.name, "options": self.options, "width": self.width}
+            config = {"index": self.name, "options": self.options_to_save(self.options), "width": self.width}
             (scratch / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n")
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from cmr_hub.utils.hub import resolve
 from .gallery_building import Building
 from .gallery_embedding import embed_at_once
 from .gallery_files import CONFIG_NAME, SHARD_ROWS
-from .gallery_indexes import build_index, check_embeds, chosen
+from .gallery_indexes import build_index, check_embeds, chosen, options_to_open, options_to_save
 from .gallery_sources import Source
 from .gallery_storage import StoredGallery, load_retriever
 from .items import Items
@@ -93,6 +94,8 @@ class Gallery:
             modality: build_index(self.index, rows, self._items, name, modality)
             for modality, rows in self.embeds.items()
         }
+        # Credentials are for the indexes alone: what is left here is printed and saved.
+        self.index = replace(self.index, options=options_to_save(self.index.name, self.index.options))
         self._searcher = Searcher(self._items, retriever, self.embeds, self.real_valued, self.indexes)
 
     def __len__(self) -> int:
@@ -191,13 +194,13 @@ class Gallery:
             source,
             retriever,
             Path(save_directory),
-            settings={"name": name, "index": index, "index_options": dict(index_options or {})},
+            settings={"name": name, "index": index, "index_options": options_to_save(index, index_options or {})},
             shard_rows=shard_rows,
             keep_images=keep_images,
             keep_real_valued=keep_real_valued,
             skip_unusable=skip_unusable,
         ).run(show_progress)
-        return cls.from_pretrained(save_directory, retriever=retriever)
+        return cls.from_pretrained(save_directory, retriever=retriever, index=index, index_options=index_options)
 
     def search(
         self,
@@ -313,19 +316,22 @@ class Gallery:
             retriever: the checkpoint that it was embedded with; by default the one that lies in its folder
                 `retriever`, or that it names, is loaded.
             index: name of an index, as for [`Gallery`], instead of the one it was saved with.
-            index_options: options of the index, as for [`Gallery`], instead of those it was saved with.
+            index_options: options of the index, as for [`Gallery`], instead of those it was saved with. An index on a
+                server needs at least its `address` here (or `$MILVUS_URI`), which is then added to the saved options:
+                a gallery does not choose which servers are contacted.
             revision: branch, tag or commit on the Hub.
             token: access token for private repos.
 
         Raises:
             CheckpointError: files that are missing or corrupt, or a retriever other than the one it was embedded with.
+            InputError: the gallery names a server that is not confirmed.
         """
         folder = resolve(repo_id_or_path, revision=revision, token=token, repo_type="dataset")
         config = read_json(folder / CONFIG_NAME)
         retriever = load_retriever(folder, config, retriever, token)
         stored = StoredGallery.load(folder, config)
-        if index is None and index_options is None:
-            index_options = stored.index_options
+        if index is None:
+            index_options = options_to_open(stored.index, stored.index_options, index_options)
         return cls(
             stored.dataset,
             retriever,

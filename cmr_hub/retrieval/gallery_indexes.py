@@ -50,6 +50,27 @@ def chosen(index: str, options: Mapping[str, Any], representation: str, items: i
     return replace(choice, options={**choice.options, **options})
 
 
+def options_to_save(index: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of an index as a gallery's files may have them; see [`~cmr_hub.indexes.base.Index.options_to_save`].
+
+    Raises:
+        UnknownNameError: there is no such index.
+    """
+    return dict(options) if index == "auto" else INDEXES[index].options_to_save(options)
+
+
+def options_to_open(index: str, saved: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options to open a saved gallery with; see [`~cmr_hub.indexes.base.Index.options_to_open`].
+
+    Raises:
+        UnknownNameError: there is no such index.
+        InputError: the gallery names a server that the caller has not confirmed.
+    """
+    if index == "auto":
+        return dict(saved if given is None else given)
+    return INDEXES[index].options_to_open(saved, given)
+
+
 def build_index(choice: Choice, embeds: np.ndarray, items: Items, gallery: str, modality: Modality) -> Index:
     """The index of one modality of a gallery.
 

@@ -242,8 +242,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             UnknownNameError: a setting that the method's configuration or TrainingArguments does not have.
-            InputError: a setting of another type.
+            InputError: a setting of another type, or `hub_token`, which would be saved with what is trained.
         """
+        if "hub_token" in (training or {}):
+            raise InputError("hub_token would be saved with the checkpoint: leave it out and run `hf auth login`.")
         return msgspec.structs.replace(
             self,
             encoders={**self.encoders, **check_encoders(encoders or {})},

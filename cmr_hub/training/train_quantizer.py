@@ -137,7 +137,7 @@ def read_vectors(
         InputError: the gallery lacks the side or holds codes, or the file is no such file.
     """
     if gallery is not None:
-        embeds = Gallery.from_pretrained(gallery).embeds
+        embeds = Gallery.from_pretrained(gallery, index="auto").embeds
         modalities: list[Modality] = ["image", "text"] if modality == "both" else [modality]
         missing = [name for name in modalities if name not in embeds]
         if missing:

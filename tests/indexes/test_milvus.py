@@ -360,7 +360,8 @@ def test_saved_without_vectors_and_token_and_opened_again(codes_index, address, 
     assert [path.name for path in files] == ["index_config.json"]
     assert "secret" not in files[0].read_text()
     monkeypatch.setenv("MILVUS_TOKEN", "root:secret")
-    again = load_index(tmp_path / "index")
+    monkeypatch.setenv("MILVUS_URI", address)
+    again = load_index(tmp_path / "index", {"address": address})
     assert again.options == index.options
     queries = random_codes(9, seed=1)
     np.testing.assert_array_equal(again.search(queries, 3)[1], index.search(queries, 3)[1])
@@ -467,7 +468,7 @@ def test_a_gallery_on_the_server_finds_what_one_in_memory_finds(address, tmp_pat
     stored = gallery.indexes["image"].metadata([7])[0]
     assert stored == {"id": "item-7", "labels": list(gallery.labels(7)), "text": "", "image": ""}
     gallery.save_pretrained(tmp_path)
-    again = Gallery.from_pretrained(tmp_path, retriever=retriever)
+    again = Gallery.from_pretrained(tmp_path, retriever=retriever, index_options={"address": address})
     assert again.indexes["text"].collection == f"gallery_{method}_text"
     assert_hits(again.search(item="item-3", k=3), gallery.search(item="item-3", k=3))
 

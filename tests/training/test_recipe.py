@@ -243,3 +243,9 @@ ablations:
         assert "mine.yaml, line 6: There is no config field named 'hiden_dim'" in capsys.readouterr().err
         assert main([*words, str(tmp_path / "none.yaml")]) == 1
         assert "There is no recipe" in capsys.readouterr().err
+
+
+def test_a_token_is_no_part_of_a_recipe():
+    with pytest.raises(InputError, match="hub_token would be saved") as error:
+        load_recipe("dscmr").changed(training={"hub_token": "hf_secret"})
+    assert "hf_secret" not in str(error.value)

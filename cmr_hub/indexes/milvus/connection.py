@@ -13,11 +13,12 @@ import grpc
 from pymilvus import MilvusClient, MilvusException
 
 from cmr_hub.errors import InputError, ServerError
+from cmr_hub.utils.addresses import without_credentials
 
 RETRIES = 4  # after waits of 1/2, 1, 2 and 4 s: a server that is replaced is back by then
 FIRST_WAIT = 0.5
 CONNECT_FAILED = 2  # pymilvus' code where a server it knew is gone
-TOKEN_VARIABLE = "MILVUS_TOKEN"
+TOKEN_VARIABLE, URI_VARIABLE = "MILVUS_TOKEN", "MILVUS_URI"  # the only settings beside the caller's arguments
 
 # pymilvus prints every failure with its stack before it raises it; here it is raised again, in plain words.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -28,7 +29,7 @@ class Connection:
 
     Args:
         address: "http://host:19530", "https://…" for a cluster behind TLS, or just "host:19530".
-        token: "user:password" or an API key; by default `$MILVUS_TOKEN`. It is not kept.
+        token: "user:password" or an API key; by default `$MILVUS_TOKEN`, and "" for none. It is not kept.
         timeout: seconds that a request may take.
 
     Raises:
@@ -38,7 +39,7 @@ class Connection:
 
     def __init__(self, address: str, token: str | None = None, timeout: float = 60.0):
         self.address, self.timeout = _checked(address), timeout
-        token = token or os.environ.get(TOKEN_VARIABLE, "")
+        token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
         self._client = self._repeated(
             "connect", timeout, lambda: MilvusClient(self.address, token=token, timeout=timeout, dedicated=True)
         )
@@ -94,13 +95,48 @@ class Connection:
         return ServerError(f"The Milvus server at {self.address} refuses ({what}): {_reason(error)}")
 
 
+def check_confirmed(saved: Any) -> None:
+    """Refuse an address in a file, unless it is that of `$MILVUS_URI`: a file must not choose where a token goes.
+
+    Args:
+        saved: the address in the file; None where a server of this machine was used.
+
+    Raises:
+        InputError: the address is not confirmed; the message says how to confirm it.
+    """
+    trusted = os.environ.get(URI_VARIABLE)
+    if trusted and (saved is None or _is_same(saved, trusted)):
+        return
+    hint = None if saved is None else without_credentials(str(saved))[:200]
+    where = "a Milvus server of the machine it was saved on" if hint is None else f"the Milvus server at {hint!r}"
+    raise InputError(
+        f"The index is a collection of {where}, and files do not choose which servers are contacted. To open it, pass "
+        f"index_options={{'address': {hint or 'http://host:19530'!r}}} if that server is yours, or "
+        f"index_options={{'folder': …}} for a server of this machine; ${URI_VARIABLE} confirms the address that it is "
+        "set to. To search a gallery without a server, pass index='auto'."
+    )
+
+
+def _is_same(address: Any, other: str) -> bool:
+    try:
+        return isinstance(address, str) and _checked(address) == _checked(other)
+    except InputError:
+        return False
+
+
 def _checked(address: str) -> str:
     """The address with its scheme."""
     if "@" in address:
-        raise InputError("The address of a Milvus server contains a password: pass it as token='user:password'.")
-    whole = address if "://" in address else f"http://{address}"
-    if not re.fullmatch(r"(https?|tcp)://[^/\s]+/?", whole):
-        raise InputError(f"A Milvus server has an address like 'http://host:19530', not {address!r}.")
+        raise InputError(
+            f"The address of a Milvus server contains a password: pass it as token='user:password', or set "
+            f"${TOKEN_VARIABLE}."
+        )
+    whole = (address if "://" in address else f"http://{address}").rstrip("/")
+    # What ends in ".db" pymilvus takes for a file of Milvus Lite, and creates.
+    if not re.fullmatch(r"(https?|tcp)://[^/?#\s]+", whole) or whole.endswith(".db"):
+        raise InputError(
+            f"A Milvus server has an address like 'http://host:19530', not {without_credentials(address)!r}."
+        )
     return whole
 
 

@@ -20,7 +20,7 @@ from cmr_hub.utils.files import atomic_folder
 from ..base import CONFIG_NAME, Filter, Index, check_k
 from ..nearest import padded
 from .collection import KEY, VectorIndex, has_any_label, has_key, held_vectors
-from .connection import Connection
+from .connection import URI_VARIABLE, Connection, check_confirmed
 from .ingest import Ingest, Items
 from .server import local_address
 from .stored_items import BATCH_KEYS, MAX_FOUND, StoredItems
@@ -46,9 +46,12 @@ class MilvusIndex(Index):
         vectors: as for [`Index`], float32 or uint8; they may be mapped from disk. None opens what is there.
         ids: as for [`Index`].
         collection: its name, of letters, digits and underscores.
-        address: "http://host:19530"; by default a server of the PyPI package `milvus` is started, or used if it runs,
-            with its data in `folder`; see [`~cmr_hub.indexes.milvus.server.local_address`].
-        token: "user:password" or an API key; by default `$MILVUS_TOKEN`. It is never written to disk.
+        address: "http://host:19530"; by default `$MILVUS_URI`. Without either, or where `folder` is given, a server of
+            the PyPI package `milvus` is started, or used if it runs, with its data in `folder`; see
+            [`~cmr_hub.indexes.milvus.server.local_address`]. A file only hints at an address: opening a saved index or
+            gallery takes this argument or `$MILVUS_URI`.
+        token: "user:password" or an API key; by default `$MILVUS_TOKEN`, which no server started here is sent. It is
+            never written to disk.
         folder: see `address`.
         timeout: seconds that a request may take.
         metadata: of each item in the order of `vectors`: `id`, `labels` (names of classes), `text` and `image` (where
@@ -77,6 +80,8 @@ class MilvusIndex(Index):
     """
 
     wants_metadata = True
+    location_options = ("address", "folder")
+    secret_options = ("token",)
 
     def __init__(
         self,
@@ -104,7 +109,7 @@ class MilvusIndex(Index):
             "index_params": dict(index_params or {}),
             "search_params": dict(search_params or {}),
         }
-        self._call = Connection(local_address(folder) if address is None else address, token, timeout)
+        self._call = _connection(address, token, folder, timeout)
         self.address = self._call.address
         if vectors is None:
             if not self._call("has_collection", collection):
@@ -136,7 +141,7 @@ class MilvusIndex(Index):
         timeout: float = 60.0,
     ) -> None:
         """Delete a collection and all that is in it; one that does not exist is no error."""
-        connection = Connection(local_address(folder) if address is None else address, token, timeout)
+        connection = _connection(address, token, folder, timeout)
         connection("drop_collection", collection)
         connection.close()
 
@@ -145,6 +150,19 @@ class MilvusIndex(Index):
         """Each side of a gallery has a collection, named by `collection`, or else the gallery's name, and the side."""
         name = re.sub(r"[^A-Za-z0-9_]", "_", f"{options.get('collection', gallery)}_{modality}")
         return {**options, "collection": name if re.match(r"[A-Za-z_]", name) else f"_{name}"}
+
+    @classmethod
+    def options_to_save(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Without the token, and without the folder, which is a path of this machine."""
+        return {name: value for name, value in super().options_to_save(options).items() if name != "folder"}
+
+    @classmethod
+    def options_to_open(cls, saved: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """As [`Index.options_to_open`]; the server is one that the caller or `$MILVUS_URI` names."""
+        options = super().options_to_open(saved, given)
+        if not any(name in options for name in cls.location_options):
+            check_confirmed(saved.get("address"))
+        return options
 
     @property
     def options(self) -> dict[str, Any]:
@@ -228,7 +246,7 @@ class MilvusIndex(Index):
         """Write where the collection is, and how large: the items themselves stay on the server, the token nowhere."""
         config = {
             "index": self.name,
-            "options": self.options,
+            "options": self.options_to_save(self.options),
             "width": self.width,
             "representation": self.representation,
             "items": len(self),
@@ -281,6 +299,17 @@ class MilvusIndex(Index):
     @property
     def _stored(self) -> StoredVectors:
         return STORED_VECTORS[self.representation]
+
+
+def _connection(
+    address: str | None, token: str | None, folder: str | os.PathLike | None, timeout: float
+) -> Connection:
+    """A connection to the server that the caller names, to that of `$MILVUS_URI`, or to one that is started here."""
+    if address is None and folder is None:
+        address = os.environ.get(URI_VARIABLE) or None
+    if address is not None:
+        return Connection(address, token, timeout)
+    return Connection(local_address(folder), token or "", timeout)
 
 
 def _filters(filter: Filter | None) -> list[str]:
