@@ -70,8 +70,10 @@ def extract(
         progress: called with the share that is done.
 
     Raises:
-        DownloadError: the archive is damaged or not harmless. It is deleted, so that the next attempt fetches it anew.
+        DownloadError: the archive is damaged or not harmless. It is deleted with what was extracted from it, so that
+            the next attempt fetches it anew.
     """
+    written: list[Path] = []
     try:
         with (
             _entries(archive, max_bytes, max_files) as entries,
@@ -79,9 +81,13 @@ def extract(
         ):
             entries = [entry for entry in entries if wanted(entry.name)]
             for done, entry in enumerate(entries, start=1):
+                if entry.open is not None:
+                    written.append(folder / entry.name)
                 _write(entry, folder / entry.name)
                 at(done, len(entries))
     except DAMAGE as error:
+        for path in written:  # another version of the archive may lack it
+            path.unlink(missing_ok=True)
         archive.unlink()
         raise DownloadError(f"{archive.name} is damaged or not safe: {error}. It was deleted.") from error
 

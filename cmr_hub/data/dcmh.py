@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -199,6 +200,10 @@ def _image_files(info: DatasetInfo, images: MatArray, pairs: int, progress: Prog
                     done += 1
                     _write_image(images, partial / f"{done}.png", image, done)
                 at(done, pairs)
+        now = images.path.stat()
+        if (now.st_size, now.st_mtime_ns) != (known.st_size, known.st_mtime_ns):
+            shutil.rmtree(partial)
+            raise DatasetError(f"{images.path} changed while its images were read: load it again.")
 
     make_once(folder, fill)
     return [folder / f"{number}.png" for number in range(1, pairs + 1)]

@@ -18,10 +18,12 @@ import huggingface_hub
 from filelock import FileLock
 
 from cmr_hub.errors import DatasetError, DownloadError
+from cmr_hub.utils.addresses import without_credentials
 from cmr_hub.utils.files import cache_folder
 
 from .archives import MAX_FILES, extract
 from .base import DatasetInfo, ProgressCallback
+from .partial_files import FileVersion, PartialFile
 from .progress import stepwise
 
 logger = logging.getLogger(__name__)
@@ -82,6 +84,8 @@ def fetch_once(
     except DatasetError as error:
         partial = folder.with_name(f"{folder.name}.partial")
         raise DatasetError(f"{error} What arrived is kept; delete {partial} to fetch it anew.") from error
+    except OSError as error:  # as of a full disk
+        raise unreachable(info, f"{error}.") from error
 
 
 def make_once(folder: Path, fill: Callable[[Path], None]) -> Path:
@@ -136,22 +140,24 @@ def download_file(
 ) -> None:
     """Download `url` to `path`, which appears only when it is complete; a file that is there is left as it is.
 
-    The bytes gather in `<path>.part`. An interrupted download, in this call or an earlier one, goes on from there with
-    an HTTP range request; a server that ignores ranges makes it start again.
+    The bytes gather in `<path>.part`, and `<path>.part.json` says to which version of the file they belong. An
+    interrupted download, in this call or an earlier one, goes on from there with an HTTP range request if the source
+    still has that version; otherwise, or where a source does not tell versions apart, it starts again.
 
     Args:
         client: from [`open_client`].
-        url: address of the file.
+        url: address of the file; a user and a password in it are sent to its host alone, and never shown.
         path: the file on disk.
         max_bytes: more than this is refused.
         on_bytes: called with the bytes that are there and the total (None where the server does not tell it).
 
     Raises:
-        DownloadError: the address cannot be reached, answers with an error, or sends another length than announced.
+        DownloadError: the address cannot be reached, answers with an error, or sends other bytes than announced.
     """
     if path.is_file():
-        return
+        return PartialFile(path).discard()  # of a process that was killed between its last two steps
     path.parent.mkdir(parents=True, exist_ok=True)
+    shown = without_credentials(url)
     for attempt in range(ATTEMPTS):
         try:
             _fetch_rest(client, url, path, max_bytes, on_bytes)
@@ -159,11 +165,14 @@ def download_file(
         except httpx2.HTTPStatusError as error:
             status = error.response.status_code
             if status not in RETRIED_STATUS or attempt == ATTEMPTS - 1:
-                raise DownloadError(f"{url} answered {status} {error.response.reason_phrase}.") from error
-        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.TooManyRedirects) as error:
+                # The chained error would show the whole address.
+                raise DownloadError(f"{shown} answered {status} {error.response.reason_phrase}.") from None
+        except httpx2.InvalidURL:
+            raise DownloadError(f"{shown} is not an address.") from None
+        except (httpx2.TransportError, httpx2.TooManyRedirects) as error:
             if attempt == ATTEMPTS - 1 or not isinstance(error, httpx2.TransportError):
-                raise DownloadError(f"{url} cannot be read: {error or type(error).__name__}.") from error
-        logger.info("Download of %s broke off; attempt %d of %d follows.", url, attempt + 2, ATTEMPTS)
+                raise DownloadError(f"{shown} cannot be read: {error or type(error).__name__}.") from error
+        logger.info("Download of %s broke off; attempt %d of %d follows.", shown, attempt + 2, ATTEMPTS)
         time.sleep(PAUSE * 2**attempt)
 
 
@@ -206,33 +215,39 @@ def fetch_archive(
 def _fetch_rest(
     client: httpx2.Client, url: str, path: Path, max_bytes: int, on_bytes: Callable[[int, int | None], None]
 ) -> None:
-    part = path.with_name(path.name + ".part")
-    start = part.stat().st_size if part.is_file() else 0
+    address = httpx2.URL(url)
+    login = (address.username, address.password) if address.userinfo else None
+    address = address.copy_with(username=None, password=None)  # httpx shows the rest in errors and logs
+    shown = without_credentials(url)
+    part = PartialFile(path)
+    version = part.version(shown)
+    if version is not None and part.size == version.size:  # an earlier run ended between its last byte and the end
+        return part.finish(version)
+    start = 0 if version is None else part.size
     # "identity": with compression on the way the announced length would not be that of the file.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    with client.stream("GET", url, headers=headers) as response:
-        at, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").rpartition("/")
-        if response.status_code == 416 and whole == str(start):  # nothing follows: the part is the whole file
-            os.replace(part, path)
-            return
-        resumes = response.status_code == 206 and at.startswith(f"{start}-")
-        if response.status_code in (206, 416) and not resumes:
-            part.unlink(missing_ok=True)
+    headers = {"Accept-Encoding": "identity"}
+    if version is not None:
+        headers |= {"Range": f"bytes={start}-", "If-Range": version.validator}
+    with client.stream("GET", address, headers=headers, auth=login) as response:
+        continues = response.status_code == 206 and version is not None and version.continues(response.headers, start)
+        if response.status_code in (206, 412, 416) and not continues:
+            part.discard()
             raise httpx2.ReadError("the file changed at its source")
         response.raise_for_status()
-        done = start if resumes else 0
-        length = response.headers.get("Content-Length", "")
-        total = done + int(length) if length.isdigit() else None
-        _refuse_beyond(max_bytes, total or 0, url)
-        with part.open("ab" if resumes else "wb") as file:
+        if version is None or not continues:
+            version, start = FileVersion.of(shown, response.headers), 0
+            part.begin(version)
+        _refuse_beyond(max_bytes, version.size or 0, shown)
+        done = start
+        with part.data.open("ab") as file:
             for chunk in response.iter_raw(CHUNK):
                 file.write(chunk)
                 done += len(chunk)
-                _refuse_beyond(max_bytes, done, url)
-                on_bytes(done, total)
-    os.replace(part, path)
+                _refuse_beyond(max_bytes, done, shown)
+                on_bytes(done, version.size)
+    part.finish(version)
 
 
-def _refuse_beyond(max_bytes: int, size: int, url: str) -> None:
+def _refuse_beyond(max_bytes: int, size: int, shown: str) -> None:
     if size > max_bytes:
-        raise DownloadError(f"{url} is larger than the {max_bytes:,} bytes expected at most.")
+        raise DownloadError(f"{shown} is larger than the {max_bytes:,} bytes expected at most.")

@@ -24,6 +24,7 @@ import httpx2
 
 from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError, DownloadError
+from cmr_hub.utils.addresses import without_credentials
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, hash_order, label_features, warn_of_sizes
 from .download import cached, download_file, fetch_once, open_client, source_of
@@ -122,7 +123,7 @@ def _fetch_image(client: httpx2.Client, url: str, path: Path) -> None:
         is_jpeg = file.read(len(JPEG_START)) == JPEG_START
     if not is_jpeg:
         path.unlink()
-        raise DownloadError(f"{url} did not send a JPEG image.")
+        raise DownloadError(f"{without_credentials(url)} did not send a JPEG image.")
 
 
 def read_folder(info: DatasetInfo, folder: Path, complete_classes: bool = False) -> datasets.DatasetDict:
@@ -229,7 +230,8 @@ def _read_index(path: Path, info: DatasetInfo) -> dict[str, list[str]]:
     if not pairs or without:
         path.unlink()
         lacking = f"no sentences for {name_some(without)}" if without else "no image of a class of the data set"
-        raise DownloadError(f"The page {source_of(info)} is not laid out as it was: it has {lacking}.")
+        source = without_credentials(source_of(info))
+        raise DownloadError(f"The page {source} is not laid out as it was: it has {lacking}.")
     if len(pairs) != sum(info.sizes.values()):
         logger.warning("pascal: the page lists %d images, not %d.", len(pairs), sum(info.sizes.values()))
     return pairs

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cmr_hub.data import archives
 from cmr_hub.data.archives import extract
 from cmr_hub.errors import DownloadError
 
@@ -58,7 +59,16 @@ def test_harmful_archives_leave_nothing_behind(tmp_path, entries, reason):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_entry_that_lies_about_its_size_is_not_read_beyond_it(tmp_path):
+def test_an_entry_that_lies_about_its_size_is_not_read_beyond_it(tmp_path, monkeypatch):
+    sizes, write = [], archives._write
+
+    def measured(entry, target):
+        try:
+            write(entry, target)
+        finally:
+            sizes.append(target.stat().st_size)
+
+    monkeypatch.setattr(archives, "_write", measured)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb", bytes(LIMIT))
@@ -66,7 +76,8 @@ def test_an_entry_that_lies_about_its_size_is_not_read_beyond_it(tmp_path):
     (tmp_path / "bomb.zip").write_bytes(lie)
     with pytest.raises(DownloadError, match="CRC"):
         extract(tmp_path / "bomb.zip", tmp_path / "out", 1000)
-    assert (tmp_path / "out" / "bomb").stat().st_size <= 10
+    assert len(sizes) == 1
+    assert sizes[0] <= 10
 
 
 @pytest.mark.parametrize("harm", ["flipped", "truncated", "not a zip"])
@@ -78,6 +89,18 @@ def test_damaged_archives_are_deleted(tmp_path, harm):
     with pytest.raises(DownloadError, match=r"bad.zip is damaged"):
         extract(archive, tmp_path / "out", LIMIT)
     assert not archive.exists()
+
+
+def test_a_damaged_archive_leaves_none_of_its_files_behind(tmp_path):
+    entries = {"old/one": b"of the damaged version", "two": os.urandom(5000)}
+    content = bytearray(make_zip(tmp_path / "bad.zip", entries).read_bytes())
+    content[-2000] ^= 0xFF
+    (tmp_path / "bad.zip").write_bytes(content)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other").write_text("of another archive")
+    with pytest.raises(DownloadError, match="CRC"):
+        extract(tmp_path / "bad.zip", tmp_path / "out", LIMIT)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["other"]
 
 
 def make_tar(path: Path, entries: dict[str | tarfile.TarInfo, bytes]) -> Path:

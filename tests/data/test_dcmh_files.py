@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,20 @@ def test_images_are_written_once(folder, private_cache, monkeypatch):
     save_mat(path, arrays(images=255 - IMAGES), "7.3")
     rows = load_dataset("mirflickr-dcmh", folder)
     np.testing.assert_array_equal(np.asarray(rows["test"][0]["image"]), 255 - IMAGES[..., 0])
+
+
+def test_images_of_a_file_that_changes_while_it_is_read_are_dropped(tmp_path, private_cache, monkeypatch):
+    path = save_mat(tmp_path / "FLICKR-25K.mat", arrays(), "7.3")
+    real = dcmh._write_image
+
+    def write(images, target, values, number):
+        os.utime(path, ns=(0, number))
+        real(images, target, values, number)
+
+    monkeypatch.setattr(dcmh, "_write_image", write)
+    with pytest.raises(DatasetError, match=r"FLICKR-25K.mat changed while its images were read"):
+        load_dataset("mirflickr-dcmh", tmp_path)
+    assert not list((private_cache / "pictures").glob("*/*.png"))
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+
+def etag(content: bytes) -> str:
+    """A strong ETag."""
+    return f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 
 
 class FileServer:
@@ -14,16 +20,25 @@ class FileServer:
 
     Attributes:
         requests: (path, Range header or None) of each request so far.
+        authorizations: the Authorization header of each, or None.
         cut: path -> bytes after which the connection breaks, once.
+        replaced: path -> content from the next request on.
+        redirects: path -> address that it leads to.
         ranges: whether the server honours ranges.
+        conditions: whether it honours `If-Range`.
         announce_length: whether it tells how long a file is.
+        headers: header -> function of the content that gives its value.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []
+        self.authorizations: list[str | None] = []
         self.cut: dict[str, int] = {}
-        self.ranges = True
+        self.replaced: dict[str, bytes] = {}
+        self.redirects: dict[str, str] = {}
+        self.headers: dict[str, Callable[[bytes], str]] = {"ETag": etag}
+        self.ranges = self.conditions = True
         self.announce_length = True
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.http.server_port}"
@@ -35,11 +50,24 @@ class FileServer:
             def do_GET(self) -> None:
                 asked = self.headers.get("Range")
                 files.requests.append((self.path, asked))
+                files.authorizations.append(self.headers.get("Authorization"))
                 content = files.files.get(self.path)
+                if self.path in files.replaced:
+                    files.files[self.path] = files.replaced.pop(self.path)
+                if self.path in files.redirects:
+                    self.send_response(302)
+                    self.send_header("Location", files.redirects[self.path])
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 if content is None:
                     self.send_error(404)
                     return
-                start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and files.ranges else 0
+                own = {name: value(content) for name, value in files.headers.items()}
+                condition = self.headers.get("If-Range")
+                has_changed = files.conditions and condition and condition not in own.values()
+                applies = asked and files.ranges and not has_changed
+                start = int(asked.removeprefix("bytes=").rstrip("-")) if applies else 0
                 if start and start >= len(content):
                     self.send_response(416)
                     self.send_header("Content-Range", f"bytes */{len(content)}")
@@ -49,6 +77,8 @@ class FileServer:
                 self.send_response(206 if start else 200)
                 if start:
                     self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+                for name, value in own.items():
+                    self.send_header(name, value)
                 if files.announce_length:
                     self.send_header("Content-Length", str(len(content) - start))
                 self.end_headers()
