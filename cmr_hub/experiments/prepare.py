@@ -17,7 +17,8 @@ from cmr_hub.methods import METHODS
 from cmr_hub.processing.feature_store import FeatureStore
 from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.retrieval.maps import MAP_NAME, NeighbourMap
+from cmr_hub.retrieval.gallery_files import MAP_NAME
+from cmr_hub.retrieval.maps import NeighbourMap
 from cmr_hub.retrieval.prepared import prepared_folder, prepared_galleries
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.training.datasets import make_encoder
@@ -78,7 +79,6 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
             retriever = _checkpoint(recipe, dataset, dataset_name, epochs)
             report("gallery", start + TRAINED * step, f"Building the gallery of {recipe.title}")
             everything = concatenate_datasets(list(dataset.values()))
-            (folder / MAP_NAME).unlink(missing_ok=True)  # of a gallery that was here before
             Gallery.from_dataset(everything, retriever, name=title).save_pretrained(folder)
         if not (folder / MAP_NAME).exists():
             report("map", start + EMBEDDED * step, f"Laying out the gallery of {recipe.title} by t-SNE")

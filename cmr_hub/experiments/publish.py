@@ -19,7 +19,7 @@ from cmr_hub.results.store import convert, stored_results
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import TrainingRun
 from cmr_hub.utils.checkpoint_files import read_json
-from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.checksums import CHECKSUMS_NAME, checked, saved, write_checksums
 from cmr_hub.utils.hub import bundled_checkpoints, check_repo_id
 
 from .table import Checkpoint, same_recipe
@@ -56,6 +56,8 @@ def publish(checkpoint: Path, repo_id: str, *, output_dir: Path | None = None, p
     run = TrainingRun.load(checkpoint)
     folder = checkpoint if output_dir is None else _copy(checkpoint, output_dir)
     _write(folder, repo_id, run)
+    if not (folder / CHECKSUMS_NAME).exists():  # of an older version
+        write_checksums(folder)
     return str(folder) if output_dir is not None else push_folder(folder, repo_id, private=private)
 
 
@@ -163,6 +165,6 @@ def _limits(run: TrainingRun, facts: data.DatasetInfo, processor: dict) -> str:
 
 
 def _copy(checkpoint: Path, output_dir: Path) -> Path:
-    with atomic_folder(output_dir) as scratch:
+    with checked(checkpoint), saved(output_dir) as scratch:
         shutil.copytree(checkpoint, scratch, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", "trainer"))
     return output_dir

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from cmr_hub.errors import CheckpointError
 from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.checksums import CHECKSUMS_NAME, check
+from cmr_hub.utils.files import SCRATCH_PATTERNS, file_names, reading
 from cmr_hub.utils.hub import REPO_KINDS, RepoType, check_repo_id
 from cmr_hub.utils.hub_errors import HOW_TO_LOG_IN, root_cause, why_not_the_hub
 
@@ -26,7 +29,6 @@ _NEVER_PUBLISHED = (
     *("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.joblib", "*.npy", "*.npz"),
     *("optimizer*", "*/optimizer*", "checkpoint-*/*", "*/checkpoint-*/*"),
 )
-_SCRATCH = ".writing-*"  # an interrupted save of cmr_hub.utils.files
 
 
 def check_publishable(
@@ -69,6 +71,11 @@ def _publishing_problems(folder: Path, repo_type: RepoType, required: Iterable[s
     for name in names:
         if name.endswith(".safetensors") and (fault := _safetensors_fault(folder / name)):
             yield f"{name} {fault}"
+        if Path(name).name == CHECKSUMS_NAME:
+            try:
+                check((folder / name).parent)
+            except CheckpointError as error:
+                yield str(error).removesuffix(".")
     if "README.md" in names:
         try:
             if not read_card(folder / "README.md").data.get("license"):
@@ -84,8 +91,7 @@ def _publishing_problems(folder: Path, repo_type: RepoType, required: Iterable[s
 
 
 def _file_names(folder: Path) -> list[str]:
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if not _matches(name, (_SCRATCH, ".git/*", ".cache/*")))
+    return [name for name in file_names(folder) if not _matches(name, (".git/*", ".cache/*"))]
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -136,11 +142,26 @@ def push_folder(
     ```
     """
     check_repo_id(repo_id)
-    check_publishable(folder, repo_type=repo_type, required=required)
-    folder, patterns = Path(folder).expanduser(), REPO_KINDS[repo_type].patterns
+    folder = Path(folder).expanduser()
+    with reading(folder) if folder.is_dir() else nullcontext():
+        check_publishable(folder, repo_type=repo_type, required=required)
+        url, commit = _upload(folder, repo_id, repo_type, private, HfApi(token=token), commit_message, revision)
+    logger.info("Published %s as commit %s.", repo_id, commit.oid)
+    return url
+
+
+def _upload(
+    folder: Path,
+    repo_id: str,
+    repo_type: RepoType,
+    private: bool | None,
+    api: HfApi,
+    commit_message: str,
+    revision: str | None,
+) -> tuple[str, CommitInfo]:
+    patterns = REPO_KINDS[repo_type].patterns
     if left_out := [name for name in _file_names(folder) if not _matches(name, patterns)]:
         logger.warning("Not published, because cmr_hub does not read such files: %s.", ", ".join(left_out))
-    api = HfApi(token=token)
     try:
         url = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
         if revision is not None:
@@ -152,12 +173,11 @@ def push_folder(
             commit_message=commit_message,
             revision=revision,
             allow_patterns=list(patterns),
-            ignore_patterns=[_SCRATCH],
+            ignore_patterns=list(SCRATCH_PATTERNS),
         )
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
         raise _push_error(repo_id, root_cause(error)) from None
-    logger.info("Published %s as commit %s.", repo_id, commit.oid)
-    return str(url)
+    return str(url), commit
 
 
 def _push_error(repo_id: str, error: BaseException) -> CheckpointError:

@@ -64,12 +64,15 @@ def register_index(name: str, *, display_order: int = DEFAULT_ORDER) -> Callable
     return register
 
 
-def load_index(folder: str | os.PathLike, index_options: Mapping[str, Any] | None = None) -> Index:
+def load_index(
+    folder: str | os.PathLike, index_options: Mapping[str, Any] | None = None, *, verify: bool = True
+) -> Index:
     """An index from the folder that [`Index.save`] wrote, built again from its data.
 
     Args:
         folder: of the index.
         index_options: options of the caller; see [`Index.options_to_open`]. An index on a server needs its address.
+        verify: compare the files with their digests in `checksums.json`.
 
     Raises:
         CheckpointError: files that are missing or corrupt.
@@ -87,12 +90,14 @@ def load_index(folder: str | os.PathLike, index_options: Mapping[str, Any] | Non
     ```
     """
     from cmr_hub.utils.checkpoint_files import read_json
+    from cmr_hub.utils.checksums import checked
 
     from .base import CONFIG_NAME
 
-    config = read_json(Path(folder) / CONFIG_NAME)
-    index_class = INDEXES[config["index"]]
-    return index_class.from_saved(folder, index_class.options_to_open(config["options"], index_options))
+    with checked(folder, verify):
+        config = read_json(Path(folder) / CONFIG_NAME)
+        index_class = INDEXES[config["index"]]
+        return index_class.from_saved(folder, index_class.options_to_open(config["options"], index_options))
 
 
 __all__ = ["INDEXES", "Choice", "Filter", "Index", "choose_index", "load_index", "register_index"]

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.modeling.embeddings import EMBEDDING_KINDS, EmbeddingKind, Representation, described, kind_of
+from cmr_hub.utils.checksums import saved
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments, renamed_module_attributes
-from cmr_hub.utils.files import atomic_folder
 
 CONFIG_NAME = "index_config.json"
 DATA_NAME = "index.safetensors"
@@ -224,7 +224,7 @@ class Index(ABC):
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write settings (JSON) and data (safetensors); an index saved there before survives a failure."""
-        with atomic_folder(folder) as scratch:
+        with saved(folder) as scratch:
             save_file(self._data(), scratch / DATA_NAME)
             config = {"index": self.name, "options": self.options_to_save(self.options), "width": self.width}
             (scratch / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n")

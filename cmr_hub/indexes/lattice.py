@@ -12,7 +12,7 @@ import numpy as np
 from cmr_hub.errors import InputError
 from cmr_hub.indexes import register_index
 from cmr_hub.utils.checkpoint_files import read_json
-from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.checksums import saved
 
 from .base import CONFIG_NAME, Filter, Index, check_k, load_data
 from .nearest import Nearest
@@ -119,7 +119,7 @@ class LatticeIndex(Index):
 
     def save(self, folder: str | os.PathLike) -> None:
         """As [`Index.save`], with the catalyser in a folder of its own."""
-        with atomic_folder(folder) as scratch:
+        with saved(folder) as scratch:
             super().save(scratch)
             if self.catalyser is not None:
                 self.catalyser.save_pretrained(scratch / CATALYSER)

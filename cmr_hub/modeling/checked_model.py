@@ -11,8 +11,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from cmr_hub.errors import CheckpointError
-from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.checksums import checked, saved
 from cmr_hub.utils.hub import resolve
+
+# What one save writes of them takes the place of all that an earlier one wrote.
+WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 
 
 class CheckedModel(PreTrainedModel):
@@ -31,10 +34,12 @@ class CheckedModel(PreTrainedModel):
         """As in transformers, with a bundled `cmr/<name>` found first and no weight ever left to chance.
 
         Weights load as float32 unless `dtype` says otherwise: half precision is for the disk, not for the arithmetic.
+        `verify=False` loads files whatever their digests in `checksums.json`.
 
         Raises:
             CheckpointNotFoundError: nothing of this id is bundled, cached or on the Hub.
-            CheckpointError: weights that are corrupt, missing, unexpected or of another shape, or another method's.
+            CheckpointError: files that differ from their digests; weights that are corrupt, missing, unexpected or of
+                another shape, or another method's.
 
         Example:
         ```python
@@ -46,17 +51,18 @@ class CheckedModel(PreTrainedModel):
         """
         location = {name: kwargs.pop(name) for name in ("revision", "force_download", "token") if name in kwargs}
         folder = resolve(str(pretrained_model_name_or_path), **location)
-        with_info = kwargs.pop("output_loading_info", False)
+        with_info, verify = kwargs.pop("output_loading_info", False), kwargs.pop("verify", True)
         kwargs.setdefault("dtype", torch.float32)
         try:
-            loaded: Any = super().from_pretrained(
-                folder,
-                *model_args,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # reported below with the rest
-                output_loading_info=True,
-                **kwargs,
-            )
+            with checked(folder, verify):
+                loaded: Any = super().from_pretrained(
+                    folder,
+                    *model_args,
+                    use_safetensors=True,
+                    ignore_mismatched_sizes=True,  # reported below with the rest
+                    output_loading_info=True,
+                    **kwargs,
+                )
         except CheckpointError:
             raise
         except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
@@ -80,5 +86,5 @@ class CheckedModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """As in transformers, but an earlier checkpoint in `save_directory` survives a full disk or an interrupt."""
-        with atomic_folder(save_directory) as scratch:
+        with saved(save_directory, replaces=WEIGHT_FILES) as scratch:
             super().save_pretrained(scratch, *args, **kwargs)

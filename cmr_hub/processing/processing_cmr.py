@@ -14,7 +14,7 @@ from transformers import BatchFeature, ProcessorMixin
 from cmr_hub.encoders import load_encoder
 from cmr_hub.encoders.base import Encoder
 from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.checksums import CHECKSUMS_NAME, checked, saved
 from cmr_hub.utils.hub import resolve
 
 from .feature_store import FeatureStore
@@ -146,28 +146,35 @@ class CMRProcessor(ProcessorMixin):
         """
         if push_to_hub:
             raise InputError("A processor is published with its model: use Retriever.push_to_hub.")
-        with atomic_folder(save_directory) as scratch:
+        with saved(save_directory) as scratch:
             (scratch / CONFIG_NAME).write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
             self.image_encoder.save_files(scratch)
             self.text_encoder.save_files(scratch)
-            written = [str(Path(save_directory) / path.relative_to(scratch)) for path in scratch.rglob("*")]
-        return written
+            names = [path.relative_to(scratch).as_posix() for path in scratch.rglob("*")]
+        return [str(Path(save_directory) / name) for name in (*names, CHECKSUMS_NAME)]
 
     @classmethod
     def from_pretrained(  # type: ignore[override]  # fewer options, all by name
-        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+        cls, pretrained_model_name_or_path: str | os.PathLike, *, verify: bool = True, **kwargs: Any
     ) -> CMRProcessor:
         """Load from a folder, a bundled `cmr/<name>` or a Hub repo.
 
+        Args:
+            pretrained_model_name_or_path: folder or id.
+            verify: compare the files with their digests in `checksums.json`.
+            kwargs: `revision`, `force_download` and `token`, as for `Retriever.from_pretrained`.
+
         Raises:
             CheckpointNotFoundError: nothing of this id is bundled, cached or on the Hub.
-            CheckpointError: `processor_config.json` is missing or not of this class.
+            CheckpointError: `processor_config.json` is missing or not of this class, or files differ from their
+                digests.
         """
         location = {name: kwargs[name] for name in ("revision", "force_download", "token") if name in kwargs}
         folder = resolve(str(pretrained_model_name_or_path), **location)
         try:
-            config = json.loads((folder / CONFIG_NAME).read_text())
-            encoders = [load_encoder(config[f"{modality}_encoder"], folder) for modality in ("image", "text")]
+            with checked(folder, verify):
+                config = json.loads((folder / CONFIG_NAME).read_text())
+                encoders = [load_encoder(config[f"{modality}_encoder"], folder) for modality in ("image", "text")]
         except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise CheckpointError(
                 f"{folder / CONFIG_NAME} cannot be read as a processor of cmr_hub ({error!r}); fetch the checkpoint "

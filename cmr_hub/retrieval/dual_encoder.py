@@ -43,7 +43,7 @@ def is_dual_encoder(model_type: str | None) -> bool:
 def load_dual_encoder(
     folder: Path, repo_id_or_path: str | os.PathLike, revision: str | None = None
 ) -> tuple[DualEncoderModel, CMRProcessor]:
-    """Model and processor of a dual encoder, as transformers saves it or as a Retriever does.
+    """Model and processor of a dual encoder, as transformers saves it or as a Retriever does; files are not checked.
 
     Args:
         folder: where its files are.
@@ -56,7 +56,8 @@ def load_dual_encoder(
             need more than pixel values (SigLIP 2 with a free aspect ratio).
     """
     if read_json(folder / "config.json")["model_type"] == DualEncoderConfig.model_type:
-        model, processor = DualEncoderModel.from_pretrained(str(folder)), CMRProcessor.from_pretrained(folder)
+        model = DualEncoderModel.from_pretrained(str(folder), verify=False)
+        processor = CMRProcessor.from_pretrained(folder, verify=False)
         cast("Pretrained", processor.text_encoder).share_model(cast("Pretrained", processor.image_encoder))
         return model, processor
     is_local = Path(os.path.expanduser(repo_id_or_path)) == folder

@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from cmr_hub.data.columns import Modality
 from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.checksums import checked
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
 from cmr_hub.utils.hub import resolve
 
@@ -308,6 +309,7 @@ class Gallery:
         index_options: Mapping[str, Any] | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
+        verify: bool = True,
     ) -> Gallery:
         """Load a saved gallery from a folder or a data set repo on the Hub.
 
@@ -321,15 +323,17 @@ class Gallery:
                 a gallery does not choose which servers are contacted.
             revision: branch, tag or commit on the Hub.
             token: access token for private repos.
+            verify: compare the files with their digests in `checksums.json`, where the gallery has it.
 
         Raises:
             CheckpointError: files that are missing or corrupt, or a retriever other than the one it was embedded with.
             InputError: the gallery names a server that is not confirmed.
         """
         folder = resolve(repo_id_or_path, revision=revision, token=token, repo_type="dataset")
-        config = read_json(folder / CONFIG_NAME)
-        retriever = load_retriever(folder, config, retriever, token)
-        stored = StoredGallery.load(folder, config)
+        with checked(folder, verify):
+            config = read_json(folder / CONFIG_NAME)
+            retriever = load_retriever(folder, config, retriever, token, verify)
+            stored = StoredGallery.load(folder, config)
         if index is None:
             index_options = options_to_open(stored.index, stored.index_options, index_options)
         return cls(

@@ -20,15 +20,15 @@ from tqdm.auto import tqdm
 
 from cmr_hub.errors import InputError
 from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.checksums import saved
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.processes import this_process
 
 from .gallery_embedding import ChunkEmbedder, joined
-from .gallery_files import CONFIG_NAME, filled, shard_path, write_config, write_items
+from .gallery_files import CONFIG_NAME, RECORD_NAME, filled, shard_path, write_config, write_items
 from .gallery_sources import Source, open_source
 from .retriever import Retriever
 
-RECORD_NAME = "building.json"
 CHUNK_ROWS = 256  # embedded between two looks at the progress
 
 
@@ -93,6 +93,10 @@ class Building:
                 else:
                     self._shard(number, bar)
 
+    @property
+    def _shard_paths(self) -> list[Path]:
+        return [shard_path(self.folder, number) for number in range(self.shards)]
+
     def _left(self, number: int) -> Path:
         """What an interrupt leaves of a shard."""
         return shard_path(self.folder, number).with_suffix(".partial.safetensors")
@@ -155,11 +159,13 @@ class Building:
         left.unlink(missing_ok=True)
 
     def _write_record(self) -> None:
-        with atomic_file(self.folder / RECORD_NAME) as scratch:
-            scratch.write_text(json.dumps(self._record, indent=2) + "\n")
+        # A folder that lacks a shard is no gallery until it has it again.
+        is_complete = all(path.exists() for path in self._shard_paths)
+        with saved(self.folder, replaces=() if is_complete else (CONFIG_NAME,)) as scratch:
+            (scratch / RECORD_NAME).write_text(json.dumps(self._record, indent=2) + "\n")
 
     def _write_config(self) -> None:
-        if not filled([shard_path(self.folder, number) for number in range(self.shards)]):
+        if not filled(self._shard_paths):
             raise InputError(
                 f"A gallery needs at least one item, and of {len(self.source)} none could be used; the log says why."
             )
@@ -169,5 +175,5 @@ class Building:
             "fingerprint": self.retriever.fingerprint,
             "shards": self.shards,
         }
-        with atomic_file(self.folder / CONFIG_NAME) as scratch:
-            write_config(scratch.parent, config)
+        with saved(self.folder, in_place=[path.name for path in self._shard_paths]) as scratch:
+            write_config(scratch, config)

@@ -20,6 +20,8 @@ from datasets.table import embed_table_storage
 from cmr_hub.data.columns import COLUMNS
 
 CONFIG_NAME = "gallery_config.json"
+RECORD_NAME = "building.json"  # of a gallery that was built, or is being built
+MAP_NAME = "map.safetensors"  # a layout of its items
 RETRIEVER = "retriever"  # the folder of the checkpoint, where a gallery brings its own
 SHARD_ROWS = 1024  # items a file
 # Side -> column of what is searched, and of the real-valued rows behind codes.

@@ -18,12 +18,14 @@ from datasets.exceptions import DatasetGenerationError
 from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CheckpointError
 from cmr_hub.hub import push_folder
-from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.checksums import saved
 
 from .gallery_files import (
     CONFIG_NAME,
     EMBEDS,
+    MAP_NAME,
     REAL_VALUED,
+    RECORD_NAME,
     RETRIEVER,
     SHARD_ROWS,
     read_items,
@@ -32,6 +34,9 @@ from .gallery_files import (
     write_items,
 )
 from .retriever import Retriever
+
+# Of a gallery that was there before: more shards than now, what building it left, its map.
+REPLACED = ("items-*", RECORD_NAME, MAP_NAME)
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class StoredGallery:
         columns = {EMBEDS[modality]: rows for modality, rows in self.embeds.items()}
         columns |= {REAL_VALUED[modality]: rows for modality, rows in self.real_valued.items()}
         shards = range(0, len(self.dataset), SHARD_ROWS)
-        with atomic_folder(folder) as scratch:
+        with saved(folder, replaces=REPLACED) as scratch:
             for number, start in enumerate(shards):
                 rows = range(start, min(start + SHARD_ROWS, len(self.dataset)))
                 embeds = {column: each[rows.start : rows.stop] for column, each in columns.items()}
@@ -78,9 +83,6 @@ class StoredGallery:
                 "shards": len(shards),
             }
             write_config(scratch, config)
-        for path in Path(folder).glob("items-*.parquet"):
-            if path.name > shard_path(Path(), len(shards) - 1).name:
-                path.unlink()  # of a larger gallery that was here before
 
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any]) -> Self:
@@ -128,7 +130,7 @@ class StoredGallery:
 
 
 def load_retriever(
-    folder: Path, config: Mapping[str, Any], given: Retriever | None, token: str | bool | None
+    folder: Path, config: Mapping[str, Any], given: Retriever | None, token: str | bool | None, verify: bool
 ) -> Retriever:
     """The retriever of a saved gallery.
 
@@ -138,17 +140,18 @@ def load_retriever(
         given: the retriever that the user gives; by default the one in the folder `retriever`, or the one that the
             settings name, is loaded.
         token: access token for private repos.
+        verify: compare the checkpoint's files with their digests.
 
     Raises:
         CheckpointError: none is given or named, or the gallery was embedded with other weights.
     """
     retriever = given
     if retriever is None and (folder / RETRIEVER).is_dir():
-        retriever = Retriever.from_pretrained(folder / RETRIEVER)
+        retriever = Retriever.from_pretrained(folder / RETRIEVER, verify=verify)
     if retriever is None:
         if not config.get("retriever"):
             raise CheckpointError(f"{folder} does not name its retriever: pass the one it was made with.")
-        retriever = Retriever.from_pretrained(config["retriever"], token=token)
+        retriever = Retriever.from_pretrained(config["retriever"], token=token, verify=verify)
     if retriever.fingerprint != config.get("fingerprint"):
         raise CheckpointError(
             f"{folder} was embedded with other weights than those of {retriever.name!r}: pass the retriever it was "

@@ -13,6 +13,7 @@ from cmr_hub.methods import METHODS
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
 from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.checksums import checked
 from cmr_hub.utils.hub import resolve
 
 from .dual_encoder import is_dual_encoder, load_dual_encoder
@@ -25,6 +26,7 @@ def load_parts(
     force_download: bool,
     token: str | bool | None,
     device: str | torch.device | None,
+    verify: bool,
 ) -> tuple[CMRModel, CMRProcessor, Path]:
     """Load a checkpoint's model and processor; see `Retriever.from_pretrained` for the arguments.
 
@@ -36,22 +38,28 @@ def load_parts(
         CheckpointError: files that are missing or corrupt, or a model of an unknown type.
     """
     folder = resolve(repo_id_or_path, revision=revision, force_download=force_download, token=token)
-    method = read_json(folder / "config.json").get("model_type")
-    model: CMRModel
-    if method is not None and method in METHODS:
-        model, processor = METHODS[method].from_pretrained(str(folder)), CMRProcessor.from_pretrained(folder)
-    elif is_dual_encoder(method):
-        model, processor = load_dual_encoder(folder, repo_id_or_path, revision)
-    else:
-        raise CheckpointError(
-            f"{folder / 'config.json'} is of model_type {method!r}, which is no method of this cmr_hub "
-            f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "
-            "embedding for images, one for texts)."
-        )
+    with checked(folder, verify):  # once for both
+        model, processor = _load_both(folder, repo_id_or_path, revision)
     parts: tuple[Any, ...] = (model, processor.image_encoder, processor.text_encoder)
     for part in parts:
         part.to(device or "cpu")
     return model, processor, folder
+
+
+def _load_both(
+    folder: Path, repo_id_or_path: str | os.PathLike, revision: str | None
+) -> tuple[CMRModel, CMRProcessor]:
+    method = read_json(folder / "config.json").get("model_type")
+    if method is not None and method in METHODS:
+        model = METHODS[method].from_pretrained(str(folder), verify=False)
+        return model, CMRProcessor.from_pretrained(folder, verify=False)
+    if is_dual_encoder(method):
+        return load_dual_encoder(folder, repo_id_or_path, revision)
+    raise CheckpointError(
+        f"{folder / 'config.json'} is of model_type {method!r}, which is no method of this cmr_hub "
+        f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "
+        "embedding for images, one for texts)."
+    )
 
 
 def check_fit(model: CMRModel, processor: CMRProcessor) -> None:

@@ -29,11 +29,11 @@ from cmr_hub.utils.extras import require
 from cmr_hub.utils.files import atomic_file, cache_folder
 
 from .gallery import Gallery
+from .gallery_files import MAP_NAME
 
 if TYPE_CHECKING:
     from openTSNE import TSNEEmbedding
 
-MAP_NAME = "map.safetensors"
 MAX_ANALYSED = 10_000  # pairs whose principal components are taken; more would change them little
 MAX_LAID_OUT = 2_000  # pairs that t-SNE lays out in half a minute, and as many as a page can draw
 PERPLEXITY = 30.0

@@ -15,10 +15,11 @@ import torch
 from cmr_hub.encoders.base import TextEncoder
 from cmr_hub.errors import CheckpointError
 from cmr_hub.hub import push_folder
+from cmr_hub.modeling.checked_model import WEIGHT_FILES
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
+from cmr_hub.utils.checksums import saved
 from cmr_hub.utils.deprecation import RenamedAttribute
-from cmr_hub.utils.files import atomic_folder
 from cmr_hub.utils.images import ImageSource
 
 from .answering import answer
@@ -67,6 +68,7 @@ class Retriever:
         force_download: bool = False,
         token: str | bool | None = None,
         device: str | torch.device | None = None,
+        verify: bool = True,
     ) -> Retriever:
         """Load a checkpoint of any method, or a dual encoder of transformers (CLIP, SigLIP …) as it is.
 
@@ -77,13 +79,19 @@ class Retriever:
             force_download: fetch from the Hub even where a bundled or cached copy exists.
             token: access token for private repos.
             device: where encoders and model compute; default CPU.
+            verify: compare the files with their digests in `checksums.json`, where the checkpoint has it.
 
         Raises:
             CheckpointNotFoundError: no such folder, bundled name or repo; lists what is bundled.
             CheckpointError: files that are missing, corrupt or do not fit each other.
         """
         model, processor, folder = load_parts(
-            repo_id_or_path, revision=revision, force_download=force_download, token=token, device=device
+            repo_id_or_path,
+            revision=revision,
+            force_download=force_download,
+            token=token,
+            device=device,
+            verify=verify,
         )
         retriever = cls(model, processor, name=str(repo_id_or_path))
         retriever.folder = folder
@@ -220,7 +228,7 @@ class Retriever:
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write the model and its processor into one folder; an earlier checkpoint there survives a failure."""
-        with atomic_folder(save_directory) as scratch:
+        with saved(save_directory, replaces=WEIGHT_FILES) as scratch:
             self.model.save_pretrained(scratch)
             self.processor.save_pretrained(scratch)
 

@@ -21,8 +21,9 @@ from cmr_hub.data.columns import Modality
 from cmr_hub.errors import InputError
 from cmr_hub.indexes.quantizers.lattice import SphereLattice
 from cmr_hub.indexes.quantizers.spreading_vectors import SpreadingVectorsConfig, SpreadingVectorsModel
+from cmr_hub.modeling.checked_model import WEIGHT_FILES
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.checksums import saved
 
 logger = logging.getLogger(__name__)
 
@@ -310,7 +311,7 @@ def lattice_recall(
 
 def save(model: SpreadingVectorsModel, run: QuantizerRun, output_dir: Path) -> None:
     """Write the weights, and beside them the record of the training."""
-    with atomic_folder(output_dir) as scratch:
+    with saved(output_dir, replaces=WEIGHT_FILES) as scratch:
         model.save_pretrained(scratch)
         record: dict[str, Any] = asdict(run)
         (scratch / RUN_NAME).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,21 +1,65 @@
-"""Writing to disk so that nothing already saved is lost and nothing is half-written."""
+"""Writing to disk so that nothing already saved is lost, nothing is half-written, and nobody reads a mixture.
+
+A save goes into a scratch folder inside the target. One rename of the scratch folder to `.committed` decides that it
+counts; after that its files are moved to their places, and the folder goes last. Whoever finds `.committed`, which a
+process left that was killed in between, moves the rest: readers see all of the earlier save, or all of the new one.
+
+Locks end with their process (`flock`). Readers share one on the folder itself while they read, which needs no right
+to write, and whoever moves files holds it alone; a writer holds one on a file while it commits, so that writers take
+turns. Where the file system has no locks, a save still survives a kill.
+"""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
+
+from cmr_hub.errors import CheckpointError
+
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None  # type: ignore[assignment]
+
+SCRATCH_PREFIX = ".writing-"  # of the folders of saves that go on, or were killed
+COMMITTED = ".committed"  # of a save whose files are being moved
+# The same as paths, for those who filter paths: in a folder, and in its subfolders.
+SCRATCH_PATTERNS = tuple(above + name for above in ("", "*/") for name in (f"{SCRATCH_PREFIX}*", f"{COMMITTED}/*"))
+_WRITER = f"{SCRATCH_PREFIX}lock"  # a file that is there, and locked, while a writer commits
+_FILES, _ALIVE, _REMOVED = "files", "lock", "removed.json"  # in a scratch folder
+# Of a file system that has no locks, or no such lock for this user.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
-def atomic_folder(folder: str | os.PathLike) -> Iterator[Path]:
+def atomic_folder(
+    folder: str | os.PathLike,
+    *,
+    replaces: Sequence[str] = (),
+    before_commit: Callable[[Path, Collection[str]], None] | None = None,
+) -> Iterator[Path]:
     """A scratch folder inside `folder`, whose files replace those of `folder` only when the block ends well.
 
-    Every file is complete on disk before the first is renamed over its predecessor; a full disk, an error or an
-    interrupt inside the block leaves `folder` exactly as it was. Other files of `folder` stay.
+    Every file is complete on disk before one rename commits them all. A full disk, an error, an interrupt or a kill
+    before it leaves `folder` as it was; after it the next reader ([`reading`]) or writer finishes the save. Other
+    files of `folder` stay.
+
+    Args:
+        folder: receives the files.
+        replaces: patterns of names that the new files replace all together: files of `folder` that match and are not
+            written again are removed with the same commit.
+        before_commit: called with the scratch folder and the names of the files to be removed when all is written,
+            while no other writer may change `folder`.
+
+    Raises:
+        CheckpointError: an earlier save in `folder` was interrupted and cannot be finished.
 
     Example:
     ```python
@@ -30,21 +74,30 @@ def atomic_folder(folder: str | os.PathLike) -> Iterator[Path]:
     folder = Path(folder)
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    scratch = folder / f"{SCRATCH_PREFIX}{secrets.token_hex(4)}"
+    files, alive = scratch / _FILES, None
     try:
-        yield scratch
-        written = sorted(path for path in scratch.rglob("*") if path.is_file())
-        for path in written:
-            _flush(path)
-        for path in written:
-            target = folder / path.relative_to(scratch)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
-        is_new = False
+        with _only_writer(folder):
+            _finish(folder)
+            _remove_leftovers(folder)
+            files.mkdir(parents=True)
+            alive = _lock(scratch / _ALIVE, os.O_RDWR | os.O_CREAT)
+        yield files
+        written = file_names(files)
+        _flush(files, written)
+        with _only_writer(folder):
+            _finish(folder)
+            removed = sorted(set(_matching(folder, replaces)) - set(written))
+            if before_commit is not None:
+                before_commit(files, removed)
+                _flush(files, file_names(files))  # quick: most are on disk already
+            _commit(folder, scratch, removed)
     finally:
+        _unlock(alive)
         shutil.rmtree(scratch, ignore_errors=True)
         if is_new:
-            folder.rmdir()
+            with suppress(OSError):  # not empty: the save was committed
+                folder.rmdir()
 
 
 @contextmanager
@@ -54,10 +107,193 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
         yield scratch / Path(path).name
 
 
-def _flush(path: Path) -> None:
-    path.chmod(0o644)  # safetensors writes files that only their owner may read
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+@contextmanager
+def reading(folder: str | os.PathLike) -> Iterator[None]:
+    """Finish a save in `folder` that was interrupted after its commit, and let nobody change it within the block.
+
+    Raises:
+        CheckpointError: the save cannot be finished, as in a folder that is read-only.
+    """
+    folder = Path(folder)
+    while True:
+        with _locked(folder, is_shared=True):
+            if not (folder / COMMITTED).is_dir():
+                yield
+                return
+        _finish(folder)
+
+
+def file_names(folder: Path) -> list[str]:
+    """Names of the files in a folder, relative to it and sorted, without those of saves that are not finished."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_scratch(name)]
+        found += [Path(parent, name) for name in names if not is_scratch(name)]
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
+
+
+def is_scratch(name: str) -> bool:
+    """Whether a file or folder of this name belongs to a save that is not finished."""
+    return name == COMMITTED or name.startswith(SCRATCH_PREFIX)
+
+
+def _commit(folder: Path, scratch: Path, removed: Sequence[str]) -> None:
+    """Make the files in `scratch` count; called by the only writer."""
+    written = file_names(scratch / _FILES)
+    if len(written) == 1 and not removed:  # one rename is all there is to do
+        _move(folder, scratch / _FILES, written)
+        return
+    (scratch / _REMOVED).write_text(json.dumps(removed), encoding="utf-8")
+    _flush(scratch, [_REMOVED])
+    os.rename(scratch, folder / COMMITTED)
+    _flush_folder(folder)
+    _finish(folder)
+
+
+def _finish(folder: Path) -> None:
+    """Move the files of a committed save, if there is one, when those who read have ended.
+
+    Who comes to read meanwhile waits here too, so that new readers do not keep a writer waiting for ever.
+
+    Raises:
+        CheckpointError: the save cannot be finished.
+    """
+    if (folder / COMMITTED).is_dir():
+        with _locked(folder):
+            if (folder / COMMITTED).is_dir():  # nobody else has finished it
+                _move_committed(folder)
+
+
+def _move_committed(folder: Path) -> None:
+    committed = folder / COMMITTED
+    try:
+        record = committed / _REMOVED
+        removed = json.loads(record.read_text(encoding="utf-8")) if record.exists() else []
+        written = file_names(committed / _FILES)
+        _check_inside(folder, [*written, *removed, *(f"{COMMITTED}/{_FILES}/{name}" for name in written)])
+        _move(folder, committed / _FILES, written)
+        for name in removed:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(committed)
+    except (OSError, ValueError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(
+            f"A save in {folder} was interrupted and cannot be finished: {committed} holds files that have to be "
+            f"moved ({reason}). Open {folder} once as a user who may write there."
+        ) from error
+
+
+def _move(folder: Path, source: Path, names: Iterable[str]) -> None:
+    for name in names:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source / name, target)
+
+
+def _check_inside(folder: Path, names: Iterable[str]) -> None:
+    """Refuse names that lead out of a folder, by themselves or by a link: the folder may come from elsewhere."""
+    inside = folder.resolve()
+    for name in names:
+        if not (inside / name).parent.resolve().is_relative_to(inside):
+            raise ValueError(f"{name!r} leads out of the folder")
+
+
+def _matching(folder: Path, patterns: Sequence[str]) -> list[str]:
+    names = file_names(folder) if patterns else []
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the scratch folders of processes that were killed; called by the only writer."""
+    for path in folder.glob(f"{SCRATCH_PREFIX}*"):
+        with suppress(BlockingIOError, NotADirectoryError):  # its process is alive; it is no folder
+            lock = None if path.is_symlink() else _lock(path / _ALIVE, os.O_RDWR | os.O_CREAT, waits=False)
+            try:
+                if lock is not None:
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                _unlock(lock)
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """A block that one writer of a folder is in at a time."""
+    path = folder / _WRITER
+    while True:
+        lock = _lock(path, os.O_RDWR | os.O_CREAT)
+        if lock is None or _is_open_at(path, lock):
+            break
+        _unlock(lock)  # of a file that the writer before has removed
+    try:
+        yield
+    finally:
+        try:
+            with suppress(OSError):
+                path.unlink()
+        finally:
+            _unlock(lock)
+
+
+def _is_open_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+@contextmanager
+def _locked(folder: Path, *, is_shared: bool = False) -> Iterator[None]:
+    lock = _lock(folder, os.O_RDONLY, is_shared=is_shared)
+    try:
+        yield
+    finally:
+        _unlock(lock)
+
+
+def _lock(path: Path, flags: int, *, is_shared: bool = False, waits: bool = True) -> int | None:
+    """A lock on a file or folder as a file descriptor, which ends with the process; None where there are no locks.
+
+    Each call has a lock of its own, so that threads exclude each other too.
+
+    Raises:
+        BlockingIOError: another holds it, and `waits` is not set.
+    """
+    if fcntl is None:
+        return None
+    descriptor = None
+    try:
+        descriptor = os.open(path, flags, 0o644)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | (0 if waits else fcntl.LOCK_NB))
+    except BaseException as error:
+        if descriptor is not None:
+            os.close(descriptor)
+        if isinstance(error, OSError) and error.errno in _NO_LOCKS:
+            return None
+        raise
+    return descriptor
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        fcntl.flock(lock, fcntl.LOCK_UN)  # a process that was forked meanwhile has the descriptor too
+        os.close(lock)
+
+
+def _flush(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).chmod(0o644)  # safetensors writes files that only their owner may read
+        with (folder / name).open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have a rename in a folder survive a power failure, where folders can be opened."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def cache_folder(*parts: str) -> Path:

@@ -14,6 +14,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, UnknownNameError
 
+from .files import SCRATCH_PATTERNS
 from .hub_errors import lookup_error, root_cause
 
 NAMESPACE = "cmr/"
@@ -159,7 +160,12 @@ def _download(repo_id: str, repo_type: RepoType, *, revision: str | None, **opti
     try:
         folder = Path(
             snapshot_download(
-                repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(kind.patterns), **options
+                repo_id,
+                repo_type=repo_type,
+                revision=revision,
+                allow_patterns=list(kind.patterns),
+                ignore_patterns=list(SCRATCH_PATTERNS),
+                **options,
             )
         )
     except (HTTPError, OSError, ValueError) as error:

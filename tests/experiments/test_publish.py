@@ -34,6 +34,7 @@ def test_a_finished_repo_in_a_folder(checkpoint, tmp_path):
     assert names == {
         ".eval_results/wiki.yaml",
         "README.md",
+        "checksums.json",
         "config.json",
         "model.safetensors",
         "processor_config.json",

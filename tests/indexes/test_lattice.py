@@ -57,7 +57,8 @@ def test_width_24_needs_no_catalyser(tmp_path):
     index = LatticeIndex(vectors, r2=10)
     assert index.vectors.shape == (100, 4)
     index.save(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.safetensors", "index_config.json"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["checksums.json", "index.safetensors", "index_config.json"]
     np.testing.assert_array_equal(load_index(tmp_path).search(vectors, 1)[1], index.search(vectors, 1)[1])
 
 

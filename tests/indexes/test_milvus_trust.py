@@ -16,6 +16,7 @@ from cmr_hub.indexes import load_index
 from cmr_hub.indexes.milvus import MilvusIndex
 from cmr_hub.indexes.milvus import index as milvus
 from cmr_hub.indexes.milvus.connection import Connection
+from cmr_hub.utils.checksums import write_checksums
 from toys import feature_dataset, feature_retriever
 
 TOKEN = "root:secret-of-the-caller"
@@ -75,6 +76,7 @@ def saved(retriever, tmp_path):
         path = folder / "gallery_config.json"
         config = json.loads(path.read_text()) | {"index": "milvus", "index_options": options}
         path.write_text(json.dumps(config))
+        write_checksums(folder)  # of whoever made it
         return folder
 
     return save

@@ -1,8 +1,42 @@
 import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
-from cmr_hub.utils.files import atomic_file, atomic_folder, cache_folder
+from cmr_hub.errors import CheckpointError
+from cmr_hub.utils import files
+from cmr_hub.utils.files import atomic_file, atomic_folder, cache_folder, file_names, is_scratch, reading
+from killing import fresh_copy, killed_everywhere
+
+# A folder saved with many and one with few files; "mine.txt" is nobody's.
+MANY = {"config.json": "many", "a/part.json": "many", "part-0": "many", "part-1": "many", "part-2": "many"}
+FEW = {"config.json": "few", "part-0": "few"}
+
+
+def save(folder, content, replaces=("a/*", "part-*")):
+    with atomic_folder(folder, replaces=replaces) as scratch:
+        for name, text in content.items():
+            (scratch / name).parent.mkdir(exist_ok=True)
+            (scratch / name).write_text(text)
+
+
+def commit(folder, content):
+    """A save that is killed right after its commit."""
+    for _ in killed_everywhere(lambda: save(folder, content), lambda: None):
+        if (folder / files.COMMITTED).is_dir():
+            return
+
+
+def contents(folder):
+    return {name: (folder / name).read_text() for name in file_names(folder)}
 
 
 def test_replaces_files_and_keeps_others(tmp_path):
@@ -19,6 +53,13 @@ def test_replaces_files_and_keeps_others(tmp_path):
         "notes.txt": "mine",
         "sub/more.json": "more",
     }
+
+
+def test_files_that_are_replaced_all_together(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    for content in (MANY, FEW, MANY):
+        save(tmp_path, content)
+        assert contents(tmp_path) == {**content, "mine.txt": "mine"}
 
 
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
@@ -46,6 +87,157 @@ def test_atomic_file(tmp_path):
     with atomic_file(tmp_path / "a" / "run.json") as scratch:
         scratch.write_text("{}")
     assert (tmp_path / "a" / "run.json").read_text() == "{}"
+    assert os.listdir(tmp_path / "a") == ["run.json"]
+
+
+class TestKills:
+    @pytest.mark.parametrize(("old", "new"), [(MANY, FEW), (FEW, MANY), ({}, MANY)])
+    def test_a_kill_leaves_all_old_or_all_new_files(self, tmp_path, old, new):
+        before, folder = tmp_path / "before", tmp_path / "folder"
+        before.mkdir()
+        save(before, old)
+        (before / "mine.txt").write_text("mine")
+        states = []
+        for _ in killed_everywhere(lambda: save(folder, new), lambda: fresh_copy(before, folder)):
+            with reading(folder):
+                states.append(contents(folder))
+        either = [{**content, "mine.txt": "mine"} for content in (old, new)]
+        assert all(state in either for state in states)
+        switched = states.index(either[1])
+        assert switched > 0, "a save that was killed early counts"
+        assert states[switched:] == [either[1]] * (len(states) - switched)
+
+    def test_a_reader_that_is_killed_while_it_finishes_a_save(self, tmp_path):
+        folder, committed = tmp_path / "folder", tmp_path / "committed"
+        folder.mkdir()
+        save(folder, MANY)
+        commit(folder, FEW)
+        fresh_copy(folder, committed)
+
+        def read():
+            with reading(folder):
+                pass
+
+        for _ in killed_everywhere(read, lambda: fresh_copy(committed, folder)):
+            with reading(folder):
+                assert contents(folder) == FEW
+
+    def test_the_next_save_finishes_the_one_before_and_removes_leftovers(self, tmp_path):
+        commit(tmp_path, MANY)
+        (tmp_path / ".writing-old").mkdir()  # of an earlier version, which had no lock
+        with atomic_file(tmp_path / "config.json") as scratch:
+            scratch.write_text("newer")
+        assert contents(tmp_path) == {**MANY, "config.json": "newer"}
+        assert not any(map(is_scratch, os.listdir(tmp_path)))
+
+    def test_leftovers_of_the_living_stay(self, tmp_path):
+        with atomic_folder(tmp_path) as scratch:
+            (scratch / "config.json").write_text("outer")
+            with atomic_file(tmp_path / "run.json") as other:
+                other.write_text("inner")
+            assert scratch.exists()
+        assert contents(tmp_path) == {"config.json": "outer", "run.json": "inner"}
+
+    def test_a_real_kill(self, tmp_path):
+        program = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parents[2]), str(Path(__file__).parent)]!r}
+from pathlib import Path
+from cmr_hub.utils.files import atomic_folder
+print("ready", flush=True)
+while True:
+    for text, count in (("many", 9), ("few", 3)):
+        with atomic_folder({str(tmp_path)!r}, replaces=("part-*",)) as scratch:
+            for number in range(count):
+                (scratch / f"part-{{number}}").write_text(text)
+"""
+        chance = random.Random(0)
+        for _ in range(4):
+            process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(chance.uniform(0.01, 0.1))
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            with reading(tmp_path):
+                found = contents(tmp_path)
+            assert found in ({}, {f"part-{i}": "many" for i in range(9)}, {f"part-{i}": "few" for i in range(3)})
+        save(tmp_path, FEW)
+        assert not any(map(is_scratch, os.listdir(tmp_path)))
+
+
+class TestReaders:
+    def test_readers_never_see_a_mixture(self, tmp_path):
+        save(tmp_path, FEW)
+        stopped, seen = threading.Event(), []
+
+        def read():
+            while not stopped.is_set():
+                with reading(tmp_path):
+                    seen.append(contents(tmp_path))
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        for content in (MANY, FEW) * 4:
+            save(tmp_path, content)
+        stopped.set()
+        for reader in readers:
+            reader.join()
+        assert all(one in (MANY, FEW) for one in seen)
+        assert len(seen) > 3
+
+    def test_writers_do_not_mix(self, tmp_path):
+        writers = [
+            threading.Thread(target=lambda content=content: [save(tmp_path, content) for _ in range(10)])
+            for content in (MANY, FEW, MANY)
+        ]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert contents(tmp_path) in (MANY, FEW)
+        assert not any(map(is_scratch, os.listdir(tmp_path)))
+
+    def test_a_read_only_folder_that_is_to_be_finished(self, tmp_path, monkeypatch):
+        commit(tmp_path, MANY)
+
+        def refuse(*_):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(os, "replace", refuse)
+        with pytest.raises(CheckpointError, match=r"interrupted and cannot be finished.*Permission denied.*may write"):
+            reading(tmp_path).__enter__()
+
+    @pytest.mark.parametrize("removed", [["../mine.txt"], ["link/mine.txt"], [1], 1])
+    def test_what_leads_out_of_the_folder_is_not_followed(self, tmp_path, removed):
+        folder = tmp_path / "folder"
+        (folder / ".committed" / "files").mkdir(parents=True)
+        (folder / "link").symlink_to(tmp_path)
+        (folder / ".committed" / "removed.json").write_text(json.dumps(removed))
+        (folder / ".committed" / "files" / "config.json").write_text("{}")
+        (tmp_path / "mine.txt").write_text("mine")
+        with pytest.raises(CheckpointError, match="cannot be finished"):
+            reading(folder).__enter__()
+        assert (tmp_path / "mine.txt").read_text() == "mine"
+
+    def test_files_are_not_moved_into_other_folders(self, tmp_path):
+        folder = tmp_path / "folder"
+        (folder / ".committed" / "files" / "link").mkdir(parents=True)
+        (folder / ".committed" / "files" / "link" / "config.json").write_text("{}")
+        (folder / "link").symlink_to(tmp_path)
+        with pytest.raises(CheckpointError, match=r"link/config.json.* leads out of the folder"):
+            reading(folder).__enter__()
+        assert not (tmp_path / "config.json").exists()
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    save(tmp_path, MANY)
+    with reading(tmp_path):
+        assert contents(tmp_path) == MANY
 
 
 def test_cache_folder_follows_the_environment(private_cache):

@@ -15,7 +15,7 @@ from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.indexes import register_index
 from cmr_hub.modeling.embeddings import kind_of
 from cmr_hub.utils.checkpoint_files import read_json
-from cmr_hub.utils.files import atomic_folder
+from cmr_hub.utils.checksums import saved
 
 from ..base import CONFIG_NAME, Filter, Index, check_k
 from ..nearest import padded
@@ -251,7 +251,7 @@ class MilvusIndex(Index):
             "representation": self.representation,
             "items": len(self),
         }
-        with atomic_folder(folder) as scratch:
+        with saved(folder) as scratch:
             (scratch / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n")
 
     @classmethod

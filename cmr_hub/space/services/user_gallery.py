@@ -18,8 +18,9 @@ from datasets import Dataset
 
 from cmr_hub.data.columns import read_column
 from cmr_hub.retrieval.gallery import CONFIG_NAME, Gallery
-from cmr_hub.retrieval.gallery_files import RETRIEVER
+from cmr_hub.retrieval.gallery_files import RETRIEVER, write_config
 from cmr_hub.retrieval.retriever import Retriever
+from cmr_hub.utils.checksums import saved
 
 from .preparation import Progress
 from .unpacking import MAX_UNPACKED, Step
@@ -123,7 +124,8 @@ def write_zip(own: UserGallery, gallery: Gallery, path: Path) -> None:
             gallery.retriever.save_pretrained(folder / RETRIEVER)
             config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
             # Where the checkpoint is on this server means nothing elsewhere.
-            (folder / CONFIG_NAME).write_text(json.dumps({**config, "retriever": None}, indent=2), encoding="utf-8")
+            with saved(folder) as changed:
+                write_config(changed, {**config, "retriever": None})
         readme = README.format(title=own.title, count=len(gallery), model=own.checkpoint.title)
         (folder / "README.md").write_text(readme, encoding="utf-8")
         with ZipFile(path, "w", ZIP_STORED) as archive:  # images do not get any smaller

@@ -100,7 +100,7 @@ def test_missing_weights_are_an_error(tmp_path):
     del weights["layers.1.running_mean"]
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(CheckpointError, match="running_mean"):
-        SpreadingVectorsModel.from_pretrained(tmp_path)
+        SpreadingVectorsModel.from_pretrained(tmp_path, verify=False)
 
 
 def test_it_is_no_method():
