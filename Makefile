@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # On a machine with few cores, torch's threads should sleep, not spin, while they wait.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-rounding test-fast lint format check-wheel browser clean
+.PHONY: demo test test-rounding test-fast attack lint format check-wheel browser clean
 
 demo: $(VENV)/run
 	$(BIN)/python space_app.py
@@ -25,6 +25,10 @@ test-rounding: $(VENV)/dev
 
 test-fast: $(VENV)/dev
 	$(BIN)/python -m pytest -m "not slow and not browser"
+
+# Damaged files, killed processes, full disks and hostile requests; `ATTACK="--only kills --seed 7"` repeats one try.
+attack: $(VENV)/dev
+	$(BIN)/python tests/attack/campaign.py $(ATTACK)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -1,0 +1,128 @@
+"""Attack the package on this machine, over and over: `make attack`.
+
+Checkpoints, galleries and indexes are changed at random, processes are killed while they write, disks are full, and
+the Space is sent what nobody should send. Everything is drawn from seeds, so that a try that failed can be repeated
+alone; nothing but loopback is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+# Kind -> where its class is; imported when it is asked for.
+KINDS = {
+    "mutations": "mutations:Mutations",
+    "kills": "kills:Kills",
+    "full-disk": "full_disk:FullDisk",
+}
+
+
+def prepare_process(folder: Path) -> None:
+    """Let this process and its children find the package, keep their caches in a folder, and ask no other host.
+
+    Called before anything of the package is imported: libraries read the environment once.
+    """
+    for path in (HERE, HERE.parent / "helpers", ROOT):
+        sys.path.insert(0, str(path))
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent / "helpers"), str(ROOT)])
+    os.environ |= {"HF_HOME": str(folder / "home"), "CMR_HUB_CACHE": str(folder / "cache")}
+    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "GRADIO_ANALYTICS_ENABLED": "0"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CMR_HUB_PREPARE": "0"}
+    # Processes that are killed leave semaphores behind.
+    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:multiprocessing.resource_tracker"
+
+
+def quieten() -> None:
+    """Say nothing but what the campaign says."""
+    import logging
+
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    logging.disable(logging.ERROR)
+
+
+def attack(kind: str, folder: Path, seeds: Sequence[int] | None = None, count: int | None = None) -> Iterator:
+    """The tries of one kind, one after another.
+
+    Args:
+        kind: one of `KINDS`.
+        folder: scratch space.
+        seeds: those of the tries; by default as many as the kind has, from 0.
+        count: how many, instead.
+    """
+    module, _, name = KINDS[kind].partition(":")
+    with getattr(import_module(module), name)(folder / kind) as prepared:
+        for seed in range(count or prepared.tries) if seeds is None else seeds:
+            yield prepared.run(seed)
+
+
+def table(attempts: Sequence) -> str:
+    """Tries, by kind and by what was attacked."""
+    from cmr_hub.utils.markdown import markdown_table
+
+    rows = []
+    for kind in dict.fromkeys(attempt.kind for attempt in attempts):
+        of_kind = [attempt for attempt in attempts if attempt.kind == kind]
+        for group in sorted({attempt.group for attempt in of_kind}):
+            rows.append(_row(kind, group, [attempt for attempt in of_kind if attempt.group == group]))
+        rows.append(_row(kind, "all", of_kind))
+    rows.append(_row("all", "all", attempts))
+    return markdown_table(["kind", "of", "tries", "held", "failed", "refused", "answered", "seconds"], rows)
+
+
+def _row(kind: str, group: str, attempts: Sequence) -> list[str]:
+    failed = sum(attempt.failure is not None for attempt in attempts)
+    ends = [sum(attempt.end == end for attempt in attempts) for end in ("refused", "answered")]
+    seconds = sum(attempt.seconds for attempt in attempts)
+    return [kind, group, *(f"{n:,}" for n in (len(attempts), len(attempts) - failed, failed, *ends)), f"{seconds:.1f}"]
+
+
+@click.command(help=__doc__.split("\n\n")[0])
+@click.option("--only", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind; may be given again.")
+@click.option("--seed", multiple=True, type=int, help="Only the try of this seed; may be given again.")
+@click.option("--tries", type=click.IntRange(1), help="How many of each kind, instead of its own number.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write every try here.")
+def main(only: Sequence[str], seed: Sequence[int], tries: int | None, json_path: Path | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="cmr-attack-") as scratch:
+        prepare_process(Path(scratch))
+        quieten()
+        started, attempts = time.monotonic(), []
+        for kind in only or KINDS:
+            begun = time.monotonic()
+            for attempt in attack(kind, Path(scratch), seed or None, tries):
+                attempts.append(attempt)
+                if attempt.failure is not None:
+                    click.echo(
+                        f"FAILED --only {kind} --seed {attempt.seed}: {attempt.what}: {attempt.failure[:400]}",
+                        err=True,
+                    )
+            click.echo(f"{kind}: {time.monotonic() - begun:.0f} s", err=True)
+        click.echo(table(attempts))
+        failed = [attempt for attempt in attempts if attempt.failure is not None]
+        click.echo(f"\n{len(attempts):,} tries, {len(failed):,} failed, {time.monotonic() - started:.0f} s.")
+        if json_path is not None:
+            machine = {"python": platform.python_version(), "platform": platform.platform(), "cpus": os.cpu_count()}
+            from attempts import as_json
+
+            content = {"machine": machine, "tries": [as_json(attempt) for attempt in attempts]}
+            json_path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
