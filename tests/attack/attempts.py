@@ -11,9 +11,9 @@ import struct
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -41,6 +41,7 @@ class Attempt:
         end: "refused" (with a clear error) or "answered" (as it should be); "" until then.
         failure: what went wrong; None of a try that held.
         seconds: how long it took.
+        tell: is told of every change of what is done.
     """
 
     kind: str
@@ -50,10 +51,13 @@ class Attempt:
     end: str = ""
     failure: str | None = None
     seconds: float = 0.0
+    tell: Callable[[Attempt], None] | None = None
 
     def does(self, group: str, what: str) -> None:
         """Say what is being done, before it is done."""
         self.group, self.what = group, what
+        if self.tell is not None:
+            self.tell(replace(self, tell=None))
 
 
 class Attack(ABC):
@@ -113,9 +117,9 @@ class Attack(ABC):
             Failure: what must not happen did. Any other exception counts as a failure too.
         """
 
-    def run(self, seed: int) -> Attempt:
-        """Make the try of a seed within the limits."""
-        attempt = Attempt(self.name, seed)
+    def run(self, seed: int, tell: Callable[[Attempt], None] | None = None) -> Attempt:
+        """Make the try of a seed within the limits; `tell` is told what is being done."""
+        attempt = Attempt(self.name, seed, tell=tell)
         self.canary.forget()
         started = time.monotonic()
         try:
@@ -129,7 +133,7 @@ class Attack(ABC):
             attempt.failure = f"{type(error).__name__} instead of a clear error: {error}{_origin(error)}"
         if attempt.failure is None and (opened := self.canary.opened()):
             attempt.failure = f"opened files outside: {', '.join(opened)}"
-        attempt.seconds = time.monotonic() - started
+        attempt.seconds, attempt.tell = time.monotonic() - started, None
         return attempt
 
 
@@ -218,4 +222,4 @@ def _origin(error: Exception) -> str:
 
 def as_json(attempt: Attempt) -> dict[str, Any]:
     """What the campaign's file keeps of a try."""
-    return {**vars(attempt), "seconds": round(attempt.seconds, 3)}
+    return {name: value for name, value in vars(attempt).items() if name != "tell"}

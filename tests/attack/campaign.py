@@ -8,19 +8,26 @@ alone; nothing but loopback is asked.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import click
 
+from attempts import Attack, Attempt, as_json
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+PATIENCE = 60.0  # seconds in which a process begins, in addition to those of its first try
+PAUSE = 5.0  # seconds, in addition to those of a try, after which it hangs
 # Kind -> where its class is; imported when it is asked for.
 KINDS = {
     "mutations": "mutations:Mutations",
@@ -56,8 +63,8 @@ def quieten() -> None:
     logging.disable(logging.ERROR)
 
 
-def attack(kind: str, folder: Path, seeds: Sequence[int] | None = None, count: int | None = None) -> Iterator:
-    """The tries of one kind, one after another.
+def attack(kind: str, folder: Path, seeds: Iterable[int] | None = None, count: int | None = None) -> Iterator[Attempt]:
+    """The tries of one kind, one after another, in a process of their own; one that hangs is ended.
 
     Args:
         kind: one of `KINDS`.
@@ -65,13 +72,79 @@ def attack(kind: str, folder: Path, seeds: Sequence[int] | None = None, count: i
         seeds: those of the tries; by default as many as the kind has, from 0.
         count: how many, instead.
     """
+    kept = _class(kind)
+    worker = None
+    for seed in range(count or kept.tries) if seeds is None else seeds:
+        worker = worker or Worker(kind, Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=folder)))
+        attempt = worker.run(seed, kept.seconds)
+        if not worker.is_alive:
+            worker = None
+        yield attempt
+    if worker is not None:
+        worker.close()
+
+
+class Worker:
+    """A process that makes the tries of one kind.
+
+    Args:
+        kind: one of `KINDS`.
+        folder: scratch space.
+    """
+
+    def __init__(self, kind: str, folder: Path):
+        self.kind = kind
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(kind, folder, theirs))
+        self._process.start()
+        self._has_begun = False
+        theirs.close()
+
+    def run(self, seed: int, seconds: float) -> Attempt:
+        """The try of a seed; the worker is gone when it took far more than so many seconds."""
+        attempt = Attempt(self.kind, seed)
+        seconds += PAUSE if self._has_begun else PATIENCE
+        try:
+            self._pipe.send(seed)
+            while self._pipe.poll(seconds):
+                attempt, is_over = self._pipe.recv()
+                if is_over:
+                    self._has_begun = True
+                    return attempt
+            attempt.failure = f"hung for more than {seconds:.0f} s"
+        except (EOFError, OSError):
+            attempt.failure = "the process ended"
+        self.close()
+        return attempt
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join(PAUSE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _work(kind: str, folder: Path, pipe: Connection) -> None:
+    """Make the tries whose seeds the pipe gives; tell it what is being done, and how each ended."""
+    quieten()
+    with _class(kind)(folder / "tries") as prepared, suppress(EOFError):
+        while True:
+            pipe.send((prepared.run(pipe.recv(), tell=lambda attempt: pipe.send((attempt, False))), True))
+
+
+def _class(kind: str) -> type[Attack]:
     module, _, name = KINDS[kind].partition(":")
-    with getattr(import_module(module), name)(folder / kind) as prepared:
-        for seed in range(count or prepared.tries) if seeds is None else seeds:
-            yield prepared.run(seed)
+    return getattr(import_module(module), name)
 
 
-def table(attempts: Sequence) -> str:
+def table(attempts: Sequence[Attempt]) -> str:
     """Tries, by kind and by what was attacked."""
     from cmr_hub.utils.markdown import markdown_table
 
@@ -85,7 +158,7 @@ def table(attempts: Sequence) -> str:
     return markdown_table(["kind", "of", "tries", "held", "failed", "refused", "answered", "seconds"], rows)
 
 
-def _row(kind: str, group: str, attempts: Sequence) -> list[str]:
+def _row(kind: str, group: str, attempts: Sequence[Attempt]) -> list[str]:
     failed = sum(attempt.failure is not None for attempt in attempts)
     ends = [sum(attempt.end == end for attempt in attempts) for end in ("refused", "answered")]
     seconds = sum(attempt.seconds for attempt in attempts)
@@ -100,7 +173,6 @@ def _row(kind: str, group: str, attempts: Sequence) -> list[str]:
 def main(only: Sequence[str], seed: Sequence[int], tries: int | None, json_path: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="cmr-attack-") as scratch:
         prepare_process(Path(scratch))
-        quieten()
         started, attempts = time.monotonic(), []
         for kind in only or KINDS:
             begun = time.monotonic()
@@ -108,7 +180,7 @@ def main(only: Sequence[str], seed: Sequence[int], tries: int | None, json_path:
                 attempts.append(attempt)
                 if attempt.failure is not None:
                     click.echo(
-                        f"FAILED --only {kind} --seed {attempt.seed}: {attempt.what}: {attempt.failure[:400]}",
+                        f"FAILED --only {kind} --seed {attempt.seed}: {attempt.what}: {attempt.failure[:250]}",
                         err=True,
                     )
             click.echo(f"{kind}: {time.monotonic() - begun:.0f} s", err=True)
@@ -117,8 +189,6 @@ def main(only: Sequence[str], seed: Sequence[int], tries: int | None, json_path:
         click.echo(f"\n{len(attempts):,} tries, {len(failed):,} failed, {time.monotonic() - started:.0f} s.")
         if json_path is not None:
             machine = {"python": platform.python_version(), "platform": platform.platform(), "cpus": os.cpu_count()}
-            from attempts import as_json
-
             content = {"machine": machine, "tries": [as_json(attempt) for attempt in attempts]}
             json_path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     sys.exit(1 if failed else 0)

@@ -42,7 +42,7 @@ def hostile_value(random: random.Random, outside: Sequence[Path], folder: Path) 
             ["x" * 1_000_000, "\ud800", "é" * 300, "builtins.eval", "\n\n", "%s%n", "{0.__class__}"]
         ),
         lambda: [0] * 100_000,
-        lambda: _nested(random.choice([50, 900, 1500])),
+        lambda: _nested(random.choice([50, 300, 600])),
         lambda: {str(number): number for number in range(random.choice([3, 20_000]))},
         lambda: [str(path), str(path)],
         lambda: {"bytes": None, "path": str(path)},

@@ -28,6 +28,7 @@ class Mutations(Attack):
 
     name = "mutations"
     tries = 4000
+    seconds = 8.0
 
     def canary_files(self) -> Mapping[str, bytes]:
         file = io.BytesIO()
