@@ -26,7 +26,7 @@ from .table import IMAGE_COLUMNS, Row, read_text, to_dataset, to_pairs
 
 TOKENS = re.compile(r"(?P<image>[^#\t]+)#\d+\t(?P<caption>.*)")
 # One row of Kaggle's results.csv lacks its second bar: "2199200615.jpg| 4   A dog runs across the grass ."
-BARS = re.compile(r"(?P<image>[^|]+?)\s*\|\s*\d+\s*\|?\s*(?P<caption>.*)")
+BARS = re.compile(r"(?P<image>[^|]*[^|\s])\s*\|\s*\d+\s*\|?\s*(?P<caption>.*)")
 BARS_HEADER = re.compile(r"image_name\s*\|")
 
 

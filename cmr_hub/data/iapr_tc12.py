@@ -49,7 +49,7 @@ IMAGES, TEXT_FILES = "images", "annotations_complete_eng"
 SEGMENTED = ("saiapr_tc-12", "benchmark/saiapr_tc-12", "saiaprtc12ok/benchmark/saiapr_tc-12")
 LABEL_NAMES = ("wlist.txt", "wlist100.txt")
 NAMED_IN = ("", "benchmark", "matlab", "saiaprtc12ok/benchmark", "saiaprtc12ok/matlab")
-DESCRIPTION = re.compile(r"<DESCRIPTION>(.*?)</DESCRIPTION>", re.DOTALL | re.IGNORECASE)
+OPENING, CLOSING = (re.compile(tag, re.IGNORECASE) for tag in ("<DESCRIPTION>", "</DESCRIPTION>"))
 
 
 @register_dataset("iapr_tc12")
@@ -154,8 +154,9 @@ def read_description(annotation: str) -> str:
     'two palms & a house;'
     ```
     """
-    match = DESCRIPTION.search(annotation)
-    return " ".join(html.unescape(match[1]).split()) if match else ""
+    start = OPENING.search(annotation)
+    end = CLOSING.search(annotation, start.end()) if start else None
+    return " ".join(html.unescape(annotation[start.end() : end.start()]).split()) if start and end else ""
 
 
 def _find_segmented(roots: Iterable[Path]) -> Path | None:

@@ -91,9 +91,13 @@ def to_pairs(table: Path, rows: Iterable[Row], images: Path, label_separator: st
     columns = _find_columns(table, dict.fromkeys(name for _, row in rows for name in row))
     images = images.resolve()
     pairs: dict[str, Pair] = {}
+    texts: dict[str, dict[str, None]] = {}  # of each image, in order
     for where, row in tqdm(rows, desc=f"Reading {table.name}", unit=" rows", delay=1):
         pair = _read_pair(where, row, columns, images, label_separator)
-        _merge(pairs.setdefault(pair.name, pair), pair)
+        _check_agreement(pairs.setdefault(pair.name, pair), pair)
+        texts.setdefault(pair.name, {}).update(dict.fromkeys(pair.texts))
+    for name, pair in pairs.items():
+        pair.texts = list(texts[name])
     listed = list(pairs.values())
     _refuse(table, listed, lambda pair: not pair.path.is_file(), "name a file that does not exist", _name)
     _refuse(table, listed, lambda pair: not pair.texts, "have no text", _place)
@@ -268,7 +272,7 @@ def _id(where: str, value: Any) -> str:
     return ids[0]
 
 
-def _merge(first: Pair, other: Pair) -> None:
+def _check_agreement(first: Pair, other: Pair) -> None:
     for part in ("labels", "split", "id"):
         one, two = getattr(first, part), getattr(other, part)
         if one != two:
@@ -276,7 +280,6 @@ def _merge(first: Pair, other: Pair) -> None:
                 f"{other.where}: {other.name} has {part} {two!r} here but {one!r} in {first.where}. Rows of one "
                 f"image must agree; give different images different names."
             )
-    first.texts = list(dict.fromkeys([*first.texts, *other.texts]))
 
 
 def _name(pair: Pair) -> str:
