@@ -11,6 +11,8 @@ from datasets import Dataset, Image
 from cmr_hub.errors import InputError
 from cmr_hub.utils.deprecation import renamed_arguments
 
+from .image_cells import ImageFiles, read_images
+
 Modality = Literal["image", "text"]
 COLUMNS: dict[Modality, tuple[str, str]] = {"image": ("image", "image_features"), "text": ("texts", "text_features")}
 
@@ -32,16 +34,24 @@ def column_of(dataset: Dataset, modality: Modality, accepts_raw_input: bool) -> 
     return column
 
 
-def read_column(dataset: Dataset, column: str) -> Sequence[Any]:
+def read_column(dataset: Dataset, column: str, *, image_files: ImageFiles | None = None) -> Sequence[Any]:
     """All rows of a column, ready for `encode_images` or `encode_texts`.
+
+    Args:
+        dataset: `n` items.
+        column: its name.
+        image_files: which files image cells may name; by default as [`ImageFiles.of`] says.
 
     Returns:
         Undecoded image records `{"path", "bytes"}` for `image`, lists of strings for `texts`, an `(n, d)` float32
         array for feature columns.
+
+    Raises:
+        InputError: an image cell names a file that may not be opened.
     """
     rows = dataset.select_columns(column)
     if isinstance(dataset.features[column], Image):
-        return rows.cast_column(column, Image(decode=False))[column][:]
+        return read_images(dataset, column, files=image_files)
     if column.endswith("_features"):
         return cast(Sequence[Any], np.asarray(rows.with_format("numpy")[:][column], dtype=np.float32))
     return rows[column][:]

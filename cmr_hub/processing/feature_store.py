@@ -20,10 +20,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
-from cmr_hub.encoders.base import Encoder
+from cmr_hub.encoders.base import Encoder, input_position
 from cmr_hub.utils.deprecation import renamed_arguments
 from cmr_hub.utils.files import atomic_file, cache_folder
-from cmr_hub.utils.images import load_image, turned
+from cmr_hub.utils.images import load_image, read_file, turned
 from cmr_hub.utils.processes import Process
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,10 @@ DIGEST_BYTES = 16
 def content_digest(source: Any) -> bytes:
     """Digest of an input's content: a text, an image file, a `datasets` image record, a PIL image or an array.
 
-    A string counts as a path where a file of that name can be read, which only images are given as.
+    Strings and paths are image files.
+
+    Raises:
+        InputError: there is no such file, or it is empty or too large.
     """
     if isinstance(source, dict):
         source = source["bytes"] if source.get("bytes") is not None else Path(source["path"])
@@ -45,7 +48,7 @@ def content_digest(source: Any) -> bytes:
     elif isinstance(source, np.ndarray):
         source = f"{source.dtype}{source.shape}".encode() + source.tobytes()
     elif isinstance(source, str | os.PathLike):
-        source = Path(source).read_bytes()
+        source = read_file(source)
     return hashlib.sha256(source).digest()[:DIGEST_BYTES]
 
 
@@ -232,7 +235,11 @@ def _save(path: Path, digests: Sequence[bytes], features: torch.Tensor) -> None:
 
 
 def _digests(images: Sequence[Any], show_progress: bool) -> list[bytes]:
-    return [content_digest(image) for image in tqdm(images, "Reading images", disable=not show_progress)]
+    digests = []
+    for index, image in enumerate(tqdm(images, "Reading images", disable=not show_progress)):
+        with input_position("image", index, len(images)):
+            digests.append(content_digest(image))
+    return digests
 
 
 def _as_digests(rows: torch.Tensor) -> list[bytes]:

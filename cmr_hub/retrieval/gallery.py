@@ -13,6 +13,7 @@ import PIL.Image
 from datasets import Dataset
 
 from cmr_hub.data.columns import Modality
+from cmr_hub.data.image_cells import ImageFiles
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.checksums import checked
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
@@ -46,6 +47,8 @@ class Gallery:
         name: what people call it.
         real_valued: of a hashing method "image" and "text" -> the `(n, bits)` float rows of unit length whose signs
             the codes are, where `search` is to re-rank by them.
+        image_root: the folder in which files must be that image cells name. Without it a data set in memory may name
+            any local file, and one that is mapped from disk, as downloaded ones are, none.
 
     Attributes:
         embeds: side -> its embeddings.
@@ -80,8 +83,9 @@ class Gallery:
         index_options: Mapping[str, Any] | None = None,
         name: str = "gallery",
         real_valued: Mapping[Modality, np.ndarray] | None = None,
+        image_root: str | os.PathLike | None = None,
     ):
-        self._items = Items(dataset)
+        self._items = Items(dataset, ImageFiles.of(dataset, image_root))
         given: dict[Modality, np.ndarray | None] = {"image": image_embeds, "text": text_embeds}
         self.embeds: dict[Modality, np.ndarray] = {
             modality: rows for modality, rows in given.items() if rows is not None
@@ -167,6 +171,7 @@ class Gallery:
         keep_real_valued: bool = False,
         skip_unusable: bool = False,
         show_progress: bool = True,
+        image_root: str | os.PathLike | None = None,
     ) -> Gallery:
         """Embed items of any number into a folder, shard by shard, and open it.
 
@@ -182,16 +187,19 @@ class Gallery:
             index_options: options of the index, as for [`Gallery`].
             name: what people call it.
             shard_rows: items a file.
-            keep_images: copy images into the shards, so that the folder is complete; otherwise their paths.
+            keep_images: copy images into the shards, so that the folder is complete; otherwise their paths, and who
+                opens the gallery later names their folder (`image_root`).
             keep_real_valued: as for [`from_dataset`].
             skip_unusable: leave out items whose image or text cannot be used, and log which; otherwise they raise.
             show_progress: show a bar.
+            image_root: the folder in which files must be that image cells of Parquet files name; without it such
+                cells are refused. URLs are never opened.
 
         Raises:
             InputError: the source is none, a column is missing, an item cannot be used, or the folder holds another
                 gallery's beginnings. What was embedded before stays.
         """
-        Building(
+        building = Building(
             source,
             retriever,
             Path(save_directory),
@@ -200,8 +208,16 @@ class Gallery:
             keep_images=keep_images,
             keep_real_valued=keep_real_valued,
             skip_unusable=skip_unusable,
-        ).run(show_progress)
-        return cls.from_pretrained(save_directory, retriever=retriever, index=index, index_options=index_options)
+            image_root=image_root,
+        )
+        building.run(show_progress)
+        return cls.from_pretrained(
+            save_directory,
+            retriever=retriever,
+            index=index,
+            index_options=index_options,
+            image_root=None if keep_images else building.source.folder_of_images(),
+        )
 
     def search(
         self,
@@ -285,7 +301,11 @@ class Gallery:
         return self._items.texts([position])[0]
 
     def image(self, position: int) -> PIL.Image.Image | None:
-        """Image of the item in row `position`, or None where the data set has none."""
+        """Image of the item in row `position`, or None where the data set has none.
+
+        Raises:
+            InputError: the image cannot be used, or it is a file outside of the `image_root`.
+        """
         return self._items.image(position)
 
     lookup = RenamedAttribute("range_search")
@@ -310,6 +330,7 @@ class Gallery:
         revision: str | None = None,
         token: str | bool | None = None,
         verify: bool = True,
+        image_root: str | os.PathLike | None = None,
     ) -> Gallery:
         """Load a saved gallery from a folder or a data set repo on the Hub.
 
@@ -324,6 +345,8 @@ class Gallery:
             revision: branch, tag or commit on the Hub.
             token: access token for private repos.
             verify: compare the files with their digests in `checksums.json`, where the gallery has it.
+            image_root: the folder of the image files, where the gallery has their paths instead of copies. Files
+                outside of it are not opened; without it none is.
 
         Raises:
             CheckpointError: files that are missing or corrupt, or a retriever other than the one it was embedded with.
@@ -345,6 +368,7 @@ class Gallery:
             index_options=index_options,
             name=stored.name,
             real_valued=stored.real_valued,
+            image_root=image_root,
         )
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
@@ -361,5 +385,11 @@ class Gallery:
 
     def _stored(self) -> StoredGallery:
         return StoredGallery(
-            self.name, self.dataset, self.embeds, self.real_valued, self.index.name, self.index.options
+            self.name,
+            self.dataset,
+            self.embeds,
+            self.real_valued,
+            self.index.name,
+            self.index.options,
+            self._items.image_files,
         )

@@ -40,7 +40,7 @@ class Building:
         retriever: the checkpoint.
         folder: receives the gallery.
         settings: "name", "index" and "index_options", as `Gallery.from_pretrained` reads them.
-        shard_rows, keep_images, keep_real_valued, skip_unusable: as for `Gallery.build`.
+        shard_rows, keep_images, keep_real_valued, skip_unusable, image_root: as for `Gallery.build`.
 
     Raises:
         InputError: there are no items, or the folder holds another gallery or its beginnings.
@@ -57,12 +57,16 @@ class Building:
         keep_images: bool,
         keep_real_valued: bool,
         skip_unusable: bool,
+        image_root: str | os.PathLike | None = None,
     ):
-        self.source, self.retriever, self.folder, self.settings = open_source(source), retriever, folder, settings
+        self.source, self.retriever, self.folder = open_source(source, image_root), retriever, folder
+        self.settings = settings
+        self.image_root = None if image_root is None else str(Path(image_root).resolve())
         self.shard_rows, self.keep_images = shard_rows, keep_images
         self.embedder = ChunkEmbedder(
             retriever,
             list(self.source.features),
+            self.source.image_files,
             keep_real_valued=keep_real_valued,
             skip_unusable=skip_unusable,
         )
@@ -116,6 +120,7 @@ class Building:
             "keep_images": self.keep_images,
             "keep_real_valued": self.embedder.real_valued,
             "skip_unusable": self.embedder.skip_unusable,
+            "image_root": self.image_root,
         }
 
     def _check_record(self) -> None:
@@ -155,7 +160,7 @@ class Building:
         if not usable.all():
             items = items.select(np.flatnonzero(usable))
         with atomic_file(shard_path(self.folder, number)) as scratch:
-            write_items(scratch, items, embeds, copy_images=self.keep_images)
+            write_items(scratch, items, embeds, copy_images=self.keep_images, image_files=self.source.image_files)
         left.unlink(missing_ok=True)
 
     def _write_record(self) -> None:

@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset
 
 from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
+from cmr_hub.data.image_cells import ImageFiles
 from cmr_hub.errors import InputError
 
 from .gallery_files import EMBEDS, REAL_VALUED
@@ -55,12 +56,22 @@ class ChunkEmbedder:
     Args:
         retriever: the checkpoint.
         columns: of the items; the modalities are those that they have columns of.
+        image_files: which files the image cells of items may name.
         keep_real_valued: also give the values behind codes, where there are such.
         skip_unusable: leave out items whose image or text cannot be used, and log which; otherwise they raise.
     """
 
-    def __init__(self, retriever: Retriever, columns: Sequence[str], *, keep_real_valued: bool, skip_unusable: bool):
-        self.retriever, self.columns, self.skip_unusable = retriever, columns, skip_unusable
+    def __init__(
+        self,
+        retriever: Retriever,
+        columns: Sequence[str],
+        image_files: ImageFiles,
+        *,
+        keep_real_valued: bool,
+        skip_unusable: bool,
+    ):
+        self.retriever, self.columns, self.image_files = retriever, columns, image_files
+        self.skip_unusable = skip_unusable
         self.real_valued = keep_real_valued and retriever.model.is_hashing
 
     def embed(self, items: Dataset) -> dict[str, np.ndarray]:
@@ -102,7 +113,7 @@ class ChunkEmbedder:
             "text": self.retriever.encode_texts,
         }
         for modality in self.modalities():
-            inputs = _inputs(items, self.retriever, modality)
+            inputs = _inputs(items, self.retriever, modality, self.image_files)
             rows = encoders[modality](inputs, batch_size=len(items), real_valued=self.real_valued)
             if self.real_valued:
                 embeds[REAL_VALUED[modality]] = rows
@@ -124,7 +135,7 @@ def joined(chunks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _inputs(items: Dataset, retriever: Retriever, modality: Modality) -> Any:
+def _inputs(items: Dataset, retriever: Retriever, modality: Modality, image_files: ImageFiles | None = None) -> Any:
     """What the retriever embeds: a list, or an array of released features."""
     encoder = getattr(retriever.processor, f"{modality}_encoder")
-    return read_column(items, column_of(items, modality, encoder.accepts_raw_input))
+    return read_column(items, column_of(items, modality, encoder.accepts_raw_input), image_files=image_files)

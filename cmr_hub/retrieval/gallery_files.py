@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, Features, List, Value
-from datasets.table import embed_table_storage
+from datasets import Dataset, Features, Image, List, Value
 
 from cmr_hub.data.columns import COLUMNS
+from cmr_hub.data.image_cells import ImageFiles, plain_features
 
 CONFIG_NAME = "gallery_config.json"
 RECORD_NAME = "building.json"  # of a gallery that was built, or is being built
@@ -36,7 +36,12 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def write_items(
-    path: str | os.PathLike, items: Dataset, embeds: Mapping[str, np.ndarray], *, copy_images: bool = True
+    path: str | os.PathLike,
+    items: Dataset,
+    embeds: Mapping[str, np.ndarray],
+    *,
+    copy_images: bool = True,
+    image_files: ImageFiles | None = None,
 ) -> None:
     """Write one shard.
 
@@ -45,11 +50,17 @@ def write_items(
         items: `n` items.
         embeds: column -> `(n, d)` float32 or uint8 rows, as [`EMBEDS`] and [`REAL_VALUED`] name them.
         copy_images: copy images that lie in files elsewhere into the shard; otherwise their paths.
+        image_files: which files image cells may name; by default as [`ImageFiles.of`] says.
+
+    Raises:
+        InputError: a file that an image cell names may not be opened, or is no image.
     """
-    table = items.with_format("arrow")[:]
-    if copy_images and len(table):
-        table = embed_table_storage(table)
-    features = Features(items.features)
+    table, files = items.with_format("arrow")[:], image_files or ImageFiles.of(items)
+    features = plain_features(items.features.arrow_schema)
+    for number, (column, kind) in enumerate(features.items()):
+        if isinstance(kind, Image):
+            features[column] = Image()
+            table = table.set_column(number, column, files.store(table[column], copy=copy_images))
     for column, rows in embeds.items():
         values = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
         table = table.append_column(column, values)
@@ -59,13 +70,19 @@ def write_items(
 
 
 def read_items(paths: Sequence[Path]) -> tuple[Dataset, dict[str, np.ndarray]]:
-    """What [`write_items`] wrote: the items of all shards, images left on disk, and the embeddings in memory."""
-    names = pq.read_schema(paths[0]).names
+    """What [`write_items`] wrote: the items of all shards, images left on disk, and the embeddings in memory.
+
+    Nothing in the files makes reading them open anything else; images are undecoded.
+    """
+    schema = pq.read_schema(paths[0])
+    names = schema.names
     paths = filled(paths)
     embedded = [name for name in names if name in (*EMBEDS.values(), *REAL_VALUED.values())]
     columns = [name for name in names if name not in embedded]
     embeds = {name: np.concatenate([_rows(path, name) for path in paths]) for name in embedded}
-    return Dataset.from_parquet([str(path) for path in paths], columns=columns), embeds
+    features = plain_features(schema)
+    kinds = Features({name: features[name] for name in columns})
+    return Dataset.from_parquet([str(path) for path in paths], columns=columns, features=kinds), embeds
 
 
 def filled(paths: Sequence[Path]) -> list[Path]:

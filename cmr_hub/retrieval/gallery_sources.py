@@ -8,12 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Features, Image, Value, concatenate_datasets
 
 from cmr_hub.data import load_dataset
 from cmr_hub.data.folder import TABLES
+from cmr_hub.data.image_cells import ImageFiles, plain_features, undecoded
 from cmr_hub.errors import InputError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -25,9 +27,11 @@ class Source(ABC):
 
     Attributes:
         features: the columns, as `datasets` types them.
+        image_files: which files image cells may name; of a subclass that does not say so any, as of data in memory.
     """
 
     features: Features
+    image_files: ImageFiles = ImageFiles(is_trusted=True)
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -47,13 +51,23 @@ class Source(ABC):
             digest.update(item.encode() + b"\0")
         return digest.hexdigest()[:16]
 
+    def folder_of_images(self) -> Path | None:
+        """The folder in which all files are that image cells name; None where they name none."""
+        return self.image_files.root
+
 
 class DatasetSource(Source):
-    """A data set in memory or mapped from disk."""
+    """A data set in memory or mapped from disk.
 
-    def __init__(self, dataset: Dataset):
+    Args:
+        dataset: the items.
+        image_root: the folder of the files that image cells name, as for [`ImageFiles.of`].
+    """
+
+    def __init__(self, dataset: Dataset, image_root: str | os.PathLike | None = None):
         self.dataset = dataset if "id" in dataset.column_names else _with_ids(dataset, 0)
         self.features = self.dataset.features
+        self.image_files = ImageFiles.of(dataset, image_root)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -64,6 +78,13 @@ class DatasetSource(Source):
     def ids(self) -> Sequence[str]:
         return self.dataset["id"][:]
 
+    def folder_of_images(self) -> Path | None:
+        if not self.image_files.is_trusted or "image" not in self.dataset.column_names:
+            return self.image_files.root
+        cells = undecoded(self.dataset)["image"]
+        named = {os.path.dirname(os.path.abspath(cell["path"])) for cell in cells if cell and cell["bytes"] is None}
+        return Path(os.path.commonpath(named)) if named else None
+
 
 class ParquetSource(Source):
     """Parquet files, streamed: no more than a few hundred rows are in memory.
@@ -71,25 +92,27 @@ class ParquetSource(Source):
     Args:
         paths: of files with the same columns; their rows follow one another. A column `image` of structs with
             `bytes` and `path`, or of paths, is taken for images. Without a column `id` the row's number is the id.
+        image_root: the folder in which files must be that image cells name; without it they may name none.
 
     Raises:
         InputError: there are no files, one cannot be read, or one has other columns than the first.
     """
 
-    def __init__(self, paths: Sequence[Path]):
-        self._groups: list[tuple[Path, int, int]] = []  # file, row group, number of its first row
+    def __init__(self, paths: Sequence[Path], image_root: str | os.PathLike | None = None):
+        self.image_files = ImageFiles() if image_root is None else ImageFiles.of_folder(image_root)
         if not paths:
             raise InputError("The list of Parquet files is empty: give at least one.")
         with _opened(paths[0]) as first:
             schema = first.schema_arrow
+        self._starts: list[np.ndarray] = []  # of each file the number of each row group's first row
         rows = 0
         for path in paths:
             with _opened(path) as file:
                 if file.schema_arrow.names != schema.names:
                     raise InputError(f"{path} has the columns {file.schema_arrow.names}, {paths[0]} {schema.names}.")
-                for group in range(file.num_row_groups):
-                    self._groups.append((path, group, rows))
-                    rows += file.metadata.row_group(group).num_rows
+                sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            self._starts.append(rows + np.cumsum([0, *sizes]))
+            rows += sum(sizes)
         self._paths, self._rows = paths, rows
         self._has_ids = "id" in schema.names
         self._next = 0
@@ -104,8 +127,10 @@ class ParquetSource(Source):
         if start != self._next or start == 0:
             self._stream, self._ahead = self._tables(start), []
         tables, self._next = self._ahead, min(stop, self._rows)
-        while sum(map(len, tables)) < self._next - start:
+        lacking = self._next - start - sum(map(len, tables))
+        while lacking > 0:
             tables.append(next(self._stream))
+            lacking -= len(tables[-1])
         rows = pa.concat_tables(tables)
         self._ahead = [rows[self._next - start :]]
         piece = _typed(rows[: self._next - start])
@@ -121,12 +146,14 @@ class ParquetSource(Source):
         ]
 
     def _tables(self, start: int) -> Iterator[pa.Table]:
-        """Rows from `start` on, a few at a time."""
-        later = [place for place in self._groups if place[2] > start]
-        first = self._groups[len(self._groups) - len(later) - 1 :]
-        for path, group, row in first:
+        """Rows from `start` on, a few at a time. Each file is opened once: what it says of itself may be long."""
+        for path, starts in zip(self._paths, self._starts, strict=True):
+            if start >= starts[-1]:
+                continue
+            first = max(0, int(np.searchsorted(starts, start, side="right")) - 1)
+            row = starts[first]
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(READ_ROWS, row_groups=[group]):
+                for batch in file.iter_batches(READ_ROWS, row_groups=range(first, len(starts) - 1)):
                     if row + len(batch) > start:
                         yield pa.Table.from_batches([batch.slice(max(0, start - row))])
                     row += len(batch)
@@ -140,14 +167,17 @@ def _opened(path: Path) -> pq.ParquetFile:
 
 
 def _typed(table: pa.Table) -> Dataset:
-    """A data set whose images are known as such, with what a Parquet file says of the columns, if it does."""
-    dataset = Dataset(table)
+    """A data set whose images are known as such; reading it decodes none and opens no other file."""
+    dataset = Dataset(table.replace_schema_metadata(plain_features(table.schema).arrow_schema.metadata))
     kind = dataset.features.get("image")
     is_record = isinstance(kind, dict) and {"bytes", "path"} <= set(kind)
-    if is_record or (isinstance(kind, Value) and kind.dtype in ("string", "large_string")):
-        dataset = dataset.cast_column("image", Image())
-    if "id" in dataset.column_names and dataset.features["id"] != Value("string"):
-        dataset = dataset.cast_column("id", Value("string"))
+    try:
+        if is_record or (isinstance(kind, Value) and kind.dtype in ("string", "large_string")):
+            dataset = dataset.cast_column("image", Image(decode=False))
+        if "id" in dataset.column_names and dataset.features["id"] != Value("string"):
+            dataset = dataset.cast_column("id", Value("string"))
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise InputError(f"The columns image and id are no images and no ids: {error}.") from error
     return dataset
 
 
@@ -155,35 +185,40 @@ def _with_ids(dataset: Dataset, first: int) -> Dataset:
     return dataset.add_column("id", [str(row) for row in range(first, first + len(dataset))])
 
 
-def open_source(source: Source | Dataset | DatasetDict | str | os.PathLike | Sequence[str | os.PathLike]) -> Source:
+def open_source(
+    source: Source | Dataset | DatasetDict | str | os.PathLike | Sequence[str | os.PathLike],
+    image_root: str | os.PathLike | None = None,
+) -> Source:
     """What `Gallery.build` reads from.
 
     Args:
         source: a [`Source`], a data set (of a `DatasetDict` all splits), Parquet files, or a folder: of Parquet files,
             of images with a `metadata.csv` (see `cmr_hub.data.folder`), or of images alone, in depth.
+        image_root: the folder in which files must be that image cells of Parquet files or data sets name. Without it
+            only data sets in memory may name files, and folders of images those in them.
 
     Raises:
-        InputError: there is nothing of this kind.
+        InputError: there is nothing of this kind, or no folder `image_root`.
     """
     if isinstance(source, Source):
         return source
     if isinstance(source, Dataset):
-        return DatasetSource(source)
+        return DatasetSource(source, image_root)
     if isinstance(source, DatasetDict):
-        return DatasetSource(concatenate_datasets(list(source.values())))
+        return DatasetSource(concatenate_datasets(list(source.values())), image_root)
     if not isinstance(source, str | os.PathLike):
-        return ParquetSource([Path(path) for path in source])
+        return ParquetSource([Path(path) for path in source], image_root)
     folder = Path(source)
     if folder.is_file():
-        return ParquetSource([folder])
+        return ParquetSource([folder], image_root)
     if not folder.is_dir():
         raise InputError(f"{folder} is no file and no folder: give Parquet files or a folder of them or of images.")
     if any((folder / name).is_file() for name in TABLES):
-        return open_source(load_dataset("folder", folder))
+        return open_source(load_dataset("folder", folder), folder)
     if shards := sorted(folder.glob("*.parquet")):
-        return ParquetSource(shards)
+        return ParquetSource(shards, image_root)
     images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
     if not images:
         raise InputError(f"{folder} has no Parquet files and no images ({', '.join(IMAGES)}).")
     columns = {"id": [str(path.relative_to(folder)) for path in images], "image": [str(path) for path in images]}
-    return DatasetSource(Dataset.from_dict(columns, Features({"id": Value("string"), "image": Image()})))
+    return DatasetSource(Dataset.from_dict(columns, Features({"id": Value("string"), "image": Image()})), folder)

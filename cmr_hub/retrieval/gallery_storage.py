@@ -16,6 +16,7 @@ from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 
 from cmr_hub.data.columns import Modality
+from cmr_hub.data.image_cells import ImageFiles
 from cmr_hub.errors import CheckpointError
 from cmr_hub.hub import push_folder
 from cmr_hub.utils.checksums import saved
@@ -50,6 +51,7 @@ class StoredGallery:
         real_valued: modality -> the values behind codes, where they are stored.
         index: name of the index.
         index_options: what the index is made with.
+        image_files: which files image cells may name, where images are copied into the folder.
     """
 
     name: str
@@ -58,6 +60,7 @@ class StoredGallery:
     real_valued: Mapping[Modality, np.ndarray]
     index: str
     index_options: Mapping[str, Any]
+    image_files: ImageFiles | None = None
 
     def save(self, folder: str | os.PathLike, retriever: Retriever) -> None:
         """Write the files of the gallery; an earlier gallery in the folder survives a failure.
@@ -73,7 +76,8 @@ class StoredGallery:
             for number, start in enumerate(shards):
                 rows = range(start, min(start + SHARD_ROWS, len(self.dataset)))
                 embeds = {column: each[rows.start : rows.stop] for column, each in columns.items()}
-                write_items(shard_path(scratch, number), self.dataset.select(rows), embeds)
+                items = self.dataset.select(rows)
+                write_items(shard_path(scratch, number), items, embeds, image_files=self.image_files)
             config = {
                 "name": self.name,
                 "retriever": retriever.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from datasets import Image
+from cmr_hub.data.image_cells import undecoded
 
 from .items import Items
 
@@ -28,7 +28,7 @@ class ItemMetadata:
         self._items = items
         self._images = "image" in items.dataset.column_names
         if self._images:
-            self._paths = items.dataset.select_columns("image").cast_column("image", Image(decode=False))
+            self._paths = undecoded(items.dataset)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -40,7 +40,8 @@ class ItemMetadata:
         is: its path, or its name in the gallery's shards; "" where there is none.
         """
         numbers = range(*rows.indices(len(self)))
-        paths = [image["path"] or "" for image in self._paths[numbers]["image"]] if self._images else []
+        cells = self._paths[numbers]["image"] if self._images else []
+        paths = ["" if cell is None else cell["path"] or "" for cell in cells]
         return [
             {
                 "id": self._items.ids[row],

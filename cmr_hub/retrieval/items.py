@@ -8,9 +8,12 @@ import numpy as np
 import PIL.Image
 from datasets import ClassLabel, Dataset
 
+from cmr_hub.data.image_cells import ImageFiles, undecoded
 from cmr_hub.data.labels import class_names
+from cmr_hub.data.paths import name_some
 from cmr_hub.errors import InputError
 from cmr_hub.indexes import Filter
+from cmr_hub.utils.images import load_image
 
 
 class Items:
@@ -18,6 +21,7 @@ class Items:
 
     Args:
         dataset: at least one item with an `id`, and, where the source has them, `image`, `texts`, `label` or `labels`.
+        image_files: which files image cells may name; by default as [`ImageFiles.of`] says.
 
     Attributes:
         ids: of all items, in order.
@@ -27,7 +31,7 @@ class Items:
         InputError: there are no items, or an id is given twice.
     """
 
-    def __init__(self, dataset: Dataset):
+    def __init__(self, dataset: Dataset, image_files: ImageFiles | None = None):
         if len(dataset) == 0:
             raise InputError("A gallery needs at least one item, and this data set has none.")
         self.dataset = dataset
@@ -35,6 +39,8 @@ class Items:
         self._position = {item: row for row, item in enumerate(self.ids)}
         if len(self._position) < len(self.ids):
             raise InputError("The ids of a gallery's items must differ, and some are given twice.")
+        self.image_files = image_files or ImageFiles.of(dataset)
+        self._images = undecoded(dataset) if "image" in dataset.column_names else None
         self._texts = dataset.select_columns("texts") if "texts" in dataset.column_names else None
         self._labels = _label_ids(dataset)
         self.class_names = class_names(dataset) if self._labels is not None else []
@@ -63,8 +69,18 @@ class Items:
         return [tuple(texts) for texts in self._texts[positions]["texts"]]
 
     def image(self, position: int) -> PIL.Image.Image | None:
-        """Image of the item in row `position`, or None where the data set has none."""
-        return self.dataset[position]["image"] if "image" in self.dataset.column_names else None
+        """Image of the item in row `position`, in the mode that it is stored in, or None where there is none.
+
+        Raises:
+            InputError: the image cannot be used, or it is a file that may not be opened.
+        """
+        if self._images is None:
+            return None
+        try:
+            cell = self.image_files.check(self._images[position]["image"])
+            return None if cell is None else load_image(cell, to_rgb=False)
+        except InputError as error:
+            raise InputError(f"Item {self.ids[position]!r}: {error}") from error
 
     def share_a_class(self, first: int, second: int) -> bool | None:
         """Whether the items in two rows have a class in common; None where items have no classes."""
@@ -77,14 +93,15 @@ class Items:
             InputError: there is no such class, or none is named.
         """
         wanted = [label] if isinstance(label, str) else list(label)
-        unknown = [name for name in wanted if name not in self.class_names]
+        number = {name: row for row, name in enumerate(self.class_names)}
+        unknown = [name for name in wanted if name not in number]
         if self._labels is None or not wanted:
             raise InputError("The items of this gallery have no classes, or none was named: search without label.")
         if unknown:
             raise InputError(
-                f"There is no class {unknown[0]!r} in this gallery: its classes are {', '.join(self.class_names)}."
+                f"There is no class {unknown[0]!r} in this gallery: its classes are {name_some(self.class_names, 20)}."
             )
-        classes = {self.class_names.index(name) for name in wanted}
+        classes = {number[name] for name in wanted}
         rows = [row for row, labels in enumerate(self._labels) if not classes.isdisjoint(labels)]
         return Filter(np.array(rows, np.int64), tuple(wanted))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -25,7 +26,12 @@ _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|data:)", re.IGNORECASE)
 
 
 def load_image(
-    source: ImageSource, *, min_side: int | None = None, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+    source: ImageSource,
+    *,
+    min_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+    to_rgb: bool = True,
 ) -> Image.Image:
     """Open an image as 8-bit RGB, upright.
 
@@ -48,6 +54,7 @@ def load_image(
             long as its shorter side keeps this many pixels.
         max_pixels: more than this is refused before decoding.
         max_bytes: a larger file is refused before it is read.
+        to_rgb: False leaves the image in the mode that it is stored in, palette and transparency included.
 
     Returns:
         An image of mode "RGB", independent of `source`.
@@ -64,26 +71,43 @@ def load_image(
     ```
     """
     if isinstance(source, Image.Image):
-        return _decoded(source, "the image", max_pixels, min_side=None)
+        return _decoded(source, "the image", max_pixels, None, to_rgb)
     if isinstance(source, np.ndarray):
-        return _decoded(_from_array(source), "the array", max_pixels, min_side=None)
-    if isinstance(source, Mapping):
-        source = cast(Any, source["bytes"] if source.get("bytes") is not None else source.get("path"))
-    if isinstance(source, bytes | bytearray | memoryview):
-        name = "the image's bytes"
-        _check_size(memoryview(source).nbytes, name, max_bytes)
-        return _read(io.BytesIO(source), name, max_pixels, min_side)
-    if isinstance(source, str | os.PathLike):
-        path = _local_path(source)
-        _check_size(path.stat().st_size, str(path), max_bytes)
-        try:
-            with path.open("rb") as file:
-                return _read(file, str(path), max_pixels, min_side)
-        except PermissionError as error:
-            raise InputError(f"{path} may not be read by this user. Change its permissions.") from error
-    raise InputError(
-        f"an image cannot be made from {type(source).__name__}. Give a path, bytes, a PIL image or a numpy array."
-    )
+        return _decoded(_from_array(source), "the array", max_pixels, None, to_rgb)
+    with _opened(source, max_bytes) as (file, name), _parsed(file, name, max_pixels) as image:
+        return _decoded(image, name, max_pixels, min_side, to_rgb)
+
+
+def read_file(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of a local, regular file.
+
+    Args:
+        path: of the file.
+        max_bytes: a larger file is refused before it is read.
+
+    Raises:
+        InputError: there is no such file, or it is empty, too large or not readable.
+    """
+    with _opened(path, max_bytes) as (file, _):
+        return file.read(max_bytes)
+
+
+def read_image_file(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of an image file, which is copied as it is.
+
+    Args:
+        path: of the file.
+        max_pixels: more than this is refused.
+        max_bytes: a larger file is refused before it is read.
+
+    Raises:
+        InputError: there is no such file, or its header is not that of an image that `load_image` accepts.
+    """
+    with _opened(path, max_bytes) as (file, name):
+        with _parsed(file, name, max_pixels) as image:
+            _check_pixels(image, name, max_pixels)
+        file.seek(0)
+        return file.read(max_bytes)
 
 
 def turned(image: Image.Image, augmentation: str) -> Image.Image:
@@ -124,20 +148,43 @@ def _check_size(size: int, name: str, max_bytes: int) -> None:
         )
 
 
-def _read(file: BinaryIO, name: str, max_pixels: int, min_side: int | None) -> Image.Image:
+@contextmanager
+def _opened(source: Any, max_bytes: int) -> Iterator[tuple[BinaryIO, str]]:
+    """The file of an image, and what messages call it."""
+    if isinstance(source, Mapping):
+        source = source["bytes"] if source.get("bytes") is not None else source.get("path")
+    if isinstance(source, bytes | bytearray | memoryview):
+        name = "the image's bytes"
+        _check_size(memoryview(source).nbytes, name, max_bytes)
+        yield io.BytesIO(source), name
+    elif isinstance(source, str | os.PathLike):
+        path = _local_path(source)
+        _check_size(path.stat().st_size, str(path), max_bytes)
+        try:
+            file = path.open("rb")
+        except PermissionError as error:
+            raise InputError(f"{path} may not be read by this user. Change its permissions.") from error
+        with file:
+            yield file, str(path)
+    else:
+        raise InputError(
+            f"an image cannot be made from {type(source).__name__}. Give a path, bytes, a PIL image or a numpy array."
+        )
+
+
+def _parsed(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    """The image in a file, of which the header alone has been read."""
     try:
-        image = Image.open(file, formats=FORMATS)
+        return Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} declares too many pixels: at most {max_pixels:,} are allowed. Scale it.") from error
     except Exception as error:  # on a hostile file the format readers raise whatever their parsing runs into
         file.seek(0)
         kind = "an SVG drawing" if b"<svg" in file.read(4096).lower() else "not an image that can be read"
         raise InputError(f"{name} is {kind}. Accepted are {', '.join(FORMATS)}.") from error
-    with image:
-        return _decoded(image, name, max_pixels, min_side)
 
 
-def _decoded(image: Image.Image, name: str, max_pixels: int, min_side: int | None) -> Image.Image:
+def _check_pixels(image: Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
     if not width * height:
         raise InputError(f"{name} has no pixels ({width} x {height}).")
@@ -145,11 +192,16 @@ def _decoded(image: Image.Image, name: str, max_pixels: int, min_side: int | Non
         raise InputError(
             f"{name} has {width} x {height} pixels, more than the {max_pixels:,} allowed. Scale it down first."
         )
+
+
+def _decoded(image: Image.Image, name: str, max_pixels: int, min_side: int | None, to_rgb: bool) -> Image.Image:
+    _check_pixels(image, name, max_pixels)
     try:
         if min_side:
             image.draft(None, (min_side, min_side))
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        upright = ImageOps.exif_transpose(image)
+        return _to_rgb(upright) if to_rgb else upright
     except InputError as error:
         raise InputError(f"{name} {error}") from error
     except Exception as error:  # as above: the decoders' errors are of every class

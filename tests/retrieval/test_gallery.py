@@ -1,11 +1,17 @@
 import errno
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from datasets import Features, Image, List
+from PIL import Image as Images
+from PIL import ImageOps
 
 import cmr_hub
 from closeness import assert_hits
 from cmr_hub import Gallery
+from cmr_hub.data.columns import read_column
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 from hub_server import TOKEN
 from toys import COLOURS, feature_dataset, feature_retriever, image_dataset, raw_retriever
@@ -74,13 +80,86 @@ def test_round_trip(gallery, tmp_path):
     loaded = Gallery.from_pretrained(tmp_path / "gallery", retriever=gallery.retriever)
     assert_hits(loaded.search(text="blue", k=3), gallery.search(text="blue", k=3))
     assert loaded.image(2).convert("RGB").getpixel((0, 0)) == COLOURS["blue"]
-    assert loaded.dataset.features == gallery.dataset.features
+    assert loaded.dataset.features == {**gallery.dataset.features, "image": Image(decode=False)}
 
 
 def test_a_saved_gallery_holds_its_images(gallery, tmp_path):
     gallery.save_pretrained(tmp_path)
     loaded = Gallery.from_pretrained(tmp_path, retriever=gallery.retriever)
     assert loaded.dataset.data.column("image")[0].as_py()["bytes"].startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def downloaded(tmp_path):
+    """A gallery that names a private picture instead of holding an image, and its folder."""
+    Images.new("RGB", (4, 4), "red").save(tmp_path / "secret.png")
+    dataset = feature_dataset(3).add_column("image", [str(tmp_path / "secret.png")] * 3)
+    dataset = dataset.cast_column("image", Image())
+    gallery = Gallery.from_dataset(dataset, feature_retriever())
+    gallery.save_pretrained(tmp_path / "gallery")
+    shard = tmp_path / "gallery" / "items-00000.parquet"
+    table = pq.read_table(shard)
+    cells = pa.array([{"bytes": None, "path": str(tmp_path / "secret.png")}] * 3, Image.pa_type)
+    pq.write_table(table.set_column(table.column_names.index("image"), "image", cells), shard)
+    (tmp_path / "gallery" / "checksums.json").unlink()  # whoever writes the files writes their digests too
+    return tmp_path / "gallery"
+
+
+def test_a_downloaded_gallery_reads_no_file(downloaded, tmp_path):
+    gallery = Gallery.from_pretrained(downloaded, retriever=feature_retriever())
+    hit = gallery.search(item="item-1", target="text", k=1)[0]
+    for opened in (
+        lambda: gallery.image(0),
+        lambda: hit.image,
+        lambda: gallery.save_pretrained(tmp_path / "copy"),
+        lambda: read_column(gallery.dataset, "image"),
+        lambda: Gallery.build(gallery.dataset, feature_retriever(), tmp_path / "built", show_progress=False),
+        lambda: Gallery.build(downloaded / "items-00000.parquet", feature_retriever(), tmp_path / "built"),
+    ):
+        with pytest.raises(InputError, match=r"names the file '.*secret\.png'.*image_root"):
+            opened()
+    assert gallery.dataset[0]["image"] == {"bytes": None, "path": str(tmp_path / "secret.png")}
+
+
+def test_it_reads_files_where_the_caller_says_they_are(downloaded, tmp_path):
+    gallery = Gallery.from_pretrained(downloaded, retriever=feature_retriever(), image_root=tmp_path)
+    assert gallery.image(0).getpixel((0, 0)) == (255, 0, 0)
+    gallery.save_pretrained(tmp_path / "copy")
+    assert Gallery.from_pretrained(tmp_path / "copy", retriever=feature_retriever()).image(2).size == (4, 4)
+    elsewhere = Gallery.from_pretrained(downloaded, retriever=feature_retriever(), image_root=downloaded)
+    with pytest.raises(InputError, match=f"Item 'item-0': .*no such file in {downloaded}"):
+        elsewhere.image(0)
+
+
+def test_what_a_gallery_says_of_its_columns_opens_nothing(downloaded, tmp_path):
+    """Texts that are declared to be images would be opened when a hit is described."""
+    shard = downloaded / "items-00000.parquet"
+    table = pq.read_table(shard)
+    secret = [[{"bytes": None, "path": str(tmp_path / "secret.png")}]] * 3
+    table = table.append_column("texts", pa.array(secret, pa.list_(Image.pa_type)))
+    declared = Features({**Features.from_arrow_schema(table.schema), "texts": List(Image())})
+    pq.write_table(table.replace_schema_metadata(declared.arrow_schema.metadata), shard)
+    gallery = Gallery.from_pretrained(downloaded, retriever=feature_retriever())
+    assert gallery.texts(0) == tuple(secret[0])
+
+
+def test_images_keep_their_mode_and_are_upright(tmp_path):
+    """As `datasets` decodes them."""
+    exif = Images.Exif()
+    exif[0x0112] = 6
+    Images.new("RGB", (8, 4), "red").save(tmp_path / "turned.jpg", exif=exif)
+    Images.new("RGBA", (8, 4), (255, 0, 0, 90)).save(tmp_path / "clear.png")
+    Images.new("RGB", (8, 4), "red").quantize(2).save(tmp_path / "palette.gif")
+    names = ["turned.jpg", "clear.png", "palette.gif"]
+    dataset = feature_dataset(3).add_column("image", [str(tmp_path / name) for name in names])
+    dataset = dataset.cast_column("image", Image())
+    gallery = Gallery.from_dataset(dataset, feature_retriever())
+    for row, name in enumerate(names):
+        with Images.open(tmp_path / name) as opened:
+            expected = ImageOps.exif_transpose(opened)
+        image = gallery.image(row)
+        assert (image.mode, image.size) == (expected.mode, expected.size)
+        assert image.tobytes() == expected.tobytes()
 
 
 def test_another_retriever_is_refused(tmp_path):

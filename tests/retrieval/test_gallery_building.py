@@ -3,15 +3,17 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Image
 from PIL import Image as Images
 
 from closeness import assert_alike, assert_hits
 from cmr_hub import Gallery
 from cmr_hub.errors import InputError
 from cmr_hub.retrieval import gallery_building
-from toys import COLOURS, feature_dataset, feature_retriever, image_dataset, raw_retriever
+from toys import COLOURS, feature_dataset, feature_retriever, image_dataset, image_files, raw_retriever
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +132,27 @@ def test_images_are_copied_or_stay_where_they_are(tmp_path, keep):
     stored = pq.read_table(tmp_path / "gallery" / "items-00000.parquet").column("image")[0].as_py()
     assert (stored["bytes"] is not None) == keep
     assert gallery.image(0).convert("RGB").getpixel((0, 0)) == COLOURS["red"]
+
+
+def parquet_of_paths(folder, *paths):
+    cells = pa.array([{"bytes": None, "path": str(path)} for path in paths], Image.pa_type)
+    pq.write_table(pa.table({"image": cells}), folder / "rows.parquet")
+    return folder / "rows.parquet"
+
+
+def test_parquet_files_name_no_files_unless_the_caller_says_where(tmp_path, caplog):
+    (tmp_path / "images").mkdir()
+    paths = image_files(tmp_path / "images")
+    Images.new("RGB", (9, 9)).save(tmp_path / "secret.png")
+    rows = parquet_of_paths(tmp_path, *paths, tmp_path / "secret.png", "../secret.png", "http://127.0.0.1:9/a.png")
+    with pytest.raises(InputError, match=r"image 1 of 4: .*image_root.*Among the items '0' to '3'"):
+        Gallery.build(rows, raw_retriever(), tmp_path / "refused", show_progress=False)
+    options = {"image_root": tmp_path / "images", "skip_unusable": True, "show_progress": False}
+    gallery = Gallery.build(rows, raw_retriever(), tmp_path / "gallery", **options)
+    assert gallery.ids == ["0", "1", "2"]
+    assert sum("no such file" in record.message for record in caplog.records) == 3
+    stored = pq.read_table(tmp_path / "gallery" / "items-00000.parquet").column("image").to_pylist()
+    assert [cell["path"] for cell in stored] == ["red.png", "green.png", "blue.png"]
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from cmr_hub.cli.types import PATH
 @option("--name", default="gallery", help="Name of the gallery.")
 @option("--shard-rows", type=int, metavar="ROWS", help="Items per file.")
 @option("--refer", is_flag=True, help="Store paths of image files instead of copies.")
+@option("--image-root", type=PATH, metavar="DIR", help="Folder of the image files that Parquet files name.")
 @option("--keep-real-valued", is_flag=True, help="Store the values of codes too, to re-rank by.")
 @option("--skip-unusable", is_flag=True, help="Skip items that cannot be used, and report them.")
 def command(
@@ -43,6 +44,7 @@ def command(
     name: str,
     shard_rows: int | None,
     refer: bool,
+    image_root: Path | None,
     keep_real_valued: bool,
     skip_unusable: bool,
 ) -> None:
@@ -66,6 +68,7 @@ def command(
         keep_images=not refer,
         keep_real_valued=keep_real_valued,
         skip_unusable=skip_unusable,
+        image_root=image_root,
         shard_rows=SHARD_ROWS if shard_rows is None else shard_rows,
     )
     logging.info("%s: %d items, index %r (%s)", output_dir, len(built), built.index.name, built.index.reason)
