@@ -153,16 +153,21 @@ class Canary:
         for name, content in files.items():
             (folder / name).write_bytes(content)
         self.folder, self.paths = folder, [folder / name for name in files]
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._file = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if libc.inotify_add_watch(self._file, os.fsencode(folder), self._OPEN | self._MODIFY | self._CREATE) < 0:
-            raise OSError(ctypes.get_errno(), f"{folder} cannot be watched")
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._file = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.watch(folder)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         os.close(self._file)
+
+    def watch(self, folder: Path) -> None:
+        """See to the files of another folder too."""
+        events = self._OPEN | self._MODIFY | self._CREATE
+        if self._libc.inotify_add_watch(self._file, os.fsencode(folder), events) < 0:
+            raise OSError(ctypes.get_errno(), f"{folder} cannot be watched")
 
     def opened(self) -> list[str]:
         """The names of files that were opened or made since the last call, sorted; the folder itself is "."."""

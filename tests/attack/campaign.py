@@ -33,6 +33,8 @@ KINDS = {
     "mutations": "mutations:Mutations",
     "kills": "kills:Kills",
     "full-disk": "full_disk:FullDisk",
+    "requests": "raw_requests:Requests",
+    "uploads": "uploads:Uploads",
 }
 
 
