@@ -35,6 +35,7 @@ KINDS = {
     "full-disk": "full_disk:FullDisk",
     "requests": "raw_requests:Requests",
     "uploads": "uploads:Uploads",
+    "downloads": "downloads:Downloads",
 }
 
 

@@ -101,7 +101,7 @@ class Uploads(Attack):
     def _check_message(self, message: str) -> None:
         if INTERNAL in message or len(message) < 20:
             raise Failure(f"refused without a reason: {message!r}")
-        if str(self.folder) in message or str(self.galleries.root) in message:
+        if str(self.galleries.root) in message or str(self.folder / "sent-") in message:
             raise Failure(f"the message tells a path of the server: {message}")
 
     def _check_left(self) -> None:
