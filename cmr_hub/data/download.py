@@ -234,6 +234,8 @@ def _fetch_rest(
             part.discard()
             raise httpx2.ReadError("the file changed at its source")
         response.raise_for_status()
+        if response.status_code not in (200, 206):  # 204 and the like come without the file
+            raise DownloadError(f"{shown} answered {response.status_code} {response.reason_phrase}, without the file.")
         if version is None or not continues:
             version, start = FileVersion.of(shown, response.headers), 0
             part.begin(version)

@@ -49,7 +49,7 @@ def prepare_process(folder: Path) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent / "helpers"), str(ROOT)])
     os.environ |= {"HF_HOME": str(folder / "home"), "CMR_HUB_CACHE": str(folder / "cache")}
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "GRADIO_ANALYTICS_ENABLED": "0"}
-    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CMR_HUB_PREPARE": "0"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CMR_HUB_PREPARE": "0", "TQDM_DISABLE": "1"}
     # Processes that are killed leave semaphores behind.
     os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:multiprocessing.resource_tracker"
 

@@ -110,7 +110,10 @@ class Requests(Attack):
             (f"{API}/queue/join", b'{"fn_index": -1, "data": [], "session_hash": "a"}'),
             (f"{API}/queue/join", b'{"fn_index": 99999, "data": [], "session_hash": "a"}'),
             (f"{API}/run/predict", b'{"fn_index": 0, "data": []}'),
-            (f"{API}/component_server", b'{"component_id": 1, "fn_name": "__init__", "data": [], "session_hash": "a"}'),
+            (
+                f"{API}/component_server",
+                b'{"component_id": 1, "fn_name": "__init__", "data": [], "session_hash": "a"}',
+            ),
             (f"{API}/reset", b'{"event_id": "x"}'),
             (f"{API}/cancel", b'{"session_hash": "a", "fn_index": 0, "event_id": "x"}'),
         ]
@@ -123,7 +126,9 @@ class Requests(Attack):
             path, body = random.choice(bodies)
             attempt.does("past functions", f"POST {path} {len(body):,} bytes: {body[:60]!r}")
             return self._send("POST", path, body), "post"
-        name = random.choice(["../../../x.png", "a" * 300 + ".png", "\x00.png", "..", "CON", "x/../../y.png", "é😀.png"])
+        name = random.choice(
+            ["../../../x.png", "a" * 300 + ".png", "\x00.png", "..", "CON", "x/../../y.png", "é😀.png"]
+        )
         attempt.does("past functions", f"upload {name!r:.60}")
         response = self.client.post(f"{API}/upload", files={"files": (name, _png("red"))})
         self._check_status(response)
@@ -211,7 +216,7 @@ class Requests(Attack):
 
     @staticmethod
     def _check_status(response: httpx2.Response) -> None:
-        if response.status_code >= 500 and "File \"" in response.text:
+        if response.status_code >= 500 and 'File "' in response.text:
             raise Failure(f"status {response.status_code} with a traceback: {response.text[:200]}")
 
     def _judge(self, response: str, group: str) -> str:

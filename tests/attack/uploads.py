@@ -115,7 +115,9 @@ class Uploads(Attack):
 
     def nested_bombs(self, random: random.Random) -> list[File]:
         inner = archive({"a.png": bytes(20_000_000)})
-        return [("bombs.zip", archive({f"{n}.{random.choice(['zip', 'png'])}": inner for n in range(50)} | pictures()))]
+        return [
+            ("bombs.zip", archive({f"{n}.{random.choice(['zip', 'png'])}": inner for n in range(50)} | pictures()))
+        ]
 
     def overlapping(self, random: random.Random) -> list[File]:
         """Entries that share one compressed content, so that little grows to much."""
@@ -183,7 +185,16 @@ class Uploads(Attack):
         return [("equal.zip", buffer.getvalue()), ("a.png", picture("red")), ("a.png", picture("blue"))]
 
     def odd_names(self, random: random.Random) -> list[File]:
-        names = ["a\x00b.png", "CON.png", "\u202egnp.exe", "x" * 250 + ".png", "<img src=x>.png", " .png", "\n.png", "😀.png"]
+        names = [
+            "a\x00b.png",
+            "CON.png",
+            "\u202egnp.exe",
+            "x" * 250 + ".png",
+            "<img src=x>.png",
+            " .png",
+            "\n.png",
+            "😀.png",
+        ]
         return [(name, picture("red")) for name in random.sample(names, 4)] + list(pictures().items())
 
     def many_files(self, random: random.Random) -> list[File]:
@@ -203,7 +214,11 @@ class Uploads(Attack):
         row = bytes(1 + width * (3 if colour == 2 else 4)) if width * height <= 64_000_000 else b"\0"
         packer = zlib.compressobj(9)
         data = b"".join(packer.compress(row * 8) for _ in range(min(height, 8000) // 8)) + packer.flush()
-        chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)), (b"IDAT", data), (b"IEND", b"")]
+        chunks = [
+            (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)),
+            (b"IDAT", data),
+            (b"IEND", b""),
+        ]
         png = b"\x89PNG\r\n\x1a\n" + b"".join(
             struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
             for kind, body in chunks
@@ -237,7 +252,14 @@ class Uploads(Attack):
     def odd_pictures(self, random: random.Random) -> list[File]:
         """Pictures of kinds that are rare, and of whole files with broken ends."""
         made = []
-        for mode, kind in (("1", "PNG"), ("P", "GIF"), ("CMYK", "JPEG"), ("I;16", "PNG"), ("F", "TIFF"), ("LA", "PNG")):
+        for mode, kind in (
+            ("1", "PNG"),
+            ("P", "GIF"),
+            ("CMYK", "JPEG"),
+            ("I;16", "PNG"),
+            ("F", "TIFF"),
+            ("LA", "PNG"),
+        ):
             file = io.BytesIO()
             Image.new(mode, (20, random.choice([1, 20, 900]))).save(file, kind)
             made.append((f"{mode.replace(';', '')}.{kind.lower()}", file.getvalue()))
@@ -248,7 +270,15 @@ class Uploads(Attack):
         return [("metadata.csv", rows([["file_name", "text"], ["red.png", cell]])), *pictures().items()]
 
     def formulas(self, random: random.Random) -> list[File]:
-        cells = ["=cmd|' /C calc'!A0", "<script>alert(1)</script>", "\x00\x07", "\u202e", "x" * 2001, "{{7*7}}", "'; --"]
+        cells = [
+            "=cmd|' /C calc'!A0",
+            "<script>alert(1)</script>",
+            "\x00\x07",
+            "\u202e",
+            "x" * 2001,
+            "{{7*7}}",
+            "'; --",
+        ]
         lines = [[name, random.choice(cells), random.choice(cells)] for name in pictures()]
         return [("metadata.csv", rows([["file_name", "text", "label"], *lines])), *pictures().items()]
 
@@ -299,4 +329,3 @@ def rows(lines: list[list[str]]) -> bytes:
     buffer = io.StringIO()
     csv.writer(buffer).writerows(lines)
     return buffer.getvalue().encode(errors="replace")
-

@@ -200,6 +200,14 @@ def test_more_than_the_limit_is_refused(fetch, server, tmp_path, announce_length
     assert not (tmp_path / "file").exists()
 
 
+@pytest.mark.parametrize("status", [202, 204])
+def test_a_success_without_the_file_is_none(fetch, server, tmp_path, status):
+    server.statuses["/file"] = status
+    with pytest.raises(DownloadError, match=f"/file answered {status} .*, without the file"):
+        fetch()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_file_fails_at_once(fetch, server):
     server.files.clear()
     with pytest.raises(DownloadError, match="/file answered 404"):

@@ -24,6 +24,7 @@ class FileServer:
         cut: path -> bytes after which the connection breaks, once.
         replaced: path -> content from the next request on.
         redirects: path -> address that it leads to.
+        statuses: path -> status of an answer without content.
         ranges: whether the server honours ranges.
         conditions: whether it honours `If-Range`.
         announce_length: whether it tells how long a file is.
@@ -37,6 +38,7 @@ class FileServer:
         self.cut: dict[str, int] = {}
         self.replaced: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
+        self.statuses: dict[str, int] = {}
         self.headers: dict[str, Callable[[bytes], str]] = {"ETag": etag}
         self.ranges = self.conditions = True
         self.announce_length = True
@@ -54,6 +56,10 @@ class FileServer:
                 content = files.files.get(self.path)
                 if self.path in files.replaced:
                     files.files[self.path] = files.replaced.pop(self.path)
+                if self.path in files.statuses:
+                    self.send_response(files.statuses[self.path])
+                    self.end_headers()
+                    return
                 if self.path in files.redirects:
                     self.send_response(302)
                     self.send_header("Location", files.redirects[self.path])
