@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.checkpoint_files import check_folder, inner_path, read_json
 from cmr_hub.utils.checksums import checked, saved
 from cmr_hub.utils.hub import resolve
+
+from .checked_weights import check_shapes, check_values, raise_if_wrong
 
 # What one save writes of them takes the place of all that an earlier one wrote.
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
@@ -39,7 +42,8 @@ class CheckedModel(PreTrainedModel):
         Raises:
             CheckpointNotFoundError: nothing of this id is bundled, cached or on the Hub.
             CheckpointError: files that differ from their digests; weights that are corrupt, missing, unexpected or of
-                another shape, or another method's.
+                another shape, hold NaN or nothing but zeros (see
+                [`~cmr_hub.modeling.checked_weights.check_values`]), or are another method's.
 
         Example:
         ```python
@@ -51,13 +55,21 @@ class CheckedModel(PreTrainedModel):
         """
         location = {name: kwargs.pop(name) for name in ("revision", "force_download", "token") if name in kwargs}
         folder = resolve(str(pretrained_model_name_or_path), **location)
+        if subfolder := kwargs.pop("subfolder", ""):
+            folder = inner_path(folder, subfolder)
         with_info, verify = kwargs.pop("output_loading_info", False), kwargs.pop("verify", True)
         kwargs.setdefault("dtype", torch.float32)
         try:
             with checked(folder, verify):
+                check_folder(folder)
+                config = kwargs.pop("config", None)
+                if not isinstance(config, PreTrainedConfig):
+                    config, kwargs = cls._load_config(folder, kwargs)
+                check_shapes(cls, config, folder)
                 loaded: Any = super().from_pretrained(
                     folder,
                     *model_args,
+                    config=config,
                     use_safetensors=True,
                     ignore_mismatched_sizes=True,  # reported below with the rest
                     output_loading_info=True,
@@ -65,24 +77,25 @@ class CheckedModel(PreTrainedModel):
                 )
         except CheckpointError:
             raise
-        except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
+        except Exception as error:  # of safetensors, torch or transformers, by what is broken
             raise CheckpointError(
                 f"The checkpoint in {folder} cannot be read: {error} Fetch it again or save it anew."
             ) from error
-        wrong = {
-            kind: names
-            for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
-            if (names := loaded[1].get(kind))
-        }
-        if wrong:
-            listed = "; ".join(
-                f"{kind.replace('_', ' ')}: {', '.join(map(str, names))}" for kind, names in wrong.items()
-            )
-            raise CheckpointError(
-                f"The weights in {folder} do not fit {cls.__name__} with this config.json ({listed}). "
-                "Nothing was initialised at random; fetch the checkpoint again or use the class that saved it."
-            )
+        kinds = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+        raise_if_wrong(cls, folder, {kind.replace("_", " "): loaded[1].get(kind) or () for kind in kinds})
+        check_values(loaded[0], folder)
         return loaded if with_info else loaded[0]
+
+    @classmethod
+    def _load_config(cls, folder: Path, options: dict[str, Any]) -> tuple[PreTrainedConfig, dict[str, Any]]:
+        """The configuration, changed by the options that name its fields, and the other options."""
+        read_json(folder / "config.json")  # transformers reads it again, without looking at what it is first
+        changes = {name: value for name, value in options.items() if name != "dtype"}
+        try:
+            config, unused = cls.config_class.from_pretrained(folder, return_unused_kwargs=True, **changes)
+        except CheckpointError as error:
+            raise type(error)(f"{folder}: {error}") from error
+        return config, {**unused, "dtype": options["dtype"]}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """As in transformers, but an earlier checkpoint in `save_directory` survives a full disk or an interrupt."""

@@ -3,16 +3,16 @@
 # Configurations postpone no annotations: `@strict` checks types only where they are types, not strings.
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from cmr_hub.errors import CheckpointError
+from .checked_config import CheckedConfig
 
 
 @strict
-class CMRConfig(PreTrainedConfig):
+class CMRConfig(CheckedConfig):
     r"""Base configuration of every method.
 
     Args:
@@ -39,21 +39,6 @@ class CMRConfig(PreTrainedConfig):
         for name in ("image_dim", "text_dim", "embed_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, and is {getattr(self, name)}.")
-
-    @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "CMRConfig":
-        """As `PreTrainedConfig.from_dict`, but the configuration of another method is an error, not a warning.
-
-        Raises:
-            CheckpointError: `model_type` names another method.
-        """
-        found = config_dict.get("model_type", cls.model_type)
-        if found != cls.model_type:
-            raise CheckpointError(
-                f"This checkpoint is of the method {found!r}, not {cls.model_type!r}. "
-                "cmr_hub.from_pretrained and transformers' AutoModel pick the right class by themselves."
-            )
-        return super().from_dict(config_dict, **kwargs)
 
     @classmethod
     def own_fields(cls) -> list[str]:

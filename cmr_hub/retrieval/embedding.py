@@ -123,8 +123,20 @@ class Embedder:
         for start in tqdm(range(0, len(inputs), batch_size), unit, disable=not show_progress):
             batch = inputs[start : start + batch_size]
             try:
-                batches.append(finish(embed(batch)))
+                features = embed(batch)
+                if not features.isfinite().all():
+                    raise _not_finite(features, unit)
+                batches.append(finish(features))
             except InputError as error:
                 where = f" (in the batch that starts at {start})" if start else ""
                 raise InputError(f"{error}{where}") from error
         return np.concatenate(batches)
+
+
+def _not_finite(features: torch.Tensor, unit: str) -> InputError:
+    """The error where values of the common space are not numbers, so that nothing could be found with them."""
+    row = (~features.isfinite()).flatten(1).any(dim=1).nonzero()[0].item()
+    return InputError(
+        f"{unit.lower().removesuffix('s')} {row + 1} of {len(features)}: its embedding is NaN or infinite. Its "
+        "features are too large, or the checkpoint's weights are damaged: fetch the checkpoint again."
+    )

@@ -6,6 +6,8 @@ from huggingface_hub.dataclasses import strict
 
 from cmr_hub.modeling.configuration_cmr import CMRConfig
 
+MAX_STEPS = 100
+
 
 @strict
 class DANConfig(CMRConfig):
@@ -72,8 +74,8 @@ class DANConfig(CMRConfig):
     def validate_architecture(self) -> None:
         """Part of `@strict`-powered validation."""
         super().validate_architecture()
-        if self.steps < 0:
-            raise ValueError(f"steps must be 0 (no attention) or more, and is {self.steps}.")
+        if not 0 <= self.steps <= MAX_STEPS:
+            raise ValueError(f"steps must be from 0 (no attention) to {MAX_STEPS}, and is {self.steps}.")
         if self.embed_dim % (self.steps + 1):
             raise ValueError(
                 f"embed_dim {self.embed_dim} must be a multiple of steps + 1, which is {self.steps + 1}: each step "

@@ -4,6 +4,8 @@ from huggingface_hub.dataclasses import strict
 
 from cmr_hub.modeling.configuration_cmr import CMRConfig
 
+MAX_STEPS = 1000
+
 
 @strict
 class DBMConfig(CMRConfig):
@@ -39,3 +41,6 @@ class DBMConfig(CMRConfig):
         for name in ("hidden_dim", "gibbs_steps", "mean_field_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, and is {getattr(self, name)}.")
+        for name in ("gibbs_steps", "mean_field_steps"):
+            if getattr(self, name) > MAX_STEPS:
+                raise ValueError(f"{name} must be at most {MAX_STEPS}, and is {getattr(self, name)}.")

@@ -4,6 +4,8 @@ from huggingface_hub.dataclasses import strict
 
 from cmr_hub.modeling.configuration_cmr import CMRConfig
 
+MAX_LAYERS = 100
+
 
 @strict
 class DCCAConfig(CMRConfig):
@@ -49,6 +51,8 @@ class DCCAConfig(CMRConfig):
         for name in ("output_dim", "hidden_dim", "hidden_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, and is {getattr(self, name)}.")
+        if self.hidden_layers > MAX_LAYERS:
+            raise ValueError(f"hidden_layers must be at most {MAX_LAYERS}, and is {self.hidden_layers}.")
         if self.embed_dim > self.output_dim:
             raise ValueError(
                 f"The networks' outputs have at most output_dim = {self.output_dim} canonical pairs; embed_dim is "

@@ -4,6 +4,8 @@ from huggingface_hub.dataclasses import strict
 
 from cmr_hub.modeling.configuration_hashing import HashingConfig
 
+MAX_STEPS = 10_000
+
 
 @strict
 class LSSHConfig(HashingConfig):
@@ -48,6 +50,8 @@ class LSSHConfig(HashingConfig):
         for name in ("image_components", "dictionary_size", "iterations", "sparse_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, and is {getattr(self, name)}.")
+        if self.sparse_steps > MAX_STEPS:
+            raise ValueError(f"sparse_steps must be at most {MAX_STEPS}, and is {self.sparse_steps}.")
         for name in ("sparsity", "mu", "gamma"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, and is {getattr(self, name)}.")

@@ -1,11 +1,12 @@
 """Configuration of the catalyser of spreading vectors."""
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from cmr_hub.modeling.checked_config import CheckedConfig
 
 
 @strict
-class SpreadingVectorsConfig(PreTrainedConfig):
+class SpreadingVectorsConfig(CheckedConfig):
     r"""Configuration of [`SpreadingVectorsModel`].
 
     Args:
