@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cmr_hub.errors import CheckpointError, UnknownNameError
+from cmr_hub.errors import CheckpointError, CMRError, UnknownNameError
 from cmr_hub.utils.registry import DEFAULT_ORDER, Registry
 
 if TYPE_CHECKING:
@@ -97,14 +97,18 @@ def load_encoder(config: dict[str, Any], folder: str | os.PathLike | None = None
         CheckpointError: the description or one of the files is incomplete or damaged.
         UnknownNameError: the description is of an encoder that does not exist here.
     """
-    if not isinstance(config, dict) or not {"name", "modality"} <= config.keys():
+    if not isinstance(config, dict) or not all(isinstance(config.get(key), str) for key in ("name", "modality")):
         raise CheckpointError(
-            f"An encoder is described by a 'name' and a 'modality', but the checkpoint says {config}."
+            f"An encoder is described by a 'name' and a 'modality', but the checkpoint says {config!r:.200}."
         )
     kind = encoder_class(config["modality"], config["name"])
     try:
         return kind.from_dict(config, None if folder is None else Path(folder))
-    except (KeyError, TypeError) as error:
+    except CheckpointError:
+        raise
+    except CMRError as error:
+        raise CheckpointError(f"The description of the encoder {config['name']!r} is wrong: {error}") from error
+    except Exception as error:  # of whatever a value of another type breaks
         raise CheckpointError(f"The description of the encoder {config['name']!r} is wrong: {error!r}.") from error
 
 

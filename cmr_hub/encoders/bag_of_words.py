@@ -14,7 +14,7 @@ from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import CheckpointError
 
 from .base import check_texts
-from .vocabulary import ARRAYS_FILE, VocabularyEncoder, read_arrays
+from .vocabulary import ARRAYS_FILE, VocabularyEncoder, read_array
 
 
 @register_encoder("text", "bow")
@@ -110,7 +110,7 @@ class TfidfEncoder(BagOfWordsEncoder):
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
         encoder = super().from_dict(config, folder)
-        encoder.idf = read_arrays(folder, cls.name)["idf"]
+        encoder.idf = read_array(folder, cls.name, "idf", 1)
         if encoder.idf.shape != (encoder.dim,):
             raise CheckpointError(f"{ARRAYS_FILE} has {encoder.idf.shape} weights for {encoder.dim} words.")
         return encoder

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.utils.checkpoint_files import inner_path
 from cmr_hub.utils.deprecation import RenamedAttribute, adopt_renamed
 
 _RENAMED = {"averages": "supports_mean_pooling", "knows": "has_known_tokens", "takes_raw": "accepts_raw_input"}
@@ -231,13 +232,13 @@ def check_texts(texts: Sequence[str]) -> Sequence[str]:
 
 
 def checkpoint_file(folder: Path | None, name: str, encoder: str) -> Path:
-    """The path of a file that an encoder saved in `folder`.
+    """The path of a file or folder that an encoder saved in `folder`.
 
     Raises:
-        CheckpointError: there is no such file.
+        CheckpointError: there is no such file, or it does not lie in the folder.
     """
-    path = Path(folder or ".") / name
-    if folder is None or not path.exists():
+    path = None if folder is None else inner_path(folder, name)
+    if path is None or not path.exists():
         raise CheckpointError(
             f"The encoder {encoder!r} needs its file {name}, and {folder or 'no folder'} has none. "
             "Fetch the whole checkpoint again, with every file of its folder."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.checkpoint_files import check_finite, open_tensors
 
 from .backbone import BackboneEncoder
 from .base import checkpoint_file
@@ -78,14 +79,29 @@ class OwnWeightsEncoder(BackboneEncoder):
             raise CheckpointError(f"The weights in {self.weights_file} are not those of {model}: {error}") from error
 
     @staticmethod
-    def _described_weights(config: dict[str, Any], folder: Path | None) -> Path | str | None:
+    def _described_weights(
+        config: dict[str, Any], folder: Path | None, published: Collection[str] = ()
+    ) -> Path | str | None:
         """What `to_dict` said of the weights; own ones as the path that `save_files` wrote.
 
+        Args:
+            config: what `to_dict` gave.
+            folder: of the checkpoint.
+            published: names of weights that are no files.
+
         Raises:
-            CheckpointError: `folder` does not have that file.
+            CheckpointError: `folder` does not have that file, or the weights are neither own nor published.
         """
         weights = config.get("weights")
-        return checkpoint_file(folder, WEIGHTS_FILE, config["name"]) if weights == OWN else weights
+        if weights == OWN:
+            return checkpoint_file(folder, WEIGHTS_FILE, config["name"])
+        if weights is not None and weights not in published:
+            raise CheckpointError(
+                f"The encoder {config['name']!r} has no weights {weights!r:.200}. A checkpoint names published "
+                f"weights ({', '.join(published) or 'none here'}), or brings its own as {WEIGHTS_FILE}: files "
+                "elsewhere are not read."
+            )
+        return weights
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -94,14 +110,28 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         CheckpointError: the file has code, or anything but named tensors, in it, or is no such file.
     """
+    if path.suffix == ".safetensors":
+        return read_torch_tensors(path)
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path} is not a file of weights alone ({error}). Save it as safetensors.") from error
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise CheckpointError(
             f"{path} holds other things than a network's weights by name. Save its state dict alone."
         )
+    check_finite(weights, path)
+    return weights
+
+
+def read_torch_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file, all of finite numbers; the file may lie behind links.
+
+    Raises:
+        CheckpointError: it is missing, no regular file or no safetensors file, or holds NaN or infinity.
+    """
+    path = path.resolve()
+    with open_tensors(path):  # what is wrong with the file itself is said here
+        weights = safetensors.torch.load_file(path)
+    check_finite(weights, path)
     return weights

@@ -27,6 +27,7 @@ from cmr_hub.errors import CheckpointError, InputError, NotFittedError, UnknownN
 
 from .base import TextEncoder, check_texts, checkpoint_file
 from .glove import GloveEncoder
+from .own_weights import read_torch_tensors
 from .tokenise import tokenise
 from .vocabulary import read_vocabulary, write_vocabulary
 
@@ -280,12 +281,16 @@ class SentenceCNNEncoder(TextEncoder):
         encoder = cls(config["variant"], vectors, **settings)
         words = read_vocabulary(folder, cls.name, WORDS_FILE)
         path = checkpoint_file(folder, NETWORK_FILE, cls.name)
-        network = SentenceCNN(encoder._word_dim, encoder.settings.windows, encoder.settings.maps)
+        weights = read_torch_tensors(path)
         try:
-            weights = safetensors.torch.load_file(path)
             trained = weights.pop("vectors")
-            network.load_state_dict(weights)
-        except (KeyError, RuntimeError, OSError, safetensors.SafetensorError) as error:
+            if len(weights) != 2 * len(encoder.settings.windows):  # a weight and a bias each
+                raise KeyError(f"{len(weights)} tensors for {len(encoder.settings.windows)} windows")
+            # Of shapes alone: whatever the settings say takes no memory until the weights turn out to fit.
+            with torch.device("meta"):
+                network = SentenceCNN(encoder._word_dim, encoder.settings.windows, encoder.settings.maps)
+            network.load_state_dict(weights, assign=True)
+        except (KeyError, RuntimeError) as error:
             raise CheckpointError(f"{path} does not hold the network described ({error}). Fetch it again.") from error
         if trained.shape != (len(words), encoder._word_dim):
             raise CheckpointError(

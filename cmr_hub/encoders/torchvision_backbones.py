@@ -67,17 +67,12 @@ class TorchvisionEncoder(OwnWeightsEncoder):
         transforms: str = "DEFAULT",
         layer: Literal["fc6"] | None = None,
     ):
-        from torchvision import models
-
-        known = models.list_models(module=models)
-        if model not in known:
-            raise UnknownNameError("torchvision classification model", model, known)
+        published = _published_weights(model)
         self.model, self.seed = model, seed
         self.name = f"torchvision/{model}"
         self.min_side = 2 * self._published("DEFAULT").transforms().resize_size[0]
         self._use_grid(grid)
         self._use_layer(layer)
-        published = models.get_model_weights(model)
         self.weights = published.DEFAULT.name if weights == "default" else os.fspath(weights)
         names = ", ".join(published.__members__)
         if self.weights not in (*published.__members__, "random"):
@@ -198,8 +193,23 @@ class TorchvisionEncoder(OwnWeightsEncoder):
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
         options = {name: config[name] for name in ("grid", "transforms", "layer") if name in config}
-        weights = cls._described_weights(config, folder)
-        return cls.from_name(config["name"], "image", weights=weights, seed=config["seed"], **options)
+        model = config["name"].removeprefix("torchvision/")
+        weights = cls._described_weights(config, folder, (*_published_weights(model).__members__, "random"))
+        return cls(model, weights=weights, seed=config["seed"], **options)
+
+
+def _published_weights(model: str) -> Any:
+    """The enumeration of a network's published weights.
+
+    Raises:
+        UnknownNameError: torchvision has no such classification network.
+    """
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if model not in known:
+        raise UnknownNameError("torchvision classification model", model, known)
+    return models.get_model_weights(model)
 
 
 def linears(network: nn.Module) -> list[str]:

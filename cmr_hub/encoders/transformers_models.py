@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import safetensors.torch
 import torch
 from PIL import Image
 from torch import nn
 
 from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.checkpoint_files import check_finite, check_folder, read_json
+from cmr_hub.utils.hub import check_repo_id
 
 from .backbone import BackboneEncoder
 from .base import NetworkEncoder, TextEncoder, check_texts, checkpoint_file
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FAMILY = "transformers/"
+MAX_SIZE, MAX_LAYERS = 1 << 24, 1000
+COUNTS = ("layers", "depth", "blocks", "stages")  # how often a part is built, whatever its size
+# Fields of a config.json that fetch kernels or name other files than the folder's own.
+CODE_FIELDS = ("attn_implementation", "experts_implementation", "configuration_files", "transformers_weights")
 
 
 class Pretrained(NetworkEncoder):
@@ -61,6 +66,7 @@ class Pretrained(NetworkEncoder):
 
         model, report = self._load(AutoModel, use_safetensors=True, dtype=torch.float32, output_loading_info=True)
         missing = sorted(report["missing_keys"])
+        check_finite(model.state_dict(), Path(self.model))
         lost = [key for key in missing if "pooler" not in key]
         if lost or report["mismatched_keys"]:
             raise CheckpointError(
@@ -80,9 +86,17 @@ class Pretrained(NetworkEncoder):
         return self._load(getattr(transformers, self._preprocessor_class))
 
     def _load(self, auto_class: Any, **options: Any) -> Any:
+        if self._is_local:
+            check_folder(Path(self.model))
+            check_config(read_json(Path(self.model) / "config.json"), self.model)
         try:
-            return auto_class.from_pretrained(self.model, revision=self.revision or "main", **options)
-        except (OSError, ValueError, ImportError, safetensors.SafetensorError) as error:
+            # No code of a repo is ever run, and nobody is asked whether it may be.
+            return auto_class.from_pretrained(
+                self.model, revision=self.revision or "main", trust_remote_code=False, **options
+            )
+        except CheckpointError:
+            raise
+        except Exception as error:  # of many kinds, by what is missing or broken
             raise CheckpointError(
                 f"The model {self.model!r} could not be loaded: {error}\nOffline, fetch it first on a machine with "
                 f"network: `hf download {self.model}`, or give the path of its folder."
@@ -109,10 +123,16 @@ class Pretrained(NetworkEncoder):
 
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        model = config["name"].removeprefix(FAMILY)
+        model, revision = config["name"].removeprefix(FAMILY), config["revision"]
         if config["saved_in"]:
             model = str(checkpoint_file(folder, config["saved_in"], config["name"]))
-        encoder = cls(model, config["revision"])
+            if not Path(model).is_dir():
+                raise CheckpointError(f"{model} is no folder of a model. Fetch the whole checkpoint again.")
+        else:
+            _check_repo(model)
+        if revision is not None and not isinstance(revision, str):
+            raise CheckpointError(f"The encoder {config['name']!r} has the revision {revision!r}, which is no name.")
+        encoder = cls(model, revision)
         encoder.name, encoder.saved_in, encoder._known_dim = config["name"], config["saved_in"], config["dim"]
         return encoder
 
@@ -126,6 +146,40 @@ class Pretrained(NetworkEncoder):
         if self._is_local:
             for _, value in sorted(self._model[0].state_dict().items()):
                 yield value.cpu().contiguous().numpy().data
+
+
+def _check_repo(model: str) -> None:
+    """Refuse a model that a checkpoint names, but does not bring, unless it is a repo of the Hub.
+
+    Raises:
+        CheckpointError: it is a path, or a folder here has its name, which transformers would read instead.
+    """
+    check_repo_id(model)
+    if Path(model).exists():
+        raise CheckpointError(
+            f"The checkpoint names the Hub's {model!r}, and {Path(model).absolute()} would be read instead: only the "
+            "checkpoint's own files are. Run from another folder."
+        )
+
+
+def check_config(config: object, model: str) -> None:
+    """Refuse the configuration of a model that makes transformers fetch something else, or build for ever.
+
+    Args:
+        config: content of a `config.json`, or a part of it.
+        model: whose it is, for the error.
+
+    Raises:
+        CheckpointError: it has such a field, or a number that is too large.
+    """
+    parts = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    for name, value in parts:
+        if name in CODE_FIELDS and value is not None:
+            raise CheckpointError(f"{model} has {name!r}, which makes transformers load code or files from elsewhere.")
+        most = MAX_LAYERS if any(word in str(name) for word in COUNTS) else MAX_SIZE
+        if isinstance(value, int) and value > most:
+            raise CheckpointError(f"{model} says {name!r} is above {most:,}. Fetch it again.")
+        check_config(value, model)
 
 
 @register_encoder("image", "transformers/")

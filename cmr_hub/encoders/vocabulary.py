@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from cmr_hub.errors import CheckpointError, InputError, NotFittedError
+from cmr_hub.errors import InputError, NotFittedError
+from cmr_hub.utils.checkpoint_files import array_of, read_tensors, read_words
 
 from .base import TextEncoder, check_texts, checkpoint_file
 from .tokenise import tokenise
@@ -117,24 +117,14 @@ def read_vocabulary(folder: Path | None, encoder: str, name: str = VOCABULARY_FI
     Raises:
         CheckpointError: the file is missing or is not a list of different words.
     """
-    path = checkpoint_file(folder, name, encoder)
-    try:
-        words = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not readable as JSON ({error}). Fetch it again.") from error
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or len(set(words)) < len(words):
-        raise CheckpointError(f"{path} is not a list of different words. Fetch it again.")
-    return words
+    return read_words(checkpoint_file(folder, name, encoder))
 
 
-def read_arrays(folder: Path | None, encoder: str) -> dict[str, np.ndarray]:
-    """The arrays of a fitted text encoder.
+def read_array(folder: Path | None, encoder: str, name: str, ndim: int) -> np.ndarray:
+    """A fitted text encoder's array of finite floats.
 
     Raises:
-        CheckpointError: the file is missing or is no safetensors file.
+        CheckpointError: the file is missing or is no safetensors file, or has no such array.
     """
     path = checkpoint_file(folder, ARRAYS_FILE, encoder)
-    try:
-        return load_file(path)
-    except Exception as error:  # the reader's own error class derives from Exception alone
-        raise CheckpointError(f"{path} is not readable as safetensors ({error}). Fetch it again.") from error
+    return array_of(read_tensors(path), name, "f", ndim, path)

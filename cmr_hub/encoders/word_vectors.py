@@ -14,7 +14,7 @@ from cmr_hub.errors import CheckpointError, InputError, NotFittedError
 
 from .base import TextEncoder, check_texts
 from .tokenise import tokenise
-from .vocabulary import ARRAYS_FILE, read_arrays, read_vocabulary, write_vocabulary
+from .vocabulary import ARRAYS_FILE, read_array, read_vocabulary, write_vocabulary
 
 
 class WordVectorEncoder(TextEncoder):
@@ -111,7 +111,7 @@ def read_word_vectors(folder: Path | None, encoder: str, dim: int) -> tuple[list
     Raises:
         CheckpointError: a file is missing or damaged, or the vectors are of another number or width.
     """
-    words, vectors = read_vocabulary(folder, encoder), read_arrays(folder, encoder)["vectors"]
+    words, vectors = read_vocabulary(folder, encoder), read_array(folder, encoder, "vectors", 2)
     if vectors.shape != (len(words), dim):
         raise CheckpointError(
             f"{ARRAYS_FILE} has vectors of shape {vectors.shape}, but the checkpoint speaks of {len(words)} words of "

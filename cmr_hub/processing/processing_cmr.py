@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from transformers import BatchFeature, ProcessorMixin
 
 from cmr_hub.encoders import load_encoder
 from cmr_hub.encoders.base import Encoder
-from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.errors import CheckpointError, CMRError, InputError
+from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import CHECKSUMS_NAME, checked, saved
 from cmr_hub.utils.hub import resolve
 
@@ -171,13 +172,25 @@ class CMRProcessor(ProcessorMixin):
         """
         location = {name: kwargs[name] for name in ("revision", "force_download", "token") if name in kwargs}
         folder = resolve(str(pretrained_model_name_or_path), **location)
-        try:
-            with checked(folder, verify):
-                config = json.loads((folder / CONFIG_NAME).read_text())
-                encoders = [load_encoder(config[f"{modality}_encoder"], folder) for modality in ("image", "text")]
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise CheckpointError(
-                f"{folder / CONFIG_NAME} cannot be read as a processor of cmr_hub ({error!r}); fetch the checkpoint "
-                "again, or save one with CMRProcessor.save_pretrained."
-            ) from error
-        return cls(*encoders)
+        with checked(folder, verify):
+            check_folder(folder)
+            config = read_json(folder / CONFIG_NAME)
+            return cls(*(_load_encoder(config, modality, folder) for modality in ("image", "text")))
+
+
+def _load_encoder(config: Mapping[str, Any], modality: str, folder: Path) -> Encoder:
+    """One of the two encoders that `processor_config.json` describes.
+
+    Raises:
+        CheckpointError: it does not, or the encoder is of the other modality; names the file.
+    """
+    try:
+        encoder = load_encoder(config.get(f"{modality}_encoder"), folder)
+        if encoder.modality != modality:
+            raise CheckpointError(f"The {modality} encoder {encoder.name!r} is one of {encoder.modality}s.")
+    except CMRError as error:
+        raise CheckpointError(
+            f"{folder / CONFIG_NAME} does not describe a processor of cmr_hub: {error} Fetch the checkpoint again, or "
+            "save one with CMRProcessor.save_pretrained."
+        ) from error
+    return encoder

@@ -10,11 +10,12 @@ import torch
 from transformers import CONFIG_MAPPING, MODEL_MAPPING
 
 from cmr_hub.encoders import create_encoder
+from cmr_hub.encoders.transformers_models import check_config
 from cmr_hub.errors import CheckpointError
 from cmr_hub.modeling.dual_encoder import DualEncoderConfig, DualEncoderModel
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
-from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.checkpoint_files import check_folder, read_json
 
 if TYPE_CHECKING:
     from cmr_hub.encoders.transformers_models import Pretrained, TransformersImageEncoder
@@ -55,11 +56,14 @@ def load_dual_encoder(
         CheckpointError: weights or preprocessors are missing or damaged, there are no safetensors, or its images
             need more than pixel values (SigLIP 2 with a free aspect ratio).
     """
-    if read_json(folder / "config.json")["model_type"] == DualEncoderConfig.model_type:
+    check_folder(folder)
+    config = read_json(folder / "config.json")
+    if config.get("model_type") == DualEncoderConfig.model_type:
         model = DualEncoderModel.from_pretrained(str(folder), verify=False)
         processor = CMRProcessor.from_pretrained(folder, verify=False)
         cast("Pretrained", processor.text_encoder).share_model(cast("Pretrained", processor.image_encoder))
         return model, processor
+    check_config(config, str(folder))
     is_local = Path(os.path.expanduser(repo_id_or_path)) == folder
     name = f"transformers/{folder if is_local else repo_id_or_path}"
     image = cast("TransformersImageEncoder", create_encoder("image", name, revision=revision))

@@ -21,9 +21,11 @@ from cmr_hub.errors import CheckpointError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from safetensors import safe_open
 
 MAX_JSON_BYTES = 8 << 20  # a configuration of 20,000 named classes has about 1 MB
+MAX_DEPTH = 64  # levels of JSON; whoever walks through it may do so by recursion
 MAX_WORDS_BYTES = 64 << 20  # the 2.2 million words of glove.840B have 25 MB
 # What loading looks at: by these endings it finds its files, or transformers finds its own.
 SUFFIXES = frozenset({".json", ".jsonl", ".safetensors", ".txt", ".model", ".parquet"})
@@ -157,7 +159,18 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is no valid JSON: {error}.") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} must hold a JSON object, and holds a {type(content).__name__}.")
+    if _depth(content) > MAX_DEPTH:
+        raise CheckpointError(f"{path} is nested more than {MAX_DEPTH} levels deep. Fetch it again.")
     return content
+
+
+def _depth(content: Any) -> int:
+    """How many levels of objects and lists JSON values have, without recursion."""
+    levels, level = 0, [content]
+    while level := [part for part in level if isinstance(part, dict | list)]:
+        levels += 1
+        level = [each for part in level for each in (part.values() if isinstance(part, dict) else part)]
+    return levels
 
 
 def read_words(path: Path) -> list[str]:
@@ -207,24 +220,23 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def check_finite(arrays: Mapping[str, np.ndarray], path: Path) -> None:
-    """Refuse arrays with NaN or infinity.
+def check_finite(arrays: Mapping[str, np.ndarray] | Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse arrays or tensors with NaN or infinity; each is read once, and nothing is copied.
 
     Raises:
         CheckpointError: names the file, the array and the row.
     """
-    import numpy as np
-
     for name, values in arrays.items():
-        if values.dtype.kind != "f" or values.size == 0:
+        if 0 in values.shape or _is_finite(values):
             continue
-        if math.isfinite(values.max()) and math.isfinite(values.min()):  # NaN is both, where there is one
-            continue
-        rows = np.flatnonzero(~np.isfinite(values.reshape(len(values) if values.ndim else 1, -1)).all(axis=1))
-        if len(rows):
-            raise CheckpointError(
-                f"{path} holds NaN or infinity in {name}, row {rows[0]} ({len(rows)} such rows). Fetch it again."
-            )
+        rows = [row for row, value in enumerate(values) if not _is_finite(value)] if values.ndim else [0]
+        raise CheckpointError(
+            f"{path} holds NaN or infinity in {name}, row {rows[0]} ({len(rows)} such rows). Fetch it again."
+        )
+
+
+def _is_finite(values: np.ndarray | torch.Tensor) -> bool:
+    return math.isfinite(values.max()) and math.isfinite(values.min())  # both NaN where there is one
 
 
 def array_of(arrays: Mapping[str, np.ndarray], name: str, kinds: str, ndim: int, path: Path) -> np.ndarray:

@@ -293,7 +293,7 @@ def test_unknown_names():
     ("change", "message"),
     [
         (lambda path, state: path.unlink(), "needs its file text_sentence_cnn.safetensors"),
-        (lambda path, state: path.write_bytes(b"{}"), "does not hold the network"),
+        (lambda path, state: path.write_bytes(b"{}"), "is not readable as safetensors"),
         (lambda path, state: save_file({**state, "more": torch.ones(1)}, path), "does not hold the network"),
         (lambda path, state: save_file({**state, "vectors": state["vectors"][1:]}, path), "13 words"),
         (lambda path, state: save_file({k: v for k, v in state.items() if k != "vectors"}, path), "vectors"),

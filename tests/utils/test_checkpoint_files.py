@@ -135,6 +135,12 @@ def test_a_file_that_is_no_json(tmp_path, content):
         read_json(tmp_path / "config.json")
 
 
+def test_json_that_is_nested_too_deeply_for_who_walks_through_it(tmp_path):
+    (tmp_path / "config.json").write_text('{"a": ' + "[" * 200 + "]" * 200 + "}")
+    with pytest.raises(CheckpointError, match=r"config\.json is nested more than 64 levels deep"):
+        read_json(tmp_path / "config.json")
+
+
 def test_json_that_is_no_object(tmp_path):
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(CheckpointError, match=r"config\.json must hold a JSON object, and holds a list"):
