@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cmr_hub.errors import CheckpointError, CMRError
 from cmr_hub.utils.lazy_imports import lazy_attributes
 from cmr_hub.utils.registry import DEFAULT_ORDER, Registry
 
@@ -89,15 +90,26 @@ def load_index(
     3
     ```
     """
-    from cmr_hub.utils.checkpoint_files import read_json
+    from cmr_hub.utils.checkpoint_files import check_folder, read_json
     from cmr_hub.utils.checksums import checked
 
     from .base import CONFIG_NAME
 
+    path = Path(folder) / CONFIG_NAME
     with checked(folder, verify):
-        config = read_json(Path(folder) / CONFIG_NAME)
-        index_class = INDEXES[config["index"]]
-        return index_class.from_saved(folder, index_class.options_to_open(config["options"], index_options))
+        check_folder(Path(folder))
+        config = read_json(path)
+        name, saved = config.get("index"), config.get("options")
+        if not isinstance(name, str) or not isinstance(saved, dict):
+            raise CheckpointError(f"{path} must name an 'index' and its 'options'. Build the index anew.")
+        index_class = INDEXES[name]
+        options = index_class.options_to_open(saved, index_options)
+        try:
+            return index_class.from_saved(folder, options)
+        except CMRError:
+            raise
+        except Exception as error:  # of whatever an option of another type breaks
+            raise CheckpointError(f"The index in {folder} cannot be built with {saved!r:.300}: {error!r}.") from error
 
 
 __all__ = ["INDEXES", "Choice", "Filter", "Index", "choose_index", "load_index", "register_index"]

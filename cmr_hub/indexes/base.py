@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.modeling.embeddings import EMBEDDING_KINDS, EmbeddingKind, Representation, described, kind_of
+from cmr_hub.utils.checkpoint_files import array_of, read_tensors
 from cmr_hub.utils.checksums import saved
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments, renamed_module_attributes
 
@@ -295,13 +295,20 @@ def check_k(k: int) -> None:
 
 
 def load_data(folder: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays that [`Index.save`] wrote.
+    """The arrays that [`Index.save`] wrote: "vectors", and "ids" where they are not the numbers of the rows.
 
     Raises:
-        CheckpointError: they are missing or corrupt.
+        CheckpointError: they are missing or corrupt, or no model gives such vectors.
     """
     path = Path(folder) / DATA_NAME
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"The index's data in {path} cannot be read: {error}. Build it anew.") from error
+        arrays = read_tensors(path)
+        vectors = array_of(arrays, "vectors", "fu", 2, path)
+        if "ids" in arrays:
+            array_of(arrays, "ids", "i", 1, path)
+    except CheckpointError as error:
+        raise CheckpointError(f"The index's data cannot be read: {error} Build it anew.") from error
+    bad = kind_of(vectors).bad_rows(vectors)
+    if len(bad):
+        raise CheckpointError(f"Row {bad[0]} of the vectors in {path} is not of unit length. Build the index anew.")
+    return arrays

@@ -25,6 +25,8 @@ else:
 LEAST_A_LIST = 39  # faiss warns of k-means on fewer points a centroid
 TRAINING_A_LIST = 64  # more points find hardly better centroids
 LEAST_TRAINING = 1 << 16  # 256 points for each of the 256 centroids of a product quantiser
+# The largest lists, links and bits of a factory string. Other numbers are dimensions, or parts of them.
+MAX_NUMBERS = {"IVF": 1 << 20, "HNSW": 256, "NSG": 256, "x": 16}
 OUTGROWN = 4  # so many times the items that its lists were counted for
 
 
@@ -82,6 +84,7 @@ class FaissIndex(Index):
         seed: int = 0,
     ):
         _check_least(nprobe=(nprobe, 1), ef_search=(ef_search, 1), refine=(refine, 0))
+        _check_factory(factory, vectors.shape[1])
         self.factory, self.nprobe, self.ef_search = factory, nprobe, ef_search
         self.refine, self.seed = refine, seed
         self._made: Any = None  # a faiss.Index, once there are vectors
@@ -254,6 +257,18 @@ def default_factory(items: int) -> str:
     """
     lists = 1 << round(math.log2(4 * math.sqrt(max(items, 1))))  # faiss' own advice: 4 to 16 times the root
     return f"IVF{lists},Flat" if items >= LEAST_A_LIST * lists else "Flat"
+
+
+def _check_factory(factory: str | None, width: int) -> None:
+    """Refuse numbers in a factory string that would take gigabytes whatever the vectors are.
+
+    Raises:
+        InputError: names the part.
+    """
+    for kind, number in re.findall(r"([A-Za-z]*)([0-9]+)", factory or ""):
+        most = MAX_NUMBERS.get(kind, max(width, 1024))
+        if len(number) > 9 or int(number) > most:
+            raise InputError(f"{kind}{number:.20} in the factory {factory!r:.100} is more than {kind}{most}.")
 
 
 def _core(made: faiss.Index) -> faiss.Index:

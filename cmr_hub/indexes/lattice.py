@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from cmr_hub.errors import InputError
+from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.indexes import register_index
-from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.checkpoint_files import inner_path, read_json
 from cmr_hub.utils.checksums import saved
 
 from .base import CONFIG_NAME, Filter, Index, check_k, load_data
@@ -126,11 +126,16 @@ class LatticeIndex(Index):
 
     @classmethod
     def from_saved(cls, folder: str | os.PathLike, options: dict[str, Any]) -> Self:
-        data, width = load_data(folder), read_json(Path(folder) / CONFIG_NAME)["width"]
-        own = {**options, "catalyser": options["catalyser"] and Path(folder) / CATALYSER}
-        index = cls(np.empty((0, width), np.float32), **own)
+        data, config = load_data(folder), read_json(Path(folder) / CONFIG_NAME)
+        own = {**options, "catalyser": options["catalyser"] and inner_path(Path(folder), CATALYSER)}
+        index = cls(np.empty((0, config["width"]), np.float32), **own)
         # What was saved are codes already.
-        index.vectors, index._ids, index._given = data["vectors"], data.get("ids"), options["catalyser"]
+        codes, ids = data["vectors"], data.get("ids")
+        if codes.dtype != np.uint8 or codes.shape[1] != index.vectors.shape[1]:
+            raise CheckpointError(f"The codes in {folder} are not of this lattice. Build the index anew.")
+        index.lattice.check_codes(codes.reshape(-1, index.lattice.bytes))
+        index._ids = None if ids is None else cls._checked_ids(ids, len(codes), np.empty(0, np.int64))
+        index.vectors, index._given = codes, options["catalyser"]
         index._build()
         return index
 

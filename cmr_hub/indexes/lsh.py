@@ -15,6 +15,7 @@ from .nearest import best, padded
 
 BLOCK_ROWS = 1 << 14
 BLOCK_QUERIES = 64
+MAX_TABLES = 1024  # each takes 8 bytes an item
 MAX_BITS = 32  # of a key
 FLIPPED_AMONG = 10  # the bits nearest to their hyperplanes; other buckets are not probed
 
@@ -30,7 +31,7 @@ class LSHIndex(Index):
 
     Args:
         vectors, ids: as for [`Index`].
-        tables: more find more, and cost as much more.
+        tables: up to 1024; more find more, and cost as much more.
         bits: of a key, up to 32; by default about log2(n / 16), so that a bucket has some 16 items.
         probes: buckets looked at in each table, up to 1024.
         seed: of the hyperplanes.
@@ -61,13 +62,12 @@ class LSHIndex(Index):
         seed: int = 0,
     ):
         for option, value, most in (
-            ("tables", tables, None),
+            ("tables", tables, MAX_TABLES),
             ("bits", bits, MAX_BITS),
             ("probes", probes, 1 << FLIPPED_AMONG),
         ):
-            if value is not None and not 1 <= value <= (most or value):
-                limits = "at least 1" if most is None else f"from 1 to {most}"
-                raise InputError(f"{option} is {value}; it is {limits}.")
+            if value is not None and not 1 <= value <= most:
+                raise InputError(f"{option} is {value}; it is from 1 to {most}.")
         self.tables, self.bits, self.probes, self.seed = tables, bits, probes, seed
         super().__init__(vectors, ids)
 

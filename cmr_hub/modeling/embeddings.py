@@ -10,6 +10,9 @@ import numpy as np
 
 from .codes import unpack, warn_if_degenerate
 
+UNIT = 1e-3  # how far from one a length may be: float16 keeps it to half of that
+BLOCK_ROWS = 1 << 12  # whose copies, where halves are made whole, stay in a core's cache
+
 Representation = Literal["real-valued", "binary"]
 
 
@@ -45,6 +48,10 @@ class EmbeddingKind(ABC):
         """Embeddings of this width in messages: "codes of 64 bits"."""
 
     @abstractmethod
+    def bad_rows(self, embeds: np.ndarray) -> np.ndarray:
+        """Numbers of the rows of `(n, width)` embeddings that no model gives."""
+
+    @abstractmethod
     def warn_if_degenerate(self, embeds: np.ndarray, what: str) -> None:
         """Log a warning where embeddings waste their width; `what` names them."""
 
@@ -69,6 +76,24 @@ class RealValued(EmbeddingKind):
     def describe(self, width: int) -> str:
         return f"real-valued vectors of width {width}"
 
+    def bad_rows(self, embeds: np.ndarray) -> np.ndarray:
+        """Rows that are neither of unit length nor zero, as are those of inputs that say nothing to the model.
+
+        Example:
+        ```python
+        >>> REAL_VALUED.bad_rows(np.array([[0.6, 0.8], [0.0, 0.0], [3.0, 4.0], [np.nan, 1.0]], np.float32)).tolist()
+        [2, 3]
+        ```
+        """
+        bad = [np.empty(0, np.int64)]
+        for start in range(0, len(embeds), BLOCK_ROWS):
+            rows = embeds[start : start + BLOCK_ROWS].astype(np.float32, copy=False)
+            squares = np.einsum("ij,ij->i", rows, rows)
+            # Of NaN no comparison is true; what overflows to infinity is too long.
+            is_unit = (squares >= (1 - UNIT) ** 2) & (squares <= (1 + UNIT) ** 2)
+            bad.append(start + np.flatnonzero(~is_unit & (squares != 0)))
+        return np.concatenate(bad)
+
     def warn_if_degenerate(self, embeds: np.ndarray, what: str) -> None:
         """Nothing is known of vectors that would be worth a warning."""
 
@@ -92,6 +117,10 @@ class Binary(EmbeddingKind):
 
     def describe(self, width: int) -> str:
         return f"codes of {self.bits(width)} bits"
+
+    def bad_rows(self, embeds: np.ndarray) -> np.ndarray:
+        """None: any bytes are codes, whose length is a multiple of eight bits."""
+        return np.empty(0, np.int64)
 
     def warn_if_degenerate(self, embeds: np.ndarray, what: str) -> None:
         warn_if_degenerate(embeds, what)

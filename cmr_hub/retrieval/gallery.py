@@ -14,12 +14,14 @@ from datasets import Dataset
 
 from cmr_hub.data.columns import Modality
 from cmr_hub.data.image_cells import ImageFiles
-from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
+from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import checked
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
 from cmr_hub.utils.hub import resolve
 
 from .gallery_building import Building
+from .gallery_checks import check_references, check_settings
 from .gallery_embedding import embed_at_once
 from .gallery_files import CONFIG_NAME, SHARD_ROWS
 from .gallery_indexes import build_index, check_embeds, chosen, options_to_open, options_to_save
@@ -354,22 +356,32 @@ class Gallery:
         """
         folder = resolve(repo_id_or_path, revision=revision, token=token, repo_type="dataset")
         with checked(folder, verify):
+            check_folder(folder)
             config = read_json(folder / CONFIG_NAME)
+            check_settings(config, folder / CONFIG_NAME)
+            if not os.path.isdir(os.path.expanduser(repo_id_or_path)):
+                check_references(config, folder / CONFIG_NAME)
             retriever = load_retriever(folder, config, retriever, token, verify)
             stored = StoredGallery.load(folder, config)
+        is_given = index is not None or index_options is not None
         if index is None:
             index_options = options_to_open(stored.index, stored.index_options, index_options)
-        return cls(
-            stored.dataset,
-            retriever,
-            stored.embeds.get("image"),
-            stored.embeds.get("text"),
-            index=stored.index if index is None else index,
-            index_options=index_options,
-            name=stored.name,
-            real_valued=stored.real_valued,
-            image_root=image_root,
-        )
+        try:
+            return cls(
+                stored.dataset,
+                retriever,
+                stored.embeds.get("image"),
+                stored.embeds.get("text"),
+                index=stored.index if index is None else index,
+                index_options=index_options,
+                name=stored.name,
+                real_valued=stored.real_valued,
+                image_root=image_root,
+            )
+        except (InputError, UnknownNameError) as error:
+            if is_given:
+                raise
+            raise CheckpointError(f"The gallery in {folder} cannot be opened: {error}") from error
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Publish as a data set repo with embeddings.

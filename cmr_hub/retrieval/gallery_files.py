@@ -19,6 +19,8 @@ from datasets import Dataset, Features, Image, List, Value
 from cmr_hub.data.columns import COLUMNS
 from cmr_hub.data.image_cells import ImageFiles, plain_features
 
+from .gallery_checks import check_rows
+
 CONFIG_NAME = "gallery_config.json"
 RECORD_NAME = "building.json"  # of a gallery that was built, or is being built
 MAP_NAME = "map.safetensors"  # a layout of its items
@@ -92,7 +94,9 @@ def filled(paths: Sequence[Path]) -> list[Path]:
 
 def _rows(path: Path, column: str) -> np.ndarray:
     values = pq.read_table(path, columns=[column]).column(column).combine_chunks()
-    return values.flatten().to_numpy().reshape(len(values), values.type.list_size)
+    rows = values.flatten().to_numpy().reshape(len(values), values.type.list_size)
+    check_rows(rows, column, path)
+    return rows
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:

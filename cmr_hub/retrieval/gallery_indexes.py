@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cmr_hub.data.columns import Modality
-from cmr_hub.errors import InputError
+from cmr_hub.errors import CMRError, InputError
 from cmr_hub.indexes import INDEXES, Choice, Index, choose_index
 from cmr_hub.modeling.embeddings import described, kind_of
 
@@ -94,4 +94,9 @@ def build_index(choice: Choice, embeds: np.ndarray, items: Items, gallery: str, 
     if unknown:
         known = ", ".join(name for name in taken if name not in ("vectors", "ids", "metadata")) or "none"
         raise InputError(f"The index {choice.name!r} has no option {unknown[0]!r}. It takes: {known}.")
-    return index_class(embeds, **options)
+    try:
+        return index_class(embeds, **options)
+    except CMRError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, AttributeError, KeyError, MemoryError) as error:
+        raise InputError(f"The index {choice.name!r} cannot be made with {choice.options!r:.300}: {error}.") from error

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
 from datasets import Dataset
-from datasets.exceptions import DatasetGenerationError
 
 from cmr_hub.data.columns import Modality
 from cmr_hub.data.image_cells import ImageFiles
 from cmr_hub.errors import CheckpointError
 from cmr_hub.hub import push_folder
+from cmr_hub.utils.checkpoint_files import inner_path
 from cmr_hub.utils.checksums import saved
 
+from .gallery_checks import check_columns, check_count, check_shard
 from .gallery_files import (
     CONFIG_NAME,
     EMBEDS,
@@ -94,25 +94,32 @@ class StoredGallery:
 
         Args:
             folder: of the gallery.
-            config: its settings.
+            config: its settings, checked by [`~cmr_hub.retrieval.gallery_checks.check_settings`].
 
         Raises:
-            CheckpointError: files that are missing or corrupt, or settings that are incomplete.
+            CheckpointError: files that are missing or corrupt, or hold what no gallery does.
         """
+        check_count(folder, config["shards"])
+        paths = [shard_path(folder, number) for number in range(config["shards"])]
+        for path in paths:
+            check_shard(path)
         try:
-            dataset, columns = read_items([shard_path(folder, number) for number in range(config["shards"])])
-            return cls(
-                config["name"],
-                dataset,
-                {modality: columns[column] for modality, column in EMBEDS.items() if column in columns},
-                {modality: columns[column] for modality, column in REAL_VALUED.items() if column in columns},
-                config["index"],
-                config["index_options"],
-            )
-        except (OSError, KeyError, ValueError, pa.ArrowException, DatasetGenerationError) as error:
+            dataset, columns = read_items(paths)
+            check_columns(dataset, folder)
+        except CheckpointError:
+            raise
+        except Exception as error:  # of pyarrow or datasets, by what is broken
             raise CheckpointError(
                 f"The gallery in {folder} cannot be read: {error!r}. Build or fetch it again."
             ) from error
+        return cls(
+            config["name"],
+            dataset,
+            {modality: columns[column] for modality, column in EMBEDS.items() if column in columns},
+            {modality: columns[column] for modality, column in REAL_VALUED.items() if column in columns},
+            config["index"],
+            config["index_options"],
+        )
 
     def push(self, retriever: Retriever, repo_id: str, **options: Any) -> str:
         """Publish the files of the gallery with a card; see `Gallery.push_to_hub`."""
@@ -150,7 +157,7 @@ def load_retriever(
         CheckpointError: none is given or named, or the gallery was embedded with other weights.
     """
     retriever = given
-    if retriever is None and (folder / RETRIEVER).is_dir():
+    if retriever is None and inner_path(folder, RETRIEVER).is_dir():
         retriever = Retriever.from_pretrained(folder / RETRIEVER, verify=verify)
     if retriever is None:
         if not config.get("retriever"):

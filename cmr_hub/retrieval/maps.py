@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cmr_hub.data.base import hash_order
 from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.modeling.embeddings import as_vectors
+from cmr_hub.utils.checkpoint_files import array_of, open_tensors, read_tensors
 from cmr_hub.utils.deprecation import renamed_arguments
 from cmr_hub.utils.extras import require
 from cmr_hub.utils.files import atomic_file, cache_folder
@@ -200,16 +200,21 @@ class NeighbourMap(GalleryMap):
         """
         again = "Lay it out again: `cmr map`."
         try:
-            with safe_open(path, framework="numpy") as file:
+            arrays = read_tensors(path)
+            with open_tensors(path) as file:
                 belongs_to = json.loads(file.metadata()["map"])
-                rows = file.get_tensor("rows")
-                points: dict[Modality, np.ndarray] = {name: file.get_tensor(name) for name in gallery.embeds}
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"The map in {path} cannot be read: {error!r}. {again}") from error
+            rows = array_of(arrays, "rows", "i", 1, path)
+            points: dict[Modality, np.ndarray] = {
+                modality: array_of(arrays, modality, "f", 2, path) for modality in gallery.embeds
+            }
+        except (CheckpointError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"The map in {path} cannot be read: {error} {again}") from error
         if belongs_to != _belongs_to(gallery):
             raise CheckpointError(f"The map in {path} was laid out for other items, or by another checkpoint. {again}")
-        if rows.ndim != 1 or any(positions.shape != (len(rows), 2) for positions in points.values()):
+        if any(positions.shape != (len(rows), 2) for positions in points.values()):
             raise CheckpointError(f"The map in {path} has positions of an unexpected shape. {again}")
+        if not len(rows) or rows[0] < 0 or rows[-1] >= len(gallery) or (np.diff(rows) <= 0).any():
+            raise CheckpointError(f"The map in {path} has rows that the gallery does not have. {again}")
         return cls(rows, points, _vectors(gallery, rows))
 
 

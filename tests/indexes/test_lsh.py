@@ -88,7 +88,7 @@ def test_keys_grow_with_the_items():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tables": 0}, "tables is 0; it is at least 1"),
+        ({"tables": 0}, "tables is 0; it is from 1 to 1024"),
         ({"bits": 33}, "bits is 33; it is from 1 to 32"),
         ({"probes": 2000}, "probes is 2000; it is from 1 to 1024"),
     ],

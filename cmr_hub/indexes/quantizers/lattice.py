@@ -17,6 +17,8 @@ import numpy as np
 from cmr_hub.errors import InputError
 
 BLOCK_ROWS = 1 << 14
+MAX_DIM = 512
+MAX_ATOMS = 20_000  # a vector is compared with each; in 24 dimensions r2 = 79 has 256
 _LARGEST = 2**64
 
 
@@ -48,23 +50,31 @@ class SphereLattice:
     """
 
     def __init__(self, dim: int = 24, r2: int = 79):
-        if dim < 1 or not 1 <= r2 < 128**2:
-            raise InputError(f"A lattice needs dim of at least 1 and r2 from 1 to {128**2 - 1}, not {dim} and {r2}.")
-        atoms = list(_atoms(dim, r2, isqrt(r2)))
+        if not 1 <= dim <= MAX_DIM or not 1 <= r2 < 128**2:
+            raise InputError(
+                f"A lattice needs dim from 1 to {MAX_DIM} and r2 from 1 to {128**2 - 1}, not {dim} and {r2}."
+            )
+        self.dim, self.r2, self.points = dim, r2, 0
+        self.sizes: list[int] = []
+        atoms, orders, signs = [], [], []
+        for atom in _atoms(dim, r2, isqrt(r2)):
+            order = factorial(dim) // prod(factorial(atom.count(value)) for value in set(atom))
+            sign = 2 ** sum(value > 0 for value in atom)
+            self.points += order * sign
+            # The ranks' arithmetic multiplies a number of orders with a position. Of a large lattice the atoms alone
+            # would be too many to go through.
+            if self.points > _LARGEST or order * dim >= _LARGEST or len(atoms) >= MAX_ATOMS:
+                raise InputError(
+                    f"The points in {dim} dimensions with r2 {r2} are more than 64 bits can number, or fall into more "
+                    f"than {MAX_ATOMS:,} classes: choose a smaller r2, or cut vectors into parts."
+                )
+            atoms.append(atom)
+            orders.append(order)
+            signs.append(sign)
+            self.sizes.append(order * sign)
         if not atoms:
             raise InputError(f"No point of {dim} whole coordinates has the squared norm {r2}: choose another r2.")
-        orders = [factorial(dim) // prod(factorial(atom.count(value)) for value in set(atom)) for atom in atoms]
-        signs = [2 ** sum(value > 0 for value in atom) for atom in atoms]
-        self.dim, self.r2 = dim, r2
         self.atoms = np.array(atoms, np.int8)
-        self.sizes = [order * sign for order, sign in zip(orders, signs, strict=True)]
-        self.points = sum(self.sizes)
-        # The ranks' arithmetic multiplies a number of orders with a position.
-        if self.points > _LARGEST or max(orders) * dim >= _LARGEST:
-            raise InputError(
-                f"{self.points:,} points in {dim} dimensions with r2 {r2} are more than 64 bits can number: choose a "
-                "smaller r2, or cut vectors into parts."
-            )
         self.bytes = max(1, -(-(self.points - 1).bit_length() // 8))
         self._orders = np.array(orders, np.uint64)
         self._signs = np.array(signs, np.uint64)
@@ -94,12 +104,25 @@ class SphereLattice:
         Raises:
             InputError: codes of another width, or a number that no point has.
         """
+        self.check_codes(codes)
+        return self._blockwise(self._decoded, codes, np.empty((0, self.dim), np.int8))
+
+    def check_codes(self, codes: np.ndarray) -> None:
+        """Refuse what are no codes of this lattice.
+
+        Raises:
+            InputError: codes of another width, or a number that no point has.
+        """
         if codes.dtype != np.uint8 or codes.ndim != 2 or codes.shape[1] != self.bytes:
             raise InputError(
                 f"Codes of this lattice are (n, {self.bytes}) uint8, not {codes.shape} {codes.dtype}: give the "
                 "settings that they were made with."
             )
-        return self._blockwise(self._decoded, codes, np.empty((0, self.dim), np.int8))
+        if self.points == _LARGEST:
+            return
+        for start in range(0, len(codes), BLOCK_ROWS):
+            if (_numbers(codes[start : start + BLOCK_ROWS]) >= np.uint64(self.points)).any():
+                raise InputError(f"A code is no number below {self.points}: it was made with another lattice.")
 
     def _checked(self, vectors: np.ndarray) -> np.ndarray:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
@@ -137,11 +160,7 @@ class SphereLattice:
         return numbers.astype("<u8").view(np.uint8).reshape(-1, 8)[:, : self.bytes].copy()
 
     def _decoded(self, codes: np.ndarray) -> np.ndarray:
-        padded = np.zeros((len(codes), 8), np.uint8)
-        padded[:, : self.bytes] = codes
-        numbers = padded.view("<u8")[:, 0].astype(np.uint64)
-        if self.points < _LARGEST and (numbers >= np.uint64(self.points)).any():
-            raise InputError(f"A code is no number below {self.points}: it was made with another lattice.")
+        numbers = _numbers(codes)
         atoms = np.searchsorted(self._starts, numbers, side="right") - 1
         ranks, signs = np.divmod(numbers - self._starts[atoms], self._signs[atoms])
         columns = _unrank(ranks, self.atoms[atoms], self._orders[atoms])
@@ -150,6 +169,13 @@ class SphereLattice:
             np.negative(column, out=column, where=present & (signs % 2 == 1))
             signs = np.where(present, signs // 2, signs)
         return np.ascontiguousarray(columns.T)
+
+
+def _numbers(codes: np.ndarray) -> np.ndarray:
+    """The numbers `(n,)` uint64 that `(n, bytes)` uint8 codes stand for, lowest byte first."""
+    padded = np.zeros((len(codes), 8), np.uint8)
+    padded[:, : codes.shape[1]] = codes
+    return padded.view("<u8")[:, 0].astype(np.uint64)
 
 
 def _atoms(dim: int, r2: int, largest: int) -> Iterator[tuple[int, ...]]:

@@ -75,7 +75,7 @@ def test_nothing_to_encode():
         (1, 3, "No point"),
         (3, 7, "No point"),
         (48, 79, "more than 64 bits"),
-        (0, 4, "at least 1"),
+        (0, 4, "dim from 1"),
         (24, 0, "r2 from 1"),
     ],
 )
