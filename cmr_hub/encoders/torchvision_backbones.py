@@ -195,7 +195,7 @@ class TorchvisionEncoder(OwnWeightsEncoder):
         options = {name: config[name] for name in ("grid", "transforms", "layer") if name in config}
         model = config["name"].removeprefix("torchvision/")
         weights = cls._described_weights(config, folder, (*_published_weights(model).__members__, "random"))
-        return cls(model, weights=weights, seed=config["seed"], **options)
+        return cls(model, weights="default" if weights is None else weights, seed=config["seed"], **options)
 
 
 def _published_weights(model: str) -> Any:

@@ -91,8 +91,9 @@ class CheckedModel(PreTrainedModel):
         """The configuration, changed by the options that name its fields, and the other options."""
         read_json(folder / "config.json")  # transformers reads it again, without looking at what it is first
         changes = {name: value for name, value in options.items() if name != "dtype"}
+        config_class: Any = cls.config_class
         try:
-            config, unused = cls.config_class.from_pretrained(folder, return_unused_kwargs=True, **changes)
+            config, unused = config_class.from_pretrained(folder, return_unused_kwargs=True, **changes)
         except CheckpointError as error:
             raise type(error)(f"{folder}: {error}") from error
         return config, {**unused, "dtype": options["dtype"]}

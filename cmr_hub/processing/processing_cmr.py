@@ -185,7 +185,7 @@ def _load_encoder(config: Mapping[str, Any], modality: str, folder: Path) -> Enc
         CheckpointError: it does not, or the encoder is of the other modality; names the file.
     """
     try:
-        encoder = load_encoder(config.get(f"{modality}_encoder"), folder)
+        encoder = load_encoder(config.get(f"{modality}_encoder", {}), folder)
         if encoder.modality != modality:
             raise CheckpointError(f"The {modality} encoder {encoder.name!r} is one of {encoder.modality}s.")
     except CMRError as error:

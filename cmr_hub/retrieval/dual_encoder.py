@@ -57,13 +57,13 @@ def load_dual_encoder(
             need more than pixel values (SigLIP 2 with a free aspect ratio).
     """
     check_folder(folder)
-    config = read_json(folder / "config.json")
-    if config.get("model_type") == DualEncoderConfig.model_type:
+    content = read_json(folder / "config.json")
+    if content.get("model_type") == DualEncoderConfig.model_type:
         model = DualEncoderModel.from_pretrained(str(folder), verify=False)
         processor = CMRProcessor.from_pretrained(folder, verify=False)
         cast("Pretrained", processor.text_encoder).share_model(cast("Pretrained", processor.image_encoder))
         return model, processor
-    check_config(config, str(folder))
+    check_config(content, str(folder))
     is_local = Path(os.path.expanduser(repo_id_or_path)) == folder
     name = f"transformers/{folder if is_local else repo_id_or_path}"
     image = cast("TransformersImageEncoder", create_encoder("image", name, revision=revision))

@@ -50,13 +50,13 @@ def _load_both(
     folder: Path, repo_id_or_path: str | os.PathLike, revision: str | None
 ) -> tuple[CMRModel, CMRProcessor]:
     method = read_json(folder / "config.json").get("model_type")
-    if method is not None and method in METHODS:
+    if isinstance(method, str) and method in METHODS:
         model = METHODS[method].from_pretrained(str(folder), verify=False)
         return model, CMRProcessor.from_pretrained(folder, verify=False)
-    if is_dual_encoder(method):
+    if isinstance(method, str) and is_dual_encoder(method):
         return load_dual_encoder(folder, repo_id_or_path, revision)
     raise CheckpointError(
-        f"{folder / 'config.json'} is of model_type {method!r}, which is no method of this cmr_hub "
+        f"{folder / 'config.json'} is of model_type {method!r:.100}, which is no method of this cmr_hub "
         f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "
         "embedding for images, one for texts)."
     )

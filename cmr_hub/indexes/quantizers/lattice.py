@@ -56,7 +56,9 @@ class SphereLattice:
             )
         self.dim, self.r2, self.points = dim, r2, 0
         self.sizes: list[int] = []
-        atoms, orders, signs = [], [], []
+        atoms: list[tuple[int, ...]] = []
+        orders: list[int] = []
+        signs: list[int] = []
         for atom in _atoms(dim, r2, isqrt(r2)):
             order = factorial(dim) // prod(factorial(atom.count(value)) for value in set(atom))
             sign = 2 ** sum(value > 0 for value in atom)
