@@ -19,6 +19,7 @@ from cmr_hub.utils.hub import check_repo_id
 FREE_BYTES = 1 << 28  # embeddings of this size are read, however small their file is
 MAX_RATIO = 100  # how many times as large as their file embeddings may be: of equal rows little is stored
 
+_TEXTS = (Value("string"), Value("large_string"))
 _SETTINGS: Mapping[str, type] = {"name": str, "index": str, "index_options": dict, "shards": int}
 
 
@@ -122,9 +123,9 @@ def check_columns(dataset: Dataset, folder: Path) -> None:
         CheckpointError: names the column, or the first row of an unknown class.
     """
     features = dataset.features
-    if features.get("id") != Value("string"):
-        raise CheckpointError(f"The items in {folder} have no ids: a column 'id' of strings is expected.")
-    if "texts" in features and getattr(features["texts"], "feature", None) != Value("string"):
+    if not isinstance(features.get("id"), Value):
+        raise CheckpointError(f"The items in {folder} have no ids: a column 'id' is expected.")
+    if "texts" in features and getattr(features["texts"], "feature", None) not in _TEXTS:
         raise CheckpointError(f"The items in {folder} have 'texts' of another type than lists of strings.")
     for column, several in (("label", False), ("labels", True)):
         if (labels := _classes(features, column, several)) is not None:
