@@ -8,6 +8,7 @@ import hashlib
 import random
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -161,10 +162,8 @@ class Downloads(Attack):
                 self.close_connection = True
                 if number == 1 and (secret := self.headers.get("Authorization")):
                     attack.plan.strangers.append(secret)
-                try:
+                with suppress(OSError):  # the client has had enough
                     attack._send(self, attack.plan)
-                except OSError:
-                    pass  # the client has had enough
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -184,9 +183,9 @@ class Downloads(Attack):
             return
         content = PAGE if answer.status == "page" else plan.contents[answer.version]
         start, asked = 0, handler.headers.get("Range", "")
-        if asked and answer.ranges in ("yes", "shifted", "always") and answer.status != "page":
-            if _still(handler.headers.get("If-Range"), answer, content) or answer.ranges == "always":
-                start = min(len(content), int(asked.removeprefix("bytes=").rstrip("-")))
+        continues = answer.ranges == "always" or _still(handler.headers.get("If-Range"), answer, content)
+        if asked and continues and answer.ranges != "no" and answer.status != "page":
+            start = min(len(content), int(asked.removeprefix("bytes=").rstrip("-")))
         headers = _entity(answer, content)
         if start or answer.ranges == "always":
             said = start + (7 if answer.ranges == "shifted" else 0)

@@ -165,8 +165,21 @@ class Requests(Attack):
         secret = str(random.choice(self.canary.paths))
         trap = f"http://127.0.0.1:{self.trap.getsockname()[1]}/x.png"
         path = random.choice(
-            [secret, secret, self.other, f"/proc/self/fd/{random.randrange(3, 60)}", "/proc/self/environ", "/dev/zero"]
-            + [f"{self.own}/../../{'../' * 12}{secret}", trap, f"file://{secret}", "", "\x00", "x" * 5000, "."]
+            [
+                secret,
+                secret,
+                self.other,
+                f"/proc/self/fd/{random.randrange(3, 60)}",
+                "/proc/self/environ",
+                "/dev/zero",
+                f"{self.own}/../../{'../' * 12}{secret}",
+                trap,
+                f"file://{secret}",
+                "",
+                "\x00",
+                "x" * 5000,
+                ".",
+            ]
         )
         file: dict[str, Any] = {"path": path}
         if random.random() < 0.5:
