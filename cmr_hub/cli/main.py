@@ -19,7 +19,7 @@ SECTIONS = {
     "Measure": ("evaluate", "table", "figure", "curves", "faithfulness", "word-pairs"),
     "Reproduce": ("reproduce", "ablate", "results"),
     "Search": ("prepare", "gallery", "map"),
-    "Publish": ("publish", "export-features"),
+    "Publish": ("publish", "checksums", "export-features"),
     "Set up": ("new-method", "completion"),
 }
 RENAMED = {"tune": "finetune", "spread": "train-quantizer", "ship": "export-features"}

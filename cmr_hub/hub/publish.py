@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from cmr_hub.errors import CheckpointError
 from cmr_hub.utils.checkpoint_files import read_json
-from cmr_hub.utils.checksums import CHECKSUMS_NAME, check
+from cmr_hub.utils.checksums import check, folders_inside
 from cmr_hub.utils.files import SCRATCH_PATTERNS, file_names, reading
 from cmr_hub.utils.hub import REPO_KINDS, RepoType, check_repo_id
 from cmr_hub.utils.hub_errors import HOW_TO_LOG_IN, root_cause, why_not_the_hub
@@ -71,11 +71,11 @@ def _publishing_problems(folder: Path, repo_type: RepoType, required: Iterable[s
     for name in names:
         if name.endswith(".safetensors") and (fault := _safetensors_fault(folder / name)):
             yield f"{name} {fault}"
-        if Path(name).name == CHECKSUMS_NAME:
-            try:
-                check((folder / name).parent)
-            except CheckpointError as error:
-                yield str(error).removesuffix(".")
+    for each in (folder, *folders_inside(folder)):
+        try:
+            check(each)
+        except CheckpointError as error:
+            yield str(error).removesuffix(".")
     if "README.md" in names:
         try:
             if not read_card(folder / "README.md").data.get("license"):

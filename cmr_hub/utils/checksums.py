@@ -89,10 +89,13 @@ def read_checksums(folder: Path) -> dict[str, Checksum] | None:
     return stored.files
 
 
-def check(folder: Path) -> None:
+def check(folder: Path) -> list[str]:
     """Compare the files of a folder with its `checksums.json`, if it has one.
 
     Files that are missing, and such of another size, are found before anything is read.
+
+    Returns:
+        The names of the files.
 
     Raises:
         CheckpointError: a file is missing, damaged or edited; names all of them.
@@ -109,6 +112,12 @@ def check(folder: Path) -> None:
         ]
     if wrong:
         raise CheckpointError(f"{folder} is damaged: {'; '.join(wrong)} ({CHECKSUMS_NAME}). {_todo(folder)}")
+    return list(checksums)
+
+
+def folders_inside(folder: Path) -> list[Path]:
+    """The folders inside a folder that have a `checksums.json` of their own."""
+    return [(folder / name).parent for name in file_names(folder) if name.endswith(f"/{CHECKSUMS_NAME}")]
 
 
 def _fault(path: Path, folder: Path, size: int) -> str | None:
@@ -190,7 +199,7 @@ def _still_there(folder: Path, removed: Collection[str]) -> dict[str, Checksum]:
 
 def _checksums(folder: Path) -> dict[str, Checksum]:
     names = file_names(folder)
-    with_own = tuple(name.removesuffix(CHECKSUMS_NAME) for name in names if name.endswith(f"/{CHECKSUMS_NAME}"))
+    with_own = tuple(f"{inside.relative_to(folder).as_posix()}/" for inside in folders_inside(folder))
     listed = [name for name in names if _is_listed(name) and not name.startswith(with_own)]
     return {name: file_checksum(folder / name) for name in listed}
 

@@ -107,3 +107,24 @@ def test_code_lengths_are_checked_before_anything_is_trained(tmp_path, capsys):
     assert cmr(*words) == 1
     assert "embed_dim is 12. The nearest is 8." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_digests_are_compared_and_renewed(tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
+    feature_retriever().save_pretrained(tmp_path)
+    assert cmr("checksums", tmp_path) == 0
+    assert "files are as they were saved" in caplog.text
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace("{", "{ ", 1))
+    assert cmr("checksums", tmp_path) == 1
+    assert "config.json has" in capsys.readouterr().err
+    assert cmr("checksums", tmp_path, "--write") == 0
+    assert cmr("checksums", tmp_path) == 0
+    (tmp_path / "checksums.json").unlink()
+    assert cmr("checksums", tmp_path) == 1
+    assert "--write` makes it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in bundled_folder().iterdir()))
+def test_bundled_checkpoints_are_as_they_were_saved(name):
+    assert cmr("checksums", f"cmr/{name}") == 0

@@ -56,7 +56,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: server.server_proc.terminate())
     threading.Thread(target=stop_when_abandoned, args=[server, address_file], daemon=True).start()
     address = f"http://{server.server_address}:{server.listen_port}"
-    address_file.write_text(address)
+    part = address_file.with_suffix(".part")  # who sees the file finds all of the address in it
+    part.write_text(address)
+    part.replace(address_file)
     say(address=address)
     server.server_proc.wait()
     address_file.unlink(missing_ok=True)
