@@ -165,10 +165,11 @@ def saved(folder: str | os.PathLike, *, replaces: Sequence[str] = (), in_place: 
     """
     folder = Path(folder)
 
-    def write(scratch: Path, removed: Collection[str]) -> None:
+    def write(scratch: Path, removed: Collection[str]) -> list[str]:
         listed = _still_there(folder, removed)
         new = {name: file_checksum(folder / name) for name in in_place if name not in listed}
         _write(scratch / CHECKSUMS_NAME, {**listed, **new, **_checksums(scratch)})
+        return [CHECKSUMS_NAME]
 
     with atomic_folder(folder, replaces=replaces, before_commit=write) as scratch:
         yield scratch

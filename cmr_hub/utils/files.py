@@ -16,12 +16,13 @@ import json
 import os
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from cmr_hub.errors import CheckpointError
+from cmr_hub.errors import CheckpointError, InputError
 
 try:
     import fcntl
@@ -38,12 +39,31 @@ _FILES, _ALIVE, _REMOVED = "files", "lock", "removed.json"  # in a scratch folde
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
+class _Reads(threading.local):
+    """The folders that this thread reads, which it must not wait for."""
+
+    def __init__(self) -> None:
+        self.reads: set[Path] = set()
+
+    @contextmanager
+    def noted(self, folder: Path) -> Iterator[None]:
+        path = folder.resolve()
+        self.reads.add(path)
+        try:
+            yield
+        finally:
+            self.reads.remove(path)
+
+
+_this_thread = _Reads()
+
+
 @contextmanager
 def atomic_folder(
     folder: str | os.PathLike,
     *,
     replaces: Sequence[str] = (),
-    before_commit: Callable[[Path, Collection[str]], None] | None = None,
+    before_commit: Callable[[Path, Collection[str]], Iterable[str]] | None = None,
 ) -> Iterator[Path]:
     """A scratch folder inside `folder`, whose files replace those of `folder` only when the block ends well.
 
@@ -56,10 +76,11 @@ def atomic_folder(
         replaces: patterns of names that the new files replace all together: files of `folder` that match and are not
             written again are removed with the same commit.
         before_commit: called with the scratch folder and the names of the files to be removed when all is written,
-            while no other writer may change `folder`.
+            while no other writer may change `folder`; returns the names of files that it adds to the scratch folder.
 
     Raises:
         CheckpointError: an earlier save in `folder` was interrupted and cannot be finished.
+        InputError: the block that writes is in one that reads the same folder.
 
     Example:
     ```python
@@ -72,8 +93,17 @@ def atomic_folder(
     ```
     """
     folder = Path(folder)
+    if folder.resolve() in _this_thread.reads:
+        raise InputError(f"{folder} cannot be written to while it is read: give another folder.")
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    if any(map(is_scratch, folder.parts)):  # a save within another, whose scratch folder nobody reads
+        for name in _matching(folder, replaces):
+            (folder / name).unlink()
+        yield folder
+        if before_commit is not None:
+            before_commit(folder, ())
+        return
     scratch = folder / f"{SCRATCH_PREFIX}{secrets.token_hex(4)}"
     files, alive = scratch / _FILES, None
     try:
@@ -89,8 +119,7 @@ def atomic_folder(
             _finish(folder)
             removed = sorted(set(_matching(folder, replaces)) - set(written))
             if before_commit is not None:
-                before_commit(files, removed)
-                _flush(files, file_names(files))  # quick: most are on disk already
+                _flush(files, before_commit(files, removed))
             _commit(folder, scratch, removed)
     finally:
         _unlock(alive)
@@ -115,10 +144,14 @@ def reading(folder: str | os.PathLike) -> Iterator[None]:
         CheckpointError: the save cannot be finished, as in a folder that is read-only.
     """
     folder = Path(folder)
+    if folder.resolve() in _this_thread.reads:  # a block within such a block
+        yield
+        return
     while True:
         with _locked(folder, is_shared=True):
             if not (folder / COMMITTED).is_dir():
-                yield
+                with _this_thread.noted(folder):
+                    yield
                 return
         _finish(folder)
 
@@ -143,8 +176,9 @@ def _commit(folder: Path, scratch: Path, removed: Sequence[str]) -> None:
     if len(written) == 1 and not removed:  # one rename is all there is to do
         _move(folder, scratch / _FILES, written)
         return
-    (scratch / _REMOVED).write_text(json.dumps(removed), encoding="utf-8")
-    _flush(scratch, [_REMOVED])
+    if removed:
+        (scratch / _REMOVED).write_text(json.dumps(removed), encoding="utf-8")
+        _flush(scratch, [_REMOVED])
     os.rename(scratch, folder / COMMITTED)
     _flush_folder(folder)
     _finish(folder)
@@ -280,8 +314,9 @@ def _unlock(lock: int | None) -> None:
 
 
 def _flush(folder: Path, names: Iterable[str]) -> None:
+    """Have files on disk before they count, and readable to all: safetensors writes them for their owner only."""
     for name in names:
-        (folder / name).chmod(0o644)  # safetensors writes files that only their owner may read
+        (folder / name).chmod(0o644)
         with (folder / name).open("rb+") as file:
             os.fsync(file.fileno())
 

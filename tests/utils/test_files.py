@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cmr_hub.errors import CheckpointError
+from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.utils import files
 from cmr_hub.utils.files import atomic_file, atomic_folder, cache_folder, file_names, is_scratch, reading
 from killing import fresh_copy, killed_everywhere
@@ -185,6 +185,20 @@ class TestReaders:
             reader.join()
         assert all(one in (MANY, FEW) for one in seen)
         assert len(seen) > 3
+
+    def test_a_block_within_a_block_does_not_wait_for_itself(self, tmp_path):
+        save(tmp_path, FEW)
+        with reading(tmp_path):
+            writer = threading.Thread(target=save, args=[tmp_path, MANY])
+            writer.start()
+            while not (tmp_path / files.COMMITTED).exists():
+                time.sleep(0.001)
+            with reading(tmp_path):
+                assert contents(tmp_path) == FEW
+            with pytest.raises(InputError, match="while it is read"):
+                save(tmp_path, MANY)
+        writer.join()
+        assert contents(tmp_path) == MANY
 
     def test_writers_do_not_mix(self, tmp_path):
         writers = [
