@@ -44,6 +44,7 @@ def content_digest(source: Any) -> bytes:
     if isinstance(source, dict):
         source = source["bytes"] if source.get("bytes") is not None else Path(source["path"])
     if isinstance(source, Image.Image):
+        source = load_image(source)  # its palette, transparency and orientation are content too
         source = f"{source.mode}{source.size}".encode() + source.tobytes()
     elif isinstance(source, np.ndarray):
         source = f"{source.dtype}{source.shape}".encode() + source.tobytes()

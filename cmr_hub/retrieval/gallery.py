@@ -178,7 +178,10 @@ class Gallery:
         """Embed items of any number into a folder, shard by shard, and open it.
 
         Images are read, embedded and written a few hundred at a time. Interrupted, it goes on where it stopped when
-        it is called again with the same arguments. Under `accelerate launch` each process embeds its share.
+        it is called again with the same arguments. Called again with a source that has more items at its end, it
+        embeds those that are new; the gallery stays as it was until all are. What is there is compared with the
+        source by content: a source whose earlier items were changed, moved or removed is refused. Under `accelerate
+        launch` each process embeds its share.
 
         Args:
             source: Parquet files (one, several, or a folder of them) with columns as for [`Gallery`], a folder of
@@ -198,8 +201,8 @@ class Gallery:
                 cells are refused. URLs are never opened.
 
         Raises:
-            InputError: the source is none, a column is missing, an item cannot be used, or the folder holds another
-                gallery's beginnings. What was embedded before stays.
+            InputError: the source is none, a column is missing, an item cannot be used, or the folder holds a gallery
+                of other items, settings or weights, finished or not. What was embedded before stays.
         """
         building = Building(
             source,

@@ -1,7 +1,8 @@
 """Embedding any number of items into a gallery's folder, so that nothing is embedded twice and little is in memory.
 
 The source is cut into shards of the same number of items. A shard is written when all of it is embedded; what an
-interrupt leaves of one is kept beside it. The settings come last: with them the folder is a gallery.
+interrupt leaves of one is kept beside it. Both say which items they are made of, by a digest of their content, and are
+used only for these. The settings come last: with them the folder is a gallery.
 """
 
 from __future__ import annotations
@@ -9,27 +10,47 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
-from safetensors.numpy import load_file, save_file
+from datasets import Dataset, concatenate_datasets
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from tqdm.auto import tqdm
 
-from cmr_hub.errors import InputError
+from cmr_hub.data.content import ContentDigest
+from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.utils.checkpoint_files import read_json
-from cmr_hub.utils.checksums import saved
+from cmr_hub.utils.checksums import read_checksums, saved
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.processes import this_process
 
 from .gallery_embedding import ChunkEmbedder, joined
-from .gallery_files import CONFIG_NAME, RECORD_NAME, filled, shard_path, write_config, write_items
+from .gallery_files import CONFIG_NAME, RECORD_NAME, MadeOf, filled, shard_path, write_config, write_items
 from .gallery_sources import Source, open_source
 from .retriever import Retriever
 
 CHUNK_ROWS = 256  # embedded between two looks at the progress
+
+
+@dataclass
+class _Shard:
+    """The items of a shard as far as they are read, and the embeddings of as many or fewer of them."""
+
+    digest: ContentDigest
+    items: list[Dataset] = field(default_factory=list)
+    embeds: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+    @property
+    def made_of(self) -> MadeOf:
+        return MadeOf(self.digest.rows, self.digest.hexdigest())
+
+    def take(self, items: Dataset) -> None:
+        self.digest.add(items)
+        self.items.append(items)
 
 
 class Building:
@@ -80,22 +101,38 @@ class Building:
         """Embed what is missing, and finish the folder."""
         process = this_process()
         self.folder.mkdir(parents=True, exist_ok=True)
-        process.gather(self._check_record)
-        process.run_on_main(self._write_record)
         # One after another, not every second: a Parquet file is read from its beginning to its end.
         own = np.array_split(np.arange(self.shards), process.count)[process.rank].tolist()
-        process.gather(lambda: self._embed_shards(own, show_progress and process.is_main))
-        process.run_on_main(self._write_config)
+        missing = process.gather(lambda: self._missing(own))[process.rank]
+        process.run_on_main(self._write_record)
+        process.gather(lambda: self._embed_shards(missing, show_progress and process.is_main))
+        process.run_on_main(self._finish)
+
+    def _missing(self, numbers: Sequence[int]) -> list[int]:
+        """Those of some shards that are missing or have become longer; the others must be of the source's items."""
+        self._check_record()
+        if shard_path(self.folder, self.shards).exists():
+            raise self._another(f"the number of items, which is {len(self.source)} now and was larger")
+        missing = []
+        for number in numbers:
+            path, rows = shard_path(self.folder, number), self._rows(number)
+            if path.exists():
+                before = MadeOf.of_shard(path)
+                if before is None:
+                    raise InputError(f"{path} does not say of which items it was made: give another folder.")
+                if before != self._read(rows[: before.rows]).made_of:
+                    raise self._another(f"the items from number {rows.start} on, of which {path.name} was made")
+                if before.rows == len(rows):
+                    self._left(number).unlink(missing_ok=True)  # of a process that ended between the two
+                    continue
+            missing.append(number)
+        return missing
 
     def _embed_shards(self, numbers: Sequence[int], show_progress: bool) -> None:
         total = sum(len(self._rows(number)) for number in numbers)
         with tqdm(total=total, desc="Building", unit="item", disable=not show_progress) as bar:
             for number in numbers:
-                if shard_path(self.folder, number).exists():
-                    self._left(number).unlink(missing_ok=True)  # of a process that ended between the two
-                    bar.update(len(self._rows(number)))
-                else:
-                    self._shard(number, bar)
+                self._embed_shard(number, bar)
 
     @property
     def _shard_paths(self) -> list[Path]:
@@ -114,8 +151,6 @@ class Building:
         """What makes an embedded item worth keeping when the building goes on."""
         return {
             "retriever": self.retriever.fingerprint,
-            "source": self.source.digest(),
-            "items": len(self.source),
             "shard_rows": self.shard_rows,
             "keep_images": self.keep_images,
             "keep_real_valued": self.embedder.real_valued,
@@ -129,47 +164,101 @@ class Building:
             before = read_json(path)
             other = [key for key, value in self._record.items() if before.get(key) != value]
             if other:
-                raise InputError(
-                    f"{self.folder} holds another gallery, finished or not: it differs in {', '.join(other)} "
-                    f"({', '.join(f'{before.get(key)!r} there, {self._record[key]!r} now' for key in other)}). Give "
-                    "another folder, or remove this one."
-                )
+                there = ", ".join(f"{before.get(key)!r} there, {self._record[key]!r} now" for key in other)
+                raise self._another(f"{', '.join(other)} ({there})")
         elif (self.folder / CONFIG_NAME).exists():
             raise InputError(f"{self.folder} holds a gallery that was not built in it: give another folder.")
 
-    def _shard(self, number: int, bar: tqdm) -> None:
-        """Embed one shard, from where it was left."""
-        rows, left = self._rows(number), self._left(number)
-        done = [load_file(left)] if left.exists() else []
-        start = rows.start + sum(len(chunk["usable"]) for chunk in done)
-        bar.update(start - rows.start)
+    def _another(self, difference: str) -> InputError:
+        return InputError(
+            f"{self.folder} holds another gallery, finished or not: it differs in {difference}. Give another folder, "
+            "or remove this one."
+        )
+
+    def _digest(self) -> ContentDigest:
+        return ContentDigest(self.source.image_files, with_paths=not self.keep_images)
+
+    def _read(self, rows: range) -> _Shard:
+        """The items in some rows of the source."""
+        shard = _Shard(self._digest())
+        for start in rows[::CHUNK_ROWS]:
+            shard.take(self.source.read(start, min(start + CHUNK_ROWS, rows.stop)))
+        return shard
+
+    def _resumed(self, number: int) -> _Shard:
+        """What an interrupt left of a shard, if the source still has its items."""
+        rows = self._rows(number)
         try:
-            while start < rows.stop:
-                stop = min(start + CHUNK_ROWS, rows.stop)
-                done.append(self.embedder.embed(self.source.read(start, stop)))
-                bar.update(stop - start)
-                start = stop
+            with safe_open(self._left(number), "numpy") as file:
+                before = MadeOf(**json.loads(file.metadata()["made_of"]))
+                embeds = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):  # there is nothing, or it is damaged
+            return self._read(rows[:0])
+        shard = self._read(rows[: before.rows])
+        if shard.made_of != before:
+            return self._read(rows[:0])
+        shard.embeds.append(embeds)
+        return shard
+
+    def _embed_shard(self, number: int, bar: tqdm) -> None:
+        """Embed one shard, from where it was left."""
+        rows, shard = self._rows(number), self._resumed(number)
+        bar.update(shard.digest.rows)
+        embedded = shard.made_of
+        try:
+            while (start := rows.start + shard.digest.rows) < rows.stop:
+                items = self.source.read(start, min(start + CHUNK_ROWS, rows.stop))
+                shard.take(items)
+                shard.embeds.append(self.embedder.embed(items))
+                embedded = shard.made_of
+                bar.update(len(items))
         except BaseException:
-            if done:
-                with atomic_file(left) as scratch:
-                    save_file(joined(done), scratch)
+            if shard.embeds:
+                self._save_left(number, shard, embedded)
             raise
-        embeds = joined(done)
-        items = self.source.read(rows.start, rows.stop)
+        if shard_path(self.folder, number).exists():  # a shorter one, of a gallery that may be in use until the end
+            self._save_left(number, shard, embedded)
+            return
+        with atomic_file(shard_path(self.folder, number)) as scratch:
+            self._write_shard(scratch, shard)
+        self._left(number).unlink(missing_ok=True)
+
+    def _save_left(self, number: int, shard: _Shard, made_of: MadeOf) -> None:
+        with atomic_file(self._left(number)) as scratch:
+            save_file(joined(shard.embeds), scratch, {"made_of": json.dumps(asdict(made_of))})
+
+    def _write_shard(self, path: Path, shard: _Shard) -> None:
+        again = self._digest()
+        for items in shard.items:
+            again.add(items)
+        if not shard.embeds or again.hexdigest() != shard.digest.hexdigest():
+            raise InputError("Items of the source changed while they were embedded: build again.")
+        items, embeds = concatenate_datasets(shard.items), joined(shard.embeds)
         usable = embeds.pop("usable")
         if not usable.all():
             items = items.select(np.flatnonzero(usable))
-        with atomic_file(shard_path(self.folder, number)) as scratch:
-            write_items(scratch, items, embeds, copy_images=self.keep_images, image_files=self.source.image_files)
-        left.unlink(missing_ok=True)
+        write_items(
+            path,
+            items,
+            embeds,
+            copy_images=self.keep_images,
+            image_files=self.source.image_files,
+            made_of=shard.made_of,
+        )
 
     def _write_record(self) -> None:
-        # A folder that lacks a shard is no gallery until it has it again.
-        is_complete = all(path.exists() for path in self._shard_paths)
-        with saved(self.folder, replaces=() if is_complete else (CONFIG_NAME,)) as scratch:
+        with saved(self.folder, replaces=(CONFIG_NAME,) if self._lacks_a_file() else ()) as scratch:
             (scratch / RECORD_NAME).write_text(json.dumps(self._record, indent=2) + "\n")
 
-    def _write_config(self) -> None:
+    def _lacks_a_file(self) -> bool:
+        """Whether a finished gallery has lost a shard, without which it is none until it has it again."""
+        try:
+            return any(not (self.folder / name).is_file() for name in read_checksums(self.folder) or {})
+        except CheckpointError:
+            return True
+
+    def _finish(self) -> None:
+        """Write the settings, and put shards that became longer in the place of the shorter ones."""
         if not filled(self._shard_paths):
             raise InputError(
                 f"A gallery needs at least one item, and of {len(self.source)} none could be used; the log says why."
@@ -180,5 +269,10 @@ class Building:
             "fingerprint": self.retriever.fingerprint,
             "shards": self.shards,
         }
+        longer = [number for number in range(self.shards) if self._left(number).exists()]
         with saved(self.folder, in_place=[path.name for path in self._shard_paths]) as scratch:
+            for number in longer:
+                self._write_shard(shard_path(scratch, number), self._resumed(number))
             write_config(scratch, config)
+        for number in longer:
+            self._left(number).unlink()

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,33 @@ SHARD_ROWS = 1024  # items a file
 # Side -> column of what is searched, and of the real-valued rows behind codes.
 EMBEDS = {modality: f"{modality}_embeds" for modality in COLUMNS}
 REAL_VALUED = {modality: f"{modality}_real_valued" for modality in COLUMNS}
+MADE_OF = b"cmr_hub:made_of"  # key in a shard's metadata
 ROW_GROUP = 128  # items that are read at once by who wants one image
+
+
+@dataclass(frozen=True)
+class MadeOf:
+    """The items of a source that a shard is made of, those that cannot be used included.
+
+    Attributes:
+        rows: their number.
+        digest: of their content, a [`~cmr_hub.data.content.ContentDigest`].
+    """
+
+    rows: int
+    digest: str
+
+    def as_metadata(self) -> dict[bytes, bytes]:
+        """As a Parquet file has it."""
+        return {MADE_OF: json.dumps(asdict(self)).encode()}
+
+    @classmethod
+    def of_shard(cls, path: Path) -> Self | None:
+        """Read what [`write_items`] wrote; None where a shard does not say it, as those of earlier versions."""
+        try:
+            return cls(**json.loads((pq.read_schema(path).metadata or {})[MADE_OF]))
+        except (KeyError, TypeError, ValueError, OSError):  # pyarrow's errors of damaged files are of the latter two
+            return None
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -44,6 +71,7 @@ def write_items(
     *,
     copy_images: bool = True,
     image_files: ImageFiles | None = None,
+    made_of: MadeOf | None = None,
 ) -> None:
     """Write one shard.
 
@@ -53,6 +81,7 @@ def write_items(
         embeds: column -> `(n, d)` float32 or uint8 rows, as [`EMBEDS`] and [`REAL_VALUED`] name them.
         copy_images: copy images that lie in files elsewhere into the shard; otherwise their paths.
         image_files: which files image cells may name; by default as [`ImageFiles.of`] says.
+        made_of: which items of a source the shard is made of.
 
     Raises:
         InputError: a file that an image cell names may not be opened, or is no image.
@@ -67,7 +96,8 @@ def write_items(
         values = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
         table = table.append_column(column, values)
         features[column] = List(Value(str(rows.dtype)), length=rows.shape[1])
-    table = table.replace_schema_metadata(features.arrow_schema.metadata)
+    metadata = features.arrow_schema.metadata | ({} if made_of is None else made_of.as_metadata())
+    table = table.replace_schema_metadata(metadata)
     pq.write_table(table, path, row_group_size=ROW_GROUP)
 
 

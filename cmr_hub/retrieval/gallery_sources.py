@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -40,17 +39,6 @@ class Source(ABC):
     def read(self, start: int, stop: int) -> Dataset:
         """Items `start` to `stop`, with images undecoded."""
 
-    @abstractmethod
-    def ids(self) -> Sequence[str]:
-        """All ids, in order."""
-
-    def digest(self) -> str:
-        """Of what it is: another source, or the same grown or shuffled, has another."""
-        digest = hashlib.sha256()
-        for item in self.ids():
-            digest.update(item.encode() + b"\0")
-        return digest.hexdigest()[:16]
-
     def folder_of_images(self) -> Path | None:
         """The folder in which all files are that image cells name; None where they name none."""
         return self.image_files.root
@@ -74,9 +62,6 @@ class DatasetSource(Source):
 
     def read(self, start: int, stop: int) -> Dataset:
         return self.dataset.select(range(start, stop))
-
-    def ids(self) -> Sequence[str]:
-        return self.dataset["id"][:]
 
     def folder_of_images(self) -> Path | None:
         if not self.image_files.is_trusted or "image" not in self.dataset.column_names:
@@ -135,15 +120,6 @@ class ParquetSource(Source):
         self._ahead = [rows[self._next - start :]]
         piece = _typed(rows[: self._next - start])
         return piece if self._has_ids else _with_ids(piece, start)
-
-    def ids(self) -> Sequence[str]:
-        if not self._has_ids:
-            return [str(row) for row in range(self._rows)]
-        return [
-            str(value)
-            for path in self._paths
-            for value in pq.read_table(path, columns=["id"]).column("id").to_pylist()
-        ]
 
     def _tables(self, start: int) -> Iterator[pa.Table]:
         """Rows from `start` on, a few at a time. Each file is opened once: what it says of itself may be long."""

@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 
 from cmr_hub.data.base import hash_order
 from cmr_hub.data.columns import Modality
+from cmr_hub.data.content import content_digest
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.modeling.embeddings import as_vectors
 from cmr_hub.utils.checkpoint_files import array_of, open_tensors, read_tensors
@@ -183,12 +184,13 @@ class NeighbourMap(GalleryMap):
 
     def save(self, path: Path, gallery: Gallery) -> None:
         """Write the layout and what it belongs to: positions as safetensors, the rest as JSON in its header."""
+        content = content_digest(gallery.dataset.select(self.rows))
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as scratch:
             save_file(
                 {"rows": self.rows, **{str(name): rows for name, rows in self.points.items()}},
                 scratch,
-                {"map": json.dumps(_belongs_to(gallery))},
+                {"map": json.dumps({**_belongs_to(gallery), "content": content})},
             )
 
     @classmethod
@@ -202,19 +204,23 @@ class NeighbourMap(GalleryMap):
         try:
             arrays = read_tensors(path)
             with open_tensors(path) as file:
-                belongs_to = json.loads(file.metadata()["map"])
+                belongs_to = dict(json.loads(file.metadata()["map"]))
             rows = array_of(arrays, "rows", "i", 1, path)
             points: dict[Modality, np.ndarray] = {
                 modality: array_of(arrays, modality, "f", 2, path) for modality in gallery.embeds
             }
         except (CheckpointError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise CheckpointError(f"The map in {path} cannot be read: {error} {again}") from error
+        another = f"The map in {path} was laid out for other items, or by another checkpoint. {again}"
+        content = belongs_to.pop("content", None)  # maps of earlier versions do not say it
         if belongs_to != _belongs_to(gallery):
-            raise CheckpointError(f"The map in {path} was laid out for other items, or by another checkpoint. {again}")
+            raise CheckpointError(another)
         if any(positions.shape != (len(rows), 2) for positions in points.values()):
             raise CheckpointError(f"The map in {path} has positions of an unexpected shape. {again}")
         if not len(rows) or rows[0] < 0 or rows[-1] >= len(gallery) or (np.diff(rows) <= 0).any():
             raise CheckpointError(f"The map in {path} has rows that the gallery does not have. {again}")
+        if content not in (None, content_digest(gallery.dataset.select(rows))):
+            raise CheckpointError(another)
         return cls(rows, points, _vectors(gallery, rows))
 
 
@@ -280,6 +286,6 @@ def _vectors(gallery: Gallery, rows: np.ndarray) -> np.ndarray:
 
 
 def _belongs_to(gallery: Gallery) -> dict[str, str]:
-    """What a map must share with its gallery."""
+    """What a map must share with its gallery, in addition to the content of its items."""
     ids = hashlib.sha256(json.dumps(gallery.ids).encode()).hexdigest()
     return {"retriever": gallery.retriever.fingerprint, "ids": ids}

@@ -129,3 +129,17 @@ def test_digest_tells_contents_apart():
     digests = [red, blue, red.resize((2, 8)), np.zeros((2, 2)), np.zeros(4), b"bytes"]
     assert len({content_digest(content) for content in digests}) == len(digests)
     assert content_digest(red) == content_digest(red.copy())
+
+
+def test_digest_tells_palettes_and_orientations_apart():
+    image = Image.new("P", (2, 1))
+    image.putdata([0, 1])
+    images = [image.copy() for _ in range(2)]
+    images[0].putpalette([255, 0, 0, 0, 255, 0])
+    images[1].putpalette([0, 0, 255, 9, 9, 9])
+    upright, turned = Image.new("RGB", (4, 4)), Image.new("RGB", (4, 4))
+    for each in (upright, turned):
+        each.putpixel((0, 0), (255, 0, 0))
+    turned.getexif()[0x0112] = 3
+    digests = {content_digest(each) for each in (*images, upright, turned)}
+    assert len(digests) == 4

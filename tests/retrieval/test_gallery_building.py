@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Image
+from datasets import ClassLabel, Image
 from PIL import Image as Images
+from safetensors.numpy import load_file, save_file
 
 from closeness import assert_alike, assert_hits
 from cmr_hub import Gallery
@@ -19,6 +20,12 @@ from toys import COLOURS, feature_dataset, feature_retriever, image_dataset, ima
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     monkeypatch.setattr(gallery_building, "CHUNK_ROWS", 4)
+
+
+@pytest.fixture(scope="module")
+def raw():
+    """A retriever of raw images and texts."""
+    return raw_retriever()
 
 
 @pytest.fixture
@@ -90,6 +97,142 @@ def test_an_interrupt_costs_nothing(tmp_path, counted, monkeypatch, stop_at):
     assert again.ids == built.ids
 
 
+def written(folder, name, dataset):
+    """A Parquet file of some items without their ids."""
+    path = folder / f"{name}.parquet"
+    pq.write_table(dataset.remove_columns("id").with_format("arrow")[:], path)
+    return path
+
+
+def test_a_file_of_as_many_items_without_ids_is_another_source(tmp_path):
+    first, second = (written(tmp_path, f"items-{seed}", feature_dataset(12, seed)) for seed in (0, 1))
+    retriever = feature_retriever()
+    Gallery.build(first, retriever, tmp_path / "gallery", show_progress=False)
+    with pytest.raises(InputError, match=r"it differs in the items from number 0 on, of which items-00000\.parquet"):
+        Gallery.build(second, retriever, tmp_path / "gallery", show_progress=False)
+    assert len(Gallery.build(first, retriever, tmp_path / "gallery", show_progress=False)) == 12
+
+
+@pytest.mark.parametrize("change", ["text", "label", "class names", "order", "feature"])
+def test_items_of_other_content_under_the_same_ids_are_another_source(tmp_path, change):
+    dataset, retriever = feature_dataset(12), feature_retriever()
+    dataset = dataset.add_column("texts", [["a text"]] * 12)
+    Gallery.build(dataset, retriever, tmp_path, shard_rows=5, show_progress=False)
+    vectors = dataset["image_features"][:]
+    vectors[11] = vectors[11][::-1]
+    other = {
+        "text": lambda: dataset.remove_columns("texts").add_column("texts", [["a text"]] * 11 + [["other"]]),
+        "label": lambda: dataset.map(lambda row: {"label": (row["label"] + 1) % 3}),
+        "class names": lambda: dataset.cast_column("label", ClassLabel(names=["c", "b", "a"])),
+        "order": lambda: dataset.select([*range(10), 11, 10]),
+        "feature": lambda: dataset.remove_columns("image_features").add_column("image_features", vectors),
+    }[change]()
+    with pytest.raises(InputError, match="it differs in the items from number"):
+        Gallery.build(other, retriever, tmp_path, shard_rows=5, show_progress=False)
+
+
+def test_images_replaced_under_the_same_names_are_another_source(tmp_path, raw):
+    (tmp_path / "images").mkdir()
+    image_dataset(tmp_path / "images")
+    retriever, where = raw, (tmp_path / "images", tmp_path / "gallery")
+    Gallery.build(where[0], retriever, where[1], show_progress=False)
+    red, green = where[0] / "red.png", where[0] / "green.png"
+    content = red.read_bytes(), green.read_bytes()
+    green.write_bytes(content[0])
+    red.write_bytes(content[1])
+    with pytest.raises(InputError, match="it differs in the items from number 0 on"):
+        Gallery.build(where[0], retriever, where[1], show_progress=False)
+
+
+def test_what_is_new_at_the_end_is_added(tmp_path, counted):
+    retriever, seen = counted
+    dataset = feature_dataset(30)
+    Gallery.build(dataset.select(range(14)), retriever, tmp_path, shard_rows=10, show_progress=False)
+    seen.clear()
+    grown = Gallery.build(dataset, retriever, tmp_path, shard_rows=10, show_progress=False)
+    assert len(seen) == 20  # the second shard, which was short, and the third
+    assert_alike(grown.embeds["image"], Gallery.from_dataset(dataset, retriever).embeds["image"])
+    assert grown.ids == dataset["id"][:]
+    assert not list(tmp_path.glob("*partial*"))
+    with pytest.raises(InputError, match="it differs in the items from number 20 on"):
+        Gallery.build(dataset.select(range(24)), retriever, tmp_path, shard_rows=10, show_progress=False)
+    with pytest.raises(InputError, match="it differs in the number of items, which is 14 now and was larger"):
+        Gallery.build(dataset.select(range(14)), retriever, tmp_path, shard_rows=10, show_progress=False)
+
+
+def test_a_gallery_that_is_added_to_stays_as_it_was_until_the_end(tmp_path, counted, monkeypatch):
+    retriever, _ = counted
+    dataset, encode = feature_dataset(30), retriever.encode_texts
+    Gallery.build(dataset.select(range(14)), retriever, tmp_path, shard_rows=10, show_progress=False)
+    calls = []
+
+    def interrupted(texts, **options):
+        calls.append(len(texts))
+        if len(calls) > 5:
+            raise KeyboardInterrupt
+        return encode(texts, **options)
+
+    monkeypatch.setattr(retriever, "encode_texts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Gallery.build(dataset, retriever, tmp_path, shard_rows=10, show_progress=False)
+    monkeypatch.setattr(retriever, "encode_texts", encode)
+    assert (tmp_path / "items-00001.partial.safetensors").exists()
+    assert Gallery.from_pretrained(tmp_path, retriever=retriever).ids == dataset["id"][:14]
+    assert len(Gallery.build(dataset, retriever, tmp_path, shard_rows=10, show_progress=False)) == 30
+
+
+@pytest.mark.parametrize("damage", ["other items", "cut", "of an earlier version"])
+def test_what_was_left_of_other_items_is_embedded_anew(tmp_path, counted, monkeypatch, damage):
+    retriever, seen = counted
+    dataset, encode = feature_dataset(12), retriever.encode_texts
+
+    def interrupted(texts, **options):
+        if len(seen) > 8:
+            raise KeyboardInterrupt
+        return encode(texts, **options)
+
+    monkeypatch.setattr(retriever, "encode_texts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Gallery.build(dataset, retriever, tmp_path, show_progress=False)
+    monkeypatch.setattr(retriever, "encode_texts", encode)
+    left = tmp_path / "items-00000.partial.safetensors"
+    if damage == "other items":
+        dataset = feature_dataset(12, seed=1)
+    elif damage == "cut":
+        left.write_bytes(left.read_bytes()[:-50])
+    else:
+        save_file(load_file(left), left)
+    built = Gallery.build(dataset, retriever, tmp_path, show_progress=False)
+    assert_alike(built.embeds["image"], Gallery.from_dataset(dataset, retriever).embeds["image"])
+
+
+def test_images_that_change_while_they_are_embedded_are_not_taken(tmp_path, monkeypatch, raw):
+    (tmp_path / "images").mkdir()
+    image_dataset(tmp_path / "images")
+    retriever, where = raw, (tmp_path / "images", tmp_path / "gallery")
+    encode = retriever.encode_images
+
+    def replaced(images, **options):
+        (where[0] / "red.png").write_bytes((where[0] / "green.png").read_bytes())
+        return encode(images, **options)
+
+    monkeypatch.setattr(retriever, "encode_images", replaced)
+    with pytest.raises(InputError, match="Items of the source changed while they were embedded: build again"):
+        Gallery.build(where[0], retriever, where[1], show_progress=False)
+    assert not list(where[1].glob("items*"))
+
+
+def test_a_shard_that_does_not_say_what_it_was_made_of(tmp_path):
+    dataset, retriever = feature_dataset(12), feature_retriever()
+    Gallery.build(dataset, retriever, tmp_path, show_progress=False)
+    shard = tmp_path / "items-00000.parquet"
+    table = pq.read_table(shard)
+    pq.write_table(table.replace_schema_metadata({b"huggingface": table.schema.metadata[b"huggingface"]}), shard)
+    with pytest.raises(InputError, match="does not say of which items it was made: give another folder"):
+        Gallery.build(dataset, retriever, tmp_path, show_progress=False)
+    assert len(Gallery.from_pretrained(tmp_path, retriever=retriever, verify=False)) == 12
+
+
 def test_another_gallery_is_not_built_over(tmp_path):
     dataset, retriever = feature_dataset(12), feature_retriever()
     Gallery.build(dataset, retriever, tmp_path / "built", show_progress=False)
@@ -106,10 +249,10 @@ def test_another_gallery_is_not_built_over(tmp_path):
     assert len(Gallery.from_pretrained(tmp_path / "saved", retriever=retriever)) == 12
 
 
-def test_images_alone(tmp_path):
+def test_images_alone(tmp_path, raw):
     (tmp_path / "images").mkdir()
     image_dataset(tmp_path / "images")
-    gallery = Gallery.build(tmp_path / "images", raw_retriever(), tmp_path / "gallery", show_progress=False)
+    gallery = Gallery.build(tmp_path / "images", raw, tmp_path / "gallery", show_progress=False)
     assert list(gallery.embeds) == ["image"]
     hits = gallery.search(text="red", k=3)
     assert {hit.id for hit in hits} == {f"{name}.png" for name in COLOURS}
@@ -125,10 +268,10 @@ def test_images_alone(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_images_are_copied_or_stay_where_they_are(tmp_path, keep):
+def test_images_are_copied_or_stay_where_they_are(tmp_path, keep, raw):
     (tmp_path / "images").mkdir()
     dataset = image_dataset(tmp_path / "images")
-    gallery = Gallery.build(dataset, raw_retriever(), tmp_path / "gallery", keep_images=keep, show_progress=False)
+    gallery = Gallery.build(dataset, raw, tmp_path / "gallery", keep_images=keep, show_progress=False)
     stored = pq.read_table(tmp_path / "gallery" / "items-00000.parquet").column("image")[0].as_py()
     assert (stored["bytes"] is not None) == keep
     assert gallery.image(0).convert("RGB").getpixel((0, 0)) == COLOURS["red"]
@@ -165,19 +308,19 @@ def with_a_bad_one(tmp_path):
     return folder
 
 
-def test_a_bad_image_is_named_and_what_came_before_is_kept(tmp_path, with_a_bad_one):
+def test_a_bad_image_is_named_and_what_came_before_is_kept(tmp_path, with_a_bad_one, raw):
     with pytest.raises(InputError, match=r"06\.png.*Among the items '04.png' to '07.png'"):
-        Gallery.build(with_a_bad_one, raw_retriever(), tmp_path / "gallery", show_progress=False)
+        Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", show_progress=False)
     assert (tmp_path / "gallery" / "items-00000.partial.safetensors").exists()
     Images.new("RGB", (20, 20)).save(with_a_bad_one / "06.png")
-    assert len(Gallery.build(with_a_bad_one, raw_retriever(), tmp_path / "gallery", show_progress=False)) == 11
+    assert len(Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", show_progress=False)) == 11
 
 
 @pytest.mark.parametrize("shard_rows", [8, 1])
-def test_bad_images_can_be_left_out(tmp_path, with_a_bad_one, caplog, shard_rows):
+def test_bad_images_can_be_left_out(tmp_path, with_a_bad_one, caplog, shard_rows, raw):
     gallery = Gallery.build(
         with_a_bad_one,
-        raw_retriever(),
+        raw,
         tmp_path / "gallery",
         shard_rows=shard_rows,  # of one there is a shard without items
         skip_unusable=True,
@@ -191,11 +334,11 @@ def test_bad_images_can_be_left_out(tmp_path, with_a_bad_one, caplog, shard_rows
     )
 
 
-def test_where_nothing_can_be_used_it_says_so(tmp_path):
+def test_where_nothing_can_be_used_it_says_so(tmp_path, raw):
     (tmp_path / "images").mkdir()
     for i in range(3):
         (tmp_path / "images" / f"{i}.png").write_bytes(b"no image")
-    where = (tmp_path / "images", raw_retriever(), tmp_path / "gallery")
+    where = (tmp_path / "images", raw, tmp_path / "gallery")
     with pytest.raises(InputError, match="at least one item"):
         Gallery.build(*where, shard_rows=2, skip_unusable=True, show_progress=False)
 

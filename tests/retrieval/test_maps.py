@@ -165,6 +165,37 @@ def test_the_map_of_another_gallery_is_refused(gallery: Gallery, laid_out: Neigh
             NeighbourMap.load(path, other)
 
 
+def test_a_map_of_the_same_ids_with_other_content_is_refused(gallery: Gallery, laid_out: NeighbourMap, tmp_path: Path):
+    path = tmp_path / "map.safetensors"
+    laid_out.save(path, gallery)
+    vectors = [row[::-1] for row in gallery.dataset["image_features"]]
+    items = gallery.dataset.remove_columns("image_features").add_column("image_features", vectors)
+    with pytest.raises(CheckpointError, match="other items, or by another checkpoint"):
+        NeighbourMap.load(path, Gallery.from_dataset(items, gallery.retriever))
+
+
+def test_a_map_that_does_not_say_its_content_is_read(gallery: Gallery, laid_out: NeighbourMap, tmp_path: Path):
+    path = tmp_path / "map.safetensors"
+    laid_out.save(path, gallery)
+    with safe_open(path, framework="numpy") as file:
+        belongs_to = json.loads(file.metadata()["map"])
+    del belongs_to["content"]
+    save_file(load_file(path), path, {"map": json.dumps(belongs_to)})
+    np.testing.assert_array_equal(NeighbourMap.load(path, gallery).rows, laid_out.rows)
+
+
+@pytest.mark.parametrize("rows", [[-1, 5], [5, 5], [0, 40], [3, 1]])
+def test_rows_that_the_gallery_does_not_have_are_refused(gallery: Gallery, tmp_path: Path, laid_out, rows: list[int]):
+    path = tmp_path / "map.safetensors"
+    laid_out.save(path, gallery)
+    with safe_open(path, framework="numpy") as file:
+        header = file.metadata()
+    points = {"image": np.zeros((2, 2), np.float32), "text": np.zeros((2, 2), np.float32)}
+    save_file({"rows": np.array(rows), **points}, path, header)
+    with pytest.raises(CheckpointError, match="rows that the gallery does not have"):
+        NeighbourMap.load(path, gallery)
+
+
 def test_a_damaged_map_is_refused(gallery: Gallery, laid_out: NeighbourMap, tmp_path: Path):
     path = tmp_path / "map.safetensors"
     with pytest.raises(CheckpointError, match="cannot be read"):
