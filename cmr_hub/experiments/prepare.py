@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from transformers import TrainerCallback
 
 from cmr_hub.data import info, load_dataset
 from cmr_hub.data.columns import COLUMNS, read_column
+from cmr_hub.data.content import content_digest
 from cmr_hub.data.labels import has_labels
+from cmr_hub.errors import InputError
 from cmr_hub.hub import CheckpointInfo, list_checkpoints
 from cmr_hub.methods import METHODS
 from cmr_hub.processing.feature_store import FeatureStore
@@ -24,8 +27,12 @@ from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.training.datasets import make_encoder
 from cmr_hub.training.recipe import Recipe, load_recipe, methods_with_recipe
 from cmr_hub.training.train import train
+from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.files import atomic_file
 
 logger = logging.getLogger(__name__)
+
+DATA_NAME = "data.json"  # in the folder of a data set: what its checkpoints and galleries were made of
 
 Report = Callable[[str, float, str], None]
 # Shares of the whole at which a stage ends; training, embedding and layout share what is left, method by method.
@@ -45,7 +52,8 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         report: called with stage, share of the whole in [0, 1], and a line of text.
 
     Raises:
-        UnknownNameError, DatasetError, DownloadError, InputError: the data are not to be had or not usable.
+        UnknownNameError, DatasetError, DownloadError, InputError: the data are not to be had or not usable, or others
+            than those that were prepared under this name.
     """
     title = info(dataset_name).title
     report("download", 0.0, f"Looking for {title}")
@@ -54,6 +62,7 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         data_dir,
         progress=lambda fraction, message: report("download", DOWNLOADED * fraction, message),
     )
+    _check_data(dataset, dataset_name)
     published = [
         known.method
         for known in list_checkpoints()
@@ -85,6 +94,20 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
             gallery = Gallery.from_pretrained(folder)
             NeighbourMap.of(gallery).save(folder / MAP_NAME, gallery)
     report("done", 1.0, f"{title} is ready")
+
+
+def _check_data(dataset: DatasetDict, dataset_name: str) -> None:
+    """Refuse other data than those that earlier checkpoints and galleries of this name were made of."""
+    record = prepared_folder(dataset_name) / DATA_NAME
+    now = {str(split): content_digest(rows) for split, rows in dataset.items()}
+    if not record.exists():
+        with atomic_file(record) as scratch:
+            scratch.write_text(json.dumps(now, indent=2) + "\n")
+    elif read_json(record) != now:
+        raise InputError(
+            f"{record.parent} was prepared from other data than these, which are called {dataset_name!r} too. Remove "
+            "that folder to prepare these, or give the data_dir that it was prepared from."
+        )
 
 
 class ReportEpochs(TrainerCallback):

@@ -6,11 +6,13 @@ import zipfile
 import numpy as np
 import pytest
 import scipy.io
+from datasets import DatasetDict
 from PIL import Image
 
 from archives import jpeg, lay_out
 from cmr_hub import CMRProcessor, ContrastiveConfig, ContrastiveModel, Gallery, Retriever
 from cmr_hub.encoders import create_encoder
+from cmr_hub.errors import InputError
 from cmr_hub.experiments import prepare as prepare_module
 from cmr_hub.experiments.prepare import prepare
 from cmr_hub.hub import CheckpointInfo
@@ -19,7 +21,7 @@ from cmr_hub.retrieval.maps import NeighbourMap
 from cmr_hub.retrieval.prepared import prepared_folder, prepared_galleries
 from cmr_hub.training.recipe import Recipe, load_recipe
 from cmr_hub.training.train import TrainingRun
-from toys import COLOURS, serve_pascal
+from toys import COLOURS, feature_dataset, serve_pascal
 
 
 @pytest.fixture
@@ -75,6 +77,24 @@ def test_pascal_from_its_page_to_searched_galleries(
     asked = len(server.requests)
     prepare("pascal", report=progress)
     assert len(server.requests) == asked  # what is complete is not made again
+
+
+def test_other_data_of_the_same_name_are_refused(private_cache, monkeypatch, progress):
+    class Prepared(Exception):
+        """The data were taken."""
+
+    def take():
+        raise Prepared
+
+    monkeypatch.setattr(prepare_module, "list_checkpoints", take)
+    data = DatasetDict(train=feature_dataset(9))
+    monkeypatch.setattr(prepare_module, "load_dataset", lambda *args, **options: data)
+    for _ in range(2):
+        with pytest.raises(Prepared):
+            prepare("wiki", report=progress)
+    data["train"] = feature_dataset(9, seed=1)
+    with pytest.raises(InputError, match=r"prepared.wiki was prepared from other data than these.*Remove that folder"):
+        prepare("wiki", report=progress)
 
 
 def wiki_archive(raw: bool) -> bytes:
