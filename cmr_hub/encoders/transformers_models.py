@@ -67,7 +67,9 @@ class Pretrained(NetworkEncoder):
         model, report = self._load(AutoModel, use_safetensors=True, dtype=torch.float32, output_loading_info=True)
         missing = sorted(report["missing_keys"])
         check_finite(model.state_dict(), Path(self.model))
-        lost = [key for key in missing if "pooler" not in key]
+        pooler = [key for key in model.state_dict() if "pooler" in key]
+        without_pooler = set(pooler) <= set(missing)
+        lost = [key for key in missing if key not in pooler or not without_pooler]
         if lost or report["mismatched_keys"]:
             raise CheckpointError(
                 f"{self.model} is incomplete: weights are missing ({lost[:3]}) or of other shapes "
@@ -100,6 +102,19 @@ class Pretrained(NetworkEncoder):
             raise CheckpointError(
                 f"The model {self.model!r} could not be loaded: {error}\nOffline, fetch it first on a machine with "
                 f"network: `hf download {self.model}`, or give the path of its folder."
+            ) from error
+
+    def _preprocessed(self, *inputs: Any, **options: Any) -> Any:
+        """What the preprocessor makes of images or texts.
+
+        Raises:
+            CheckpointError: its settings cannot be used.
+        """
+        try:
+            return self._preprocessor(*inputs, **options)
+        except Exception as error:  # of whatever a setting of another type breaks
+            raise CheckpointError(
+                f"The preprocessor of {self.model!r} cannot be used with its settings: {error!r:.300}. Fetch it again."
             ) from error
 
     @property
@@ -212,7 +227,7 @@ class TransformersImageEncoder(Pretrained, BackboneEncoder):
         return ImageTower(*self._model)
 
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
-        return self._preprocessor(images=images, return_tensors="pt")["pixel_values"].float()
+        return self._preprocessed(images=images, return_tensors="pt")["pixel_values"].float()
 
     @torch.inference_mode()
     def _measured_dim(self) -> int:
@@ -287,7 +302,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         return ((states * weights).sum(dim=1) / weights.sum(dim=1)).float().cpu()
 
     def _tokens(self, texts: Sequence[str], **options: Any) -> Any:
-        return self._preprocessor(list(texts), truncation=True, max_length=self._max_length, **options)
+        return self._preprocessed(list(texts), truncation=True, max_length=self._max_length, **options)
 
     @cached_property
     def _max_length(self) -> int:

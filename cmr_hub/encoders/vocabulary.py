@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from cmr_hub.errors import InputError, NotFittedError
+from cmr_hub.errors import CheckpointError, InputError, NotFittedError
 from cmr_hub.utils.checkpoint_files import array_of, read_tensors, read_words
 
 from .base import TextEncoder, check_texts, checkpoint_file
@@ -121,10 +121,13 @@ def read_vocabulary(folder: Path | None, encoder: str, name: str = VOCABULARY_FI
 
 
 def read_array(folder: Path | None, encoder: str, name: str, ndim: int) -> np.ndarray:
-    """A fitted text encoder's array of finite floats.
+    """A fitted text encoder's array of finite floats, as float32.
 
     Raises:
-        CheckpointError: the file is missing or is no safetensors file, or has no such array.
+        CheckpointError: the file is missing or is no safetensors file, or has no such array, or one of zeros.
     """
     path = checkpoint_file(folder, ARRAYS_FILE, encoder)
-    return array_of(read_tensors(path), name, "f", ndim, path)
+    array = array_of(read_tensors(path), name, "f", ndim, path)
+    if not array.any():
+        raise CheckpointError(f"{name} in {path} is zero throughout, so that all texts would be one. Fetch it again.")
+    return array.astype(np.float32, copy=False)

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from closeness import assert_alike
 from cmr_hub.encoders import create_encoder, load_encoder
@@ -93,3 +94,14 @@ def test_damaged_weights_are_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match="text_encoder"):
             load_encoder(encoder.to_dict(), tmp_path)
+
+
+def test_weights_of_other_floats(tmp_path):
+    encoder = TfidfEncoder().fit(SLIDES)
+    encoder.save_files(tmp_path)
+    path = tmp_path / "text_encoder.safetensors"
+    save_file({"idf": encoder.idf.astype(np.float64)}, path)
+    assert_alike(load_encoder(encoder.to_dict(), tmp_path).encode(SLIDES), encoder.encode(SLIDES))
+    save_file({"idf": np.zeros_like(encoder.idf)}, path)
+    with pytest.raises(CheckpointError, match=r"idf in .*text_encoder.safetensors is zero throughout"):
+        load_encoder(encoder.to_dict(), tmp_path)

@@ -1,6 +1,7 @@
 """transformers models as encoders: tiny ones with initial weights, in local folders."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -168,6 +169,24 @@ def test_incomplete_weights_are_refused(folders, tmp_path):
     save_file({name: value for name, value in weights.items() if "layernorm" not in name}, path, {"format": "pt"})
     with pytest.raises(CheckpointError, match="incomplete"):
         image_encoder(tmp_path / "image_encoder").encode(IMAGES)
+
+
+def test_half_a_pooler_is_no_missing_one(folders, tmp_path):
+    shutil.copytree(folders / "vit", tmp_path / "vit")
+    weights = load_file(folders / "vit" / "model.safetensors")
+    del weights["pooler.dense.bias"]
+    save_file(weights, tmp_path / "vit" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"weights are missing .*pooler\.dense\.bias"):
+        image_encoder(tmp_path / "vit").encode(IMAGES[:1])
+
+
+@pytest.mark.parametrize("setting", [{"image_mean": [0.5, 0.5]}, {"rescale_factor": "/x"}, {"image_std": ["a"] * 3}])
+def test_settings_of_the_preprocessor_that_cannot_be_used(folders, tmp_path, setting):
+    shutil.copytree(folders / "vit", tmp_path / "vit")
+    path = tmp_path / "vit" / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | setting))
+    with pytest.raises(CheckpointError, match=r"preprocessor of .*vit' cannot be used with its settings"):
+        image_encoder(tmp_path / "vit").encode(IMAGES[:1])
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
