@@ -96,6 +96,10 @@ class CheckpointNotFoundError(CheckpointError):
     """No checkpoint of this id is bundled, cached or on the Hub."""
 
 
+class DiskFullError(CMRError, OSError):
+    """A disk without space for what is to be written; names the folder."""
+
+
 class DatasetError(CMRError, ValueError):
     """Data in a layout that its loader does not know, with missing files, or with unusable rows."""
 

@@ -24,6 +24,8 @@ from pathlib import Path
 
 from cmr_hub.errors import CheckpointError, InputError
 
+from .full_disk import naming_full_disk
+
 try:
     import fcntl
 except ImportError:  # not a Unix
@@ -81,6 +83,7 @@ def atomic_folder(
     Raises:
         CheckpointError: an earlier save in `folder` was interrupted and cannot be finished.
         InputError: the block that writes is in one that reads the same folder.
+        DiskFullError: the disk is full.
 
     Example:
     ```python
@@ -96,37 +99,38 @@ def atomic_folder(
     if folder.resolve() in _this_thread.reads:
         raise InputError(f"{folder} cannot be written to while it is read: give another folder.")
     is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(map(is_scratch, folder.parts)):  # a save within another, whose scratch folder nobody reads
-        for name in _matching(folder, replaces):
-            (folder / name).unlink()
-        yield folder
-        if before_commit is not None:
-            before_commit(folder, ())
-        return
-    scratch = folder / f"{SCRATCH_PREFIX}{secrets.token_hex(4)}"
-    files, alive = scratch / _FILES, None
-    try:
-        with _only_writer(folder):
-            _finish(folder)
-            _remove_leftovers(folder)
-            files.mkdir(parents=True)
-            alive = _lock(scratch / _ALIVE, os.O_RDWR | os.O_CREAT)
-        yield files
-        written = file_names(files)
-        _flush(files, written)
-        with _only_writer(folder):
-            _finish(folder)
-            removed = sorted(set(_matching(folder, replaces)) - set(written))
+    with naming_full_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(map(is_scratch, folder.parts)):  # a save within another, whose scratch folder nobody reads
+            for name in _matching(folder, replaces):
+                (folder / name).unlink()
+            yield folder
             if before_commit is not None:
-                _flush(files, before_commit(files, removed))
-            _commit(folder, scratch, removed)
-    finally:
-        _unlock(alive)
-        shutil.rmtree(scratch, ignore_errors=True)
-        if is_new:
-            with suppress(OSError):  # not empty: the save was committed
-                folder.rmdir()
+                before_commit(folder, ())
+            return
+        scratch = folder / f"{SCRATCH_PREFIX}{secrets.token_hex(4)}"
+        files, alive = scratch / _FILES, None
+        try:
+            with _only_writer(folder):
+                _finish(folder)
+                _remove_leftovers(folder)
+                files.mkdir(parents=True)
+                alive = _lock(scratch / _ALIVE, os.O_RDWR | os.O_CREAT)
+            yield files
+            written = file_names(files)
+            flush(files, written)
+            with _only_writer(folder):
+                _finish(folder)
+                removed = sorted(set(_matching(folder, replaces)) - set(written))
+                if before_commit is not None:
+                    flush(files, before_commit(files, removed))
+                _commit(folder, scratch, removed)
+        finally:
+            _unlock(alive)
+            shutil.rmtree(scratch, ignore_errors=True)
+            if is_new:
+                with suppress(OSError):  # not empty: the save was committed
+                    folder.rmdir()
 
 
 @contextmanager
@@ -178,7 +182,7 @@ def _commit(folder: Path, scratch: Path, removed: Sequence[str]) -> None:
         return
     if removed:
         (scratch / _REMOVED).write_text(json.dumps(removed), encoding="utf-8")
-        _flush(scratch, [_REMOVED])
+        flush(scratch, [_REMOVED])
     os.rename(scratch, folder / COMMITTED)
     _flush_folder(folder)
     _finish(folder)
@@ -313,7 +317,7 @@ def _unlock(lock: int | None) -> None:
         os.close(lock)
 
 
-def _flush(folder: Path, names: Iterable[str]) -> None:
+def flush(folder: Path, names: Iterable[str]) -> None:
     """Have files on disk before they count, and readable to all: safetensors writes them for their owner only."""
     for name in names:
         (folder / name).chmod(0o644)
