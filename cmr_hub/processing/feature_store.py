@@ -10,17 +10,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from cmr_hub.encoders.base import Encoder, input_position
+from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.utils.damaged import set_aside
 from cmr_hub.utils.deprecation import renamed_arguments
 from cmr_hub.utils.files import atomic_file, cache_folder
 from cmr_hub.utils.images import load_image, read_file, turned
@@ -131,7 +134,9 @@ class FeatureStore:
         name = f"{encoder.name.replace('/', '-')}-{encoder.fingerprint}" + (f"-{augmentation}" if augmentation else "")
         self.folder = Path(folder or cache_folder("features")) / name
         self._rows: dict[bytes, torch.Tensor] = {}
+        self._shard_of: dict[bytes, Path] = {}
         self._shards: set[Path] = set()
+        self._unchecked: dict[Path, torch.Tensor] = {}  # shards whose values nobody has looked at yet
         shipped = SHIPPED / f"{self.folder.name}.safetensors"
         if shipped.exists():
             self._read(shipped)
@@ -193,6 +198,7 @@ class FeatureStore:
 
     def _encode_missing(self, images: Mapping[bytes, Any], show_progress: bool) -> None:
         """Encode and write what is not stored yet of images by their digests."""
+        self._drop_not_finite(images)
         missing = [digest for digest in images if digest not in self._rows]
         if missing:
             logger.info("%d of %d images are new to %s", len(missing), len(images), self.encoder.name)
@@ -219,14 +225,77 @@ class FeatureStore:
             self._read(path)
 
     def _read(self, path: Path) -> None:
+        """Take the rows of a shard; one that is damaged is set aside.
+
+        Raises:
+            CheckpointError: it cannot be opened.
+        """
         self._shards.add(path)
-        shard = load_file(path)
-        self._rows.update(zip(_as_digests(shard["digests"]), shard["features"], strict=True))
+        try:
+            shard = load_file(path)
+        except FileNotFoundError:  # another process has set it aside
+            return
+        except SafetensorError as error:
+            _set_aside(path, f"cannot be read ({error})")
+            return
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be read: {error}. Make it readable, or remove it: its features are then computed anew."
+            ) from error
+        if reason := self._damage(shard):
+            _set_aside(path, reason)
+            return
+        digests = _as_digests(shard["digests"])
+        self._rows.update(zip(digests, shard["features"], strict=True))
+        self._shard_of.update(dict.fromkeys(digests, path))
+        self._unchecked[path] = shard["features"]
+
+    def _damage(self, shard: Mapping[str, torch.Tensor]) -> str | None:
+        """What is wrong with the arrays of a shard, without reading their values."""
+        if set(shard) != {"digests", "features"}:
+            return f"holds the arrays {', '.join(sorted(shard)) or 'none'} instead of digests and features"
+        digests, features = shard["digests"], shard["features"]
+        if digests.dtype != torch.uint8 or digests.shape != (len(features), DIGEST_BYTES):
+            return f"has digests of {digests.dtype} and shape {tuple(digests.shape)} for {len(features)} rows"
+        grid = getattr(self.encoder, "grid", None)
+        shape = (self.encoder.dim,) if grid is None else (grid**2, self.encoder.dim)
+        if features.dtype != torch.float16 or features.shape[1:] != shape:
+            return f"has rows of {features.dtype} and shape {tuple(features.shape[1:])} instead of {shape}"
+        return None
+
+    def _drop_not_finite(self, digests: Collection[bytes]) -> None:
+        """Set the shards of these rows aside that hold NaN or infinite values; each shard is looked at once."""
+        asked = {self._shard_of[digest] for digest in digests if digest in self._shard_of}
+        for path in sorted(asked & self._unchecked.keys()):
+            if not _is_finite(self._unchecked.pop(path)):
+                for digest in [digest for digest, shard in self._shard_of.items() if shard == path]:
+                    del self._rows[digest], self._shard_of[digest]
+                _set_aside(path, "holds values that are not finite")
 
     def _write(self, digests: Sequence[bytes], features: torch.Tensor) -> None:
+        features = features.half()
+        if not _is_finite(features):
+            broken = (~features.flatten(1).isfinite().all(dim=1)).sum().item()
+            raise InputError(
+                f"{self.encoder.name} gives values that are not finite, in half precision, for {broken} of "
+                f"{len(features)} images: its weights may be damaged."
+            )
         path = self.folder / f"{hashlib.sha256(b''.join(digests)).hexdigest()[:16]}.safetensors"
-        _save(path, digests, features.half())
+        _save(path, digests, features)
         self._read(path)
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    """Let nothing read a damaged shard again; what ships with the package is left as it is."""
+    if path.parent == SHIPPED:
+        logger.warning("%s %s: install cmr_hub again. Its features are computed anew.", path, reason)
+    else:
+        set_aside(path, reason)
+
+
+def _is_finite(features: torch.Tensor) -> bool:
+    """Whether all values are numbers: NaN goes into the least and the greatest."""
+    return not features.numel() or bool(torch.stack(torch.aminmax(features)).isfinite().all())
 
 
 def _save(path: Path, digests: Sequence[bytes], features: torch.Tensor) -> None:

@@ -1,12 +1,14 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from cmr_hub.encoders import create_encoder
-from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 from cmr_hub.processing import feature_store as features
 from cmr_hub.processing.feature_store import FeatureStore, StoredFeatures, StoredViews, content_digest
 from cmr_hub.utils.processes import Process
@@ -20,6 +22,7 @@ class Counting:
 
     def __init__(self, encoder):
         self.encoder, self.name, self.fingerprint, self.seen = encoder, encoder.name, encoder.fingerprint, 0
+        self.dim = encoder.dim
 
     def encode(self, images):
         self.seen += len(images)
@@ -143,3 +146,87 @@ def test_digest_tells_palettes_and_orientations_apart():
     turned.getexif()[0x0112] = 3
     digests = {content_digest(each) for each in (*images, upright, turned)}
     assert len(digests) == 4
+
+
+def rewritten(path, **changes):
+    """A shard whose arrays are others; None leaves one out."""
+    arrays = {name: array for name, array in {**load_file(path), **changes}.items() if array is not None}
+    save_file(arrays, path)
+
+
+DAMAGES = {
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "cannot be read"),
+    "garbage": (lambda path: path.write_bytes(b"\x00garbage" * 100), "cannot be read"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot be read"),
+    "without digests": (lambda path: rewritten(path, digests=None), "holds the arrays features instead of digests"),
+    "other length": (
+        lambda path: rewritten(path, digests=load_file(path)["digests"][1:].clone()),
+        r"has digests of torch.uint8 and shape \(2, 16\) for 3 rows",
+    ),
+    "other width": (
+        lambda path: rewritten(path, features=load_file(path)["features"][:, :-1].clone()),
+        r"has rows of torch.float16 and shape \(1023,\) instead of \(1024,\)",
+    ),
+    "other type": (lambda path: rewritten(path, features=load_file(path)["features"].float()), "torch.float32"),
+    "not finite": (
+        lambda path: rewritten(path, features=load_file(path)["features"].index_fill(1, torch.tensor([3]), np.nan)),
+        "holds values that are not finite",
+    ),
+    "infinite": (
+        lambda path: rewritten(path, features=load_file(path)["features"].index_fill(0, torch.tensor([1]), -np.inf)),
+        "holds values that are not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_shard_is_set_aside_and_its_rows_are_encoded_anew(encoder, tmp_path, caplog, damage):
+    paths = image_files(tmp_path)
+    before = FeatureStore(encoder, tmp_path / "store").encode(paths)
+    (shard,) = (tmp_path / "store").rglob("*.safetensors")
+    change, reason = DAMAGES[damage]
+    change(shard)
+    encoder.seen = 0
+    again = FeatureStore(encoder, tmp_path / "store").encode(paths)
+    torch.testing.assert_close(again, before, rtol=HALF, atol=HALF)
+    assert encoder.seen == 3
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert re.search(rf"{shard} .*{reason}", warning)
+    assert f"made anew and the file kept as {shard.name}.damaged" in warning
+    assert shard.with_name(f"{shard.name}.damaged").exists()
+    assert len(FeatureStore(encoder, tmp_path / "store")) == 3
+
+
+def test_other_shards_keep_their_rows(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "SHARD_ROWS", 1)
+    paths = image_files(tmp_path)
+    FeatureStore(encoder, tmp_path / "store").encode(paths)
+    DAMAGES["not finite"][0](next((tmp_path / "store").rglob("*.safetensors")))
+    encoder.seen = 0
+    assert FeatureStore(encoder, tmp_path / "store").encode(paths).isfinite().all()
+    assert encoder.seen == 1
+
+
+def test_features_that_are_not_finite_are_not_stored(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder, "encode", lambda images: torch.full((len(images), encoder.dim), 1e6))  # inf as half
+    with pytest.raises(InputError, match="gives values that are not finite, in half precision, for 3 of 3 images"):
+        FeatureStore(encoder, tmp_path / "store").encode(image_files(tmp_path))
+    assert not list((tmp_path / "store").rglob("*.safetensors"))
+
+
+def test_shipped_features_that_are_damaged_stay_where_they_are(encoder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(features, "SHIPPED", tmp_path)
+    shipped = tmp_path / f"{FeatureStore(encoder, tmp_path / 'store').folder.name}.safetensors"
+    shipped.write_bytes(b"damaged")
+    assert FeatureStore(encoder, tmp_path / "store").encode(image_files(tmp_path)).isfinite().all()
+    assert encoder.seen == 3
+    assert shipped.read_bytes() == b"damaged"
+    assert "install cmr_hub again. Its features are computed anew" in caplog.text
+
+
+def test_a_shard_that_cannot_be_opened_is_named_and_left_alone(encoder, tmp_path):
+    FeatureStore(encoder, tmp_path / "store").encode(image_files(tmp_path))
+    (shard,) = (tmp_path / "store").rglob("*.safetensors")
+    shard.with_name("0.safetensors").mkdir()
+    with pytest.raises(CheckpointError, match=r"0\.safetensors cannot be read: .* Make it readable, or remove it"):
+        FeatureStore(encoder, tmp_path / "store")
