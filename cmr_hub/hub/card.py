@@ -21,6 +21,7 @@ from cmr_hub.utils.files import atomic_folder
 from cmr_hub.utils.hub import NAMESPACE
 
 from .checkpoints import read_inputs
+from .weights import WEIGHTS_KEY
 
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md.jinja"
 _TASK = "cross-modal-retrieval"
@@ -159,6 +160,8 @@ class CardContent:
         has_attention: whether the model can show where it looked.
         image_features, text_features: for checkpoints that eat arrays, what one row is ("SIFT bag of words").
         reproduced: what its recipe gives over seeds; None where nobody measured that.
+        weights: digest of the weights that were measured, as [`~cmr_hub.hub.weights.weights_digest`] has it; None
+            where it is not known.
 
     Raises:
         InputError: a protocol is given twice for the same split.
@@ -180,6 +183,7 @@ class CardContent:
     image_features: str = ""
     text_features: str = ""
     reproduced: Reproduced | None = None
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         measured = [(row.protocol, row.split) for row in self.results]
@@ -244,7 +248,7 @@ def _other_protocols(reproduced: Reproduced | None, described: Mapping[str, str]
 
 
 def _card_data(content: CardContent, method: str) -> ModelCardData:
-    return ModelCardData(
+    data = ModelCardData(
         license=content.license,
         library_name="transformers",
         pipeline_tag="feature-extraction",
@@ -253,6 +257,9 @@ def _card_data(content: CardContent, method: str) -> ModelCardData:
         model_name=content.repo_id.split("/")[-1],
         eval_results=list(_eval_results(content)) or None,
     )
+    if content.weights is not None:
+        data[WEIGHTS_KEY] = content.weights
+    return data
 
 
 def _eval_results(content: CardContent) -> Iterator[EvalResult]:

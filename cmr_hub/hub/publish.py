@@ -21,6 +21,7 @@ from cmr_hub.utils.hub import REPO_KINDS, RepoType, check_repo_id
 from cmr_hub.utils.hub_errors import HOW_TO_LOG_IN, root_cause, why_not_the_hub
 
 from .checkpoints import read_card
+from .weights import WEIGHTS_KEY, is_of_other_weights
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +79,11 @@ def _publishing_problems(folder: Path, repo_type: RepoType, required: Iterable[s
             yield str(error).removesuffix(".")
     if "README.md" in names:
         try:
-            if not read_card(folder / "README.md").data.get("license"):
+            metadata = read_card(folder / "README.md").data
+            if not metadata.get("license"):
                 yield "README.md has no metadata block that names a license"
+            if is_of_other_weights(metadata.get(WEIGHTS_KEY), folder):
+                yield "README.md gives the figures of other weights: write it again with `cmr publish`"
         except CheckpointError as error:
             yield str(error)
     if repo_type == "model" and "config.json" in names:

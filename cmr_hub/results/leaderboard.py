@@ -10,6 +10,7 @@ from typing import Any
 
 from cmr_hub.errors import CheckpointError
 from cmr_hub.evaluation import DIRECTIONS
+from cmr_hub.hub.weights import check_weights
 from cmr_hub.methods import METHODS
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.hub import bundled_checkpoints
@@ -100,10 +101,11 @@ def read_scores(folder: Path, checkpoint: str = "") -> list[Score]:
         checkpoint: what to call it; by default the folder.
 
     Raises:
-        CheckpointError: the record is missing, damaged or of another version.
+        CheckpointError: the record is missing, damaged, of another version or of other weights.
     """
     path = folder / RUN_NAME
     run = read_json(path)
+    check_weights(run.get("weights"), path)
     try:
         return list(_scores(run, folder, checkpoint or str(folder)))
     except (KeyError, TypeError, AttributeError) as error:

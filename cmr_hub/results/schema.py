@@ -9,7 +9,7 @@ import msgspec
 
 from cmr_hub.evaluation import MeanStd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # since 2: weights
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +61,8 @@ class Row(Record, frozen=True, kw_only=True):
         settings: what the runs have in common, by short names; a checkpoint with the same settings is of the same
             recipe.
         versions: package -> its versions in the runs.
+        weights: digests of the weights that were measured, run by run, as [`~cmr_hub.hub.weights.weights_digest`] has
+            them; empty in files of version 1.
         folders: the checkpoints; files of results leave them out.
     """
 
@@ -76,6 +78,7 @@ class Row(Record, frozen=True, kw_only=True):
     published: Published = Published()
     settings: Mapping[str, Any] = {}
     versions: Mapping[str, list[str]] = {}
+    weights: list[str] = []
     folders: list[str] = []
 
     def primary_metric(self, protocol: str) -> str:

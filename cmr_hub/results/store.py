@@ -85,7 +85,7 @@ def write_results(results: Reproduction, path: Path) -> None:
     """Write the JSON file that [`read_results`] reads, without the folders of this machine."""
     rows = [msgspec.structs.replace(row, folders=[]) for row in results.table.rows]
     table = msgspec.structs.replace(results.table, rows=rows)
-    content = msgspec.structs.replace(results, table=table).to_dict()
+    content = msgspec.structs.replace(results, table=table, schema_version=SCHEMA_VERSION).to_dict()
     with atomic_file(path) as scratch:
         scratch.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

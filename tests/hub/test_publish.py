@@ -101,6 +101,11 @@ class TestPublishing:
             ("README.md", b"# no metadata", "no metadata block that names a license"),
             ("README.md", b"---\ntags: [a]\n---\n", "no metadata block that names a license"),
             ("README.md", b"---\nlicense: [\n---\n", "cannot be parsed"),
+            (
+                "README.md",
+                b"---\nlicense: mit\nweights_xxh3_128: 0f\n---\n",
+                "README.md gives the figures of other weights: write it again with `cmr publish`",
+            ),
             ("config.json", b"{}", "config.json names no model_type"),
             ("config.json", b"{", "config.json is no valid JSON"),
             ("config.json", b"[]", "must hold a JSON object, and holds a list"),

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from cmr_hub.data import list_datasets
+from cmr_hub.errors import CheckpointError
 from cmr_hub.results.leaderboard import RUN_NAME, Score, list_scores, read_scores
 from cmr_hub.retrieval.prepared import prepared_galleries
+
+logger = logging.getLogger(__name__)
 
 
 def known_scores() -> list[Score]:
     """The scores of the bundled checkpoints, and of those that were trained here when a gallery was prepared.
 
+    A record that is damaged or of other weights, as a training that was stopped leaves it, is left out.
+
     Raises:
-        CheckpointError: a record is damaged.
+        CheckpointError: a record of a bundled checkpoint is damaged.
     """
     prepared = [gallery.parent for name in list_datasets() for gallery in prepared_galleries(name).values()]
-    trained_here = [folder for folder in prepared if (folder / RUN_NAME).exists()]
-    return [*list_scores(), *(score for folder in trained_here for score in read_scores(folder))]
+    scores = list_scores()
+    for folder in prepared:
+        if (folder / RUN_NAME).exists():
+            try:
+                scores += read_scores(folder)
+            except CheckpointError as error:
+                logger.warning("No scores of a checkpoint that was trained here: %s", error)
+    return scores
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,9 @@ def test_places_are_counted_within_a_data_set():
     assert Scoreboard([*SCORES, score("d", "dcmh", 0.9)]).moved("dcmh") == 3  # no place to compare that of d with
 
 
-def test_checkpoints_trained_here_are_listed_beside_the_bundled_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_checkpoints_trained_here_are_listed_beside_the_bundled_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     monkeypatch.setenv("CMR_HUB_CACHE", str(tmp_path))
     trained, bundled = prepared_folder("wiki", "cca"), prepared_folder("wiki", "dscmr")
     monkeypatch.setattr(
@@ -67,3 +69,6 @@ def test_checkpoints_trained_here_are_listed_beside_the_bundled_ones(monkeypatch
     (one_more,) = [each for each in known_scores() if each not in bundled_ones]
     assert (one_more.checkpoint, one_more.measured.mean) == (str(trained), 0.4)
     assert len(known_scores()) == len(bundled_ones) + 1
+    (trained / RUN_NAME).write_text(json.dumps({**run, "weights": "of others"}))
+    assert known_scores() == bundled_ones
+    assert "training_run.json is of other weights" in caplog.text
