@@ -179,7 +179,16 @@ methods_option = option(
 )
 checkpoint_option = option("--checkpoint", required=True, metavar="CHECKPOINT", help="Folder or repo id.")
 split_option = option("--split", default="test", metavar="NAME", help="Split that is measured.")
-resume_option = option("--resume", is_flag=True, help="Continue an interrupted run in the output folder.")
+resume_option = option(
+    "--resume",
+    is_flag=True,
+    help="Continue an interrupted run in the output folder, and leave a finished one as it is.",
+)
+overwrite_option = option(
+    "--overwrite-output-dir",
+    is_flag=True,
+    help="Train over what the output folder holds; with --resume, an interrupted run of the same training continues.",
+)
 patience_option = option(
     "--patience",
     type=WholeNumber(1),

@@ -14,10 +14,11 @@ from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import DIRECTIONS, Protocol, get_protocol
 from cmr_hub.results.schema import AblationRow, AblationTable
 from cmr_hub.training.recipe import Ablation, Recipe, Variant
-from cmr_hub.training.train import TrainingRun, train
+from cmr_hub.training.run import TrainingRun
+from cmr_hub.training.train import train
 from cmr_hub.utils.processes import this_process
 
-from .run_cache import cached_run, clear_way
+from .run_cache import cached_run
 
 logger = logging.getLogger(__name__)
 
@@ -88,15 +89,9 @@ def cached_or_trained(
     recipe: Recipe, dataset: DatasetDict, name: str, folder: Path, seed: int, protocol: Protocol, command: str
 ) -> TrainingRun:
     """The run in `folder` where it is complete and of the same settings; else one trained now."""
-
-    def kept() -> TrainingRun | None:
-        run = cached_run(folder, recipe, name, seed, [protocol])
-        if run is None:
-            clear_way(folder, recipe)
-        return run
-
-    return this_process().run_on_main(kept) or train(
-        recipe, dataset, name, folder, seed=seed, protocols=[protocol], resume=True, command=command
+    asked = TrainingRun.of(recipe, dataset, name, seed)
+    return this_process().run_on_main(lambda: cached_run(asked, folder, [protocol])) or train(
+        recipe, dataset, name, folder, seed=seed, protocols=[protocol], resume=True, overwrite=True, command=command
     )
 
 

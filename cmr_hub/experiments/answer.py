@@ -15,25 +15,19 @@ from typing import Any, cast
 import numpy as np
 import torch
 from datasets import DatasetDict
-from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerState, set_seed
+from transformers import EarlyStoppingCallback, EvalPrediction, TrainerState, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import decimals
+from cmr_hub.hub.weights import weights_digest
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.training.datasets import FeatureSplits, Pairs, with_validation
 from cmr_hub.training.recipe import Recipe
-from cmr_hub.training.train import (
-    TRAINER_FOLDER,
-    TrainingRun,
-    last_state,
-    make_features,
-    make_model,
-    settings_of,
-    training_arguments,
-    versions,
-)
+from cmr_hub.training.resuming import ResumableTrainer, complete_states, last_state
+from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
+from cmr_hub.training.train import make_features, make_model, training_arguments
 from cmr_hub.training.trainer import EpochLog
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.markdown import markdown_table
@@ -98,6 +92,7 @@ def answer(
     share: float,
     seed: int = 0,
     resume: bool = False,
+    overwrite: bool = False,
     command: str = "",
 ) -> AnswerRun:
     """Train one checkpoint on questions about a data set's images and measure it on those about the test split's.
@@ -111,13 +106,19 @@ def answer(
         share: of how many of a split's images each question is asked at most; see [`make_questions`].
         seed: of everything that chance decides.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`.
+        overwrite: train over what `output_dir` holds, but for an interrupted run that `resume` goes on with.
         command: for the record.
 
     Raises:
         InputError: the recipe's model answers no questions, none can be made from the data set, or `output_dir` holds
-            an interrupted run and `resume` is not set.
+            a run that is not to be overwritten, and `resume` is not set or asks for another.
     """
     output_dir = Path(output_dir)
+    folder = output_dir / TRAINER_FOLDER
+    if (output_dir / ANSWERS_NAME).exists() and not overwrite and not complete_states(folder):
+        raise InputError(
+            f"{output_dir} holds a finished run: give another folder, or add --overwrite-output-dir to train over it."
+        )
     questions = make_questions(with_validation(dataset), words, share)
     features = make_features(recipe.changed(captions="each"), questions, dataset_name)
     set_seed(seed)
@@ -128,29 +129,30 @@ def answer(
     sizes = {split: len(asked) for split, asked in questions.items()}
     listed = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
     logger.info("%s on questions about %s: %s; seed %d", recipe.title, dataset_name, listed, seed)
-    run = TrainingRun(recipe.method, dataset_name, seed, command, settings_of(recipe), versions())
+    run = TrainingRun.of(recipe, questions, dataset_name, seed, command)
+    last = last_state(folder, run.request, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
-    run.note_epochs(_fit(model, recipe, features, output_dir / TRAINER_FOLDER, seed, resume))
+    run.note_epochs(_fit(model, recipe, features, folder, seed, last))
     run.seconds = round(time.perf_counter() - started, 1)
 
     def finish() -> AnswerRun:
         Retriever(model, features.processor).save_pretrained(output_dir)
-        shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
+        run.weights = weights_digest(output_dir)
         stored = Retriever.from_pretrained(output_dir).model
         measured = AnswerRun(run, sizes, *_measure(recipe.title, stored, questions, features))
         logger.info("%d s of training\n%s", run.seconds, measured.table())
         measured.save(output_dir)
+        shutil.rmtree(folder, ignore_errors=True)  # last: until then the run can be resumed
         return measured
 
     return this_process().run_on_main(finish)
 
 
 def _fit(
-    model: CMRModel, recipe: Recipe, features: FeatureSplits, folder: Path, seed: int, resume: bool
+    model: CMRModel, recipe: Recipe, features: FeatureSplits, folder: Path, seed: int, last: str | None
 ) -> TrainerState:
     """Train, and keep the epoch that answers the most validation questions rightly."""
-    last = last_state(folder, resume)
-    trainer = Trainer(
+    trainer = ResumableTrainer(
         model,
         training_arguments(recipe, folder, seed, metric="accuracy", labels="labels"),
         data_collator=cast(Any, model.select_inputs),

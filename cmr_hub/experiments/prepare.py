@@ -14,11 +14,10 @@ from cmr_hub.data import info, load_dataset
 from cmr_hub.data.columns import COLUMNS, read_column
 from cmr_hub.data.content import content_digest
 from cmr_hub.data.labels import has_labels
-from cmr_hub.errors import InputError
+from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.hub import CheckpointInfo, list_checkpoints
 from cmr_hub.methods import METHODS
 from cmr_hub.processing.feature_store import FeatureStore
-from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.gallery_files import MAP_NAME
 from cmr_hub.retrieval.maps import NeighbourMap
@@ -26,6 +25,7 @@ from cmr_hub.retrieval.prepared import prepared_folder, prepared_galleries
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.training.datasets import make_encoder
 from cmr_hub.training.recipe import Recipe, load_recipe, methods_with_recipe
+from cmr_hub.training.run import has_finished_run
 from cmr_hub.training.train import train
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_file
@@ -151,13 +151,22 @@ def _is_for(known: CheckpointInfo, dataset_name: str, dataset: DatasetDict) -> b
     return (known.dataset, known.accepts_raw_images) == (dataset_name, raw)
 
 
+def _was_trained(folder: Path) -> bool:
+    """Whether a checkpoint was trained here before; one whose record is damaged is trained anew."""
+    try:
+        return has_finished_run(folder)
+    except CheckpointError as error:
+        logger.warning("%s The checkpoint is trained anew.", error)
+        return False
+
+
 def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str, epochs: ReportEpochs) -> Retriever:
     """The published checkpoint where one eats what this data set holds; else one trained before, or now."""
     for known in list_checkpoints():
         if known.method == recipe.method and _is_for(known, dataset_name, dataset):
             return Retriever.from_pretrained(known.repo_id)
     folder = prepared_folder(dataset_name, recipe.method)
-    if not (folder / RUN_NAME).exists():
+    if not _was_trained(folder):
         command = f"cmr prepare {dataset_name}"
         protocols = ["dscmr" if has_labels(dataset["train"].column_names) else "instance"]
         train(
@@ -167,6 +176,7 @@ def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str, epochs:
             folder,
             protocols=protocols,
             resume=True,
+            overwrite=True,
             command=command,
             callbacks=[epochs],
         )

@@ -17,7 +17,7 @@ from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.results.schema import Published, Row
 from cmr_hub.results.store import convert, stored_results
 from cmr_hub.training.recipe import load_recipe
-from cmr_hub.training.train import TrainingRun
+from cmr_hub.training.run import TrainingRun
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.checksums import CHECKSUMS_NAME, checked, saved, write_checksums
 from cmr_hub.utils.hub import bundled_checkpoints, check_repo_id
@@ -136,6 +136,7 @@ def card_content(run: TrainingRun, repo_id: str, processor: dict, reproduced: Re
         image_features=processor["image_encoder"].get("description", ""),
         text_features=processor["text_encoder"].get("description", ""),
         reproduced=reproduced,
+        weights=run.weights,
     )
 
 

@@ -20,18 +20,20 @@ from cmr_hub.data.base import describe_sizes
 from cmr_hub.data.columns import Modality
 from cmr_hub.data.labels import has_labels
 from cmr_hub.encoders.spec import GivenEncoder
-from cmr_hub.errors import CMRError, InputError
+from cmr_hub.errors import CheckpointError, CMRError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.methods import METHODS
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
 from cmr_hub.results import NotMeasured, Reproduction
 from cmr_hub.training.datasets import FeatureSplits
 from cmr_hub.training.recipe import Recipe, load_recipe
+from cmr_hub.training.run import TrainingRun
 from cmr_hub.training.train import make_features, train
 from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.damaged import set_aside
 from cmr_hub.utils.files import atomic_file
 
-from .run_cache import cached_run, clear_way
+from .run_cache import cached_run
 from .table import Checkpoint, find_checkpoints, make_tables
 from .workers import machine, work
 
@@ -167,10 +169,10 @@ class Worker:
         try:
             recipe = self.plan.recipe(task, self.dataset)
             protocols = [get_protocol(name) for name in protocols_for(recipe, self.dataset)]
-            if cached_run(folder, recipe, self.plan.dataset, task.seed, protocols):
+            asked = TrainingRun.of(recipe, self.dataset, self.plan.dataset, task.seed)
+            if cached_run(asked, folder, protocols):
                 return Outcome(task, kept=True)
             features = self._features_of(recipe)
-            clear_way(folder, recipe)
             train(
                 recipe,
                 self.dataset,
@@ -179,6 +181,7 @@ class Worker:
                 seed=task.seed,
                 protocols=protocols,
                 resume=True,
+                overwrite=True,
                 command=self.plan.command([task.method]),
                 features=features,
             )
@@ -204,7 +207,12 @@ class Clock:
 
     def __init__(self, path: Path):
         self.path = path
-        self.seconds: float = read_json(path)["seconds"] if path.exists() else 0.0
+        self.seconds = 0.0
+        if path.exists():
+            try:
+                self.seconds = float(read_json(path)["seconds"])
+            except (CheckpointError, KeyError, TypeError, ValueError) as error:
+                set_aside(path, f"gives no seconds ({error})")
         self._last = time.perf_counter()
 
     def note(self, outcome: Outcome) -> None:

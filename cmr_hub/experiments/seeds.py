@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cmr_hub.evaluation import MeanStd
-from cmr_hub.training.train import TrainingRun
+from cmr_hub.training.run import TrainingRun
 
 
 def over_runs(entries: Sequence[Mapping[str, Any]]) -> dict[str, MeanStd]:

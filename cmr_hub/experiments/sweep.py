@@ -23,6 +23,7 @@ from datasets import DatasetDict
 from transformers import set_seed
 from transformers.trainer_utils import SaveStrategy
 
+from cmr_hub.data.fingerprint import fingerprint
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import Protocol
 from cmr_hub.methods import METHODS
@@ -30,19 +31,14 @@ from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
 from cmr_hub.training.datasets import FeatureSplits
 from cmr_hub.training.evaluate import embed, evaluate_pairs
 from cmr_hub.training.recipe import Recipe, config_types, training_types
-from cmr_hub.training.train import (
-    TRAINER_FOLDER,
-    check_protocols,
-    fit_closed_form,
-    make_model,
-    settings_of,
-    training_arguments,
-    versions,
-)
+from cmr_hub.training.resuming import differences
+from cmr_hub.training.run import TRAINER_FOLDER, settings_of, versions
+from cmr_hub.training.train import check_protocols, fit_closed_form, make_model, training_arguments
 from cmr_hub.training.trainer import CMRTrainer, validation_protocol
 from cmr_hub.utils.decoding import check_names
 from cmr_hub.utils.extras import require
 from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.full_disk import is_of_full_disk, naming_full_disk
 from cmr_hub.utils.located_yaml import YAML_ERRORS
 from cmr_hub.utils.markdown import markdown_table
 
@@ -151,6 +147,7 @@ class Sweep:
         space: what was searched.
         prune_after: epochs before a trial may be given up; None: none was.
         recipe: the settings that all trials share.
+        data: split -> what it was searched on, as [`~cmr_hub.data.fingerprint.fingerprint`] has it.
         trials: of each its number, state ("complete", "pruned", "fail" or "running"), `value` (the best epoch's
             metric, of a pruned one so far; None where there is none), `seconds` and `settings`.
     """
@@ -165,6 +162,7 @@ class Sweep:
     prune_after: int | None
     recipe: dict[str, Any]
     versions: dict[str, str]
+    data: dict[str, str] = field(default_factory=dict)
     trials: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -272,20 +270,29 @@ def sweep(
         prune_after=prune_after,
         recipe=settings_of(recipe),
         versions={**versions(), "optuna": optuna.__version__},
+        data=fingerprint(seen),
     )
     output_dir = Path(output_dir)
+    with naming_full_disk(output_dir):
+        return _run(outcome, recipe, seen, output_dir, protocol, trials)
+
+
+def _run(
+    outcome: Sweep, recipe: Recipe, seen: DatasetDict, output_dir: Path, protocol: Protocol, trials: int
+) -> Sweep:
+    """Train the trials that `output_dir` lacks, and write all of them into it."""
     output_dir.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{output_dir / STUDY_FILE}")
+    storage = _open_storage(output_dir / STUDY_FILE)
     study, missing = _open_study(storage, outcome, trials)
     if missing:
         features = FeatureSplits(
             seen, recipe.encoders, holds_out=True, captions=recipe.captions, augmentations=recipe.augmentations
         )
-        search = _Search(recipe, features, protocol, space, seed)
-        if closed_form:
+        search = _Search(recipe, features, protocol, outcome.space, outcome.seed)
+        if issubclass(METHODS[recipe.method], ClosedFormCMRModel):
             study.optimize(search.solve, n_trials=missing, catch=(CMRError,))
         else:
-            search.train(study, storage, missing, output_dir / TRAINER_FOLDER, prune_after)
+            search.train(study, storage, missing, output_dir / TRAINER_FOLDER, outcome.prune_after)
             shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
     outcome.trials = [_described(trial) for trial in study.get_trials(deepcopy=False)]
     if all(trial["state"] != "complete" for trial in outcome.trials):
@@ -318,6 +325,26 @@ def _check_space(space: Sequence[Dimension], recipe: Recipe, closed_form: bool) 
         training_arguments(recipe.changed(training=first), Path(TRAINER_FOLDER), 0, metric="map")
 
 
+def _open_storage(path: Path) -> optuna.storages.RDBStorage:
+    """Optuna's record of trials in a file, new or of an earlier call.
+
+    Raises:
+        InputError: the file is no such record.
+    """
+    import optuna
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        return optuna.storages.RDBStorage(f"sqlite:///{path}")
+    except DatabaseError as error:
+        if is_of_full_disk(error):
+            raise
+        raise InputError(
+            f"{path} cannot be read as the record of a sweep ({error.orig}). Choose another output folder, or remove "
+            "it to search anew."
+        ) from error
+
+
 def _open_study(storage: optuna.storages.RDBStorage, outcome: Sweep, trials: int) -> tuple[optuna.Study, int]:
     """The study in a file, new or to go on with, and how many trials it lacks.
 
@@ -334,8 +361,11 @@ def _open_study(storage: optuna.storages.RDBStorage, outcome: Sweep, trials: int
         name: value for name, value in asdict(outcome).items() if name not in ("command", "versions", "trials")
     }
     settings = json.loads(json.dumps(settings))
-    if study.user_attrs.get("settings", settings) != settings:
-        raise InputError(f"{storage.url} holds a sweep of other settings. Choose another output folder, or remove it.")
+    earlier = {"data": settings["data"], **study.user_attrs.get("settings", settings)}  # 0.1 stored no data
+    if found := differences(earlier, settings):
+        raise InputError(
+            f"{storage.url} holds a sweep of other settings, in {found}. Choose another output folder, or remove it."
+        )
     study.set_user_attr("settings", settings)
     done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
     # A sampler of the same seed would suggest again what it did before the interruption.

@@ -12,13 +12,14 @@ from typing import Any
 from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import MeanStd, get_protocol
+from cmr_hub.hub.weights import is_of_other_weights
 from cmr_hub.methods import METHODS, list_methods
 from cmr_hub.results import Row, Table
 from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.results.ranking import in_order
 from cmr_hub.results.schema import Published
 from cmr_hub.results.store import convert
-from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
+from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from cmr_hub.utils.checkpoint_files import read_json
 
 from .seeds import over_runs
@@ -61,7 +62,7 @@ class Checkpoint:
 
 
 def find_checkpoints(folders: Sequence[Path]) -> list[Checkpoint]:
-    """The finished runs in some folders, at any depth; those that were interrupted are named in a warning.
+    """The finished runs in some folders, at any depth; a warning names those that were interrupted.
 
     Raises:
         InputError: a folder does not exist or holds no finished run.
@@ -75,7 +76,12 @@ def find_checkpoints(folders: Sequence[Path]) -> list[Checkpoint]:
         for folder in sorted(unfinished):
             logger.warning("%s holds an interrupted run and is left out: finish it with --resume.", folder)
         records = [path.parent for path in top.rglob(RUN_NAME) if not _is_hidden(path.relative_to(top))]
-        finished = [folder for folder in sorted(records) if folder not in unfinished]
+        finished = []
+        for folder in sorted(set(records) - unfinished):
+            if is_of_other_weights(read_json(folder / RUN_NAME).get("weights"), folder):
+                logger.warning("%s holds the record of other weights and is left out: train it again.", folder)
+            else:
+                finished.append(folder)
         if not finished:
             raise InputError(f"{top} holds no finished run: no {RUN_NAME} is in it, at any depth.")
         found |= {folder.resolve(): Checkpoint(folder, TrainingRun.load(folder)) for folder in finished}
@@ -218,6 +224,7 @@ def _row(group: Sequence[Checkpoint], differences: str, protocols: Sequence[str]
         published=convert(run.recipe["published"], Published, group[0].folder / RUN_NAME),
         settings=group[0].settings,
         versions=_versions([checkpoint.run for checkpoint in group]),
+        weights=[checkpoint.run.weights for checkpoint in group if checkpoint.run.weights is not None],
         folders=[str(checkpoint.folder) for checkpoint in group],
     )
 

@@ -21,6 +21,7 @@ from cmr_hub.encoders.own_weights import OwnWeightsEncoder
 from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import Protocol, evaluate
+from cmr_hub.hub.weights import weights_digest
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
 from cmr_hub.modeling.standardizer import FitToFeatures
 from cmr_hub.retrieval.retriever import Retriever
@@ -30,16 +31,9 @@ from .datasets import texts_and_labels, with_validation
 from .image_datasets import NETWORK_INPUTS, PLACES, ROWS_AT_ONCE, ImagePairs, ImageSource, run_frozen
 from .network_parts import cut_after
 from .recipe import Recipe, check_settings, config_types, load_recipe
-from .train import (
-    TRAINER_FOLDER,
-    TrainingRun,
-    check_protocols,
-    last_state,
-    result_entry,
-    settings_of,
-    training_arguments,
-    versions,
-)
+from .resuming import last_state
+from .run import TRAINER_FOLDER, TrainingRun, result_entry, take_finished
+from .train import check_protocols, training_arguments
 from .trainer import CMRTrainer, ItemSampler
 
 logger = logging.getLogger(__name__)
@@ -74,6 +68,7 @@ def finetune(
     seed: int = 0,
     protocols: Sequence[str | Protocol] = ("instance",),
     resume: bool = False,
+    overwrite: bool = False,
     command: str = "",
 ) -> TrainingRun:
     """Train a checkpoint on together with its image encoder, and measure it on the test split.
@@ -92,7 +87,8 @@ def finetune(
         training: TrainingArguments in which it differs from the checkpoint's training.
         seed: of everything that chance decides.
         protocols: each gives a result on the test split; the first also defines the validation metric.
-        resume: go on from the last saved epoch of an interrupted run in `output_dir`.
+        resume: go on from the last saved epoch of an interrupted run in `output_dir`; a finished one is returned.
+        overwrite: train over what `output_dir` holds, but for an interrupted run that `resume` goes on with.
         command: for the record.
 
     Raises:
@@ -104,17 +100,23 @@ def finetune(
     output_dir = Path(output_dir)
     model, encoder = _check(retriever, output_dir)
     protocols = check_protocols(protocols, type(model))
-    start = TrainingRun.load(cast(Path, retriever.folder))
+    start_folder = cast(Path, retriever.folder)
+    start = TrainingRun.load(start_folder)
     recipe = recipe_of(start).changed(training=training)
-    run = TrainingRun(start.method, dataset_name, seed, command, settings_of(recipe), versions())
-    run.tuned = {"from": str(checkpoint), **dataclasses.asdict(tuning)}
+    tuned = {"from": str(checkpoint), **dataclasses.asdict(tuning)}
+    run = TrainingRun.of(recipe, dataset, dataset_name, seed, command, tuned=tuned)
+    if finished := take_finished(run, output_dir, protocols, resume=resume, overwrite=overwrite):
+        return finished
     learner, splits = _make_splits(
         retriever, with_validation(dataset), ("train", protocols[0].selection_split), recipe, tuning
     )
     set_seed(seed)
     logger.info("%s on %s with its image encoder, seed %d", recipe.title, dataset_name, seed)
+    folder = output_dir / TRAINER_FOLDER
+    request = {**run.request, "epoch_chosen_by": protocols[0].describe(), "start": weights_digest(start_folder)}
+    last = last_state(folder, request, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
-    trainer = _fit(model, learner, splits, recipe, tuning, protocols[0], output_dir / TRAINER_FOLDER, seed, resume)
+    trainer = _fit(model, learner, splits, recipe, tuning, protocols[0], folder, seed, last)
     run.seconds = round(time.perf_counter() - started, 1)
     run.note_epochs(trainer.state)
     if run.best_epoch:
@@ -125,13 +127,14 @@ def finetune(
 
     def finish() -> TrainingRun:
         retriever.save_pretrained(output_dir)
-        shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
+        run.weights = weights_digest(output_dir)
         stored = Retriever.from_pretrained(output_dir)
         for protocol in protocols:
             result = evaluate(stored, dataset["test"], protocol, dataset["train"])
             logger.info("Measured on the test split, %d s of tuning\n%s", run.seconds, result.table())
             run.results.append(result_entry(result, "test", seed))
         run.save(output_dir)
+        shutil.rmtree(folder, ignore_errors=True)  # last: until then the run can be resumed
         return run
 
     return this_process().run_on_main(finish)
@@ -194,9 +197,8 @@ def _fit(
     protocol: Protocol,
     folder: Path,
     seed: int,
-    resume: bool,
+    last: str | None,
 ) -> CMRTrainer:
-    last = last_state(folder, resume)
     arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
     arguments.eval_on_start = True
     arguments.per_device_eval_batch_size = ROWS_AT_ONCE  # images take more memory than features

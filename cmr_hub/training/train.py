@@ -2,108 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import DatasetDict
 from huggingface_hub.errors import StrictDataclassError
-from transformers import TrainerCallback, TrainerState, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from cmr_hub.data.labels import class_names, has_labels
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.hub.weights import weights_digest
 from cmr_hub.methods import METHODS
 from cmr_hub.modeling.codes import warn_if_degenerate
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
-from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.retrieval.loading import check_inputs
 from cmr_hub.retrieval.retriever import Retriever
-from cmr_hub.utils.checkpoint_files import read_json
-from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.processes import this_process
 
 from .datasets import FeatureSplits, Pairs
 from .distributed import as_if_alone
 from .evaluate import embed, measure
 from .recipe import Recipe
+from .resuming import last_state
+from .run import TRAINER_FOLDER, TrainingRun, metrics_entry, result_entry, take_finished
 from .test_selection import WatchedEpochs
 from .trainer import CMRTrainer
 
 logger = logging.getLogger(__name__)
-
-TRAINER_FOLDER = "trainer"  # resumable states; removed when a run is complete, never published
-
-
-@dataclass
-class TrainingRun:
-    """What a checkpoint folder remembers of how it was made; the card is written from it.
-
-    Attributes:
-        method, dataset, seed: what was trained on what, from which seed.
-        command: the command line.
-        recipe: the settings as they were used.
-        epochs: epochs trained; None for closed-form methods.
-        best_epoch: the epoch that was kept.
-        tuned: of a checkpoint whose image encoder was tuned, what it was tuned from and how; None of any other.
-        seconds: wall time of the training alone.
-        versions: package -> version.
-        results: one entry a protocol and split, as [`result_entry`] gives them.
-    """
-
-    method: str
-    dataset: str
-    seed: int
-    command: str
-    recipe: dict[str, Any]
-    versions: dict[str, str]
-    epochs: int | None = None
-    best_epoch: int | None = None
-    tuned: dict[str, Any] | None = None
-    seconds: float = 0.0
-    results: list[dict[str, Any]] = field(default_factory=list)
-
-    def note_epochs(self, state: TrainerState) -> None:
-        """Take the epochs from a Trainer that kept the best of them."""
-        self.epochs = round(state.epoch)
-        # No best step: no epoch was better than what the training started from.
-        self.best_epoch = round((state.best_global_step or 0) / state.global_step * state.epoch)
-
-    def with_results(self, entries: list[dict[str, Any]]) -> TrainingRun:
-        """The same run with further results; one of the same protocol and split gives way."""
-        new = {(entry["protocol"], entry["split"]) for entry in entries}
-        kept = [entry for entry in self.results if (entry["protocol"], entry["split"]) not in new]
-        return dataclasses.replace(self, results=kept + entries)
-
-    def save(self, folder: Path) -> None:
-        """Write into a checkpoint folder."""
-        with atomic_file(folder / RUN_NAME) as scratch:
-            scratch.write_text(json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path) -> TrainingRun:
-        """Read from a checkpoint folder.
-
-        Raises:
-            CheckpointError: the folder was not made by `cmr train`.
-        """
-        stored = read_json(folder / RUN_NAME)
-        if isinstance(recipe := stored.get("recipe"), dict) and "turns" in recipe:  # its name before version 0.2
-            recipe["augmentations"] = recipe.pop("turns")
-        try:
-            return cls(**stored)
-        except TypeError as error:
-            raise CheckpointError(f"{folder / RUN_NAME} is of another version of cmr_hub ({error}).") from error
 
 
 def train(
@@ -116,6 +49,7 @@ def train(
     protocols: Sequence[str | Protocol] = ("dscmr",),
     half: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
     command: str = "",
     callbacks: Sequence[TrainerCallback] = (),
     features: FeatureSplits | None = None,
@@ -134,7 +68,8 @@ def train(
             epoch. Of one that chooses it on the test split instead, the best epoch's figure is a result beside those
             of the epoch that is kept, and says so ("epoch").
         half: store the weights in half precision; the result is measured as stored.
-        resume: go on from the last saved epoch of an interrupted run in `output_dir`.
+        resume: go on from the last saved epoch of an interrupted run in `output_dir`; a finished one is returned.
+        overwrite: train over what `output_dir` holds, but for an interrupted run that `resume` goes on with.
         command: for the record.
         callbacks: what else is to happen while a method learns by gradient.
         features: those of this data set by this recipe's encoders, where other trainings have made them already; see
@@ -142,9 +77,12 @@ def train(
 
     Raises:
         InputError: the method needs what the data set lacks, a split is missing, the protocols do not go together, or
-            `output_dir` holds an interrupted run and `resume` is not set.
+            `output_dir` holds a run that is not to be overwritten, and `resume` is not set or asks for another.
     """
     output_dir, protocols = Path(output_dir), check_protocols(protocols, METHODS[recipe.method])
+    run = TrainingRun.of(recipe, dataset, dataset_name, seed, command)
+    if finished := take_finished(run, output_dir, protocols, resume=resume, overwrite=overwrite):
+        return finished
     features = features or make_features(recipe, dataset, dataset_name)
     processor, pairs = features.processor, features["train"]
     set_seed(seed)
@@ -156,7 +94,6 @@ def train(
         )
     model.start_from(processor)
     logger.info("%s on %s: %d training pairs, seed %d", recipe.title, dataset_name, len(pairs), seed)
-    run = TrainingRun(recipe.method, dataset_name, seed, command, settings_of(recipe), versions())
     started = time.perf_counter()
     if isinstance(model, ClosedFormCMRModel):
         fit_closed_form(model, pairs)
@@ -167,21 +104,17 @@ def train(
             for protocol in protocols
             if protocol.selection_split != protocols[0].selection_split
         ]
+        folder = output_dir / TRAINER_FOLDER
+        choosing = [protocols[0], *(callback.protocol for callback in watched)]
+        request = {**run.request, "epoch_chosen_by": [protocol.describe() for protocol in choosing]}
+        last = last_state(folder, request, resume=resume, overwrite=overwrite)
         trainer = _fit_by_gradient(
-            model,
-            recipe,
-            pairs,
-            selection,
-            protocols[0],
-            output_dir / TRAINER_FOLDER,
-            seed,
-            resume,
-            [*callbacks, *watched],
+            model, recipe, pairs, selection, protocols[0], folder, seed, last, [*callbacks, *watched]
         )
         run.note_epochs(trainer.state)
         for callback in watched:
             epoch, metrics = callback.best(trainer.state)
-            run.results.append({**_entry(callback.protocol, "test", metrics, seed), "epoch": epoch})
+            run.results.append({**metrics_entry(callback.protocol, "test", metrics, seed), "epoch": epoch})
     run.seconds = round(time.perf_counter() - started, 1)
 
     def finish() -> TrainingRun:
@@ -189,7 +122,7 @@ def train(
             for name, codes in embed(model.eval(), pairs).items():
                 warn_if_degenerate(codes, f"training {name.removesuffix('_embeds')}s")
         Retriever(model.half() if half else model, processor).save_pretrained(output_dir)
-        shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)
+        run.weights = weights_digest(output_dir)
         retriever = Retriever.from_pretrained(output_dir)
         watched = {entry["protocol"] for entry in run.results}
         for protocol in protocols:
@@ -198,6 +131,7 @@ def train(
                 logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
                 run.results.append(result_entry(result, "test", seed if model.is_stochastic else None))
         run.save(output_dir)
+        shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)  # last: until then the run can be resumed
         return run
 
     return this_process().run_on_main(finish)
@@ -222,21 +156,6 @@ def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> Fe
     if not this_process().is_alone:
         features.extract(this_process())
     return features
-
-
-def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
-    """What a training run keeps of an evaluation."""
-    return _entry(result.protocol, split, result.metrics, seed)
-
-
-def _entry(protocol: Protocol, split: str, metrics: Mapping[str, float], seed: int | None) -> dict[str, Any]:
-    return {
-        "protocol": protocol.name,
-        "description": protocol.describe(),
-        "split": split,
-        "metrics": {name: round(value, 4) for name, value in metrics.items()},
-        "seeds": [] if seed is None else [seed],
-    }
 
 
 def check_protocols(given: Sequence[str | Protocol], model_class: type[CMRModel]) -> list[Protocol]:
@@ -306,10 +225,9 @@ def _fit_by_gradient(
     protocol: Protocol,
     folder: Path,
     seed: int,
-    resume: bool,
+    last: str | None,
     callbacks: Sequence[TrainerCallback],
 ) -> CMRTrainer:
-    last = last_state(folder, resume)
     arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
     trainer = CMRTrainer(
         model, arguments, pairs, validation, protocol, early_stopping_patience=recipe.early_stopping_patience
@@ -318,18 +236,6 @@ def _fit_by_gradient(
         trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=last)
     return trainer
-
-
-def last_state(folder: Path, resume: bool) -> str | None:
-    """Where an interrupted run left what it can be resumed from; None where there was none.
-
-    Raises:
-        InputError: there was one, and `resume` is not set.
-    """
-    last = this_process().run_on_main(lambda: get_last_checkpoint(folder) if folder.exists() else None)
-    if last and not resume:
-        raise InputError(f"{folder.parent} holds an interrupted run: add --resume to go on, or remove {folder}.")
-    return last
 
 
 def training_arguments(
@@ -380,23 +286,3 @@ def _check_ranges(arguments: TrainingArguments) -> None:
             raise ValueError(f"{name} must be 0 or more, and finite, not {number}")
     if not 0 < arguments.num_train_epochs < math.inf:
         raise ValueError(f"num_train_epochs must be above 0, and finite, not {arguments.num_train_epochs}")
-
-
-def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """What a [`TrainingRun`] keeps of a recipe."""
-    return {
-        "encoders": {modality: spec.to_dict() for modality, spec in recipe.encoders.items()},
-        "captions": recipe.captions,
-        "config": recipe.config,
-        "training": recipe.training,
-        "early_stopping_patience": recipe.early_stopping_patience,
-        "augmentations": list(recipe.augmentations),
-        "published": recipe.published_here.to_dict(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Package -> version, of what decides a result."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("torch", "transformers", "datasets", "numpy")}

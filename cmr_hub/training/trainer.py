@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch.nn import functional as F
-from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, EvalPrediction, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from cmr_hub.errors import InputError
@@ -20,13 +20,14 @@ from cmr_hub.utils.processes import this_process
 from .datasets import Pairs, batch_as_is
 from .distributed import JointSteps
 from .evaluate import evaluate_pairs
+from .resuming import ResumableTrainer
 
 logger = logging.getLogger(__name__)
 
 COLLAPSED = 0.99  # mean cosine between all items of one side
 
 
-class CMRTrainer(Trainer):
+class CMRTrainer(ResumableTrainer):
     """`transformers.Trainer` for a [`CMRModel`] on [`Pairs`].
 
     It measures both directions on the evaluation pairs, logs the terms of the objective, and adds the callbacks that

@@ -19,7 +19,7 @@ import xxhash
 from cmr_hub.errors import CheckpointError
 
 from .checkpoint_files import check_regular, inner_path, read_json
-from .files import atomic_file, atomic_folder, file_names, reading
+from .files import atomic_file, atomic_folder, file_names, flush, reading
 
 CHECKSUMS_NAME = "checksums.json"
 BLOCK_BYTES = 1 << 20
@@ -175,15 +175,25 @@ def saved(folder: str | os.PathLike, *, replaces: Sequence[str] = (), in_place: 
         yield scratch
 
 
-def write_checksums(folder: str | os.PathLike) -> list[str]:
+def write_checksums(folder: str | os.PathLike, *, every_file: bool = False) -> list[str]:
     """List the files of a folder anew, as they are now.
+
+    Args:
+        folder: of the files.
+        every_file: list those too that loading a checkpoint does not read, such as the state of an optimiser, and
+            have all of them on disk before the list is.
 
     Returns:
         Their names.
     """
     folder = Path(folder)
     with reading(folder):
-        checksums = _checksums(folder)
+        names = file_names(folder)
+        if every_file:
+            flush(folder, names)
+            checksums = {name: file_checksum(folder / name) for name in names if name != CHECKSUMS_NAME}
+        else:
+            checksums = _checksums(folder)
     with atomic_file(folder / CHECKSUMS_NAME) as scratch:
         _write(scratch, checksums)
     return list(checksums)

@@ -21,7 +21,8 @@ from cmr_hub.errors import CMRError
 from cmr_hub.evaluation import evaluate
 from cmr_hub.retrieval import gallery_building
 from cmr_hub.training.recipe import Recipe, load_recipe
-from cmr_hub.training.train import TrainingRun, train
+from cmr_hub.training.run import TrainingRun
+from cmr_hub.training.train import train
 from saved import (
     SHARD_ROWS,
     Answer,
@@ -220,7 +221,7 @@ class Train(Job):
 
     @staticmethod
     def _train(folder: Path, seed: int, **options: Any) -> TrainingRun:
-        return train(_recipe(), _pairs(), "toy", folder, seed=seed, **options)
+        return train(_recipe(), _pairs(), "toy", folder, seed=seed, overwrite=True, **options)
 
 
 def _check_alike(found: TrainingRun, expected: TrainingRun) -> None:

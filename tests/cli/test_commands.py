@@ -9,7 +9,7 @@ from PIL import Image
 
 from cmr_hub import Gallery
 from cmr_hub.cli.main import main
-from cmr_hub.training.train import TrainingRun
+from cmr_hub.training.run import TrainingRun
 from cmr_hub.utils.hub import bundled_folder
 from tables import unpadded
 from toys import feature_dataset, feature_retriever

@@ -12,7 +12,7 @@ from cmr_hub.experiments.ablate import ablate, slug, with_average
 from cmr_hub.results.markdown import ablation_markdown
 from cmr_hub.results.schema import AblationSource
 from cmr_hub.training.recipe import Ablation, Variant, load_recipe
-from cmr_hub.training.train import TRAINER_FOLDER
+from cmr_hub.training.run import TRAINER_FOLDER
 from tables import unpadded
 from toys import feature_dataset
 

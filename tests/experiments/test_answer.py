@@ -8,7 +8,8 @@ from cmr_hub.errors import InputError
 from cmr_hub.experiments.answer import ANSWERS_NAME, AnswerRun, answer
 from cmr_hub.retrieval import answering
 from cmr_hub.training.recipe import load_recipe
-from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, train
+from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
+from cmr_hub.training.train import train
 from tables import unpadded
 from toys import COLOURS, raw_dataset
 

@@ -20,7 +20,7 @@ from cmr_hub.retrieval.gallery_files import MAP_NAME
 from cmr_hub.retrieval.maps import NeighbourMap
 from cmr_hub.retrieval.prepared import prepared_folder, prepared_galleries
 from cmr_hub.training.recipe import Recipe, load_recipe
-from cmr_hub.training.train import TrainingRun
+from cmr_hub.training.run import TrainingRun
 from toys import COLOURS, feature_dataset, serve_pascal
 
 

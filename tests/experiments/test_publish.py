@@ -1,10 +1,12 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from datasets import DatasetDict
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file, save_file
 
 import cmr_hub
 from cmr_hub.cli.main import main as cmr
@@ -12,8 +14,10 @@ from cmr_hub.errors import CheckpointError, CheckpointNotFoundError
 from cmr_hub.experiments import publish as publish_module
 from cmr_hub.experiments.publish import publish, refresh_cards, reproduced
 from cmr_hub.experiments.table import Checkpoint
+from cmr_hub.hub.weights import weights_digest
 from cmr_hub.training.recipe import load_recipe
-from cmr_hub.training.train import TrainingRun, train
+from cmr_hub.training.run import TrainingRun
+from cmr_hub.training.train import train
 from hub_server import TOKEN
 from small_results import small_results, small_row
 from toys import feature_dataset
@@ -47,6 +51,16 @@ def test_a_finished_repo_in_a_folder(checkpoint, tmp_path):
     for said in ("cmr train --method cca --dataset wiki", "Hotelling", "0.249", "Rasiwasia"):
         assert said in card.text
     assert not (checkpoint / "README.md").exists()
+
+
+def test_the_card_gives_the_digest_of_the_weights_that_were_measured(checkpoint, tmp_path):
+    folder = Path(publish(checkpoint, "cmr/cca-wiki", output_dir=tmp_path / "repo"))
+    assert ModelCard.load(folder / "README.md").data["weights_xxh3_128"] == weights_digest(checkpoint)
+    retrained = load_file(checkpoint / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in retrained.items()}, checkpoint / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"training_run\.json is of other weights"):
+        publish(checkpoint, "cmr/cca-wiki", output_dir=tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_to_the_hub_and_back(checkpoint, hub_server, tmp_path, monkeypatch):

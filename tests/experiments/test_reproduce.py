@@ -7,9 +7,11 @@ from datasets import DatasetDict
 from cmr_hub.errors import InputError
 from cmr_hub.experiments import reproduce as module
 from cmr_hub.experiments.reproduce import Outcome, Plan, Task, longest_first, not_measured, protocols_for, reproduce
+from cmr_hub.hub.weights import weights_digest
 from cmr_hub.results.markdown import results_markdown
 from cmr_hub.training.recipe import CitedFigures, load_recipe
-from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
+from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
+from cmr_hub.utils.checksums import write_checksums
 from small_results import small_results, small_row
 from toys import feature_dataset
 
@@ -130,10 +132,54 @@ def test_an_interrupted_one_goes_on_where_it_stood(data, quick, tmp_path, monkey
     assert resumed.seconds > spent > 0
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"seconds": null}'])
+def test_damaged_files_of_an_earlier_call_do_not_stop_the_next(data, quick, trainings, tmp_path, caplog, content):
+    reproduce(plan(tmp_path, ["cca"]))
+    trainings.clear()
+    (tmp_path / "clock.json").write_text(content)
+    record = tmp_path / "cca" / "seed-0" / "training_run.json"
+    record.write_text(record.read_text()[:100])
+    results, _ = reproduce(plan(tmp_path, ["cca"]))
+    assert [folder.name for folder in trainings] == ["seed-0"]
+    assert results.seconds > 0
+    assert "clock.json gives no seconds" in caplog.text
+    assert "training_run.json is no valid JSON" in caplog.text
+    assert (tmp_path / "clock.json.damaged").read_text() == content
+
+
+def test_weights_that_were_not_measured_are_not_taken_for_a_finished_run(
+    data, quick, trainings, tmp_path, monkeypatch
+):
+    reproduce(plan(tmp_path, ["cca"]))
+    earlier = weights_digest(tmp_path / "cca" / "seed-0")
+    quick["cca"] = {"config": {"embed_dim": 2}}
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRun, "save", lambda self, folder: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            reproduce(plan(tmp_path, ["cca"]))
+    assert weights_digest(tmp_path / "cca" / "seed-0") != earlier
+    trainings.clear()
+    quick["cca"] = {"config": {"embed_dim": 3}}  # what the record says
+    reproduce(plan(tmp_path, ["cca"]))
+    assert [folder.name for folder in trainings] == ["seed-0"]
+    assert TrainingRun.load(tmp_path / "cca" / "seed-0").weights == earlier
+
+
+def test_other_data_of_the_same_name_are_trained_on(data, quick, trainings, tmp_path, monkeypatch):
+    reproduce(plan(tmp_path, ["cca"]))
+    trainings.clear()
+    fewer = DatasetDict({**data, "train": data["train"].select(range(80))})
+    monkeypatch.setattr(module, "load_dataset", lambda name, folder, **options: fewer)
+    reproduce(plan(tmp_path, ["cca"]))
+    assert [folder.name for folder in trainings] == ["seed-0"]
+
+
 def test_what_an_interrupted_run_of_other_settings_left_is_not_gone_on_with(data, quick, tmp_path):
     states = tmp_path / "dscmr" / "seed-0" / TRAINER_FOLDER
-    (states / "checkpoint-1").mkdir(parents=True)  # would fail to load
-    (states / "settings.json").write_text("{}")
+    (states / "checkpoint-1").mkdir(parents=True)
+    (states / "checkpoint-1" / "trainer_state.json").write_text("{}")  # would fail to load
+    write_checksums(states / "checkpoint-1", every_file=True)
+    (states / "request.json").write_text("{}")
     results, _ = reproduce(plan(tmp_path, ["dscmr"]))
     assert results.table.rows[0].seeds == [0, 1]
 

@@ -1,5 +1,5 @@
 from cmr_hub.experiments.seeds import summarise
-from cmr_hub.training.train import TrainingRun
+from cmr_hub.training.run import TrainingRun
 
 
 def test_mean_and_deviation():

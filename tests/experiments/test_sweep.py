@@ -144,8 +144,16 @@ def test_an_interrupted_sweep_goes_on(dataset, tmp_path, monkeypatch):
     count = len(calls)
     again = sweep(quick(), dataset, "toy", tmp_path, RATES, trials=3)
     assert (again.trials, len(calls)) == (found.trials, count)
-    with pytest.raises(InputError, match="holds a sweep of other settings"):
+    with pytest.raises(InputError, match=r"holds a sweep of other settings, in seed \(0 before, 1 now\)\. Choose"):
         sweep(quick(), dataset, "toy", tmp_path, RATES, trials=3, seed=1)
+    other = {**dataset, "train": dataset["train"].select(range(50))}
+    with pytest.raises(InputError, match=r"other settings, in data\.train \(.* before, 50 pairs, .* now\)"):
+        sweep(quick(), other, "toy", tmp_path, RATES, trials=3)
+    (tmp_path / "sweep.db").write_bytes(b"damaged" * 1000)
+    with pytest.raises(
+        InputError, match=r"sweep\.db cannot be read as the record of a sweep \(file is not a database"
+    ):
+        sweep(quick(), dataset, "toy", tmp_path, RATES, trials=3)
 
 
 def test_a_seed_decides_which_settings_are_tried(dataset, tmp_path):

@@ -1,12 +1,15 @@
 import json
+import shutil
 
 import pytest
 
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 from cmr_hub.evaluation import MeanStd, get_protocol
 from cmr_hub.experiments.table import find_checkpoints, make_tables, same_recipe
+from cmr_hub.hub import bundled_folder
+from cmr_hub.hub.weights import weights_digest
 from cmr_hub.results.markdown import table_markdown
-from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun
+from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from tables import unpadded
 
 DEFAULT = {"loss_eta": 0.1}
@@ -23,6 +26,9 @@ def measured(protocol, *values, split="test"):
         metrics = {"image_to_text/map": values[0], "text_to_image/map": values[1], "map": sum(values) / 2}
     description = get_protocol(protocol).describe()
     return {"protocol": protocol, "description": description, "split": split, "metrics": metrics, "seeds": []}
+
+
+WEIGHTS = bundled_folder() / "cca-wiki"
 
 
 def finished(
@@ -231,6 +237,19 @@ def test_unfinished_runs_are_left_out_aloud(tmp_path, caplog):
     assert [checkpoint.folder.name for checkpoint in find_checkpoints([tmp_path])] == ["done"]
     assert "broken holds an interrupted run" in caplog.text
     assert "again holds an interrupted run" in caplog.text
+
+
+def test_a_record_of_other_weights_is_left_out_aloud(tmp_path, caplog):
+    for name, seed in (("same", 0), ("other", 1)):
+        folder = finished(tmp_path / name, [measured("dscmr", 0.5, 0.4)], seed=seed, weights=weights_digest(WEIGHTS))
+        shutil.copy(WEIGHTS / "model.safetensors", folder)
+    with (tmp_path / "other" / "model.safetensors").open("ab") as file:
+        file.write(b"\0")
+    (checkpoint,) = find_checkpoints([tmp_path])
+    assert checkpoint.folder.name == "same"
+    assert "other holds the record of other weights and is left out: train it again" in caplog.text
+    (table,) = make_tables([checkpoint])
+    assert table.rows[0].weights == [weights_digest(WEIGHTS)]
 
 
 def test_folders_without_runs(tmp_path):

@@ -17,7 +17,8 @@ from cmr_hub.experiments.table import find_checkpoints, make_tables
 from cmr_hub.modeling.standardizer import FitToFeatures
 from cmr_hub.training.finetune import FinetuneSettings, TuningTrainer, finetune
 from cmr_hub.training.recipe import load_recipe
-from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, train
+from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
+from cmr_hub.training.train import train
 from cmr_hub.training.trainer import CMRTrainer
 from toys import feature_dataset, raw_dataset
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from cmr_hub import Gallery
-from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, train
+from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
+from cmr_hub.training.train import train
 from cmr_hub.training.trainer import CMRTrainer
 from several_processes import EPOCHS, TRAININGS, toy_dataset, toy_recipe, write_images
 

@@ -10,34 +10,21 @@ from cmr_hub.errors import InputError
 from cmr_hub.evaluation import evaluate, get_protocol
 from cmr_hub.training import datasets as pairs_module
 from cmr_hub.training.recipe import load_recipe
+from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from cmr_hub.training.test_selection import WatchedEpochs
-from cmr_hub.training.train import TRAINER_FOLDER, TrainingRun, make_features, train, training_arguments
+from cmr_hub.training.train import make_features, train, training_arguments
 from cmr_hub.training.trainer import CMRTrainer
-from toys import feature_dataset
+from small_trainings import feature_splits, quick_recipe
 
 
 @pytest.fixture
 def dataset():
-    return DatasetDict(
-        train=feature_dataset(200), validation=feature_dataset(40, 1, "val"), test=feature_dataset(60, 2, "test")
-    )
-
-
-def quick(method="dscmr", **training):
-    recipe = load_recipe(method).changed(encoders={"image": "precomputed", "text": "precomputed"})
-    if method == "cca":
-        return recipe.changed(config={"embed_dim": 4})
-    if method == "sh":
-        return recipe.with_bits(16)
-    return recipe.changed(
-        config={"hidden_dim": 32, "embed_dim": 16},
-        training={"num_train_epochs": 4, "learning_rate": 3e-3, "per_device_train_batch_size": 50, **training},
-    )
+    return feature_splits()
 
 
 @pytest.mark.parametrize("method", ["dscmr", "cca"])
 def test_from_recipe_to_measured_checkpoint(dataset, tmp_path, method):
-    run = train(quick(method), dataset, "toy", tmp_path, command="cmr train …")
+    run = train(quick_recipe(method), dataset, "toy", tmp_path, command="cmr train …")
     retriever = cmr_hub.from_pretrained(tmp_path)
     assert retriever.model.config.model_type == method
     metrics = evaluate(retriever, dataset["test"], "dscmr").metrics
@@ -56,7 +43,7 @@ def test_the_epoch_kept_is_the_best_on_validation_data(dataset, tmp_path, monkey
         return {"map": next(scores)}
 
     monkeypatch.setattr(CMRTrainer, "_retrieval_metrics", scored)
-    run = train(quick(), dataset, "toy", tmp_path)
+    run = train(quick_recipe(), dataset, "toy", tmp_path)
     assert (run.best_epoch, run.epochs) == (2, 4)
     assert torch.equal(cmr_hub.from_pretrained(tmp_path).model.shared.weight, weights[1])
 
@@ -64,12 +51,12 @@ def test_the_epoch_kept_is_the_best_on_validation_data(dataset, tmp_path, monkey
 def test_early_stopping(dataset, tmp_path, monkeypatch):
     scores = iter([0.9, 0.5, 0.4, 0.3])
     monkeypatch.setattr(CMRTrainer, "_retrieval_metrics", lambda self, prediction: {"map": next(scores)})
-    run = train(quick().changed(early_stopping_patience=2), dataset, "toy", tmp_path)
+    run = train(quick_recipe().changed(early_stopping_patience=2), dataset, "toy", tmp_path)
     assert (run.best_epoch, run.epochs) == (1, 3)
 
 
 def test_an_interrupted_run_goes_on(dataset, tmp_path, monkeypatch):
-    whole = train(quick(), dataset, "toy", tmp_path / "whole")
+    whole = train(quick_recipe(), dataset, "toy", tmp_path / "whole")
     real, calls = CMRTrainer._retrieval_metrics, []
 
     def interrupted(self, prediction):
@@ -80,11 +67,11 @@ def test_an_interrupted_run_goes_on(dataset, tmp_path, monkeypatch):
 
     monkeypatch.setattr(CMRTrainer, "_retrieval_metrics", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(quick(), dataset, "toy", tmp_path / "resumed")
+        train(quick_recipe(), dataset, "toy", tmp_path / "resumed")
     monkeypatch.setattr(CMRTrainer, "_retrieval_metrics", real)
     with pytest.raises(InputError, match="add --resume to go on"):
-        train(quick(), dataset, "toy", tmp_path / "resumed")
-    resumed = train(quick(), dataset, "toy", tmp_path / "resumed", resume=True)
+        train(quick_recipe(), dataset, "toy", tmp_path / "resumed")
+    resumed = train(quick_recipe(), dataset, "toy", tmp_path / "resumed", resume=True)
     assert_results(resumed.results, whole.results)
     rows = np.ones((1, 6), dtype=np.float32)
     first, second = (cmr_hub.from_pretrained(tmp_path / name).encode_images(rows) for name in ("whole", "resumed"))
@@ -92,7 +79,7 @@ def test_an_interrupted_run_goes_on(dataset, tmp_path, monkeypatch):
 
 
 def test_half_precision_is_measured_as_stored(dataset, tmp_path):
-    run = train(quick(), dataset, "toy", tmp_path, half=True)
+    run = train(quick_recipe(), dataset, "toy", tmp_path, half=True)
     assert_figures(
         run.results[0]["metrics"], evaluate(cmr_hub.from_pretrained(tmp_path), dataset["test"], "dscmr").metrics
     )
@@ -105,21 +92,23 @@ def test_test_selection_is_another_protocol(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(
         pairs_module, "make_pairs", lambda split, *rest: seen.append(split["id"][0]) or real(split, *rest)
     )
-    train(quick(num_train_epochs=1), dataset, "toy", tmp_path, protocols=["dscmr-test-selected"])
+    train(quick_recipe(num_train_epochs=1), dataset, "toy", tmp_path, protocols=["dscmr-test-selected"])
     assert seen[1].startswith("test-")
 
 
 def test_the_first_protocol_chooses_the_epoch_and_all_are_measured(dataset, tmp_path):
-    run = train(quick(num_train_epochs=1), dataset, "toy", tmp_path, protocols=["dscmr", "instance"])
+    run = train(quick_recipe(num_train_epochs=1), dataset, "toy", tmp_path, protocols=["dscmr", "instance"])
     assert [entry["protocol"] for entry in run.results] == ["dscmr", "instance"]
     assert "image_to_text/recall@1" in run.results[1]["metrics"]
 
 
 def test_the_best_epoch_on_the_test_split_is_told_beside_the_one_that_is_kept(dataset, tmp_path):
     protocols = ["dscmr", "dscmr-test-selected"]
-    watched = train(quick(num_train_epochs=4), dataset, "toy", tmp_path / "both", protocols=protocols)
-    alone = train(quick(num_train_epochs=4), dataset, "toy", tmp_path / "alone", protocols=["dscmr-test-selected"])
-    plain = train(quick(num_train_epochs=4), dataset, "toy", tmp_path / "plain")
+    watched = train(quick_recipe(num_train_epochs=4), dataset, "toy", tmp_path / "both", protocols=protocols)
+    alone = train(
+        quick_recipe(num_train_epochs=4), dataset, "toy", tmp_path / "alone", protocols=["dscmr-test-selected"]
+    )
+    plain = train(quick_recipe(num_train_epochs=4), dataset, "toy", tmp_path / "plain")
     entries = {entry["protocol"]: entry for entry in watched.results}
     assert_results([entries["dscmr"]], plain.results)
     best = entries["dscmr-test-selected"]
@@ -131,7 +120,7 @@ def test_the_best_epoch_on_the_test_split_is_told_beside_the_one_that_is_kept(da
 
 def test_what_was_watched_before_an_interruption_counts(dataset, tmp_path, monkeypatch):
     protocols = ["dscmr", "dscmr-test-selected"]
-    whole = train(quick(), dataset, "toy", tmp_path / "whole", protocols=protocols)
+    whole = train(quick_recipe(), dataset, "toy", tmp_path / "whole", protocols=protocols)
     real, calls = WatchedEpochs.on_evaluate, []
 
     def interrupted(self, *args, **kwargs):
@@ -142,9 +131,9 @@ def test_what_was_watched_before_an_interruption_counts(dataset, tmp_path, monke
 
     monkeypatch.setattr(WatchedEpochs, "on_evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(quick(), dataset, "toy", tmp_path / "resumed", protocols=protocols)
+        train(quick_recipe(), dataset, "toy", tmp_path / "resumed", protocols=protocols)
     monkeypatch.setattr(WatchedEpochs, "on_evaluate", real)
-    resumed = train(quick(), dataset, "toy", tmp_path / "resumed", protocols=protocols, resume=True)
+    resumed = train(quick_recipe(), dataset, "toy", tmp_path / "resumed", protocols=protocols, resume=True)
     assert_results(resumed.results, whole.results)
 
 
@@ -159,13 +148,13 @@ def test_a_closed_form_has_no_epoch_to_choose(dataset, tmp_path):
 
 def test_an_epoch_that_is_chosen_on_test_is_not_called_one_chosen_on_validation(dataset, tmp_path):
     with pytest.raises(InputError, match="others do not look: dscmr-test-selected on test, instance on validation"):
-        train(quick(), dataset, "toy", tmp_path, protocols=["dscmr-test-selected", "instance"])
+        train(quick_recipe(), dataset, "toy", tmp_path, protocols=["dscmr-test-selected", "instance"])
 
 
 def test_a_method_that_needs_classes_says_so(dataset, tmp_path):
     with pytest.raises(InputError, match="label"):
         train(
-            quick(),
+            quick_recipe(),
             DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()}),
             "toy",
             tmp_path,
@@ -173,25 +162,25 @@ def test_a_method_that_needs_classes_says_so(dataset, tmp_path):
 
 
 def test_whole_numbers_stand_for_numbers(dataset, tmp_path):
-    recipe = quick("cca").changed(config={"regularization": 1})
+    recipe = quick_recipe("cca").changed(config={"regularization": 1})
     train(recipe, dataset, "toy", tmp_path)
     assert cmr_hub.from_pretrained(tmp_path).model.config.regularization == 1.0
 
 
 def test_settings_that_do_not_fit_the_data(dataset, tmp_path):
     with pytest.raises(InputError, match=r"do not fit cca: CCA has at most min\(image_dim, text_dim\) = 4"):
-        train(quick("cca").changed(config={"embed_dim": 5}), dataset, "toy", tmp_path)
+        train(quick_recipe("cca").changed(config={"embed_dim": 5}), dataset, "toy", tmp_path)
     with pytest.raises(InputError, match="config field 'hidden_dim' must be a whole number, and is 'wide'"):
-        train(quick().changed(config={"hidden_dim": "wide"}), dataset, "toy", tmp_path)
+        train(quick_recipe().changed(config={"hidden_dim": "wide"}), dataset, "toy", tmp_path)
 
 
 def test_training_arguments_of_the_recipe_are_used_but_for_those_that_the_choice_of_the_epoch_needs(tmp_path):
-    arguments = training_arguments(quick(per_device_eval_batch_size=7), tmp_path, 3, metric="map")
+    arguments = training_arguments(quick_recipe(per_device_eval_batch_size=7), tmp_path, 3, metric="map")
     assert (arguments.per_device_eval_batch_size, arguments.seed) == (7, 3)
     with pytest.raises(InputError, match="The training of DSCMR sets eval_strategy, seed itself"):
-        training_arguments(quick(seed=1, eval_strategy="no"), tmp_path, 3, metric="map")
+        training_arguments(quick_recipe(seed=1, eval_strategy="no"), tmp_path, 3, metric="map")
     with pytest.raises(InputError, match=r"training arguments of DSCMR cannot be used: At most one of fp16 and bf16"):
-        training_arguments(quick(fp16=True, bf16=True), tmp_path, 3, metric="map")
+        training_arguments(quick_recipe(fp16=True, bf16=True), tmp_path, 3, metric="map")
 
 
 @pytest.mark.parametrize(
@@ -208,12 +197,12 @@ def test_training_arguments_of_the_recipe_are_used_but_for_those_that_the_choice
 )
 def test_training_arguments_that_no_training_can_start_with(tmp_path, name, value):
     with pytest.raises(InputError, match=rf"training arguments of DSCMR cannot be used: {name} must be .*not {value}"):
-        training_arguments(quick(**{name: value}), tmp_path, 3, metric="map")
+        training_arguments(quick_recipe(**{name: value}), tmp_path, 3, metric="map")
 
 
 def test_a_split_that_is_missing(dataset, tmp_path):
     with pytest.raises(InputError, match="'toy' has no test split here, only train, validation"):
-        train(quick(), DatasetDict(train=dataset["train"], validation=dataset["validation"]), "toy", tmp_path)
+        train(quick_recipe(), DatasetDict(train=dataset["train"], validation=dataset["validation"]), "toy", tmp_path)
 
 
 PROTOCOLS = [
@@ -224,7 +213,7 @@ PROTOCOLS = [
 
 
 def test_codes_are_measured_alike_from_features_and_from_the_checkpoint(dataset, tmp_path):
-    run = train(quick("sh"), dataset, "toy", tmp_path, protocols=PROTOCOLS)
+    run = train(quick_recipe("sh"), dataset, "toy", tmp_path, protocols=PROTOCOLS)
     retriever = cmr_hub.from_pretrained(tmp_path)
     for protocol, entry in zip(PROTOCOLS, run.results, strict=True):
         metrics = evaluate(retriever, dataset["test"], protocol, dataset["train"]).metrics
@@ -235,16 +224,16 @@ def test_codes_are_measured_alike_from_features_and_from_the_checkpoint(dataset,
 def test_the_gallery_is_the_whole_training_split_even_where_some_is_held_out(dataset, tmp_path):
     without = DatasetDict(train=dataset["train"], test=dataset["test"])
     protocol = get_protocol("dcmh")
-    run = train(quick(num_train_epochs=1), without, "toy", tmp_path, protocols=["dscmr", protocol])
+    run = train(quick_recipe(num_train_epochs=1), without, "toy", tmp_path, protocols=["dscmr", protocol])
     metrics = evaluate(cmr_hub.from_pretrained(tmp_path), dataset["test"], protocol, dataset["train"]).metrics
     assert_figures(run.results[1]["metrics"], metrics)
 
 
 def test_trainings_share_features(dataset, tmp_path, monkeypatch):
-    features = make_features(quick("sh"), dataset, "toy")
-    first = train(quick("sh"), dataset, "toy", tmp_path / "first", features=features)
+    features = make_features(quick_recipe("sh"), dataset, "toy")
+    first = train(quick_recipe("sh"), dataset, "toy", tmp_path / "first", features=features)
     monkeypatch.setattr(pairs_module, "make_pairs", lambda *args: pytest.fail("features are made again"))
-    again = train(quick("sh"), dataset, "toy", tmp_path / "again", features=features)
+    again = train(quick_recipe("sh"), dataset, "toy", tmp_path / "again", features=features)
     assert_results(again.results, first.results)
 
 
@@ -257,7 +246,7 @@ def test_trainings_share_features(dataset, tmp_path, monkeypatch):
 )
 def test_a_protocol_that_the_method_has_nothing_for_is_refused_at_once(dataset, tmp_path, method, protocol, message):
     with pytest.raises(InputError, match=message):
-        train(quick(method), dataset, "toy", tmp_path, protocols=["dscmr", protocol])
+        train(quick_recipe(method), dataset, "toy", tmp_path, protocols=["dscmr", protocol])
     assert not list(tmp_path.iterdir())
 
 
@@ -266,5 +255,5 @@ def test_degenerate_codes_of_the_training_data_are_warned_of(dataset, tmp_path, 
     same = dataset["train"].map(
         lambda row, at: {"text_features": constant if at else [x + 1e-3 for x in constant]}, with_indices=True
     )
-    train(quick("sh"), DatasetDict({**dataset, "train": same}), "toy", tmp_path)
+    train(quick_recipe("sh"), DatasetDict({**dataset, "train": same}), "toy", tmp_path)
     assert "Degenerate codes of the training texts" in caplog.text

@@ -14,6 +14,7 @@ from cmr_hub.cli.options import (
     method_option,
     option,
     output_dir_option,
+    overwrite_option,
     resume_option,
     seed_option,
     training_options,
@@ -36,6 +37,7 @@ from cmr_hub.cli.types import PATH
 @seed_option()
 @training_options
 @resume_option
+@overwrite_option
 def command(
     *,
     method: str,
@@ -46,6 +48,7 @@ def command(
     seed: int,
     settings: TrainingSettings,
     resume: bool,
+    overwrite_output_dir: bool,
 ) -> None:
     """Train a method on questions made from captions and class labels."""
     training = settings.arguments()
@@ -65,5 +68,6 @@ def command(
         share=share,
         seed=seed,
         resume=resume,
+        overwrite=overwrite_output_dir,
         command=recorded_command(),
     )

@@ -33,8 +33,9 @@ def command(
 ) -> None:
     """Measure a checkpoint."""
     from cmr_hub.evaluation import evaluate
+    from cmr_hub.hub.weights import weights_digest
     from cmr_hub.retrieval.retriever import Retriever
-    from cmr_hub.training.train import TrainingRun, result_entry
+    from cmr_hub.training.run import TrainingRun, result_entry
 
     retriever = Retriever.from_pretrained(checkpoint)
     dataset = data.load_with(split)
@@ -45,6 +46,7 @@ def command(
         logging.info("%s", result.table())
         entries.append(result_entry(result, split, run.seed if run and retriever.model.is_stochastic else None))
     if json:
-        write_json(json, entries)
+        weights = None if retriever.folder is None else weights_digest(retriever.folder)
+        write_json(json, [{**entry, "weights": weights} for entry in entries])
     if run:
         run.with_results(entries).save(Path(checkpoint))

@@ -17,6 +17,7 @@ from cmr_hub.cli.options import (
     dataset_options,
     option,
     output_dir_option,
+    overwrite_option,
     protocols_option,
     resume_option,
     seed_option,
@@ -52,6 +53,7 @@ from cmr_hub.cli.training_arguments import TrainingCommand
 @protocols_option(["instance"], "Protocols of the results; the first also chooses the epoch.")
 @TRAINING
 @resume_option
+@overwrite_option
 def command(
     *,
     checkpoint: str,
@@ -67,6 +69,7 @@ def command(
     protocols: Sequence[str],
     training: Mapping[str, Any],
     resume: bool,
+    overwrite_output_dir: bool,
 ) -> None:
     """Train a checkpoint and its image encoder together."""
     arguments = TrainingSettings(epochs, training=training).arguments(
@@ -85,5 +88,6 @@ def command(
         seed=seed,
         protocols=protocols,
         resume=resume,
+        overwrite=overwrite_output_dir,
         command=recorded_command(),
     )

@@ -20,6 +20,7 @@ from cmr_hub.cli.options import (
     method_option,
     option,
     output_dir_option,
+    overwrite_option,
     patience_option,
     protocols_option,
     resume_option,
@@ -31,7 +32,7 @@ from cmr_hub.cli.training_arguments import TrainingCommand
 if TYPE_CHECKING:
     from cmr_hub.data.columns import Modality
     from cmr_hub.encoders.spec import GivenEncoder
-    from cmr_hub.training.train import TrainingRun
+    from cmr_hub.training.run import TrainingRun
 
 
 @click.command("train", cls=TrainingCommand, shared=True)
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 @patience_option
 @option("--half", is_flag=True, help="Store the weights in half precision.")
 @resume_option
+@overwrite_option
 def command(
     *,
     method: str,
@@ -69,6 +71,7 @@ def command(
     patience: int | None,
     half: bool,
     resume: bool,
+    overwrite_output_dir: bool,
 ) -> None:
     """Train a method on a data set by its recipe.
 
@@ -81,6 +84,7 @@ def command(
     from cmr_hub.methods import METHODS
     from cmr_hub.results.markdown import table_markdown
     from cmr_hub.training.recipe import load_recipe
+    from cmr_hub.training.run import refuse_finished_run
     from cmr_hub.training.train import check_protocols, make_features, train
 
     recipe = load_recipe(method, data.dataset)
@@ -91,10 +95,16 @@ def command(
     others: dict[str, Any] = {"early_stopping_patience": patience, "captions": captions}
     recipe = recipe.changed(**{name: value for name, value in others.items() if value is not None})
     recipes = {f"{length}-bits": recipe.with_bits(length) for length in bits} or {"": recipe}
+    trainings = {
+        output_dir / (name if len(recipes) > 1 else "") / (f"seed-{seed}" if len(seeds) > 1 else ""): (of_length, seed)
+        for (name, of_length), seed in product(recipes.items(), seeds)
+    }
+    if not (resume or overwrite_output_dir):
+        for folder in trainings:
+            refuse_finished_run(folder)
     features = make_features(recipe, dataset, data.dataset)
     runs: dict[Path, TrainingRun] = {}
-    for (name, recipe_of_length), seed in product(recipes.items(), seeds):
-        folder = output_dir / (name if len(recipes) > 1 else "") / (f"seed-{seed}" if len(seeds) > 1 else "")
+    for folder, (recipe_of_length, seed) in trainings.items():
         runs[folder] = train(
             recipe_of_length,
             dataset,
@@ -104,6 +114,7 @@ def command(
             protocols=protocols,
             half=half,
             resume=resume,
+            overwrite=overwrite_output_dir,
             command=recorded_command(),
             features=features,
         )

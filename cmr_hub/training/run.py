@@ -1,0 +1,268 @@
+"""What a training leaves beside its weights: its record, by which a finished run is told from any other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict
+from transformers import TrainerState
+
+from cmr_hub.data.fingerprint import fingerprint
+from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.evaluation import Protocol
+from cmr_hub.hub.weights import check_weights, is_of_other_weights
+from cmr_hub.results.leaderboard import RUN_NAME
+from cmr_hub.utils.checkpoint_files import read_json
+from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.processes import this_process
+
+from .recipe import Recipe
+from .resuming import complete_states, differences, training_request
+
+logger = logging.getLogger(__name__)
+
+TRAINER_FOLDER = "trainer"  # resumable states; removed when a run is complete, never published
+
+
+@dataclass
+class TrainingRun:
+    """What a checkpoint folder remembers of how it was made; the card is written from it.
+
+    Attributes:
+        method, dataset, seed: what was trained on what, from which seed.
+        command: the command line.
+        recipe: the settings as they were used.
+        epochs: epochs trained; None for closed-form methods.
+        best_epoch: the epoch that was kept.
+        tuned: of a checkpoint whose image encoder was tuned, what it was tuned from and how; None of any other.
+        seconds: wall time of the training alone.
+        versions: package -> version.
+        results: one entry a protocol and split, as [`result_entry`] gives them.
+        weights: digest of the weights that all of this is about, as [`~cmr_hub.hub.weights.weights_digest`] has it;
+            None in records of before version 0.2.
+        data: split -> what it was trained and measured on, as [`~cmr_hub.data.fingerprint.fingerprint`] has it; None
+            in records of before version 0.2.
+    """
+
+    method: str
+    dataset: str
+    seed: int
+    command: str
+    recipe: dict[str, Any]
+    versions: dict[str, str]
+    epochs: int | None = None
+    best_epoch: int | None = None
+    tuned: dict[str, Any] | None = None
+    seconds: float = 0.0
+    results: list[dict[str, Any]] = field(default_factory=list)
+    weights: str | None = None
+    data: dict[str, str] | None = None
+
+    @classmethod
+    def of(
+        cls, recipe: Recipe, dataset: DatasetDict, dataset_name: str, seed: int, command: str = "", **others: Any
+    ) -> TrainingRun:
+        """The record of a training that is only asked for yet."""
+        return cls(
+            recipe.method,
+            dataset_name,
+            seed,
+            command,
+            settings_of(recipe),
+            versions(),
+            data=fingerprint(dataset),
+            **others,
+        )
+
+    def note_epochs(self, state: TrainerState) -> None:
+        """Take the epochs from a Trainer that kept the best of them."""
+        self.epochs = round(state.epoch)
+        # No best step: no epoch was better than what the training started from.
+        self.best_epoch = round((state.best_global_step or 0) / state.global_step * state.epoch)
+
+    def with_results(self, entries: list[dict[str, Any]]) -> TrainingRun:
+        """The same run with further results; one of the same protocol and split gives way."""
+        new = {(entry["protocol"], entry["split"]) for entry in entries}
+        kept = [entry for entry in self.results if (entry["protocol"], entry["split"]) not in new]
+        return dataclasses.replace(self, results=kept + entries)
+
+    def save(self, folder: Path) -> None:
+        """Write into a checkpoint folder."""
+        with atomic_file(folder / RUN_NAME) as scratch:
+            scratch.write_text(json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingRun:
+        """Read from a checkpoint folder.
+
+        Raises:
+            CheckpointError: the folder was not made by `cmr train`, or the record is of other weights than those in
+                it.
+        """
+        stored = read_json(folder / RUN_NAME)
+        check_weights(stored.get("weights"), folder / RUN_NAME)
+        if isinstance(recipe := stored.get("recipe"), dict) and "turns" in recipe:  # its name before version 0.2
+            recipe["augmentations"] = recipe.pop("turns")
+        try:
+            return cls(**stored)
+        except TypeError as error:
+            raise CheckpointError(f"{folder / RUN_NAME} is of another version of cmr_hub ({error}).") from error
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What the training was asked for, to be compared with another; see [`training_request`]."""
+        about = {name: getattr(self, name) for name in ("method", "dataset", "seed", "tuned", "data")}
+        return training_request(self.recipe, **about)
+
+    def differences(self, asked: TrainingRun) -> str:
+        """What a training that is asked for has otherwise than this one; see [`differences`]."""
+        earlier, now = self.request, asked.request
+        if self.data is None:  # of before version 0.2
+            earlier["data"] = now["data"]
+        return differences(earlier, now)
+
+    def lacks(self, protocols: Sequence[Protocol]) -> list[str]:
+        """The protocols, as they are defined now, that the test split was not measured under."""
+        measured = {(entry["protocol"], entry["description"]) for entry in self.results if entry["split"] == "test"}
+        return [protocol.name for protocol in protocols if (protocol.name, protocol.describe()) not in measured]
+
+
+def matching_run(asked: TrainingRun, folder: Path, protocols: Sequence[Protocol]) -> TrainingRun | None:
+    """The finished run in `folder`, which is the one that is asked for; None where there is none.
+
+    A record of other weights than those next to it is none: what replaced them was stopped before it was measured.
+
+    Args:
+        asked: what is asked for.
+        folder: of the checkpoint.
+        protocols: what it has to be measured under.
+
+    Raises:
+        InputError: the finished run is another, or was not measured under these protocols.
+        CheckpointError: the record is damaged.
+    """
+    if not has_finished_run(folder) or complete_states(folder / TRAINER_FOLDER):
+        return None
+    run = TrainingRun.load(folder)
+    if found := run.differences(asked):
+        raise InputError(
+            f"{folder} holds a finished run of another training, in {found}: give another folder, or add "
+            "--overwrite-output-dir to train over it."
+        )
+    if missing := run.lacks(protocols):
+        raise InputError(
+            f"{folder} holds a finished run that was not measured under {', '.join(missing)}: add it with "
+            f"`cmr evaluate --protocols {' '.join(missing)} --record`."
+        )
+    return run
+
+
+def has_finished_run(folder: Path) -> bool:
+    """Whether a folder holds weights with their record.
+
+    Raises:
+        CheckpointError: the record is damaged.
+    """
+    path = folder / RUN_NAME
+    return path.exists() and not is_of_other_weights(read_json(path).get("weights"), folder)
+
+
+def cached_run(asked: TrainingRun, folder: Path, protocols: Sequence[Protocol]) -> TrainingRun | None:
+    """[`matching_run`], and None where the finished run is another, or its record is damaged: it may be replaced."""
+    try:
+        return matching_run(asked, folder, protocols)
+    except InputError:
+        return None
+    except CheckpointError as error:
+        logger.warning("%s The run is trained anew.", error)
+        return None
+
+
+def take_finished(
+    asked: TrainingRun, folder: Path, protocols: Sequence[Protocol], *, resume: bool, overwrite: bool
+) -> TrainingRun | None:
+    """The finished run that need not be trained again; None where there is something to train.
+
+    Of several processes all must call this.
+
+    Args:
+        asked: what is asked for.
+        folder: of the checkpoint.
+        protocols: what it has to be measured under.
+        resume: return what is finished.
+        overwrite: replace what is another.
+
+    Raises:
+        InputError: there is a finished run which may not be replaced, and it is another, or `resume` is not set.
+        CheckpointError: its record is damaged.
+    """
+
+    def take() -> TrainingRun | None:
+        if not resume:
+            if not overwrite:
+                refuse_finished_run(folder)
+            return None
+        run = (cached_run if overwrite else matching_run)(asked, folder, protocols)
+        if run is not None:
+            logger.info("%s holds this run already, finished.", folder)
+            shutil.rmtree(folder / TRAINER_FOLDER, ignore_errors=True)
+        return run
+
+    return this_process().run_on_main(take)
+
+
+def refuse_finished_run(folder: Path) -> None:
+    """Refuse a folder that holds a finished run.
+
+    Raises:
+        InputError: it does.
+        CheckpointError: it does, and the record is damaged.
+    """
+    if has_finished_run(folder):
+        raise InputError(
+            f"{folder} holds a finished run: give another folder, add --resume to leave it as it is, or "
+            "--overwrite-output-dir to train over it."
+        )
+
+
+def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
+    """What a training run keeps of an evaluation."""
+    return metrics_entry(result.protocol, split, result.metrics, seed)
+
+
+def metrics_entry(protocol: Protocol, split: str, metrics: Mapping[str, float], seed: int | None) -> dict[str, Any]:
+    """What a training run keeps of metrics under a protocol."""
+    return {
+        "protocol": protocol.name,
+        "description": protocol.describe(),
+        "split": split,
+        "metrics": {name: round(value, 4) for name, value in metrics.items()},
+        "seeds": [] if seed is None else [seed],
+    }
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """What a [`TrainingRun`] keeps of a recipe."""
+    return {
+        "encoders": {modality: spec.to_dict() for modality, spec in recipe.encoders.items()},
+        "captions": recipe.captions,
+        "config": recipe.config,
+        "training": recipe.training,
+        "early_stopping_patience": recipe.early_stopping_patience,
+        "augmentations": list(recipe.augmentations),
+        "published": recipe.published_here.to_dict(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Package -> version, of what decides a result."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("torch", "transformers", "datasets", "numpy")}
