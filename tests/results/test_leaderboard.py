@@ -6,6 +6,8 @@ import pytest
 from cmr_hub.errors import CheckpointError, UnknownNameError
 from cmr_hub.evaluation import get_protocol
 from cmr_hub.hub import bundled_checkpoints, list_checkpoints
+from cmr_hub.hub.checkpoints import read_card
+from cmr_hub.hub.weights import WEIGHTS_KEY, weights_digest
 from cmr_hub.results.leaderboard import RUN_NAME, Figures, list_scores, read_scores
 from toys import feature_retriever
 
@@ -115,3 +117,10 @@ def test_bundled_scores_are_of_the_protocols_as_they_are():
 def test_pattern_matches_name_or_id():
     assert {score.checkpoint for score in list_scores("cca-w*")} == {"cmr/cca-wiki"}
     assert list_scores("cmr/cca-wiki") == list_scores("cca-wiki")
+
+
+def test_every_bundled_record_and_card_has_the_digest_of_its_weights():
+    for folder in bundled_checkpoints().values():
+        recorded = json.loads((folder / RUN_NAME).read_text())["weights"]
+        card = read_card(folder / "README.md").data[WEIGHTS_KEY]
+        assert recorded == card == weights_digest(folder), folder
