@@ -58,7 +58,7 @@ def publish_contrastive(folder, monkeypatch):
 def test_pascal_from_its_page_to_searched_galleries(
     server, private_cache, real_data, tmp_path, monkeypatch, quick_recipes, progress
 ):
-    serve_pascal(server, real_data / "pascal_sentence", most=20)
+    serve_pascal(server, real_data / "pascal_sentence", most=10)
     monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + "/")
     publish_contrastive(tmp_path / "published", monkeypatch)
     prepare("pascal", report=progress)
@@ -68,8 +68,8 @@ def test_pascal_from_its_page_to_searched_galleries(
     assert progress.lines[-1][:2] == ("done", 1.0)
     assert {stage for stage, _, _ in progress.lines} == {"download", "features", "train", "gallery", "map", "done"}
     gallery = Gallery.from_pretrained(prepared_galleries("pascal")["dscmr"])
-    assert len(gallery) == 100
-    assert len(NeighbourMap.load(prepared_galleries("pascal")["dscmr"] / MAP_NAME, gallery).rows) == 100
+    assert len(gallery) == 50
+    assert len(NeighbourMap.load(prepared_galleries("pascal")["dscmr"] / MAP_NAME, gallery).rows) == 50
     hits = gallery.search(text="a cow on the grass", k=5)
     assert hits[0].image is not None
     assert len(gallery.search(image=gallery.image(0), target="text", k=5)[0].texts) == 5

@@ -150,7 +150,7 @@ def test_hosted_space_prepares_unless_told_otherwise():
 
 @pytest.mark.slow
 def test_the_real_command_makes_galleries_that_the_catalogue_opens(server, private_cache, real_data, monkeypatch):
-    serve_pascal(server, real_data / "pascal_sentence", most=20)
+    serve_pascal(server, real_data / "pascal_sentence", most=10)
     monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + "/")
     catalogue = Catalogue(["pascal"])
     assert not catalogue["pascal"].is_ready
