@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cmr_hub.errors import CheckpointError, CMRError
+from cmr_hub.errors import CheckpointError, CMRError, InputError
 from cmr_hub.utils.lazy_imports import lazy_attributes
 from cmr_hub.utils.registry import DEFAULT_ORDER, Registry
 
@@ -76,7 +76,7 @@ def load_index(
         verify: compare the files with their digests in `checksums.json`.
 
     Raises:
-        CheckpointError: files that are missing or corrupt.
+        CheckpointError: options that the index does not take, or files that are missing or corrupt.
         InputError: the index is on a server that the caller has not named.
         UnknownNameError: it is of a kind that this version does not know.
 
@@ -106,6 +106,8 @@ def load_index(
         options = index_class.options_to_open(saved, index_options)
         try:
             return index_class.from_saved(folder, options)
+        except InputError as error:
+            raise CheckpointError(f"The index in {folder} cannot be built: {error}") from error
         except CMRError:
             raise
         except Exception as error:  # of whatever an option of another type breaks

@@ -63,11 +63,11 @@ class LSHIndex(Index):
     ):
         for option, value, most in (
             ("tables", tables, MAX_TABLES),
-            ("bits", bits, MAX_BITS),
+            ("bits", 1 if bits is None else bits, MAX_BITS),
             ("probes", probes, 1 << FLIPPED_AMONG),
         ):
-            if value is not None and not 1 <= value <= most:
-                raise InputError(f"{option} is {value}; it is from 1 to {most}.")
+            if not (isinstance(value, int) and 1 <= value <= most):
+                raise InputError(f"{option} is {value!r:.50}; it is from 1 to {most}.")
         self.tables, self.bits, self.probes, self.seed = tables, bits, probes, seed
         super().__init__(vectors, ids)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cmr_hub.modeling import embeddings
 from cmr_hub.modeling.codes import pack
 from cmr_hub.modeling.embeddings import BINARY, EMBEDDING_KINDS, REAL_VALUED, as_vectors, described, kind_of
 from cmr_hub.modeling.modeling_cmr import unit_rows
@@ -49,3 +50,12 @@ def test_only_codes_are_warned_of(caplog):
         assert not caplog.records
         BINARY.warn_if_degenerate(np.ones((60, 2), np.uint8), "toys")
     assert "all items have the same code of 16 bits" in caplog.text
+
+
+def test_rows_that_no_model_gives_are_found_in_every_block(monkeypatch):
+    monkeypatch.setattr(embeddings, "BLOCK_ROWS", 4)
+    rows = np.eye(11, dtype=np.float16)
+    rows[[2, 5, 10]] *= np.array([[np.nan], [1.01], [200]], np.float16)
+    rows[3] = 0
+    assert REAL_VALUED.bad_rows(rows).tolist() == [2, 5, 10]
+    assert BINARY.bad_rows(np.full((3, 2), 255, np.uint8)).tolist() == []
