@@ -71,8 +71,11 @@ def check_count(folder: Path, shards: int) -> None:
         )
 
 
-def check_shard(path: Path) -> None:
+def check_shard(path: Path) -> int:
     """Refuse a shard that cannot be read, or that is far larger in memory than on disk.
+
+    Returns:
+        Number of its items.
 
     Raises:
         CheckpointError: it is no regular file or no Parquet, or its embeddings would take far more memory than it has
@@ -80,7 +83,8 @@ def check_shard(path: Path) -> None:
     """
     size = check_regular(path).st_size
     try:
-        metadata, schema = pq.read_metadata(path), pq.read_schema(path)
+        metadata = pq.read_metadata(path)
+        schema = metadata.schema.to_arrow_schema()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise CheckpointError(f"{path} is not readable as Parquet ({error}). Fetch it again.") from error
     width = sum(
@@ -93,6 +97,7 @@ def check_shard(path: Path) -> None:
             f"{path} has {size:,} bytes, and says that its {metadata.num_rows:,} rows have {width:,} bytes of "
             "embeddings each. Fetch it again."
         )
+    return metadata.num_rows
 
 
 def check_rows(rows: np.ndarray, column: str, path: Path) -> None:
@@ -121,12 +126,15 @@ def check_columns(dataset: Dataset, folder: Path) -> None:
 
     Raises:
         CheckpointError: names the column, or the first row of an unknown class.
+        pyarrow.ArrowException: strings that are no UTF-8, or the like.
     """
     features = dataset.features
     if not isinstance(features.get("id"), Value):
         raise CheckpointError(f"The items in {folder} have no ids: a column 'id' is expected.")
     if "texts" in features and getattr(features["texts"], "feature", None) not in _TEXTS:
         raise CheckpointError(f"The items in {folder} have 'texts' of another type than lists of strings.")
+    # Offsets, and that strings are UTF-8.
+    dataset.data.select([name for name in ("id", "texts", "label", "labels") if name in features]).validate(full=True)
     for column, several in (("label", False), ("labels", True)):
         if (labels := _classes(features, column, several)) is not None:
             _check_labels(dataset[column][:], labels.num_classes or 0, column, folder)

@@ -108,7 +108,6 @@ def read_items(paths: Sequence[Path]) -> tuple[Dataset, dict[str, np.ndarray]]:
     """
     schema = pq.read_schema(paths[0])
     names = schema.names
-    paths = filled(paths)
     embedded = [name for name in names if name in (*EMBEDS.values(), *REAL_VALUED.values())]
     columns = [name for name in names if name not in embedded]
     embeds = {name: np.concatenate([_rows(path, name) for path in paths]) for name in embedded}

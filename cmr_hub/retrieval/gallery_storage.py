@@ -101,8 +101,9 @@ class StoredGallery:
         """
         check_count(folder, config["shards"])
         paths = [shard_path(folder, number) for number in range(config["shards"])]
-        for path in paths:
-            check_shard(path)
+        paths = [path for path in paths if check_shard(path)]  # of a source's rows all may have been unusable
+        if not paths:
+            raise CheckpointError(f"The gallery in {folder} has no items. Build or fetch it again.")
         try:
             dataset, columns = read_items(paths)
             check_columns(dataset, folder)

@@ -98,7 +98,9 @@ def check_regular(path: Path, folder: Path | None = None) -> os.stat_result:
         CheckpointError: it is missing, a folder, a pipe or a device, cannot be looked at, or leads out of the folder.
     """
     try:
-        found = _resolved(path, folder or path.parent).stat()
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode) or path.parent != (folder or path.parent):
+            found = _resolved(path, folder or path.parent).stat()
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} is no complete checkpoint: it has no {path.name}.") from None
     except (OSError, ValueError) as error:
@@ -119,11 +121,12 @@ def check_folder(folder: Path) -> None:
             weights that are not the checkpoint's own (an adapter, parts of a distributed training).
     """
     try:
-        names = sorted(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            names = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be read: {error.strerror}.") from None
-    for name in names:
-        if Path(name).suffix in SUFFIXES:
+    for name, is_regular in names.items():
+        if not is_regular and os.path.splitext(name)[1] in SUFFIXES:
             check_regular(folder / name)
         if name.startswith("adapter_config.") or (name.startswith("shard-") and name.endswith(".safetensors")):
             raise CheckpointError(

@@ -147,6 +147,14 @@ def test_items_without_ids_are_refused(saved):
     assert "have no ids" in refusal(saved)
 
 
+def test_texts_that_are_no_unicode_are_refused(saved):
+    broken = pa.Array.from_buffers(pa.string(), 12, pa.array([b"\xe4"] * 12, pa.binary()).buffers())
+    path = saved / "items-00000.parquet"
+    pq.write_table(pq.read_table(path).append_column("texts", pa.array([[text] for text in ["x"] * 12])), path)
+    change_column(saved, "texts", pa.ListArray.from_arrays(pa.array(range(13), pa.int32()), broken))
+    assert "UTF8" in refusal(saved)
+
+
 @pytest.mark.parametrize("metadata", ["{", '{"info": 3}', '{"info": {"features": ' + "[" * 5000 + "]" * 5000 + "}}"])
 def test_what_a_shard_says_of_its_columns_is_no_raw_error(saved, metadata):
     path = saved / "items-00000.parquet"
