@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
+from starlette.middleware import Middleware
 
 from .components.rendering import render
 from .endpoints import add_endpoints
 from .page import Page
 from .services.catalogue import Catalogue
 from .services.preparation import Preparations, training_command
+from .services.received_files import receive_privately, remove_older
+from .services.upload_tables import MB
+from .serving.admission import CheckedBlocks
+from .serving.answers import Answers
+from .serving.patience import BodyLimits, close_silent_connections
+from .serving.routes import own_routes
 from .views.use import HAS_MCP
 
 STYLES = Path(__file__).parent / "styles"
-MAX_UPLOAD = "100mb"
+MAX_UPLOAD = 100 * MB
 SESSIONS = 1000  # of the latest visitors and callers that Gradio keeps, with a copy of the page's settings for each
 HOUR = 3600
+SWEEP = 600  # seconds between two looks for files that are no longer used
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 
-class SpaceApp(gr.Blocks):
+class SpaceApp(CheckedBlocks):
     """The Space as an app.
 
     Attributes:
-        warm_up: encodes a first image, so that the first visitor's image does not wait; started by [`launch`].
+        background: threads that [`launch`] starts: one encodes a first image, so that the first visitor's does not
+            wait; one removes files that are no longer used.
     """
 
-    warm_up: threading.Thread
+    background: list[threading.Thread]
 
 
 def build_app(
@@ -53,6 +65,7 @@ def build_app(
     >>> launch(build_app())  # doctest: +SKIP
     ```
     """
+    receive_privately()
     catalogue = catalogue or Catalogue()
     preparations = preparations or Preparations(training_command, catalogue.refresh)
     if catalogue[catalogue.default].is_ready:
@@ -62,27 +75,48 @@ def build_app(
         Page(catalogue, preparations).connect(app)
         add_endpoints(catalogue)
     preparations.start(*(name for name in prepare if catalogue[name].can_prepare))
-    app.warm_up = threading.Thread(target=_warm_up, args=[catalogue], name="warm-up", daemon=True)
+    app.background = [
+        threading.Thread(target=_warm_up, args=[catalogue], name="warm-up", daemon=True),
+        threading.Thread(target=_sweep, args=[app], name="sweep", daemon=True),
+    ]
     return app
 
 
-def launch(app: SpaceApp, **options: Any) -> Any:
+def launch(app: SpaceApp, *, prevent_thread_lock: bool = False, **options: Any) -> Any:
     """Serve the Space; host and port come from `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT`, as usual.
+
+    A process that serves until it is ended removes all files of visitors when it is interrupted or terminated.
 
     Args:
         app: from [`build_app`].
+        prevent_thread_lock: return at once, and serve as long as the process runs.
         **options: as `gr.Blocks.launch` takes them.
     """
-    app.warm_up.start()
-    return app.launch(
+    serves_until_ended = not (prevent_thread_lock or hasattr(sys, "ps1") or sys.flags.interactive)
+    if serves_until_ended and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for thread in app.background:
+        thread.start()
+    served = app.launch(
         theme=_theme(),
         css="\n".join(path.read_text(encoding="utf-8") for path in sorted(STYLES.glob("*.css"))),
         max_file_size=MAX_UPLOAD,
         footer_links=["api"],
         mcp_server=HAS_MCP,
         state_session_capacity=SESSIONS,
+        run_history=False,
+        enable_monitoring=False,
+        app_kwargs={
+            "routes": own_routes(MAX_UPLOAD, app),
+            "middleware": [Middleware(Answers), Middleware(BodyLimits)],
+        },
+        prevent_thread_lock=True,
         **options,
     )
+    close_silent_connections(app.server)
+    if serves_until_ended:
+        app.block_thread()
+    return served
 
 
 def _theme() -> gr.themes.Base:
@@ -111,3 +145,12 @@ def _warm_up(catalogue: Catalogue) -> None:
     if not (catalogue[catalogue.default].is_ready and catalogue.source().takes_images):
         return
     catalogue.open().retriever.encode_images([Image.new("RGB", (256, 256), "white")])
+
+
+def _sweep(app: SpaceApp) -> None:
+    """Remove files that are no longer used, as long as the app is served."""
+    while True:
+        time.sleep(SWEEP)
+        if not app.is_running:
+            return
+        remove_older(HOUR)

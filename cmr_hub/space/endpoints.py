@@ -3,15 +3,14 @@
 Annotations are no strings in this module: Gradio reads an endpoint's return type as it stands.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
 import gradio as gr
 from PIL.Image import Image
 
 from cmr_hub.data.columns import Modality
-from cmr_hub.errors import CMRError
+from cmr_hub.errors import InputError
 from cmr_hub.retrieval.gallery import Hit
 
 from .components.session_state import RUNS_AT_ONCE
@@ -78,7 +77,7 @@ def add_endpoints(catalogue: Catalogue) -> None:
         return _records(catalogue, Query("text", text), gallery, model, target, k, label)
 
     def search_image(
-        image: dict,
+        image: dict | None,
         gallery: str = "",
         model: str = "",
         target: Literal["image", "text"] = "text",
@@ -95,7 +94,9 @@ def add_endpoints(catalogue: Catalogue) -> None:
             k: how many hits.
             label: a class that hits must have; empty for any.
         """
-        return _records(catalogue, Query("image", image["path"]), gallery, model, target, int(k), label)
+        if image is None:
+            raise InputError("There is no image. Send one.")
+        return _records(catalogue, Query("image", image["path"]), gallery, model, target, k, label)
 
     def search_item(
         item: str,
@@ -126,9 +127,8 @@ def add_endpoints(catalogue: Catalogue) -> None:
             item: the item's id, as hits give it.
             gallery: name of the gallery as `galleries` lists it; empty for the default one.
         """
-        with _readable_errors():
-            opened = catalogue.open(gallery)
-            return opened.image(opened.position(item))
+        opened = catalogue.open(gallery)
+        return opened.image(opened.position(item))
 
     def picture(item: str, gallery: str = "") -> Image | None:
         """Give the image of an item; the name that `image` had in earlier versions.
@@ -169,9 +169,8 @@ def _expose(
 def _records(
     catalogue: Catalogue, query: Query, gallery: str, model: str, target: Modality, k: int, label: str
 ) -> list[HitRecord]:
-    with _readable_errors():
-        asked = Asked(query, target or query.default_target, k, label or None)
-        return [_record(hit) for hit in ask(catalogue, asked, gallery, model).hits]
+    asked = Asked(query, target or query.default_target, k, label or None)
+    return [_record(hit) for hit in ask(catalogue, asked, gallery, model).hits]
 
 
 def _record(hit: Hit) -> HitRecord:
@@ -182,12 +181,3 @@ def _record(hit: Hit) -> HitRecord:
         "labels": list(hit.labels),
         "same_class": hit.same_class,
     }
-
-
-@contextmanager
-def _readable_errors() -> Iterator[None]:
-    """Show the caller the message of an error that the caller can correct; write no stack trace to the log."""
-    try:
-        yield
-    except CMRError as error:
-        raise gr.Error(str(error), print_exception=False) from error

@@ -92,7 +92,7 @@ class Page:
         self, event: gr.SelectData, name: str, method: str, asked: Asked | None, shown: str, own: str | None
     ) -> Updates:
         """Another view of the same question."""
-        shown = next(view.name for view in self.views.values() if view.title == event.value)
+        shown = next((view.name for view in self.views.values() if view.title == event.value), shown)
         return self.open(name, method, asked, shown, own)
 
     def open(self, name: str, method: str | None, asked: Asked | None, shown: str, own: str | None) -> Updates:

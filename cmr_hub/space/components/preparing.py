@@ -51,8 +51,9 @@ class PreparingPanel:
         }
 
     def on_prepare(self, name: str) -> Updates:
-        """The one click."""
-        self.preparations.start(name)
+        """The one click. Where the page offers no preparation, none is started."""
+        if self.catalogue[name].can_prepare:
+            self.preparations.start(name)
         return self.open(name)
 
     def on_stop(self, name: str) -> Updates:

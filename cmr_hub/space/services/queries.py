@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from PIL.Image import Image
@@ -17,6 +16,7 @@ from cmr_hub.utils.images import load_image
 
 from .average_precision import average_precision_of
 from .catalogue import Catalogue
+from .received_files import received_file
 
 MAX_TEXT = 2000
 MIN_SIDE = 1024  # a large JPEG may be decoded this small; no encoder looks closer
@@ -126,11 +126,11 @@ def open_upload(path: str) -> Image:
     """An uploaded image.
 
     Raises:
-        InputError: it is none, or is refused; the message names the file, and not where the server keeps it.
+        InputError: it was not uploaded here or is gone, is no image, or is refused; the message names the file, and
+            not where the server keeps it.
     """
-    if not Path(path).is_file():  # uploads are removed after a while
-        raise InputError(f"{Path(path).name} is no longer on the server. Choose it again.")
+    file = received_file(path)
     try:
-        return load_image(path, min_side=MIN_SIDE)
+        return load_image(file, min_side=MIN_SIDE)
     except InputError as error:
-        raise InputError(str(error).replace(str(path), Path(path).name)) from error
+        raise InputError(str(error).replace(str(file), file.name)) from error

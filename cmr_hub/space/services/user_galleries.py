@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import logging
 import queue
-import shutil
 import tempfile
 import threading
 import time
@@ -19,10 +18,11 @@ from typing import Any
 
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.utils.private_folder import PrivateFolder
 
 from .catalogue import Catalogue
 from .preparation import Progress
-from .private_folder import private_folder
+from .received_files import received_file
 from .unpacking import MAX_UNPACKED
 from .upload_tables import MB
 from .uploads import part_of, read_upload
@@ -35,6 +35,7 @@ PREFIX = "cmr-own-"
 READING = 0.3  # the share of the whole that unpacking and looking at images is taken for
 MAX = 20  # galleries held at once, being built or ready
 MAX_BYTES = 2_000 * MB  # held at once
+MAX_PER_VISITOR = 3  # galleries held at once of one address, whatever sessions it opens
 GRACE = 180.0  # seconds for a page to come back after its connection was lost
 IDLE = 3600.0  # seconds without a question
 MAX_TITLE = 60
@@ -50,6 +51,7 @@ class UserGalleries:
     Args:
         catalogue: serves those that are ready.
         most, most_bytes: how many galleries, and bytes of images, are held at once.
+        most_per_visitor: how many of one address.
         grace: seconds that a page whose connection was lost has to come back.
         idle: seconds without anything new being asked after which a gallery is removed.
 
@@ -72,11 +74,14 @@ class UserGalleries:
         *,
         most: int = MAX,
         most_bytes: int = MAX_BYTES,
+        most_per_visitor: int = MAX_PER_VISITOR,
         grace: float = GRACE,
         idle: float = IDLE,
     ):
         self.catalogue, self.most, self.most_bytes, self.grace, self.idle = catalogue, most, most_bytes, grace, idle
-        self.root, self._in_use = private_folder(PREFIX)
+        self.most_per_visitor = most_per_visitor
+        self._folder = PrivateFolder(PREFIX)
+        self.root = self._folder.path
         self._owns: dict[str, UserGallery] = {}
         self._waiting: queue.SimpleQueue[tuple[UserGallery, list[Mapping[str, Any]]]] = queue.SimpleQueue()
         self._lock = threading.RLock()
@@ -88,7 +93,12 @@ class UserGalleries:
         return self._owns.get(session)
 
     def build(
-        self, session: str, files: Sequence[Mapping[str, Any]], title: str = "", model: str | None = None
+        self,
+        session: str,
+        files: Sequence[Mapping[str, Any]],
+        title: str = "",
+        model: str | None = None,
+        visitor: str = "",
     ) -> UserGallery:
         """Make a gallery of uploaded files, in the place of the one that the session may have. Returns at once.
 
@@ -97,9 +107,11 @@ class UserGalleries:
             files: as for [`read_upload`]; they are deleted when they have been read, whatever comes of it.
             title: what to call it.
             model: a title of [`own_checkpoints`]; by default the first.
+            visitor: address of whoever asks, see [`client_address`].
 
         Raises:
-            InputError: there are no files or there is no such model, or this server holds as much as it can.
+            InputError: there are no files, one was not uploaded here, there is no such model, or this server holds as
+                much as it can, of this visitor or of all.
         """
         checkpoints = own_checkpoints(self.catalogue)
         model = model or next(iter(checkpoints))
@@ -107,17 +119,24 @@ class UserGalleries:
             raise InputError("There are no files yet. Choose images, a zip or a folder first.")
         if model not in checkpoints:
             raise InputError(f"There is no model {model[:60]!r} any more. Choose one from the list.")
+        for file in files:
+            received_file(file["path"])
         with self._lock:
-            others = [own for own in self._owns.values() if own.session != session]
-            held = [own.size for own in others if own.progress.state != "failed"]
-            if len(held) >= self.most or sum(held) + MAX_UNPACKED > self.most_bytes:
+            others = [own for own in self._owns.values() if own.session != session and own.progress.state != "failed"]
+            mine = [own for own in others if own.visitor == visitor]
+            if visitor and len(mine) >= self.most_per_visitor:
                 raise InputError(
-                    f"This server holds as many galleries of visitors as it can ({len(held)}). Try again in some "
+                    f"This server holds {len(mine)} galleries from your address, the most that one may have. Remove "
+                    "one, or close its page and wait some minutes."
+                )
+            if len(others) >= self.most or sum(own.size for own in others) + MAX_UNPACKED > self.most_bytes:
+                raise InputError(
+                    f"This server holds as many galleries of visitors as it can ({len(others)}). Try again in some "
                     "minutes, or run the Space on a machine of your own."
                 )
             self.forget(session)
             title = " ".join(title.encode("utf-8", "replace").decode().split())[:MAX_TITLE] or "My images"
-            own = UserGallery(session, title, checkpoints[model], Path(tempfile.mkdtemp(dir=self.root)))
+            own = UserGallery(session, title, checkpoints[model], Path(tempfile.mkdtemp(dir=self.root)), visitor)
             self._owns[session] = own
             self._watch(own)
             self._waiting.put((own, list(files)))
@@ -134,7 +153,10 @@ class UserGalleries:
                 self.forget(session)
 
     def touch(self, session: str, doing: Hashable = None) -> None:
-        """A page tells that it is there, and what it shows. The same for long is no use of the gallery."""
+        """A page tells that it is there, and what it shows. The same for long is no use of the gallery.
+
+        Until the first such sign a gallery counts as left: a caller without a page takes no place for long.
+        """
         with self._lock:
             own = self._owns.get(session)
             if own is None:
@@ -203,9 +225,7 @@ class UserGalleries:
         """Remove everything."""
         for session in list(self._owns):
             self.forget(session)
-        shutil.rmtree(self.root, ignore_errors=True)
-        self._in_use.release()
-        Path(self._in_use.lock_file).unlink(missing_ok=True)
+        self._folder.remove()
 
     def _watch(self, own: UserGallery) -> None:
         """Remove a gallery when its time has come; look again then."""

@@ -51,6 +51,7 @@ class UserGallery:
         title: what the visitor calls it.
         checkpoint: the model.
         folder: everything of it on disk.
+        visitor: address of whoever sent it.
         name: what the catalogue calls it; not to be guessed.
         progress: how far it is.
         upload: what was sent, once it is read.
@@ -58,7 +59,7 @@ class UserGallery:
         packed: the zip to download, once somebody has asked for it.
         doing: what the visitor was last seen doing.
         used: when that was something new.
-        left: when the page's connection was lost, if it has not come back.
+        left: when the page's connection was lost, if it has not come back; None while the page is there.
         size: bytes that it takes, or may take while it is being built.
         stopped: set when nothing more shall come of it.
         timer: looks whether it is to be removed.
@@ -69,6 +70,7 @@ class UserGallery:
     title: str
     checkpoint: Checkpoint
     folder: Path
+    visitor: str = ""
     name: str = field(default_factory=lambda: f"own-{secrets.token_urlsafe(16)}")
     progress: Progress = WAITING
     upload: Upload | None = None
@@ -76,7 +78,7 @@ class UserGallery:
     packed: Path | None = None
     doing: Hashable = None
     used: float = field(default_factory=time.monotonic)
-    left: float | None = None
+    left: float | None = field(default_factory=time.monotonic)
     size: int = MAX_UNPACKED
     stopped: threading.Event = field(default_factory=threading.Event)
     timer: threading.Timer | None = None

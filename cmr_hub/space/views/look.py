@@ -89,9 +89,13 @@ class LookView(GalleryView):
             return self._look(gallery, Pair(query, asked.query.value))
         return self._look(gallery, pair_of(gallery, query))
 
-    def on_image(self, image: dict[str, Any], text: str, *where: str) -> Updates:
+    def on_image(self, image: dict[str, Any] | None, text: str, *where: str) -> Updates:
         """An image was dropped or chosen, to be looked at with the text that is there."""
-        return self._look(self.catalogue.open(*where), Pair(Query("image", image["path"]), text))
+        return (
+            gr.skip()
+            if image is None
+            else self._look(self.catalogue.open(*where), Pair(Query("image", image["path"]), text))
+        )
 
     def _look(self, gallery: Gallery, pair: Pair) -> Updates:
         """What is looked at, or in its place a notice; and controls that agree with it."""

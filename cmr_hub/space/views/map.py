@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from cmr_hub.errors import CMRError
+from cmr_hub.data.columns import Modality
+from cmr_hub.errors import CMRError, InputError
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.maps import GalleryMap, NeighbourMap
 
@@ -199,14 +200,15 @@ class MapView(GalleryView):
         """Enter or "Find": the text is the question."""
         return self._ask(Query("text", text), layout, asked, *where)
 
-    def on_image(self, image: dict, layout: str, asked: Asked | None, *where: Any) -> Updates:
+    def on_image(self, image: dict | None, layout: str, asked: Asked | None, *where: Any) -> Updates:
         """An image was uploaded."""
-        return self._ask(Query("image", image["path"]), layout, asked, *where)
+        return gr.skip() if image is None else self._ask(Query("image", image["path"]), layout, asked, *where)
 
     def on_point(self, event: gr.EventData, layout: str, asked: Asked | None, name: str, method: str) -> Updates:
         """A point was clicked: that modality of its item is the question."""
-        item = self.catalogue.open(name, method).ids[event.row]
-        return self._ask(Query("item", item, event.modality), layout, asked, name, method)
+        row, modality = _point(event, self.catalogue.open(name, method))
+        item = self.catalogue.open(name, method).ids[row]
+        return self._ask(Query("item", item, modality), layout, asked, name, method)
 
     def on_hit(self, event: gr.EventData, layout: str, asked: Asked | None, *where: Any) -> Updates:
         """One of the nearest was clicked."""
@@ -229,8 +231,9 @@ class MapView(GalleryView):
     ) -> str:
         """The pointer rests on a point."""
         gallery = self.catalogue.open(name, method)
-        target = event.modality if asked is None else fitting(asked, gallery).target
-        return map_markup.item_card(gallery, event.row, event.modality, target, embedded)
+        row, modality = _point(event, gallery)
+        target = modality if asked is None else fitting(asked, gallery).target
+        return map_markup.item_card(gallery, row, modality, target, embedded)
 
     def _panel(self, name: str, method: str, problem: str) -> Updates:
         """What there is to say where a layout is missing, and how far it is. As long as it shows, it keeps watch."""
@@ -246,9 +249,13 @@ class MapView(GalleryView):
         }
 
     def on_prepare(self, name: str, method: str) -> Updates:
-        """The one click."""
-        self.preparations.start((name, self.catalogue.source(name, method)))
-        return self._panel(name, method, NOT_YET)
+        """The one click. Where the page offers no preparation, as of visitors' own galleries, none is started."""
+        source, problem = self.catalogue.source(name, method), ""
+        if not self.catalogue[name].is_own:
+            _, problem = self.layouts.find(self.catalogue.open(name, method), (name, source), TSNE)
+        if problem:
+            self.preparations.start((name, source))
+        return self._panel(name, method, problem)
 
     def on_stop(self, name: str, method: str) -> Updates:
         """A second thought; another visitor sees it too."""
@@ -258,3 +265,14 @@ class MapView(GalleryView):
     def look(self, seen: int, *state: Any) -> Updates:
         """What is new since the last look; a layout that has arrived is shown."""
         return {self.seen: seen} if self.preparations.version == seen else self.show(*state)
+
+
+def _point(event: gr.EventData, gallery: Gallery) -> tuple[int, Modality]:
+    """The row and the modality of the point that an event is about.
+
+    Raises:
+        InputError: there is no such point on the map of this gallery.
+    """
+    if not 0 <= event.row < len(gallery) or event.modality not in gallery.embeds:
+        raise InputError("There is no such point on this map. Open the map again.")
+    return event.row, event.modality

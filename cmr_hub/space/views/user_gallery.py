@@ -17,6 +17,7 @@ from ..services.queries import Asked
 from ..services.user_checkpoints import own_checkpoints
 from ..services.user_galleries import MAX_TITLE, UserGalleries
 from ..services.user_gallery import UserGallery
+from ..services.visitors import client_address
 from .base import View
 
 TICK = 0.5  # seconds between two looks at a gallery that is being built
@@ -122,7 +123,8 @@ class UserGalleryView(View):
     ) -> Updates:
         """The one click. The files are gone with it, and a gallery that was there before."""
         try:
-            self.galleries.build(_owner(request), [*(files or ()), *(folder or ())], title or "", model)
+            sent = [*(files or ()), *(folder or ())]
+            self.galleries.build(_owner(request), sent, title or "", model, _visitor(request))
         except CMRError as error:
             return {self.status: markup.notice(str(error))}
         gone = self._gone(name, method, known, shown) if known else {}
@@ -215,6 +217,10 @@ class UserGalleryView(View):
         """No question, as another gallery has its own; a view that shows answers opens anew."""
         again = {} if shown == self.name else {self.session_state.moved: time.monotonic_ns()}
         return {self.session_state.asked: None, **again}
+
+
+def _visitor(request: gr.Request) -> str:
+    return client_address(request.client.host if request.client else None, request.headers)
 
 
 def _owner(request: gr.Request) -> str:

@@ -1,0 +1,1 @@
+"""What stands between a visitor's request and the functions of the page and the API."""
