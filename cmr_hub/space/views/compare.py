@@ -159,7 +159,9 @@ class CompareView(GalleryView):
 
     def _models(self, name: str, method: str, others: Sequence[str]) -> list[str]:
         """The models that stand side by side; by default some that differ in kind."""
+        self.catalogue.source(name, method)  # it may be none of them
         sources = self.catalogue[name].sources
+        method = method or next(iter(sources))
         beside = [other for other in others if other in sources and other != method]
         return [method, *beside][:MAX_MODELS] if beside else of_different_kinds(sources, method)
 

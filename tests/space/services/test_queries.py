@@ -11,10 +11,10 @@ from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space.services.queries import MAX_TEXT, Asked, Query, ask, open_upload
 
 
-def test_text_looks_for_images_and_an_image_for_texts(catalogue: Any, image_file: Path):
+def test_text_looks_for_images_and_an_image_for_texts(catalogue: Any, image_file: Path, received: Any):
     assert Query("text", "a red apple").default_target == "image"
     assert Query("image", str(image_file)).default_target == "text"
-    answer = ask(catalogue, Asked(Query("image", str(image_file)), "text", k=3))
+    answer = ask(catalogue, Asked(Query("image", received(image_file)), "text", k=3))
     assert len(answer.hits) == 3
     assert answer.seconds > 0
     assert answer.average_precision is None
@@ -68,11 +68,11 @@ def test_impossible_k(catalogue: Any, k: object):
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_refused_upload_is_named_without_the_servers_folder(no_image: Path, tmp_path: Path):
+def test_refused_upload_is_named_without_the_servers_folder(no_image: Path, tmp_path: Path, received: Any):
     with pytest.raises(InputError, match=r"^broken\.png is not an image"):
-        open_upload(str(no_image))
+        open_upload(received(no_image))
     with pytest.raises(InputError, match=r"^gone\.png is no longer on the server"):
         open_upload(str(tmp_path / "gone.png"))
     Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
     with pytest.raises(InputError, match=r"^huge\.png has 10000 x 10000 pixels"):
-        open_upload(str(tmp_path / "huge.png"))
+        open_upload(received(tmp_path / "huge.png"))

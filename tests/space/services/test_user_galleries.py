@@ -63,7 +63,7 @@ def store(catalogue: Catalogue) -> Iterator[Callable[..., UserGalleries]]:
 
 
 @pytest.fixture
-def sent(tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
+def sent(tmp_path: Path, received: Callable[[Path], str]) -> Callable[..., list[dict[str, str]]]:
     """Uploads as Gradio gives them: three images in a zip, with a table or without."""
 
     def sent(table: str | None = TABLE) -> list[dict[str, str]]:
@@ -75,7 +75,7 @@ def sent(tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
                 archive.writestr(f"{colour}.png", file.getvalue())
             if table is not None:
                 archive.writestr("metadata.csv", table)
-        return [{"path": str(path), "orig_name": "set.zip"}]
+        return [{"path": received(path), "orig_name": "set.zip"}]
 
     return sent
 
@@ -319,9 +319,10 @@ def test_page_that_is_left_may_come_back_in_time(store: Callable, sent: Callable
 
 
 def test_page_that_is_left_while_embedding_stops_it(store: Callable, sent: Callable, gate: Any):
-    galleries = store(grace=0.05)
+    galleries = store()
     galleries.build("me", sent())
     assert gate.reached.wait(LONG)
+    galleries.grace = 0.05
     galleries.leave("me")
     wait_for(lambda: galleries["me"] is None)
     gate.open.set()

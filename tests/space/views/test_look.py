@@ -67,9 +67,9 @@ def test_a_text_is_read_with_the_image_that_it_finds_first(view: LookView):
     assert score == pytest.approx(first.score, abs=1e-6)
 
 
-def test_an_upload_is_looked_at_with_the_text_that_it_finds_first(view: LookView, tmp_path: Path):
+def test_an_upload_is_looked_at_with_the_text_that_it_finds_first(view: LookView, tmp_path: Path, received: Any):
     spotted(2, 0).save(tmp_path / "spot.png")
-    update = view.open(*RED, asked("image", str(tmp_path / "spot.png")))
+    update = view.open(*RED, asked("image", received(tmp_path / "spot.png")))
     assert update[view.text] == "a red square"
     assert "the middle left of the image" in update[view.panel]
 
@@ -92,9 +92,11 @@ def test_a_clicked_image_comes_with_the_text_that_was_asked_or_with_its_own(view
     assert "<b>square" not in update[view.panel]
 
 
-def test_an_image_that_is_dropped_is_looked_at_with_the_text_that_is_there(view: LookView, tmp_path: Path):
+def test_an_image_that_is_dropped_is_looked_at_with_the_text_that_is_there(
+    view: LookView, tmp_path: Path, received: Any
+):
     spotted(0, 3).save(tmp_path / "spot.png")
-    update = view.on_image({"path": str(tmp_path / "spot.png")}, "a blue square", *RED)
+    update = view.on_image({"path": received(tmp_path / "spot.png")}, "a blue square", *RED)
     assert update[view.text] == "a blue square"
     assert "the top right of the image" in update[view.panel]
     assert view.image not in update
@@ -115,8 +117,8 @@ def test_what_cannot_be_looked_at(view: LookView, query: Query, text: str, messa
     assert message in panel
 
 
-def test_an_image_that_is_none_is_refused(view: LookView, no_image: Path):
-    panel = view.on_image({"path": str(no_image)}, "a", *RED)[view.panel]
+def test_an_image_that_is_none_is_refused(view: LookView, no_image: Path, received: Any):
+    panel = view.on_image({"path": received(no_image)}, "a", *RED)[view.panel]
     assert "broken.png is not an image" in panel
     assert str(no_image.parent) not in panel
 

@@ -181,9 +181,10 @@ def test_words_look_for_images_until_told_otherwise(view: MapView):
     assert view.on_text("red", PCA, None, *WHERE)[view.session_state.asked] == RED
 
 
-def test_an_image_is_placed(view: MapView, image_file: Path):
-    update = view.on_image({"path": str(image_file)}, PCA, RED, *WHERE)
-    assert update[view.session_state.asked].query == Query("image", str(image_file))
+def test_an_image_is_placed(view: MapView, image_file: Path, received: Any):
+    path = received(image_file)
+    update = view.on_image({"path": path}, PCA, RED, *WHERE)
+    assert update[view.session_state.asked].query == Query("image", path)
     assert update[view.embedded].shape == (1, 3)
     assert "Your image" in update[view.question]
 

@@ -35,19 +35,21 @@ def value(update: Any) -> Any:
     return update["value"] if isinstance(update, dict) else getattr(update, "value", update)
 
 
-def test_kind_of_query_decides_what_is_shown_until_told_otherwise(view: SearchView, image_file: Any):
-    first = view.on_image({"path": str(image_file)}, None, "image", *WHERE)
+def test_kind_of_query_decides_what_is_shown_until_told_otherwise(view: SearchView, image_file: Any, received: Any):
+    path = received(image_file)
+    first = view.on_image({"path": path}, None, "image", *WHERE)
     assert value(first[view.target]) == "text"
-    same_kind = view.on_image({"path": str(image_file)}, first[view.session_state.asked], "image", *WHERE)
+    same_kind = view.on_image({"path": path}, first[view.session_state.asked], "image", *WHERE)
     assert value(same_kind[view.target]) == "image"
     text = view.on_text("red", None, first[view.session_state.asked], "text", *WHERE)
     assert value(text[view.target]) == "image"
     assert text[view.image] is None
 
 
-def test_image_is_searched_again_where_no_text_is_typed(view: SearchView, image_file: Any):
-    update = view.on_text(" ", {"path": str(image_file)}, None, "text", *WHERE)
-    assert update[view.session_state.asked].query == Query("image", str(image_file))
+def test_image_is_searched_again_where_no_text_is_typed(view: SearchView, image_file: Any, received: Any):
+    path = received(image_file)
+    update = view.on_text(" ", {"path": path}, None, "text", *WHERE)
+    assert update[view.session_state.asked].query == Query("image", path)
 
 
 def test_side_of_an_item_follows_what_is_shown_until_it_is_chosen(view: SearchView):

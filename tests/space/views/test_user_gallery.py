@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ from cmr_hub.space.services.user_gallery import UserGallery
 from cmr_hub.space.views.user_gallery import UserGalleryView
 from toys import COLOURS, raw_retriever
 
-ME, YOU = (SimpleNamespace(session_hash=name) for name in ("me", "you"))
+ME, YOU = (SimpleNamespace(session_hash=name, client=None, headers={}) for name in ("me", "you"))
 HTML = "<img src=x>"
 EMOJI = ("emoji", "dscmr", None)
 LONG = 30.0
@@ -45,13 +45,13 @@ def view(monkeypatch: pytest.MonkeyPatch, retriever: Any) -> Iterator[UserGaller
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> list[dict[str, str]]:
+def files(tmp_path: Path, received: Callable[[Path], str]) -> list[dict[str, str]]:
     """Three images, and one that is none."""
     for name, colour in COLOURS.items():
         Image.new("RGB", (20, 20), colour).save(tmp_path / f"{name}.png")
     (tmp_path / "broken.png").write_bytes(b"none")
     names = [*(f"{name}.png" for name in COLOURS), "broken.png"]
-    sent = [{"path": str(tmp_path / name), "orig_name": name} for name in names]
+    sent = [{"path": received(tmp_path / name), "orig_name": name} for name in names]
     sent[-1]["orig_name"] = f"{HTML}.png"
     return sent
 
