@@ -22,6 +22,7 @@ from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError, InputError
 
 from .base import SPLITS, DatasetInfo, Loader, ProgressCallback, split_by_hash
+from .paths import leads_out
 from .table import read_pairs, to_dataset
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def find_table(folder: Path) -> Path:
     """The one metadata table in the folder.
 
     Raises:
-        DatasetError: there is none, or there are two.
+        DatasetError: there is none, there are two, or it is a symbolic link to a file outside.
     """
     tables = [folder / name for name in TABLES if (folder / name).is_file()]
     if len(tables) > 1:
@@ -77,4 +78,6 @@ def find_table(folder: Path) -> Path:
         deeper = sorted(str(path.relative_to(folder)) for name in TABLES for path in folder.glob(f"*/{name}"))
         hint = f" There is one at {deeper[0]}: give that folder, or move it up." if deeper else ""
         raise DatasetError(f"{folder} has no {' or '.join(TABLES)} that says which text belongs to which image.{hint}")
+    if leads_out(tables[0], folder.resolve()):
+        raise DatasetError(f"{tables[0]} is a symbolic link that leads out of the folder. Put the file in its place.")
     return tables[0]

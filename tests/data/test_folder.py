@@ -158,6 +158,13 @@ def test_links_that_lead_out_are_refused(folder, tmp_path):
             load(folder, "file_name,text", f"{name},A")
 
 
+def test_table_that_is_a_link_out_of_the_folder_is_refused(folder, tmp_path):
+    (tmp_path / "private.csv").write_text("file_name,text\na.png,A\n")
+    (folder / "metadata.csv").symlink_to(tmp_path / "private.csv")
+    with pytest.raises(DatasetError, match=r"metadata\.csv is a symbolic link that leads out"):
+        load_dataset("folder", folder)
+
+
 def test_no_metadata(folder):
     assert not is_available("folder", folder)
     with pytest.raises(DatasetError, match=r"has no metadata.csv or metadata.jsonl"):

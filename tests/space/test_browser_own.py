@@ -26,7 +26,7 @@ from playwright.sync_api import Page, expect
 
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space import build_app, launch
-from cmr_hub.space.services import user_galleries
+from cmr_hub.space.services import received_files, user_galleries
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.user_galleries import UserGalleries
 from cmr_hub.space.views import VIEWS
@@ -53,15 +53,14 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         def __init__(self, catalogue: Catalogue, session_state: Any):
             super().__init__(catalogue, session_state, galleries)
 
-    gradio = tmp_path_factory.mktemp("gradio")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMR_HUB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("GRADIO_TEMP_DIR", str(gradio))
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         patch.setattr("cmr_hub.space.page.VIEWS", [HastyView if view is UserGalleryView else view for view in VIEWS])
         patch.setattr("cmr_hub.space.views.user_gallery.PULSE", 0.5)
         app = build_app(catalogue)
         launch(app, prevent_thread_lock=True, quiet=True, server_port=free_port())
-        yield SimpleNamespace(url=app.local_url, galleries=galleries, gradio=gradio)
+        yield SimpleNamespace(url=app.local_url, galleries=galleries, gradio=received_files.root())
         app.close()
         galleries.close()
 

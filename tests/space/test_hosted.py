@@ -29,15 +29,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")
-def hosted() -> Iterator[str]:
-    """The address of the Space behind the proxy."""
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the Space behind the proxy. When it is terminated, nothing of its visitors stays."""
+    temporary = tmp_path_factory.mktemp("temporary")
     port = free_port()
     kept = {
         name: value for name, value in os.environ.items() if name not in ("HF_HOME", "CMR_HUB_CACHE", "XDG_CACHE_HOME")
     }
     # Nobody can make a folder in there, not even root.
     environ = {**kept, "HOME": "/proc/nobody", "SPACE_ID": "cmr/space", "CMR_HUB_PREPARE": "0"}
-    environ |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_ROOT_PATH": PATH}
+    environ |= {"TMPDIR": str(temporary), "GRADIO_SERVER_PORT": str(port), "GRADIO_ROOT_PATH": PATH}
     process = subprocess.Popen([sys.executable, "space_app.py"], cwd=ROOT, env=environ, stdout=subprocess.DEVNULL)
     try:
         inner = f"http://127.0.0.1:{port}"
@@ -45,8 +46,12 @@ def hosted() -> Iterator[str]:
         with reverse_proxy(inner, PATH) as address:
             yield address
     finally:
+        private = [path.name for path in temporary.glob("cmr-*") if path.is_dir()]
         process.terminate()
         process.wait()
+    assert {name.rpartition("-")[0] for name in private} == {"cmr-own", "cmr-space"}
+    assert list(temporary.glob("cmr-*")) == []
+    assert process.returncode == 0
 
 
 def wait_for(address: str, process: subprocess.Popen) -> None:

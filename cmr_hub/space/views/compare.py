@@ -157,7 +157,7 @@ class CompareView(GalleryView):
         """The same question, to be answered otherwise."""
         return gr.skip() if asked is None else self._answer(replace(asked, target=target), others, *where)
 
-    def _models(self, name: str, method: str, others: Sequence[str]) -> list[str]:
+    def _models(self, name: str, method: str | None, others: Sequence[str]) -> list[str]:
         """The models that stand side by side; by default some that differ in kind."""
         self.catalogue.source(name, method)  # it may be none of them
         sources = self.catalogue[name].sources

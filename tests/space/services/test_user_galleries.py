@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import zipfile
@@ -165,23 +164,6 @@ def test_everything_is_in_the_private_folder(
     assert files_in(cache) == []
 
 
-def test_folders_of_killed_processes_are_removed_and_those_in_use_are_not(
-    store: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    in_use = store()
-    left = tmp_path / "cmr-own-left"
-    left.mkdir()
-    (left / "image.png").write_bytes(b"private")
-    (tmp_path / "cmr-own-left.lock").touch()
-    other = store()
-    assert in_use.root.exists()
-    assert not left.exists()
-    for galleries in (in_use, other):
-        galleries.close()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_forgotten_gallery_is_gone_from_disk_and_catalogue(store: Callable, sent: Callable, catalogue: Catalogue):
     galleries = store()
     galleries.build("me", sent())
@@ -260,6 +242,34 @@ def test_server_that_holds_enough_refuses_and_takes_again(store: Callable, sent:
     with pytest.raises(InputError, match="as many galleries"):
         galleries.build("you", sent())
     assert galleries["you"] is yours  # who is refused keeps what they have
+
+
+def test_one_visitor_with_many_sessions_takes_few_places(store: Callable, sent: Callable):
+    galleries = store(most_per_visitor=1)
+    galleries.build("me", sent(), visitor="1.1.1.1")
+    finished(galleries)
+    with pytest.raises(InputError, match="1 galleries from your address, the most that one may have"):
+        galleries.build("me again", sent(), visitor="1.1.1.1")
+    galleries.build("you", sent(), visitor="2.2.2.2")
+    galleries.build("me", sent(), visitor="1.1.1.1")
+    galleries.forget("me")
+    galleries.build("me again", sent(), visitor="1.1.1.1")
+    assert finished(galleries, "me again").progress.state == "done"
+
+
+def test_gallery_of_a_caller_without_a_page_goes_soon(store: Callable, sent: Callable):
+    galleries = store(grace=0.3)
+    galleries.build("me", sent())
+    wait_for(lambda: galleries["me"] is None)
+
+
+def test_files_that_were_not_uploaded_are_neither_read_nor_deleted(store: Callable, sent: Callable, tmp_path: Path):
+    galleries, private = store(), tmp_path / "private.zip"
+    shutil.copy(sent()[0]["path"], private)
+    with pytest.raises(InputError, match=r"private\.zip is no longer on the server"):
+        galleries.build("me", [*sent(), {"path": str(private), "orig_name": "set.zip"}])
+    assert private.exists()
+    assert galleries["me"] is None
 
 
 def test_bytes_are_counted_as_they_are_once_they_are_known(store: Callable, sent: Callable):

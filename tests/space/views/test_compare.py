@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from cmr_hub.errors import UnknownNameError
 from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.services.model_kinds import of_different_kinds
 from cmr_hub.space.services.queries import Asked, Query
@@ -48,6 +49,12 @@ def ask(
     opened = view.open(*session_state, asked)[view.opened]
     view.load(opened, list(others))
     return view.show(asked, opened, list(others), k)
+
+
+def test_without_a_chosen_model_the_first_one_answers(emoji: CompareView):
+    assert emoji._models("emoji", None, []) == emoji._models("emoji", next(iter(emoji.catalogue["emoji"].sources)), [])
+    with pytest.raises(UnknownNameError, match="no model of the gallery 'emoji'"):
+        emoji._models("emoji", "nobody", [])
 
 
 def test_the_models_that_stand_side_by_side_differ_in_kind():

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, List
 
+from cmr_hub.errors import InputError
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.maps import NeighbourMap, PrincipalMap
 from cmr_hub.space.components import map_figure
@@ -213,6 +214,16 @@ def test_the_card_shows_what_is_pointed_at(view: MapView):
     assert "cmr-code" not in card
 
 
+@pytest.mark.parametrize(("row", "modality"), [(-1, "text"), (4, "text"), (0, "sound"), (0, "")])
+def test_points_that_are_not_on_the_map_are_refused(view: MapView, row: int, modality: str):
+    for ask in (
+        lambda point: view.on_pointer(point, None, RED, *WHERE),
+        lambda point: view.on_point(point, PCA, RED, *WHERE),
+    ):
+        with pytest.raises(InputError, match="no such point on this map"):
+            ask(pointed_at(row, modality))
+
+
 @pytest.fixture
 def codes_view() -> MapView:
     return make_view(OneGallery(Gallery.from_dataset(feature_dataset(8), feature_retriever("sh"))))
@@ -286,6 +297,8 @@ def test_a_visitors_own_gallery_has_components_alone_and_goes_with_them(gallery:
     assert not update[view.layout].visible
     assert not update[view.preparing]["visible"]
     assert "Principal components" in update[view.about]
+    assert not view.on_prepare("own-x", "cca")[view.preparing]["visible"]
+    assert view.preparations["own-x", catalogue.source("own-x")] is None
     catalogue.remove_own("own-x")
     del own, update
     gc.collect()
