@@ -31,6 +31,7 @@ STYLES = Path(__file__).parent / "styles"
 MAX_UPLOAD = 100 * MB
 SESSIONS = 1000  # of the latest visitors and callers that Gradio keeps, with a copy of the page's settings for each
 HOUR = 3600
+MAX_WAITING = 500  # requests in the queue; a visitor has one or two
 SWEEP = 600  # seconds between two looks for files that are no longer used
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -74,6 +75,7 @@ def build_app(
         gr.HTML(render("header"), apply_default_css=False)
         Page(catalogue, preparations).connect(app)
         add_endpoints(catalogue)
+    app.queue(max_size=MAX_WAITING)
     preparations.start(*(name for name in prepare if catalogue[name].can_prepare))
     app.background = [
         threading.Thread(target=_warm_up, args=[catalogue], name="warm-up", daemon=True),

@@ -36,7 +36,7 @@ READING = 0.3  # the share of the whole that unpacking and looking at images is 
 MAX = 20  # galleries held at once, being built or ready
 MAX_BYTES = 2_000 * MB  # held at once
 MAX_PER_VISITOR = 3  # galleries held at once of one address, whatever sessions it opens
-GRACE = 180.0  # seconds for a page to come back after its connection was lost
+GRACE = 180.0  # seconds for a page to come back after its connection was lost, or to show that it is there at all
 IDLE = 3600.0  # seconds without a question
 MAX_TITLE = 60
 
@@ -53,6 +53,7 @@ class UserGalleries:
         most, most_bytes: how many galleries, and bytes of images, are held at once.
         most_per_visitor: how many of one address.
         grace: seconds that a page whose connection was lost has to come back.
+        unseen: seconds until the first sign of life of a page; a caller without one takes no place for long.
         idle: seconds without anything new being asked after which a gallery is removed.
 
     Attributes:
@@ -76,10 +77,11 @@ class UserGalleries:
         most_bytes: int = MAX_BYTES,
         most_per_visitor: int = MAX_PER_VISITOR,
         grace: float = GRACE,
+        unseen: float = GRACE,
         idle: float = IDLE,
     ):
         self.catalogue, self.most, self.most_bytes, self.grace, self.idle = catalogue, most, most_bytes, grace, idle
-        self.most_per_visitor = most_per_visitor
+        self.most_per_visitor, self.unseen = most_per_visitor, unseen
         self._folder = PrivateFolder(PREFIX)
         self.root = self._folder.path
         self._owns: dict[str, UserGallery] = {}
@@ -153,15 +155,12 @@ class UserGalleries:
                 self.forget(session)
 
     def touch(self, session: str, doing: Hashable = None) -> None:
-        """A page tells that it is there, and what it shows. The same for long is no use of the gallery.
-
-        Until the first such sign a gallery counts as left: a caller without a page takes no place for long.
-        """
+        """A page tells that it is there, and what it shows. The same for long is no use of the gallery."""
         with self._lock:
             own = self._owns.get(session)
             if own is None:
                 return
-            own.left = None
+            own.is_seen, own.left = True, None
             if doing != own.doing:
                 own.doing, own.used = doing, time.monotonic()
 
@@ -234,8 +233,12 @@ class UserGalleries:
                 own.timer.cancel()
             if self._owns.get(own.session) is not own:
                 return
-            end = own.used + self.idle if own.left is None else min(own.left + self.grace, own.used + self.idle)
-            remaining = end - time.monotonic()
+            ends = [own.used + self.idle]
+            if own.left is not None:
+                ends.append(own.left + self.grace)
+            if not own.is_seen:
+                ends.append(own.made + self.unseen)
+            remaining = min(ends) - time.monotonic()
             if remaining <= 0:
                 self.forget(own.session)
                 return

@@ -58,8 +58,10 @@ class UserGallery:
         gallery: once it is ready.
         packed: the zip to download, once somebody has asked for it.
         doing: what the visitor was last seen doing.
+        made: when it was asked for.
         used: when that was something new.
-        left: when the page's connection was lost, if it has not come back; None while the page is there.
+        is_seen: whether its page has given a sign of life.
+        left: when the page's connection was lost, if it has not come back.
         size: bytes that it takes, or may take while it is being built.
         stopped: set when nothing more shall come of it.
         timer: looks whether it is to be removed.
@@ -77,8 +79,10 @@ class UserGallery:
     gallery: Gallery | None = None
     packed: Path | None = None
     doing: Hashable = None
+    made: float = field(default_factory=time.monotonic)
     used: float = field(default_factory=time.monotonic)
-    left: float | None = field(default_factory=time.monotonic)
+    is_seen: bool = False
+    left: float | None = None
     size: int = MAX_UNPACKED
     stopped: threading.Event = field(default_factory=threading.Event)
     timer: threading.Timer | None = None

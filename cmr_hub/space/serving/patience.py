@@ -16,7 +16,7 @@ BODY_SECONDS = 30.0  # for a body, in addition to what it takes at the slowest r
 MIN_RATE = 10_000  # bytes per second
 MAX_UPLOADS = 500 * MB  # of all files in one request
 MAX_TOOL_CALL = 32 * MB  # images come in it as data: URIs
-MAX_BODY = 8 * MB
+MAX_BODY = 4 * MB
 
 
 class BodyLimits:

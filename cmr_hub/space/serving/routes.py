@@ -22,7 +22,7 @@ from ..services.upload_tables import MB
 from ..services.visitors import client_address
 
 MAX_HELD = 500 * MB  # of one visitor's uploads; the oldest give way
-MIN_FREE = 1_000 * MB  # of the disk, below which nothing is received
+MIN_FREE = 300 * MB  # of the disk, below which nothing is received
 # What Gradio serves and no page of this app asks for: other servers' files, recordings, states of sessions.
 CLOSED = (
     *(f"{API_PREFIX}/{path}" for path in ("proxy={rest:path}", "file/{rest:path}", "stream/{rest:path}")),
@@ -70,7 +70,7 @@ def own_routes(max_file_size: int, blocks: Any) -> list[BaseRoute]:
         folder = new_folder()
         if shutil.disk_usage(folder).free < MIN_FREE:
             remove(folder)
-            return PlainTextResponse("The server has no room for uploads now. Try again later.", status_code=507)
+            return _no_room()
         upload_id = request.query_params.get("upload_id")
         progress = file_upload_statuses if upload_id else None
         try:
@@ -82,6 +82,9 @@ def own_routes(max_file_size: int, blocks: Any) -> list[BaseRoute]:
         except (HTTPException, ClientDisconnect, CancelledError):
             remove(folder)
             raise
+        except OSError:
+            remove(folder)
+            return _no_room()
         except Exception:  # on a hostile request the parser raises whatever it runs into
             remove(folder)
             return PlainTextResponse("This is no upload of files that can be read.", status_code=400)
@@ -107,3 +110,7 @@ def own_routes(max_file_size: int, blocks: Any) -> list[BaseRoute]:
         Route(f"{API_PREFIX}/file={{path:path}}", file, methods=["GET", "HEAD"]),
         *(Route(path, closed, methods=["GET", "HEAD", "POST"]) for path in CLOSED),
     ]
+
+
+def _no_room() -> Response:
+    return PlainTextResponse("The server has no room for uploads now. Try again later.", status_code=507)

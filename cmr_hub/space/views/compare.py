@@ -159,7 +159,7 @@ class CompareView(GalleryView):
 
     def _models(self, name: str, method: str | None, others: Sequence[str]) -> list[str]:
         """The models that stand side by side; by default some that differ in kind."""
-        self.catalogue.source(name, method)  # it may be none of them
+        self.catalogue.source(name, method or "")  # it may be none of them
         sources = self.catalogue[name].sources
         method = method or next(iter(sources))
         beside = [other for other in others if other in sources and other != method]

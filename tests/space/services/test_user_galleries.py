@@ -258,9 +258,12 @@ def test_one_visitor_with_many_sessions_takes_few_places(store: Callable, sent: 
 
 
 def test_gallery_of_a_caller_without_a_page_goes_soon(store: Callable, sent: Callable):
-    galleries = store(grace=0.3)
+    galleries = store(unseen=0.5)
     galleries.build("me", sent())
+    galleries.build("you", sent())
+    galleries.touch("you")
     wait_for(lambda: galleries["me"] is None)
+    assert galleries["you"] is not None
 
 
 def test_files_that_were_not_uploaded_are_neither_read_nor_deleted(store: Callable, sent: Callable, tmp_path: Path):
@@ -329,10 +332,9 @@ def test_page_that_is_left_may_come_back_in_time(store: Callable, sent: Callable
 
 
 def test_page_that_is_left_while_embedding_stops_it(store: Callable, sent: Callable, gate: Any):
-    galleries = store()
+    galleries = store(grace=0.05)
     galleries.build("me", sent())
     assert gate.reached.wait(LONG)
-    galleries.grace = 0.05
     galleries.leave("me")
     wait_for(lambda: galleries["me"] is None)
     gate.open.set()
