@@ -7,6 +7,8 @@ made are not in it. A folder inside that has a `checksums.json` of its own check
 from __future__ import annotations
 
 import os
+import stat
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -18,17 +20,20 @@ import xxhash
 
 from cmr_hub.errors import CheckpointError
 
-from .checkpoint_files import check_regular, inner_path, read_json
+from .checkpoint_files import MAX_JSON_BYTES, check_regular, inner_path, read_bytes
 from .files import atomic_file, atomic_folder, file_names, flush, reading
 
 CHECKSUMS_NAME = "checksums.json"
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18  # read at once: they stay in a core's cache
+COARSEST_CLOCK_NS = 2_000_000_000  # of file systems: two changes within it may have one time
 _LISTED = ("*.json", "*.jsonl", "*.csv", "*.safetensors", "*.parquet", "*.yaml", "*.txt", "*.jinja")
 _NOT_LISTED = (
     *(".*", "*/.*", "trainer/*", "LICENSE*", CHECKSUMS_NAME),
     # Records, a map of a gallery and parts of one: written and read by themselves.
     *("training_run.json", "spread_run.json", "answers.json", "building.json", "map.safetensors", "*.partial.*"),
 )
+
+_compared: set[tuple[int | str, ...]] = set()  # states of files that this process has found to be as listed
 
 
 class Checksum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,16 +82,12 @@ def read_checksums(folder: Path) -> dict[str, Checksum] | None:
         CheckpointError: the file is damaged, or of a later version.
     """
     path = folder / CHECKSUMS_NAME
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    content = read_json(path)
     try:
-        stored = msgspec.convert(content, _Stored)
-    except msgspec.ValidationError as error:
+        return msgspec.json.decode(read_bytes(path, MAX_JSON_BYTES), type=_Stored).files
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}. {_todo(folder)}") from None
-    for name in stored.files:
-        inner_path(folder, name)
-    return stored.files
 
 
 def check(folder: Path) -> list[str]:
@@ -101,18 +102,28 @@ def check(folder: Path) -> list[str]:
         CheckpointError: a file is missing, damaged or edited; names all of them.
     """
     checksums = read_checksums(folder) or {}
-    wrong = [
-        f"{name} {fault}" for name, one in checksums.items() if (fault := _fault(folder / name, folder, one.size))
+    found = {name: _fault(folder, name, checksum.size) for name, checksum in checksums.items()}
+    faults = [f"{name} {fault}" for name, fault in found.items() if fault] or [
+        f"{name} has another digest than it was saved with"
+        for name, checksum in checksums.items()
+        if not _is_as_listed(folder / name, checksum)
     ]
-    if not wrong:
-        wrong = [
-            f"{name} has another digest than it was saved with"
-            for name, one in checksums.items()
-            if file_checksum(folder / name) != one
-        ]
-    if wrong:
-        raise CheckpointError(f"{folder} is damaged: {'; '.join(wrong)} ({CHECKSUMS_NAME}). {_todo(folder)}")
+    if faults:
+        raise CheckpointError(f"{folder} is damaged: {'; '.join(faults)} ({CHECKSUMS_NAME}). {_todo(folder)}")
     return list(checksums)
+
+
+def _is_as_listed(path: Path, checksum: Checksum) -> bool:
+    """Whether a file has its digest; what this process has compared and nobody has touched since is not read again."""
+    found = os.stat(path)
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, checksum.digest)
+    if state in _compared:
+        return True
+    if file_checksum(path) != checksum:
+        return False
+    if time.time_ns() - found.st_ctime_ns > COARSEST_CLOCK_NS:
+        _compared.add(state)
+    return True
 
 
 def folders_inside(folder: Path) -> list[Path]:
@@ -120,12 +131,17 @@ def folders_inside(folder: Path) -> list[Path]:
     return [(folder / name).parent for name in file_names(folder) if name.endswith(f"/{CHECKSUMS_NAME}")]
 
 
-def _fault(path: Path, folder: Path, size: int) -> str | None:
+def _fault(folder: Path, name: str, size: int) -> str | None:
     """What is wrong with a file before it is read."""
-    if not os.path.lexists(path):
+    is_nested = os.path.basename(name) != name
+    path = inner_path(folder, name) if is_nested else folder / name
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
         return "is missing"
-    found = check_regular(path, folder).st_size
-    return None if found == size else f"has {found:,} bytes instead of {size:,}"
+    if is_nested or not stat.S_ISREG(found.st_mode):  # a link may lead out of the folder
+        found = check_regular(path, folder)
+    return None if found.st_size == size else f"has {found.st_size:,} bytes instead of {size:,}"
 
 
 def _todo(folder: Path) -> str:

@@ -157,3 +157,28 @@ def test_verify_false_reads_what_is_there(folder):
     (folder / "config.json").write_text("[]")
     with checked(folder, verify=False):
         pass
+
+
+def test_a_file_is_read_again_when_it_was_touched(folder, monkeypatch):
+    old = (folder / "config.json").stat().st_mtime - 10
+    monkeypatch.setattr(checksums, "COARSEST_CLOCK_NS", -1)
+    check(folder)
+    read, digest = [], checksums.file_checksum
+    monkeypatch.setattr(checksums, "file_checksum", lambda path: read.append(path.name) or digest(path))
+    check(folder)
+    assert not read
+    os.utime(folder / "config.json", (old, old))
+    check(folder)
+    assert read == ["config.json"]
+    (folder / "config.json").write_text("[]")
+    os.utime(folder / "config.json", (old, old))
+    with pytest.raises(CheckpointError, match=r"config.json has another digest"):
+        check(folder)
+
+
+def test_a_file_that_was_just_written_is_always_read(folder, monkeypatch):
+    read, digest = [], checksums.file_checksum
+    monkeypatch.setattr(checksums, "file_checksum", lambda path: read.append(path.name) or digest(path))
+    check(folder)
+    check(folder)
+    assert sorted(read) == ["config.json", "config.json", "vocab.txt", "vocab.txt"]
