@@ -118,17 +118,17 @@ class Worker:
             attempt.failure = f"hung for more than {seconds:.0f} s"
         except (EOFError, OSError):
             attempt.failure = "the process ended"
-        self.close()
+        self.close(patience=0)
         return attempt
 
     @property
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
-    def close(self) -> None:
-        """End the process."""
+    def close(self, patience: float = PATIENCE) -> None:
+        """End the process, by force after so many seconds."""
         self._pipe.close()
-        self._process.join(PAUSE)
+        self._process.join(patience)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -174,7 +174,7 @@ def _row(kind: str, group: str, attempts: Sequence[Attempt]) -> list[str]:
 @click.option("--tries", type=click.IntRange(1), help="How many of each kind, instead of its own number.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write every try here.")
 def main(only: Sequence[str], seed: Sequence[int], tries: int | None, json_path: Path | None) -> None:
-    with tempfile.TemporaryDirectory(prefix="cmr-attack-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="cmr-attack-", ignore_cleanup_errors=True) as scratch:
         prepare_process(Path(scratch))
         started, attempts = time.monotonic(), []
         for kind in only or KINDS:

@@ -169,8 +169,11 @@ def zeros(path: Path, random: random.Random) -> str:
     return f"bytes {start} to {stop} are zero"
 
 
-def change_tensors(path: Path, random: random.Random) -> tuple[str, bool]:
-    """Write other tensors; says which, and whether that has to be noticed without a digest too."""
+def change_tensors(path: Path, random: random.Random, are_weights: bool) -> tuple[str, bool]:
+    """Write other tensors; says which, and whether that has to be noticed without a digest too.
+
+    Embeddings, unlike weights, may be zero.
+    """
     tensors = load_file(path)
     name = random.choice(sorted(tensors))
     tensor = tensors[name]
@@ -212,9 +215,8 @@ def change_tensors(path: Path, random: random.Random) -> tuple[str, bool]:
         tensors["extra"] = torch.ones(3)
         said = "another tensor"
     save_file({each: value.contiguous().clone() for each, value in tensors.items()}, path, metadata={"format": "pt"})
-    return said, way in ("nan", "inf", "int", "wider", "fewer", "scalar", "missing", "renamed") or (
-        way == "all zero" and bool(floats)
-    )
+    must = way in ("nan", "inf", "int", "wider", "fewer", "scalar", "missing", "renamed")
+    return said, must or (way == "all zero" and bool(floats) and are_weights)
 
 
 def change_header(path: Path, random: random.Random) -> str:
@@ -281,7 +283,7 @@ def change_rows(path: Path, random: random.Random, outside: Sequence[Path]) -> t
         else:
             row = random.randrange(len(rows))
             rows[row] = {"nan": np.nan, "inf": np.inf, "34 times": 34 * rows[row], "zero": 0}[way]
-            must = must and not column.endswith("_real_valued")  # of which only directions are taken
+            must = way != "zero" and not column.endswith("_real_valued")  # of which only directions are taken
         array = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
         table = _with(table, column, array)
     elif way in ("null embeds", "text embeds"):

@@ -99,7 +99,7 @@ class Mutations(Attack):
         if way == "text":
             return hostile.replace_json(path, random), path.name != CHECKSUMS
         if way == "tensors":
-            return hostile.change_tensors(path, random)
+            return hostile.change_tensors(path, random, kind.group in ("checkpoint", "quantizer"))
         if way == "header":
             return hostile.change_header(path, random), True
         if way == "rows":
