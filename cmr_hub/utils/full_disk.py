@@ -11,7 +11,7 @@ from cmr_hub.errors import DiskFullError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # In errors of libraries: the system's words in those of safetensors; SQLite; torch's writer of files.
-MESSAGES = (*map(os.strerror, FULL), "disk is full", "inline_container.cc")
+MESSAGES = (*map(os.strerror, FULL), "disk is full", "inline_container.cc", "iostream error")
 
 
 @contextmanager

@@ -140,4 +140,4 @@ def small_disk(folder: Path) -> Iterator[Disk]:
     try:
         yield SmallDisk(folder)
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # files may still be mapped

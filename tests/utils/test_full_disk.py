@@ -16,6 +16,7 @@ ERRORS = [
     OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
     SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
     RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+    RuntimeError("basic_ios::clear: iostream error"),
     sqlite3.OperationalError("database or disk is full"),
 ]
 
