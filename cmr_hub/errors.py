@@ -112,6 +112,10 @@ class ServerError(CMRError, ConnectionError):
     """A server that is down, too slow, or refuses what it is asked."""
 
 
+class BusyError(CMRError):
+    """This process has too much to do at once; the same request succeeds later."""
+
+
 class NotFittedError(CMRError, RuntimeError):
     """A closed-form model or an encoder that is used before it was fitted."""
 

@@ -23,6 +23,8 @@ ONE_IMAGE = (str, bytes, os.PathLike, Mapping, Image.Image)
 # How many pixels wide a region is: convolutional networks mostly halve an image five times.
 REGION_SIDE = 32
 MAX_GRID = 32
+MAX_WAITING = 16_000_000  # pixels of decoded images that wait for the rest of their batch
+MAX_RATIO = 500  # of an image's sides; a resize of the shorter one to 256 pixels makes gigabytes of more
 
 
 class BackboneEncoder(NetworkEncoder, ImageEncoder):
@@ -84,13 +86,19 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
         Raises:
             InputError: an image cannot be used; its position and the reason are named.
         """
-        images = []
+        images: list[Image.Image] = []  # decoded, but not preprocessed yet
+        parts: list[torch.Tensor] = []  # of a batch
         for index, source in enumerate(inputs):
             with input_position("image", index, len(inputs)):
                 images.append(load_image(source, min_side=self.min_side))
-            if len(images) == self.batch_size or index == len(inputs) - 1:
-                yield self._preprocess(images)
+                _check_shape(images[-1])
+            is_last = (index + 1) % self.batch_size == 0 or index == len(inputs) - 1
+            if is_last or sum(image.width * image.height for image in images) > MAX_WAITING:
+                parts.append(self._preprocess(images))
                 images = []
+            if is_last:
+                yield parts[0] if len(parts) == 1 else torch.cat(parts)
+                parts = []
 
     @torch.inference_mode()
     def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -104,6 +112,15 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
         """
         features = outputs.flatten(1) if self.grid is None else outputs.flatten(2).transpose(1, 2).contiguous()
         return features.float()
+
+
+def _check_shape(image: Image.Image) -> None:
+    short, long = sorted(image.size)
+    if long > MAX_RATIO * short:
+        raise InputError(
+            f"it has {image.width} x {image.height} pixels, and one side may be at most {MAX_RATIO} times as long as "
+            "the other. Crop it."
+        )
 
 
 def squeeze(images: Sequence[Image.Image], side: int) -> np.ndarray:

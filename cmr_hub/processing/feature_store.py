@@ -214,7 +214,7 @@ class FeatureStore:
         for start in range(0, len(images), 64):
             batch = images[start : start + 64]
             if self.augmentation:
-                batch = [turned(load_image(image), self.augmentation) for image in batch]
+                batch = _Turned(batch, self.augmentation)
             batches.append(self.encoder.encode(batch))
             bar.update(len(batches[-1]))
         return torch.cat(batches)
@@ -296,6 +296,19 @@ def _set_aside(path: Path, reason: str) -> None:
 def _is_finite(features: torch.Tensor) -> bool:
     """Whether all values are numbers: NaN goes into the least and the greatest."""
     return not features.numel() or bool(torch.stack(torch.aminmax(features)).isfinite().all())
+
+
+class _Turned(Sequence[Image.Image]):
+    """Images mirrored or turned, each decoded when it is asked for: a batch of large ones would take gigabytes."""
+
+    def __init__(self, images: Sequence[Any], augmentation: str):
+        self._images, self._augmentation = images, augmentation
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Any) -> Any:
+        return turned(load_image(self._images[index]), self._augmentation)
 
 
 def _save(path: Path, digests: Sequence[bytes], features: torch.Tensor) -> None:

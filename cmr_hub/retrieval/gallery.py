@@ -305,13 +305,18 @@ class Gallery:
         """Texts of the item in row `position`."""
         return self._items.texts([position])[0]
 
-    def image(self, position: int) -> PIL.Image.Image | None:
+    def image(self, position: int, *, min_side: int | None = None) -> PIL.Image.Image | None:
         """Image of the item in row `position`, or None where the data set has none.
+
+        Args:
+            position: the row.
+            min_side: scale a large image down by a whole number, so that it takes little memory, as long as its
+                shorter side keeps this many pixels (and its longer one has more than four times as many).
 
         Raises:
             InputError: the image cannot be used, or it is a file outside of the `image_root`.
         """
-        return self._items.image(position)
+        return self._items.image(position, min_side=min_side)
 
     lookup = RenamedAttribute("range_search")
     other_side = RenamedAttribute("other_modality")

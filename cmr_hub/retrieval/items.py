@@ -68,8 +68,12 @@ class Items:
             return [()] * len(positions)
         return [tuple(texts) for texts in self._texts[positions]["texts"]]
 
-    def image(self, position: int) -> PIL.Image.Image | None:
+    def image(self, position: int, *, min_side: int | None = None) -> PIL.Image.Image | None:
         """Image of the item in row `position`, in the mode that it is stored in, or None where there is none.
+
+        Args:
+            position: the row.
+            min_side: a large image is scaled down, as [`load_image`] does with `reduce`.
 
         Raises:
             InputError: the image cannot be used, or it is a file that may not be opened.
@@ -78,7 +82,7 @@ class Items:
             return None
         try:
             cell = self.image_files.check(self._images[position]["image"])
-            return None if cell is None else load_image(cell, to_rgb=False)
+            return None if cell is None else load_image(cell, to_rgb=False, min_side=min_side, reduce=True)
         except InputError as error:
             raise InputError(f"Item {self.ids[position]!r}: {error}") from error
 

@@ -14,6 +14,9 @@ import gradio as gr
 from PIL import Image
 from starlette.middleware import Middleware
 
+from cmr_hub.utils.images import DECODING
+from cmr_hub.utils.memory import keep_little_memory
+
 from .components.rendering import render
 from .endpoints import add_endpoints
 from .page import Page
@@ -32,6 +35,7 @@ MAX_UPLOAD = 100 * MB
 SESSIONS = 1000  # of the latest visitors and callers that Gradio keeps, with a copy of the page's settings for each
 HOUR = 3600
 MAX_WAITING = 500  # requests in the queue; a visitor has one or two
+PATIENCE, MAX_LARGE_IMAGES = 30.0, 12  # seconds that they wait for memory, and how many may: each keeps a thread
 SWEEP = 600  # seconds between two looks for files that are no longer used
 SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -94,6 +98,8 @@ def launch(app: SpaceApp, *, prevent_thread_lock: bool = False, **options: Any) 
         prevent_thread_lock: return at once, and serve as long as the process runs.
         **options: as `gr.Blocks.launch` takes them.
     """
+    keep_little_memory()
+    DECODING.patience, DECODING.most_waiting = PATIENCE, MAX_LARGE_IMAGES
     serves_until_ended = not (prevent_thread_lock or hasattr(sys, "ps1") or sys.flags.interactive)
     if serves_until_ended and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)

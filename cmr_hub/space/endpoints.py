@@ -15,7 +15,7 @@ from cmr_hub.retrieval.gallery import Hit
 
 from .components.session_state import RUNS_AT_ONCE
 from .services.catalogue import Catalogue
-from .services.queries import Asked, Query, ask
+from .services.queries import MIN_SIDE, Asked, Query, ask
 
 
 class HitRecord(TypedDict):
@@ -121,14 +121,14 @@ def add_endpoints(catalogue: Catalogue) -> None:
         return _records(catalogue, Query("item", item, source or None), gallery, model, target, k, label)
 
     def image(item: str, gallery: str = "") -> Image | None:
-        """Give the image of an item of a gallery.
+        """Give the image of an item of a gallery; one of more than 2,047 pixels on both sides is scaled down.
 
         Args:
             item: the item's id, as hits give it.
             gallery: name of the gallery as `galleries` lists it; empty for the default one.
         """
         opened = catalogue.open(gallery)
-        return opened.image(opened.position(item))
+        return opened.image(opened.position(item), min_side=MIN_SIDE)
 
     def picture(item: str, gallery: str = "") -> Image | None:
         """Give the image of an item; the name that `image` had in earlier versions.

@@ -7,17 +7,34 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
-from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.errors import BusyError, InputError, UnknownNameError
+from cmr_hub.utils.memory import MemoryBudget
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 * 2**20
+MAX_SHARE = 4  # of a reduced image: the longer side in terms of `min_side`
+BLOCK = 1024  # side of the pieces in which a large image is converted
+WHOLE = 4_000_000  # pixels of an image that is converted in one piece
+# One budget for everything that this process decodes at once.
+DECODING = MemoryBudget(768 << 20)
+ORIENTATION, TILE_WIDTH, TILE_LENGTH = 0x0112, 322, 323  # EXIF and TIFF tags
+TURNS = {  # EXIF's orientation -> what makes such an image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 AUGMENTATIONS = {turn.name.lower(): turn for turn in Image.Transpose}
 
 ImageSource = str | os.PathLike | bytes | Mapping[str, Any] | Image.Image | np.ndarray
@@ -29,6 +46,7 @@ def load_image(
     source: ImageSource,
     *,
     min_side: int | None = None,
+    reduce: bool = False,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
     to_rgb: bool = True,
@@ -52,15 +70,20 @@ def load_image(
             `datasets.Image`.
         min_side: a large JPEG may be decoded at a half, a quarter or an eighth of its size, many times faster, as
             long as its shorter side keeps this many pixels.
+        reduce: with `min_side`, scale other large images down too, by whole numbers, so that they take little memory:
+            until the shorter side has less than twice `min_side` pixels and the longer one at most four times as many.
         max_pixels: more than this is refused before decoding.
         max_bytes: a larger file is refused before it is read.
-        to_rgb: False leaves the image in the mode that it is stored in, palette and transparency included.
+        to_rgb: False leaves the image in the mode that it is stored in, palette and transparency included; one that is
+            scaled down is "RGBA" then, or "RGB" without transparency.
 
     Returns:
         An image of mode "RGB", independent of `source`.
 
     Raises:
         InputError: the source is not an image, or is one that is refused; the message says why and what to do.
+        BusyError: so many large images are decoded at once that this one would wait long; only where `DECODING` limits
+            waiting, as in the Space.
 
     Example:
     ```python
@@ -70,12 +93,13 @@ def load_image(
     (255, 255, 255)
     ```
     """
+    wanted = _Wanted(min_side, reduce, to_rgb)
     if isinstance(source, Image.Image):
-        return _decoded(source, "the image", max_pixels, None, to_rgb)
+        return _decoded(source, "the image", max_pixels, wanted)
     if isinstance(source, np.ndarray):
-        return _decoded(_from_array(source), "the array", max_pixels, None, to_rgb)
+        return _decoded(_from_array(source), "the array", max_pixels, wanted)
     with _opened(source, max_bytes) as (file, name), _parsed(file, name, max_pixels) as image:
-        return _decoded(image, name, max_pixels, min_side, to_rgb)
+        return _decoded(image, name, max_pixels, wanted, draft=True)
 
 
 def read_file(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> bytes:
@@ -194,18 +218,91 @@ def _check_pixels(image: Image.Image, name: str, max_pixels: int) -> None:
         )
 
 
-def _decoded(image: Image.Image, name: str, max_pixels: int, min_side: int | None, to_rgb: bool) -> Image.Image:
+@dataclass(frozen=True)
+class _Wanted:
+    """What `load_image` is asked for; see there."""
+
+    min_side: int | None
+    reduce: bool
+    to_rgb: bool
+
+    def factor(self, width: int, height: int) -> int:
+        """By how much both sides are divided."""
+        if not (self.reduce and self.min_side):
+            return 1
+        short, long = sorted((width, height))
+        return max(1, short // self.min_side, -(-long // (MAX_SHARE * self.min_side)))
+
+
+def _decoded(image: Image.Image, name: str, max_pixels: int, wanted: _Wanted, draft: bool = False) -> Image.Image:
     _check_pixels(image, name, max_pixels)
+    pixels = image.width * image.height
     try:
-        if min_side:
-            image.draft(None, (min_side, min_side))
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-        return _to_rgb(upright) if to_rgb else upright
+        _check_tiles(image, max_pixels)
+        if draft and wanted.min_side:
+            image.draft(None, (wanted.min_side, wanted.min_side))
+        with DECODING.hold(_decoding_bytes(image, pixels, wanted)):
+            image.load()
+            return _converted(image, wanted)
     except InputError as error:
         raise InputError(f"{name} {error}") from error
+    except BusyError:
+        raise
     except Exception as error:  # as above: the decoders' errors are of every class
         raise InputError(f"{name} is truncated or damaged ({error}). Fetch or save it again.") from error
+
+
+def _decoding_bytes(image: Image.Image, pixels: int, wanted: _Wanted) -> int:
+    """About how much memory decoding and converting an image takes at most.
+
+    Args:
+        image: not decoded yet; a JPEG has the size already that it will be decoded at.
+        pixels: in the file.
+        wanted: what is made of it.
+    """
+    size = image.width * image.height
+    if size <= WHOLE:
+        decoded = 24 * size
+    else:
+        stored = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
+        decoded = (
+            size * stored + 8 * size // wanted.factor(*image.size) ** 2
+        )  # the result, and the same turned upright
+    extra = {
+        "JPEG": 2 * len(image.getbands()),  # coefficients, where they come in several scans
+        "WEBP": 12,  # the decoder composes frames on two canvases, and gives a third
+        "TIFF": 8,  # all may be one strip
+        "GIF": 4,  # the first frame may become RGBA
+        "BMP": 2,  # run lengths are decoded apart
+    }
+    return decoded + pixels * extra.get(image.format or "", 0)
+
+
+def _check_tiles(image: Image.Image, max_pixels: int) -> None:
+    """Refuse a TIFF whose tiles are larger than any image: one tile is decoded as a whole."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        width, height = (image.tag_v2.get(tag) or 0 for tag in (TILE_WIDTH, TILE_LENGTH))
+        if int(width) * int(height) > max_pixels:
+            raise InputError(f"has tiles of {width} x {height} pixels. Save it with smaller ones.")
+
+
+def _converted(image: Image.Image, wanted: _Wanted) -> Image.Image:
+    """What is asked for of a decoded image. One that is large is converted in pieces, to the same pixels."""
+    factor = wanted.factor(*image.size)
+    is_plain = not wanted.to_rgb or (image.mode == "RGB" and not image.has_transparency_data)
+    if factor == 1 and (is_plain or image.width * image.height <= WHOLE):
+        upright = ImageOps.exif_transpose(image)
+        return _to_rgb(upright) if wanted.to_rgb else upright
+    mode = "RGB" if wanted.to_rgb or not (image.has_transparency_data or image.mode == "P") else "RGBA"
+    size = (-(-image.width // factor), -(-image.height // factor))
+    result, step = Image.new(mode, size), max(1, BLOCK // factor) * factor
+    for top in range(0, image.height, step):
+        for left in range(0, image.width, step):
+            block = image.crop((left, top, min(left + step, image.width), min(top + step, image.height)))
+            block = _to_rgb(block) if mode == "RGB" else block.convert(mode)
+            result.paste(block.reduce(factor) if factor > 1 else block, (left // factor, top // factor))
+    turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    return result if turn is None else result.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

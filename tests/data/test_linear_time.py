@@ -47,7 +47,8 @@ def test_row_groups_of_one_row(tmp_path):
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=1)
     source = open_source(tmp_path / "a.parquet")
     assert len(source.read(0, 4_000)) == 4_000
-    assert [source.read(start, start + 500)["id"][0] for start in range(0, 4_000, 500)] == source.ids()[::500]
+    firsts = [source.read(start, start + 500)["id"][0] for start in range(0, 4_000, 500)]
+    assert firsts == [str(start) for start in range(0, 4_000, 500)]
 
 
 def test_a_search_among_all_of_many_classes():

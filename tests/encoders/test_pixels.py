@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cmr_hub.encoders import load_encoder
+from cmr_hub.encoders import backbone, load_encoder
 from cmr_hub.encoders.pixels import PixelsEncoder
 from cmr_hub.errors import InputError
 
@@ -67,3 +67,21 @@ def test_round_trip():
     assert (again.size, again.dim, again.fingerprint) == (5, 75, encoder.fingerprint)
     assert again.fingerprint != PixelsEncoder(size=6).fingerprint
     assert torch.equal(again.encode(list(PIXELS)), encoder.encode(list(PIXELS)))
+
+
+def test_large_images_do_not_wait_decoded_for_the_rest_of_their_batch(monkeypatch):
+    encoder, most = PixelsEncoder(size=6), []
+    whole = encoder.encode(list(PIXELS))
+    preprocess = encoder._preprocess
+    monkeypatch.setattr(encoder, "_preprocess", lambda images: most.append(len(images)) or preprocess(images))
+    monkeypatch.setattr(backbone, "MAX_WAITING", 2 * 36)
+    assert torch.equal(encoder.encode(list(PIXELS)), whole)
+    assert most == [3, 2]
+
+
+@pytest.mark.parametrize("size", [(501, 1), (1, 501)])
+def test_a_thread_of_pixels_is_refused(size):
+    encoder = PixelsEncoder(size=6)
+    encoder.encode([Image.new("RGB", (500, 1))])
+    with pytest.raises(InputError, match=r"image 1 of 1: it has .* at most 500 times as long"):
+        encoder.encode([Image.new("RGB", size)])

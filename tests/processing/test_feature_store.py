@@ -54,6 +54,18 @@ def test_a_copy_elsewhere_is_the_same_image(encoder, tmp_path):
     assert encoder.seen == 1
 
 
+def test_images_to_be_turned_are_decoded_one_after_the_other(encoder, tmp_path, monkeypatch):
+    loaded = []
+    load = features.load_image
+    monkeypatch.setattr(features, "load_image", lambda image: loaded.append(image) or load(image))
+    monkeypatch.setattr(encoder.encoder, "_preprocess", lambda images: loaded.append(len(images)) or torch.zeros(1))
+    monkeypatch.setattr(encoder.encoder, "_embed", lambda pixels: torch.zeros(1, encoder.encoder.dim))
+    monkeypatch.setattr(encoder.encoder, "batch_size", 1)
+    paths = image_files(tmp_path)
+    FeatureStore(encoder, tmp_path / "store", "rotate_90").encode(paths)
+    assert loaded == [paths[0], 1, paths[1], 1, paths[2], 1]
+
+
 def test_an_interrupted_extraction_goes_on(encoder, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "SHARD_ROWS", 2)
     paths = image_files(tmp_path)

@@ -1,6 +1,7 @@
 """Every kind of image that a user may bring, and every kind that must be refused."""
 
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -8,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from cmr_hub.errors import InputError
+from cmr_hub.utils import images
 from cmr_hub.utils.images import load_image
+from cmr_hub.utils.memory import MemoryBudget
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -135,6 +139,130 @@ def test_a_large_jpeg_is_decoded_smaller_when_a_side_is_enough():
     assert load_image(content, min_side=256).size == (400, 300)
     assert load_image(content).size == (1600, 1200)
     assert load_image(encoded(noise(), "JPEG"), min_side=256).size == (64, 48)
+
+
+def gradient(mode: str, width: int = 60, height: int = 42) -> Image.Image:
+    """An image whose every pixel differs, with every degree of transparency where the mode has any."""
+    values = np.random.default_rng(1).integers(0, 256, (height, width, max(1, len(mode))), dtype=np.uint8)
+    if mode == "I;16":
+        return Image.fromarray(values[..., 0].astype(np.uint16) * 257)
+    if mode == "F":
+        return Image.fromarray(values[..., 0].astype(np.float32) / 255)
+    return Image.merge(mode, [Image.fromarray(band) for band in np.moveaxis(values, 2, 0)])
+
+
+def palette(**info) -> Image.Image:
+    image = gradient("RGB").quantize(16)
+    image.info.update(info)
+    return image
+
+
+def turned_upright(orientation: int) -> dict:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return {"exif": exif}
+
+
+KINDS = {
+    "grey": (lambda: gradient("L"), "PNG", {}),
+    "1-bit": (lambda: gradient("L").convert("1"), "PNG", {}),
+    "RGB": (lambda: gradient("RGB"), "PNG", {}),
+    "RGB, one colour clear": (lambda: gradient("RGB").convert("P").convert("RGB"), "PNG", {"transparency": (0, 0, 0)}),
+    "RGBA": (lambda: gradient("RGBA"), "PNG", {}),
+    "LA": (lambda: gradient("LA"), "PNG", {}),
+    "palette": (palette, "PNG", {}),
+    "palette, one colour clear": (palette, "PNG", {"transparency": 3}),
+    "16-bit": (lambda: gradient("I;16"), "PNG", {}),
+    "floats": (lambda: gradient("F"), "TIFF", {}),
+    "CMYK": (lambda: gradient("CMYK"), "JPEG", {}),
+    "GIF": (palette, "GIF", {}),
+    "WebP": (lambda: gradient("RGBA"), "WEBP", {"lossless": True}),
+    **{f"turned {turn}": (lambda: gradient("RGBA"), "PNG", turned_upright(turn)) for turn in range(1, 9)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_large_image_is_converted_in_pieces_to_the_same_pixels(kind, monkeypatch):
+    image, format, options = KINDS[kind]
+    content = encoded(image(), format, **options)
+    whole = load_image(content)
+    monkeypatch.setattr(images, "WHOLE", 0)
+    monkeypatch.setattr(images, "BLOCK", 16)
+    pieces = load_image(content)
+    assert (pieces.mode, pieces.size) == (whole.mode, whole.size)
+    assert pieces.tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_large_image_is_scaled_down_where_that_is_enough(kind, monkeypatch):
+    image, format, options = KINDS[kind]
+    content = encoded(image(), format, **options)
+    monkeypatch.setattr(images, "BLOCK", 16)
+    reduced, whole = load_image(content, min_side=12, reduce=True), load_image(content)
+    if format == "JPEG":
+        assert reduced.size == (30, 21)  # by its own decoder, as ever
+    else:
+        assert reduced.tobytes() == whole.reduce(3).tobytes()
+
+
+@pytest.mark.parametrize("size", [(4000, 10), (1, 4000), (47, 24), (48, 23), (23, 23), (49, 23), (250, 240)])
+def test_neither_side_stays_long(size):
+    short, long = sorted(load_image(Image.new("L", size), min_side=12, reduce=True).size)
+    assert short < 24
+    assert long <= 48
+
+
+def test_small_images_and_those_for_an_encoder_are_not_scaled_down():
+    content = encoded(gradient("RGBA"), "PNG")
+    assert load_image(content, min_side=12).size == (60, 42)
+    assert load_image(content, min_side=22, reduce=True).tobytes() == load_image(content).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("image", "mode"), [(lambda: gradient("RGBA"), "RGBA"), (palette, "RGBA"), (lambda: gradient("I;16"), "RGB")]
+)
+def test_scaled_down_it_keeps_its_transparency(image, mode):
+    assert load_image(encoded(image(), "PNG"), to_rgb=False, min_side=12, reduce=True).mode == mode
+
+
+def test_decoding_holds_a_part_of_the_budget(monkeypatch):
+    held = []
+    load = PngImageFile.load
+    monkeypatch.setattr(images, "DECODING", MemoryBudget(10 * 1024**2))
+    monkeypatch.setattr(PngImageFile, "load", lambda image: held.append(images.DECODING.held) or load(image))
+    load_image(encoded(Image.new("RGBA", (500, 400)), "PNG"))
+    assert min(held) >= 4 * 500 * 400
+    assert images.DECODING.held == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's record of the process")
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"method": 0, "quality": 1})])
+def test_the_peak_is_what_the_budget_counts(kind, options, monkeypatch):
+    """A large RGBA image, of which several conversions at once took five times as much."""
+    content = encoded(Image.new("RGBA", (2200, 2200), (9, 9, 9, 90)), kind, **options)
+    sizes = []
+    hold = MemoryBudget.hold
+    monkeypatch.setattr(MemoryBudget, "hold", lambda budget, size: sizes.append(size) or hold(budget, size))
+    Path("/proc/self/clear_refs").write_text("5")  # sets the record of the peak back
+    before = memory("VmRSS")
+    load_image(content, min_side=300, reduce=True)
+    assert memory("VmHWM") - before < sizes[0] + 16e6
+
+
+def memory(key: str) -> int:
+    """Bytes that this process takes, or took at most."""
+    return 1024 * int(re.search(rf"{key}:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_small_tiff_with_a_huge_tile_is_refused():
+    tags = [(256, 9), (257, 9), (258, 8), (259, 1), (262, 1), (277, 1), (322, 30_000), (323, 30_000)]
+    tags += [(324, 8), (325, 0)]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    content = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + directory + bytes(4)
+    with pytest.raises(InputError, match="tiles of 30000 x 30000 pixels"):
+        load_image(content)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def image_of(gallery: Gallery, position: int) -> str | None:
 def _read(reference: ReferenceType[Gallery], position: int) -> str | None:
     gallery = reference()
     assert gallery is not None  # whoever asks has it
-    image = gallery.image(position)
+    image = gallery.image(position, min_side=MAX_EDGE)
     return None if image is None else data_uri(image)
 
 

@@ -11,7 +11,7 @@ from cmr_hub.retrieval.explanation import Explanation
 from cmr_hub.retrieval.gallery import Gallery
 
 from .examples import typical_items
-from .queries import MAX_TEXT, Query, open_upload
+from .queries import MAX_TEXT, MIN_SIDE, Query, open_upload
 
 IMAGES = 6  # to choose from
 
@@ -65,7 +65,7 @@ def images_to_choose(gallery: Gallery, query: Query) -> list[int]:
 def _image_of(gallery: Gallery, query: Query) -> Image.Image:
     if query.kind == "image":
         return open_upload(query.value)
-    image = gallery.image(gallery.position(query.value))
+    image = gallery.image(gallery.position(query.value), min_side=MIN_SIDE)
     if image is None:
         raise InputError(f"The item {query.value!r} has no image in this gallery. Look at one of yours.")
     return image

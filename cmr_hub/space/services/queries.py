@@ -19,7 +19,7 @@ from .catalogue import Catalogue
 from .received_files import received_file
 
 MAX_TEXT = 2000
-MIN_SIDE = 1024  # a large JPEG may be decoded this small; no encoder looks closer
+MIN_SIDE = 1024  # a large image may be scaled down to this; no encoder looks closer
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,6 @@ def open_upload(path: str) -> Image:
     """
     file = received_file(path)
     try:
-        return load_image(file, min_side=MIN_SIDE)
+        return load_image(file, min_side=MIN_SIDE, reduce=True)
     except InputError as error:
         raise InputError(str(error).replace(str(file), file.name)) from error

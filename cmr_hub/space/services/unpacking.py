@@ -200,7 +200,7 @@ class Unpacked:
         """Look into an image; one that cannot be used is removed."""
         if path not in self.refused:
             try:
-                load_image(path)
+                load_image(path, min_side=1, reduce=True)  # decoded as a whole, but hardly anything is kept
                 return
             except InputError as error:
                 self.refused[path] = str(error).removeprefix(f"{path} ").rstrip(".")

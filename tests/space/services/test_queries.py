@@ -76,3 +76,8 @@ def test_refused_upload_is_named_without_the_servers_folder(no_image: Path, tmp_
     Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
     with pytest.raises(InputError, match=r"^huge\.png has 10000 x 10000 pixels"):
         open_upload(received(tmp_path / "huge.png"))
+
+
+def test_a_large_upload_is_scaled_down(tmp_path):
+    Image.new("L", (4200, 2200)).save(tmp_path / "large.png")
+    assert open_upload(received(tmp_path / "large.png")).size == (2100, 1100)
