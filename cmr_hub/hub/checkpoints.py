@@ -96,12 +96,16 @@ def read_inputs(folder: Path) -> tuple[str | None, str | None]:
     """Names of the image and the text encoder in a checkpoint's `processor_config.json`; None where it eats arrays.
 
     Raises:
-        CheckpointError: the file is missing or is no JSON object.
+        CheckpointError: the file is missing, is no JSON object or describes no encoders.
     """
-    config = read_json(folder / "processor_config.json")
-    names = ((config.get(f"{modality}_encoder") or {}).get("name") for modality in ("image", "text"))
-    image_input, text_input = (None if name == ARRAYS else name for name in names)
-    return image_input, text_input
+    path = folder / "processor_config.json"
+    config, names = read_json(path), []
+    for modality in ("image", "text"):
+        encoder = config.get(f"{modality}_encoder") or {}
+        if not isinstance(encoder, dict) or not isinstance(name := encoder.get("name"), str | None):
+            raise CheckpointError(f"{path} describes no {modality} encoder. Fetch the checkpoint again.")
+        names.append(None if name == ARRAYS else name)
+    return names[0], names[1]
 
 
 def read_card(path: Path, card_class: type[RepoCard] = RepoCard) -> RepoCard:

@@ -43,19 +43,16 @@ class CheckedConfig(PreTrainedConfig):
                 f"This checkpoint is of the method {found!r}, not {cls.model_type!r}. "
                 "cmr_hub.from_pretrained and transformers' AutoModel pick the right class by themselves."
             )
+        file = f"config.json of {kwargs.get('name_or_path') or f'this {cls.model_type} checkpoint'}"
         for name, value in config_dict.items():
             if problem := cls._problem(name, value):
-                raise CheckpointError(
-                    f"config.json of this {cls.model_type} checkpoint says {name!r:.100}: {problem}."
-                )
+                raise CheckpointError(f"{file} has {name!r:.80}: {problem}.")
         try:
             return super().from_dict(config_dict, **kwargs)
         except CheckpointError:
             raise
         except Exception as error:  # which of many kinds depends on the field
-            raise CheckpointError(
-                f"config.json of this {cls.model_type} checkpoint cannot be used: {error} Fetch the checkpoint again."
-            ) from error
+            raise CheckpointError(f"{file} cannot be used: {error} Fetch the checkpoint again.") from error
 
     @classmethod
     def _problem(cls, name: str, value: Any) -> str | None:

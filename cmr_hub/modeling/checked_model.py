@@ -92,10 +92,9 @@ class CheckedModel(PreTrainedModel):
         read_json(folder / "config.json")  # transformers reads it again, without looking at what it is first
         changes = {name: value for name, value in options.items() if name != "dtype"}
         config_class: Any = cls.config_class
-        try:
-            config, unused = config_class.from_pretrained(folder, return_unused_kwargs=True, **changes)
-        except CheckpointError as error:
-            raise type(error)(f"{folder}: {error}") from error
+        config, unused = config_class.from_pretrained(
+            folder, return_unused_kwargs=True, **{**changes, "name_or_path": str(folder)}
+        )
         return config, {**unused, "dtype": options["dtype"]}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+import msgspec
+
 from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.checkpoint_files import MAX_JSON_BYTES, read_bytes
 
 from .schema import AblationTable
 from .store import convert
@@ -34,7 +36,7 @@ def read_ablations(path: Path) -> list[AblationTable]:
         CheckpointError: the file is damaged or does not follow the schema; names it and the field.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = msgspec.json.decode(read_bytes(path, MAX_JSON_BYTES))
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: it is no JSON ({error}).") from error
     return convert(content, list[AblationTable], path)

@@ -35,7 +35,7 @@ def is_quick(checkpoint: str, dataset: str) -> bool:
         return False
     folder = resolve(checkpoint)
     takes_features = read_inputs(folder)[0] is None
-    was_prepared = read_json(folder / "config.json")["model_type"] in prepared_galleries(dataset)
+    was_prepared = read_json(folder / "config.json").get("model_type") in prepared_galleries(dataset)
     return info(dataset).embedded or takes_features or was_prepared
 
 

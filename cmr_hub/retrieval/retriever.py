@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cmr_hub.encoders.base import TextEncoder
-from cmr_hub.errors import CheckpointError
+from cmr_hub.errors import CheckpointError, CMRError
 from cmr_hub.hub import push_folder
 from cmr_hub.modeling.checked_model import WEIGHT_FILES
 from cmr_hub.modeling.modeling_cmr import CMRModel
@@ -93,7 +93,10 @@ class Retriever:
             device=device,
             verify=verify,
         )
-        retriever = cls(model, processor, name=str(repo_id_or_path))
+        try:
+            retriever = cls(model, processor, name=str(repo_id_or_path))
+        except CMRError as error:
+            raise CheckpointError(f"The checkpoint in {folder} does not fit together: {error}") from error
         retriever.folder = folder
         return retriever
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from cmr_hub.errors import CheckpointError
-from cmr_hub.hub import list_checkpoints
+from cmr_hub.hub import list_checkpoints, read_inputs
 
 
 class TestListing:
@@ -32,3 +33,10 @@ class TestListing:
         (bundled / "cca-wiki" / name).unlink()
         with pytest.raises(CheckpointError, match=f"cca-wiki .*{name}"):
             list_checkpoints()
+
+
+@pytest.mark.parametrize("encoder", [3, "glove", ["glove"], {"name": 3}])
+def test_encoders_that_are_none_are_no_raw_error(tmp_path, encoder):
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_encoder": {}, "text_encoder": encoder}))
+    with pytest.raises(CheckpointError, match=r"processor_config\.json describes no text encoder"):
+        read_inputs(tmp_path)
