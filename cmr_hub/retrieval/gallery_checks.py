@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, Value
 
-from cmr_hub.errors import CheckpointError
+from cmr_hub.errors import CheckpointError, UnknownNameError
+from cmr_hub.indexes import INDEXES
 from cmr_hub.modeling.embeddings import kind_of
 from cmr_hub.utils.checkpoint_files import check_regular
 from cmr_hub.utils.hub import check_repo_id
@@ -24,7 +25,7 @@ _SETTINGS: Mapping[str, type] = {"name": str, "index": str, "index_options": dic
 
 
 def check_settings(config: Mapping[str, Any], path: Path) -> None:
-    """Refuse settings that are incomplete or of another type.
+    """Refuse settings that are incomplete or of another type, or name no index.
 
     Raises:
         CheckpointError: names the setting.
@@ -35,6 +36,8 @@ def check_settings(config: Mapping[str, Any], path: Path) -> None:
                 f"{path} must have {setting!r} as a {kind.__name__}, and has {config.get(setting)!r:.100}. Build or "
                 "fetch the gallery again."
             )
+    if config["index"] != "auto" and config["index"] not in INDEXES:
+        raise CheckpointError(f"{path}: {UnknownNameError('index', config['index'][:100], INDEXES)}")
     if not isinstance(config.get("retriever"), str | None):
         raise CheckpointError(f"{path} must have 'retriever' as a str, and has {config['retriever']!r:.100}.")
 
