@@ -78,6 +78,6 @@ def test_refused_upload_is_named_without_the_servers_folder(no_image: Path, tmp_
         open_upload(received(tmp_path / "huge.png"))
 
 
-def test_a_large_upload_is_scaled_down(tmp_path):
+def test_a_large_upload_is_scaled_down(tmp_path: Path, received: Any):
     Image.new("L", (4200, 2200)).save(tmp_path / "large.png")
     assert open_upload(received(tmp_path / "large.png")).size == (2100, 1100)
