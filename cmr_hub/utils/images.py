@@ -265,11 +265,12 @@ def _decoding_bytes(image: Image.Image, pixels: int, wanted: _Wanted) -> int:
         decoded = 24 * size
     else:
         stored = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
-        decoded = (
-            size * stored + 8 * size // wanted.factor(*image.size) ** 2
-        )  # the result, and the same turned upright
+        results = 8 * size // wanted.factor(*image.size) ** 2  # before and after it is turned upright
+        decoded = size * stored + results
+    coefficients = 2 * len(image.getbands())  # where they come in several scans
     extra = {
-        "JPEG": 2 * len(image.getbands()),  # coefficients, where they come in several scans
+        "JPEG": coefficients,
+        "MPO": coefficients,  # a JPEG with further pictures behind it
         "WEBP": 12,  # the decoder composes frames on two canvases, and gives a third
         "TIFF": 8,  # all may be one strip
         "GIF": 4,  # the first frame may become RGBA
