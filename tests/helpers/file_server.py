@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -88,7 +89,8 @@ class FileServer:
                 if files.announce_length:
                     self.send_header("Content-Length", str(len(content) - start))
                 self.end_headers()
-                self.wfile.write(content[start : files.cut.pop(self.path, None)])
+                with suppress(ConnectionError):  # a client that is interrupted
+                    self.wfile.write(content[start : files.cut.pop(self.path, None)])
 
             def log_message(self, *args: object) -> None:
                 pass
