@@ -6,6 +6,7 @@ import cmr_hub
 from cmr_hub.cli.main import main as cmr
 from cmr_hub.errors import InputError
 from cmr_hub.experiments.answer import ANSWERS_NAME, AnswerRun, answer
+from cmr_hub.hub.weights import weights_digest
 from cmr_hub.retrieval import answering
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
@@ -45,7 +46,9 @@ def test_from_questions_to_a_measured_checkpoint(dataset, tmp_path):
     for accuracies in (run.accuracy, *run.by_question.values()):
         assert accuracies["blind"] == accuracies["majority answer"] == 0.5
     assert set(run.by_question) == set(WORDS)
-    assert json.loads((tmp_path / "out" / ANSWERS_NAME).read_text())["accuracy"] == run.accuracy
+    stored = json.loads((tmp_path / "out" / ANSWERS_NAME).read_text())
+    assert stored["accuracy"] == run.accuracy
+    assert stored["run"]["weights"] == weights_digest(tmp_path / "out")
     assert not (tmp_path / "out" / TRAINER_FOLDER).exists()
 
     retriever = cmr_hub.from_pretrained(tmp_path / "out")
@@ -54,6 +57,12 @@ def test_from_questions_to_a_measured_checkpoint(dataset, tmp_path):
     chances = {question: answering.answer(*parts, row["image"], question)["yes"] for question in WORDS}
     (colour,) = set(COLOURS) & set(row["texts"][0].split())
     assert max(chances, key=chances.get) == f"is there a {colour} square in the image?"
+
+
+def test_the_answers_of_a_finished_run_are_not_replaced_unasked(tmp_path):
+    (tmp_path / ANSWERS_NAME).write_text("{}")
+    with pytest.raises(InputError, match="holds a finished run: give another folder, or add --overwrite-output-dir"):
+        answer(quick(), None, "toy", WORDS, tmp_path, share=1.0)
 
 
 def test_the_table_ends_in_all_questions_together():

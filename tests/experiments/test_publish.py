@@ -145,12 +145,17 @@ def test_the_command_line(tmp_path, capsys):
     trained = subprocess.run([sys.executable, "-m", "cmr_hub.cli", *training], capture_output=True, text=True)
     assert trained.returncode == 0, trained.stderr
     assert "protocol dscmr" in trained.stderr
-    assert cmr(["evaluate", "--checkpoint", folder, "--dataset", "emoji", "--protocols", "djsrh", "--record"]) == 0
+    figures = tmp_path / "figures.json"
+    again = ["--dataset", "emoji", "--protocols", "djsrh", "--record", "--json", str(figures)]
+    assert cmr(["evaluate", "--checkpoint", folder, *again]) == 0
+    assert [entry["weights"] for entry in json.loads(figures.read_text())] == [weights_digest(tmp_path / "cca-emoji")]
     assert [entry["protocol"] for entry in TrainingRun.load(tmp_path / "cca-emoji").results] == ["dscmr", "djsrh"]
     repo = tmp_path / "repo"
     assert cmr(["publish", "--checkpoint", folder, "--repo-id", "cmr/x", "--output-dir", str(repo)]) == 0
     assert "djsrh" in (repo / "README.md").read_text()
     capsys.readouterr()
+    assert cmr(training) == 1
+    assert "holds a finished run: give another folder, add --resume to leave it" in capsys.readouterr().err
     assert cmr(["train", "--method", "dscrm", "--dataset", "emoji", "--output-dir", folder]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("UnknownNameError: There is no method named 'dscrm'. Did you mean")
