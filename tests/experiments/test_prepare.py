@@ -195,3 +195,20 @@ def test_an_interrupted_preparation_goes_on(wiki_server, quick_recipes, progress
     assert len(trained) == 1
     assert len(prepared_galleries("wiki")) == 2
     assert all((folder / MAP_NAME).exists() for folder in prepared_galleries("wiki").values())
+
+
+@pytest.mark.parametrize("record", ["{", '{"weights": "of others"}'])
+def test_a_checkpoint_with_a_record_that_is_damaged_or_of_other_weights_is_trained_anew(
+    private_cache, monkeypatch, record
+):
+    folder = prepared_folder("wiki", "cca")
+    folder.mkdir(parents=True)
+    (folder / "training_run.json").write_text(record)
+    dataset = DatasetDict(train=feature_dataset(40), test=feature_dataset(20, 1, "test"))
+    recipe = load_recipe("cca").changed(
+        encoders={"image": "precomputed", "text": "precomputed"}, config={"embed_dim": 3}
+    )
+    monkeypatch.setattr(prepare_module, "list_checkpoints", list)
+    retriever = prepare_module._checkpoint(recipe, dataset, "wiki", epochs=None)
+    assert retriever.folder == folder
+    assert TrainingRun.load(folder).results
