@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,9 +14,10 @@ from PIL import Image
 from torch import nn
 
 from cmr_hub.encoders import register_encoder
-from cmr_hub.errors import CheckpointError
+from cmr_hub.errors import CheckpointError, CMRError
 from cmr_hub.utils.checkpoint_files import check_finite, check_folder, read_json
 from cmr_hub.utils.hub import check_repo_id
+from cmr_hub.utils.images import ImageSource
 
 from .backbone import BackboneEncoder
 from .base import NetworkEncoder, TextEncoder, check_texts, checkpoint_file
@@ -117,10 +119,28 @@ class Pretrained(NetworkEncoder):
                 f"The preprocessor of {self.model!r} cannot be used with its settings: {error!r:.300}. Fetch it again."
             ) from error
 
+    @contextmanager
+    def _one_model(self) -> Iterator[None]:
+        """A block that computes.
+
+        Raises:
+            CheckpointError: the model and its preprocessor do not fit each other; whatever transformers raises then.
+        """
+        try:
+            yield
+        except CMRError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"The model {self.model!r} cannot compute with its {self._preprocessor_class} ({error}). Fetch it "
+                "again."
+            ) from error
+
     @property
     def dim(self) -> int:
         if self._known_dim is None:
-            self._known_dim = self._measured_dim()
+            with self._one_model():
+                self._known_dim = self._measured_dim()
         return self._known_dim
 
     @abstractmethod
@@ -226,6 +246,10 @@ class TransformersImageEncoder(Pretrained, BackboneEncoder):
     def _build_network(self) -> nn.Module:
         return ImageTower(*self._model)
 
+    def encode(self, inputs: Sequence[ImageSource]) -> torch.Tensor:
+        with self._one_model():
+            return super().encode(inputs)
+
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
         return self._preprocessed(images=images, return_tensors="pt")["pixel_values"].float()
 
@@ -282,6 +306,10 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         return self._model[0]
 
     def encode(self, inputs: Sequence[str]) -> torch.Tensor:
+        with self._one_model():
+            return self._encode(inputs)
+
+    def _encode(self, inputs: Sequence[str]) -> torch.Tensor:
         features = torch.zeros(len(inputs), self.dim)
         known = [index for index, is_known in enumerate(self.has_known_tokens(inputs)) if is_known]
         # Texts of about one length share a batch: little is computed on padding.
@@ -319,8 +347,9 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         words = [text for text in check_texts(texts) if text.strip()]
         if not words:
             return [False] * len(texts)
-        unknown = self._preprocessor.unk_token_id
-        tokens = iter(self._tokens(words, add_special_tokens=False)["input_ids"])
+        with self._one_model():
+            unknown = self._preprocessor.unk_token_id
+            tokens = iter(self._tokens(words, add_special_tokens=False)["input_ids"])
         return [bool(text.strip()) and any(token != unknown for token in next(tokens)) for text in texts]
 
     def _measured_dim(self) -> int:

@@ -216,3 +216,19 @@ def test_a_repo_of_the_hub_is_referred_to_by_id_and_revision(folders, tmp_path, 
     loaded = cmr_hub.from_pretrained(tmp_path / "saved")
     np.testing.assert_allclose(loaded.encode_texts(TEXTS), text, atol=1e-5)
     assert loaded.fingerprint == retriever.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [
+        ("preprocessor_config.json", "size", {"height": 64, "width": 64}),
+        ("tokenizer_config.json", "model_max_length", "/etc/passwd"),
+        ("config.json", "attn_implementation", "kernels-community/x"),
+        ("config.json", "projection_dim", 10**12),
+    ],
+)
+def test_files_that_do_not_fit_the_model_are_no_raw_error(folders, tmp_path, file, field, value):
+    folder = shutil.copytree(folders["clip"], tmp_path / "clip")
+    (folder / file).write_text(json.dumps({**json.loads((folder / file).read_text()), field: value}))
+    with pytest.raises(CheckpointError, match=str(folder)):
+        cmr_hub.from_pretrained(folder).encode_texts(["a red bird"])
