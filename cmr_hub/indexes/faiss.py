@@ -83,6 +83,8 @@ class FaissIndex(Index):
         refine: int = 0,
         seed: int = 0,
     ):
+        if not isinstance(refine, int):
+            raise InputError(f"refine is {refine!r}; it is a whole number from 0.")
         _check_least(nprobe=(nprobe, 1), ef_search=(ef_search, 1), refine=(refine, 0))
         _check_factory(factory, vectors.shape[1])
         self.factory, self.nprobe, self.ef_search = factory, nprobe, ef_search

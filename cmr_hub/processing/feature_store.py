@@ -231,6 +231,9 @@ class FeatureStore:
             CheckpointError: it cannot be opened.
         """
         self._shards.add(path)
+        if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would wait for ever
+            _set_aside(path, "is no regular file")
+            return
         try:
             shard = load_file(path)
         except FileNotFoundError:  # another process has set it aside
@@ -255,8 +258,9 @@ class FeatureStore:
         if set(shard) != {"digests", "features"}:
             return f"holds the arrays {', '.join(sorted(shard)) or 'none'} instead of digests and features"
         digests, features = shard["digests"], shard["features"]
-        if digests.dtype != torch.uint8 or digests.shape != (len(features), DIGEST_BYTES):
-            return f"has digests of {digests.dtype} and shape {tuple(digests.shape)} for {len(features)} rows"
+        rows = features.shape[:1]
+        if digests.dtype != torch.uint8 or digests.shape != (*rows, DIGEST_BYTES):
+            return f"has digests of {digests.dtype} and shape {tuple(digests.shape)} for {rows.numel()} rows"
         grid = getattr(self.encoder, "grid", None)
         shape = (self.encoder.dim,) if grid is None else (grid**2, self.encoder.dim)
         if features.dtype != torch.float16 or features.shape[1:] != shape:

@@ -27,7 +27,7 @@ class Mutations(Attack):
     """Random changes of checkpoints, galleries, indexes, quantizers and their settings."""
 
     name = "mutations"
-    tries = 4000
+    tries = 3000
     seconds = 8.0
 
     def canary_files(self) -> Mapping[str, bytes]:

@@ -206,6 +206,7 @@ def test_vectors_are_not_copied(vectors):
         ({"factory": "IVF16,Flat", "ef_search": 4}, "ef_search does not apply to IVF16,Flat"),
         ({"nprobe": 0}, "nprobe is 0; it is at least 1"),
         ({"refine": -1}, "refine is -1; it is at least 0"),
+        ({"refine": None}, "refine is None; it is a whole number from 0"),
     ],
 )
 def test_refusals_say_what_to_do(vectors, options, message):

@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -179,6 +180,8 @@ DAMAGES = {
         lambda path: rewritten(path, features=load_file(path)["features"][:, :-1].clone()),
         r"has rows of torch.float16 and shape \(1023,\) instead of \(1024,\)",
     ),
+    "scalar": (lambda path: rewritten(path, features=torch.tensor(1.0).half()), r"shape \(3, 16\) for 1 rows"),
+    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is no regular file"),
     "other type": (lambda path: rewritten(path, features=load_file(path)["features"].float()), "torch.float32"),
     "not finite": (
         lambda path: rewritten(path, features=load_file(path)["features"].index_fill(1, torch.tensor([3]), np.nan)),
