@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import random
 import stat
 import struct
@@ -21,7 +22,7 @@ from PIL import Image
 
 from attempts import ANSWERED, REFUSED, Attack, Attempt, Failure
 from cmr_hub.errors import CMRError
-from cmr_hub.space.services import user_galleries
+from cmr_hub.space.services import received_files, user_galleries
 from cmr_hub.space.services.catalogue import Catalogue
 from cmr_hub.space.services.user_galleries import UserGalleries
 from saved import pixel_retriever
@@ -45,6 +46,7 @@ class Uploads(Attack):
     def prepare(self) -> None:
         # Whatever checkpoint is chosen, a small one embeds.
         self.resources.enter_context(patch.object(user_galleries, "load_retriever", lambda *_: pixel_retriever(0)))
+        self.resources.enter_context(patch.dict(os.environ, {received_files.VARIABLE: str(self.folder)}))
         self.galleries = UserGalleries(Catalogue(["emoji"]))
         self.resources.callback(self.galleries.close)
         self.ways: list[Callable[[random.Random], list[File]]] = [
@@ -74,8 +76,7 @@ class Uploads(Attack):
 
     def _sent(self, files: list[File]) -> list[dict[str, str]]:
         """The files as Gradio gives them to a function."""
-        folder = self.folder / f"sent-{time.monotonic_ns()}"
-        folder.mkdir()
+        folder = received_files.new_folder()
         sent = []
         for number, (name, content) in enumerate(files):
             path = folder / str(number)
@@ -101,7 +102,7 @@ class Uploads(Attack):
     def _check_message(self, message: str) -> None:
         if INTERNAL in message or len(message) < 20:
             raise Failure(f"refused without a reason: {message!r}")
-        if str(self.galleries.root) in message or str(self.folder / "sent-") in message:
+        if str(self.galleries.root) in message or received_files.UPLOAD in message:
             raise Failure(f"the message tells a path of the server: {message}")
 
     def _check_left(self) -> None:

@@ -69,7 +69,7 @@ class Answers:
         except ClientDisconnect:
             pass
         except Exception as error:  # an unknown function, a part of another type
-            logger.warning("%s %s was refused: %r", scope["method"], scope["path"][:200], error)
+            logger.warning("%s %r was refused: %r", scope["method"], scope["path"][:200], error)
             if not has_started:
                 refusal = JSONResponse({"error": "There is no such function, or it takes other values."}, 400)
                 await refusal(scope, receive, send)
