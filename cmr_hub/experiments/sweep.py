@@ -141,7 +141,7 @@ class Sweep:
     """What a sweep was, and every trial of it.
 
     Attributes:
-        method, dataset, seed, command, versions: as of a [`~training.train.TrainingRun`].
+        method, dataset, seed, command, versions: as of a [`~cmr_hub.training.run.TrainingRun`].
         protocol: what the validation metric is, in one line.
         metric: its name; greater is better.
         space: what was searched.

@@ -68,7 +68,7 @@ def training_request(settings: Mapping[str, Any], **others: Any) -> dict[str, An
     """What a training is asked for, of all that changes its weights, as JSON values.
 
     Args:
-        settings: of the recipe, as a [`~cmr_hub.training.train.TrainingRun`] stores them.
+        settings: of the recipe, as a [`~cmr_hub.training.run.TrainingRun`] stores them.
         others: data set, seed and what else decides.
     """
     training = {name: value for name, value in settings["training"].items() if not name.startswith(FREE_ARGUMENTS)}
