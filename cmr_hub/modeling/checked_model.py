@@ -19,6 +19,7 @@ from .checked_weights import check_shapes, check_values, raise_if_wrong
 
 # What one save writes of them takes the place of all that an earlier one wrote.
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+HUB_OPTIONS = ("repo_id", "commit_message", "private", "token", "create_pr")
 
 
 class CheckedModel(PreTrainedModel):
@@ -99,5 +100,10 @@ class CheckedModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """As in transformers, but an earlier checkpoint in `save_directory` survives a full disk or an interrupt."""
+        pushes, to_hub = kwargs.pop("push_to_hub", False), {}
+        if pushes:  # with the digests, which are there when all is saved
+            to_hub = {name: kwargs.pop(name) for name in HUB_OPTIONS if name in kwargs}
         with saved(save_directory, replaces=WEIGHT_FILES) as scratch:
             super().save_pretrained(scratch, *args, **kwargs)
+        if pushes:
+            self.push_to_hub(**{"repo_id": Path(save_directory).name, **to_hub})

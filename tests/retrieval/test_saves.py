@@ -17,6 +17,7 @@ from cmr_hub.retrieval import gallery_files, gallery_storage
 from cmr_hub.training.train_quantizer import QuantizerRun, QuantizerSettings
 from cmr_hub.training.train_quantizer import save as save_quantizer
 from cmr_hub.utils import checksums
+from hub_server import TOKEN
 from killing import fresh_copy, killed_everywhere
 from toys import feature_dataset, feature_retriever, raw_retriever
 
@@ -219,6 +220,12 @@ class TestDigests:
         flip(tmp_path / "model.safetensors", -1)
         with pytest.raises(CheckpointError, match=r"cannot be published: .*model.safetensors has another digest"):
             push_folder(tmp_path, "me/x")
+
+    def test_a_model_that_is_published_as_it_is_saved(self, tmp_path, retrievers, connected):
+        model = retrievers[0].model
+        model.save_pretrained(tmp_path / "toy", push_to_hub=True, repo_id="me/toy", token=TOKEN)
+        assert {"checksums.json", "config.json", "model.safetensors"} <= set(connected.files("me/toy"))
+        assert type(model).from_pretrained("me/toy").num_parameters() == model.num_parameters()
 
     def test_a_saved_gallery_takes_the_place_of_a_built_one(self, tmp_path, galleries):
         Gallery.build(
