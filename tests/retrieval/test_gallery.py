@@ -202,7 +202,7 @@ def test_a_failed_save_keeps_the_old_gallery(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("cmr_hub.retrieval.gallery_storage.write_config", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="disk is full"):
         Gallery.from_dataset(feature_dataset(9), feature_retriever()).save_pretrained(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
