@@ -37,13 +37,13 @@ class CheckedConfig(PreTrainedConfig):
         Raises:
             CheckpointError: names the field and its value.
         """
+        file = f"config.json of {kwargs.get('name_or_path') or f'this {cls.model_type} checkpoint'}"
         found = config_dict.get("model_type", cls.model_type)
         if found != cls.model_type:
             raise CheckpointError(
-                f"This checkpoint is of the method {found!r}, not {cls.model_type!r}. "
+                f"{file} is of the method {found!r:.100}, not {cls.model_type!r}. "
                 "cmr_hub.from_pretrained and transformers' AutoModel pick the right class by themselves."
             )
-        file = f"config.json of {kwargs.get('name_or_path') or f'this {cls.model_type} checkpoint'}"
         for name, value in config_dict.items():
             if problem := cls._problem(name, value):
                 raise CheckpointError(f"{file} has {name!r:.80}: {problem}.")
