@@ -43,9 +43,12 @@ class Requests(Attack):
         self.functions = [function for function in config["dependencies"] if function["backend_fn"]]
         self.components = {component["id"]: component for component in config["components"]}
         self.own = self._upload("own.png", _png("green"))
-        # Another visitor's upload: nobody but that visitor may have it opened.
-        self.other = self._upload("other.png", _png("orange"))
-        self.canary.watch(Path(self.other).parent)
+        # Another visitor's upload, which nobody may have opened who was not told its path.
+        other = Path(self._upload("other.png", _png("orange")))
+        self.canary.watch(other.parent)
+        self.guesses = [
+            str(other.parents[1] / folder / "other.png") for folder in ("*", "", "..", "upload-" + "a" * 32)
+        ]
         self._check_answers()
 
     def attempt(self, random: random.Random, attempt: Attempt) -> str:
@@ -171,7 +174,7 @@ class Requests(Attack):
             [
                 secret,
                 secret,
-                self.other,
+                random.choice(self.guesses),
                 f"/proc/self/fd/{random.randrange(3, 60)}",
                 "/proc/self/environ",
                 "/dev/zero",

@@ -47,13 +47,23 @@ class Uploads(Attack):
         # Whatever checkpoint is chosen, a small one embeds.
         self.resources.enter_context(patch.object(user_galleries, "load_retriever", lambda *_: pixel_retriever(0)))
         self.resources.enter_context(patch.dict(os.environ, {received_files.VARIABLE: str(self.folder)}))
+        self.received = self.folder.resolve() / "received"
+        self.resources.enter_context(patch.dict(os.environ, {received_files.VARIABLE: str(self.received)}))
         self.galleries = UserGalleries(Catalogue(["emoji"]))
         self.resources.callback(self.galleries.close)
         self.ways: list[Callable[[random.Random], list[File]]] = [
             *(self.zip_bomb, self.nested_bombs, self.overlapping, self.traversal, self.symlinks, self.inside_zip),
             *(self.tar, self.encrypted, self.damaged_zip, self.equal_names, self.odd_names, self.many_files),
             *(self.lying_sizes, self.huge_picture, self.drawing, self.polyglot, self.wrong_endings, self.broken),
-            *(self.odd_pictures, self.huge_cells, self.formulas, self.table_paths, self.two_tables, self.odd_table),
+            *(
+                self.nothing_wrong,
+                self.odd_pictures,
+                self.huge_cells,
+                self.formulas,
+                self.table_paths,
+                self.two_tables,
+                self.odd_table,
+            ),
         ]
 
     def attempt(self, random: random.Random, attempt: Attempt) -> str:
@@ -66,13 +76,16 @@ class Uploads(Attack):
             self.galleries.build(session, self._sent(files))
             while (own := self.galleries[session]) is not None and own.progress.is_active:
                 time.sleep(PAUSE)
-            return self._judge(own)
+            end = self._judge(own)
         except CMRError as error:
             self._check_message(str(error))
-            return REFUSED
+            end = REFUSED
         finally:
             self.galleries.forget(session)
-            self._check_left()
+        self._check_left()
+        if way == self.nothing_wrong and end == REFUSED:
+            raise Failure("good images are refused")
+        return end
 
     def _sent(self, files: list[File]) -> list[dict[str, str]]:
         """The files as Gradio gives them to a function."""
@@ -106,9 +119,16 @@ class Uploads(Attack):
             raise Failure(f"the message tells a path of the server: {message}")
 
     def _check_left(self) -> None:
-        left = [path for path in self.galleries.root.rglob("*") if path.is_file()]
+        roots = self.galleries.root, self.received
+        left = [path for root in roots for path in root.rglob("*") if path.is_file()]
         if left:
-            raise Failure(f"left behind: {left[0].relative_to(self.galleries.root)}")
+            raise Failure(f"left behind: {left[0]}")
+
+    def nothing_wrong(self, random: random.Random) -> list[File]:
+        if random.random() < 0.5:
+            return [("good.zip", archive(pictures()))]
+        table = rows([["file_name", "text"], *([name, "a text"] for name in pictures())])
+        return [("metadata.csv", table), *pictures().items()]
 
     def zip_bomb(self, random: random.Random) -> list[File]:
         size = random.choice([30_000_000, 300_000_000])
