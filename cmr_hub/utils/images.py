@@ -19,6 +19,7 @@ from cmr_hub.utils.memory import MemoryBudget
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
+MAX_SIDE = 65_535  # pixels, the most that a JPEG can have; Pillow takes memory for each row of an image
 MAX_BYTES = 64 * 2**20
 MAX_SHARE = 4  # of a reduced image: the longer side in terms of `min_side`
 BLOCK = 1024  # side of the pieces in which a large image is converted
@@ -212,6 +213,8 @@ def _check_pixels(image: Image.Image, name: str, max_pixels: int) -> None:
     width, height = image.size
     if not width * height:
         raise InputError(f"{name} has no pixels ({width} x {height}).")
+    if max(width, height) > MAX_SIDE:
+        raise InputError(f"{name} has {width} x {height} pixels; a side may have {MAX_SIDE:,} at most. Crop it first.")
     if width * height > max_pixels:
         raise InputError(
             f"{name} has {width} x {height} pixels, more than the {max_pixels:,} allowed. Scale it down first."

@@ -46,7 +46,6 @@ class Uploads(Attack):
     def prepare(self) -> None:
         # Whatever checkpoint is chosen, a small one embeds.
         self.resources.enter_context(patch.object(user_galleries, "load_retriever", lambda *_: pixel_retriever(0)))
-        self.resources.enter_context(patch.dict(os.environ, {received_files.VARIABLE: str(self.folder)}))
         self.received = self.folder.resolve() / "received"
         self.resources.enter_context(patch.dict(os.environ, {received_files.VARIABLE: str(self.received)}))
         self.galleries = UserGalleries(Catalogue(["emoji"]))
@@ -55,15 +54,8 @@ class Uploads(Attack):
             *(self.zip_bomb, self.nested_bombs, self.overlapping, self.traversal, self.symlinks, self.inside_zip),
             *(self.tar, self.encrypted, self.damaged_zip, self.equal_names, self.odd_names, self.many_files),
             *(self.lying_sizes, self.huge_picture, self.drawing, self.polyglot, self.wrong_endings, self.broken),
-            *(
-                self.nothing_wrong,
-                self.odd_pictures,
-                self.huge_cells,
-                self.formulas,
-                self.table_paths,
-                self.two_tables,
-                self.odd_table,
-            ),
+            *(self.odd_pictures, self.huge_cells, self.formulas, self.table_paths, self.two_tables, self.odd_table),
+            self.nothing_wrong,
         ]
 
     def attempt(self, random: random.Random, attempt: Attempt) -> str:

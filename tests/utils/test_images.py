@@ -352,6 +352,8 @@ def test_100_megapixels_are_refused_before_decoding(size):
 def test_a_pil_image_of_too_many_pixels_is_refused():
     with pytest.raises(InputError, match="10 x 10 pixels, more than the 50"):
         load_image(Image.new("1", (10, 10)), max_pixels=50)
+    with pytest.raises(InputError, match="1 x 65536 pixels; a side may have 65,535 at most"):
+        load_image(Image.new("1", (1, 65_536)))
 
 
 def test_a_file_of_too_many_bytes_is_refused(tmp_path):
