@@ -50,8 +50,10 @@ class ResumableTrainer(Trainer):
                 super()._save_checkpoint(model, trial)
             finally:
                 self.args.save_total_limit = limit
-            write_checksums(Path(folder, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"), every_file=True)
-        rotate_checkpoints(folder, limit, self.state.best_model_checkpoint)
+            self.accelerator.wait_for_everyone()  # each process writes the state of its random numbers
+            if self.args.should_save:
+                write_checksums(Path(folder, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"), every_file=True)
+                rotate_checkpoints(folder, limit, self.state.best_model_checkpoint)
 
 
 class BestStateAmongThese(TrainerCallback):
