@@ -196,5 +196,6 @@ def open_source(
     images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
     if not images:
         raise InputError(f"{folder} has no Parquet files and no images ({', '.join(IMAGES)}).")
-    columns = {"id": [str(path.relative_to(folder)) for path in images], "image": [str(path) for path in images]}
+    ids = [str(path.relative_to(folder)) for path in images]
+    columns = {"id": ids, "image": [str(path.absolute()) for path in images]}  # relative ones start from image_root
     return DatasetSource(Dataset.from_dict(columns, Features({"id": Value("string"), "image": Image()})), folder)

@@ -10,6 +10,7 @@ from cmr_hub.data.columns import read_column
 from cmr_hub.errors import InputError
 from cmr_hub.retrieval import gallery_sources
 from cmr_hub.retrieval.gallery_sources import open_source
+from cmr_hub.utils.images import load_image
 from toys import COLOURS, feature_dataset, image_dataset
 
 
@@ -69,6 +70,15 @@ def test_a_folder_of_images_alone(tmp_path):
     assert source.read(0, 3)["id"][:] == ["deep/blue.png", "deep/green.png", "deep/red.png"]
     assert set(source.features) == {"id", "image"}
     assert source.read(2, 3)[0]["image"].convert("RGB").getpixel((0, 0)) == COLOURS["red"]
+
+
+def test_a_folder_of_images_by_a_relative_path(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    image_dataset(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    source = open_source("images")
+    images = read_column(source.read(0, 3), "image", image_files=source.image_files)
+    assert [load_image(image).getpixel((0, 0)) for image in images] == [COLOURS[n] for n in ("blue", "green", "red")]
 
 
 def test_a_folder_with_a_table(tmp_path):
