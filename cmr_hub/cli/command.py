@@ -121,8 +121,8 @@ class Command(click.Command):
             print_json("error", 0.0, str(error))
             ctx.exit(1)
         except KeyboardInterrupt:
-            again = "the same command, of a training with --resume, continues."
-            click.echo(f"Interrupted. What is complete is saved; {again}", err=True)
+            again = "Run the same command again to continue; a training also needs --resume."
+            click.echo(f"Interrupted. What is complete is saved. {again}", err=True)
             ctx.exit(130)
 
     def check(self, ctx: click.Context) -> None:

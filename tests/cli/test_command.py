@@ -139,7 +139,7 @@ def test_an_interrupted_command_says_how_to_continue(monkeypatch, capsys):
 
     monkeypatch.setattr("cmr_hub.experiments.prepare.prepare", interrupt)
     assert main(["prepare", "pascal"]) == 130
-    assert capsys.readouterr().err.startswith("Interrupted. What is complete is saved; ")
+    assert capsys.readouterr().err.startswith("Interrupted. What is complete is saved. ")
 
 
 def test_progress_for_programs_ends_with_the_error(monkeypatch, capsys):
