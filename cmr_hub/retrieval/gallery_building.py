@@ -121,7 +121,10 @@ class Building:
                 if before is None:
                     raise InputError(f"{path} does not say of which items it was made: give another folder.")
                 if before != self._read(rows[: before.rows]).made_of:
-                    raise self._another(f"the items from number {rows.start} on, of which {path.name} was made")
+                    raise self._another(
+                        f"the items from number {rows.start} on ({path.name} holds others, and new items are added at "
+                        "the end alone)"
+                    )
                 if before.rows == len(rows):
                     self._left(number).unlink(missing_ok=True)  # of a process that ended between the two
                     continue
@@ -160,7 +163,7 @@ class Building:
 
     def _check_record(self) -> None:
         path = self.folder / RECORD_NAME
-        if path.exists():
+        if path.exists() and self._holds_items():
             before = read_json(path)
             other = [key for key, value in self._record.items() if before.get(key) != value]
             if other:
@@ -168,6 +171,10 @@ class Building:
                 raise self._another(f"{', '.join(other)} ({there})")
         elif (self.folder / CONFIG_NAME).exists():
             raise InputError(f"{self.folder} holds a gallery that was not built in it: give another folder.")
+
+    def _holds_items(self) -> bool:
+        """Whether any item was embedded: a building that failed before that may be asked for otherwise."""
+        return (self.folder / CONFIG_NAME).exists() or any(self.folder.glob("items-*"))
 
     def _another(self, difference: str) -> InputError:
         return InputError(

@@ -108,7 +108,7 @@ def test_a_file_of_as_many_items_without_ids_is_another_source(tmp_path):
     first, second = (written(tmp_path, f"items-{seed}", feature_dataset(12, seed)) for seed in (0, 1))
     retriever = feature_retriever()
     Gallery.build(first, retriever, tmp_path / "gallery", show_progress=False)
-    with pytest.raises(InputError, match=r"it differs in the items from number 0 on, of which items-00000\.parquet"):
+    with pytest.raises(InputError, match=r"it differs in the items from number 0 on \(items-00000\.parquet holds others"):
         Gallery.build(second, retriever, tmp_path / "gallery", show_progress=False)
     assert len(Gallery.build(first, retriever, tmp_path / "gallery", show_progress=False)) == 12
 
@@ -306,6 +306,15 @@ def with_a_bad_one(tmp_path):
         Images.new("RGB", (20, 20), (20 * i, 50, 90)).save(folder / f"{i:02}.png")
     (folder / "06.png").write_bytes(b"no image at all")
     return folder
+
+
+def test_a_building_that_embedded_nothing_may_be_asked_for_otherwise(tmp_path):
+    (tmp_path / "images").mkdir()
+    rows = parquet_of_paths(tmp_path, *image_files(tmp_path / "images"))
+    with pytest.raises(InputError, match="image_root"):
+        Gallery.build(rows, raw_retriever(), tmp_path / "gallery", show_progress=False)
+    options = {"image_root": tmp_path / "images", "show_progress": False}
+    assert len(Gallery.build(rows, raw_retriever(), tmp_path / "gallery", **options)) == 3
 
 
 def test_a_bad_image_is_named_and_what_came_before_is_kept(tmp_path, with_a_bad_one, raw):
