@@ -52,7 +52,8 @@ class CheckedConfig(PreTrainedConfig):
         except CheckpointError:
             raise
         except Exception as error:  # which of many kinds depends on the field
-            raise CheckpointError(f"{file} cannot be used: {error} Fetch the checkpoint again.") from error
+            reason = " ".join(str(error).split()).rstrip(".")  # strict validation breaks lines
+            raise CheckpointError(f"{file} cannot be used: {reason}. Fetch the checkpoint again.") from error
 
     @classmethod
     def _problem(cls, name: str, value: Any) -> str | None:

@@ -102,7 +102,9 @@ def check_regular(path: Path, folder: Path | None = None) -> os.stat_result:
         if stat.S_ISLNK(found.st_mode) or path.parent != (folder or path.parent):
             found = _resolved(path, folder or path.parent).stat()
     except FileNotFoundError:
-        raise CheckpointError(f"{path.parent} is no complete checkpoint: it has no {path.name}.") from None
+        raise CheckpointError(
+            f"{path.parent} is no complete checkpoint, gallery or index: it has no {path.name}."
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     if not stat.S_ISREG(found.st_mode):

@@ -27,6 +27,9 @@ from attempts import Attack, Attempt, as_json
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PATIENCE = 60.0  # seconds in which a process begins, in addition to those of its first try
+LEGEND = """
+A try held if it ended in a clear error (refused) or in the right answer (answered). It failed if it ended otherwise,
+if it opened a file outside its folder, or if it took more time or memory than its kind allows."""
 PAUSE = 5.0  # seconds, in addition to those of a try, after which it hangs
 # Kind -> where its class is; imported when it is asked for.
 KINDS = {
@@ -55,7 +58,7 @@ def prepare_process(folder: Path) -> None:
 
 
 def quieten() -> None:
-    """Say nothing but what the campaign says."""
+    """Turn off the progress bars and log messages of libraries."""
     import logging
 
     import datasets
@@ -72,14 +75,14 @@ def attack(kind: str, folder: Path, seeds: Iterable[int] | None = None, count: i
     Args:
         kind: one of `KINDS`.
         folder: scratch space.
-        seeds: those of the tries; by default as many as the kind has, from 0.
-        count: how many, instead.
+        seeds: of the tries; by default the first `count` numbers from 0.
+        count: number of tries; by default as many as the kind defines.
     """
-    kept = _class(kind)
+    limits = _class(kind)
     worker = None
-    for seed in range(count or kept.tries) if seeds is None else seeds:
+    for seed in range(count or limits.tries) if seeds is None else seeds:
         worker = worker or Worker(kind, Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=folder)))
-        attempt = worker.run(seed, kept.seconds)
+        attempt = worker.run(seed, limits.seconds)
         if not worker.is_alive:
             worker = None
         yield attempt
@@ -105,7 +108,7 @@ class Worker:
         theirs.close()
 
     def run(self, seed: int, seconds: float) -> Attempt:
-        """The try of a seed; the worker is gone when it took far more than so many seconds."""
+        """Make the try of a seed; the process is ended if the try takes far more than `seconds`."""
         attempt = Attempt(self.kind, seed)
         seconds += PAUSE if self._has_begun else PATIENCE
         try:
@@ -126,7 +129,7 @@ class Worker:
         return self._process.is_alive()
 
     def close(self, patience: float = PATIENCE) -> None:
-        """End the process, by force after so many seconds."""
+        """End the process, by force after `patience` seconds."""
         self._pipe.close()
         self._process.join(patience)
         if self._process.is_alive():
@@ -135,7 +138,7 @@ class Worker:
 
 
 def _work(kind: str, folder: Path, pipe: Connection) -> None:
-    """Make the tries whose seeds the pipe gives; tell it what is being done, and how each ended."""
+    """Make the tries whose seeds come through the pipe; send back what is being done, and how each ended."""
     quieten()
     with _class(kind)(folder / "tries") as prepared, suppress(EOFError):
         while True:
@@ -148,7 +151,7 @@ def _class(kind: str) -> type[Attack]:
 
 
 def table(attempts: Sequence[Attempt]) -> str:
-    """Tries, by kind and by what was attacked."""
+    """Tries by kind and by what was attacked, as Markdown."""
     from cmr_hub.utils.markdown import markdown_table
 
     rows = []
@@ -158,7 +161,7 @@ def table(attempts: Sequence[Attempt]) -> str:
             rows.append(_row(kind, group, [attempt for attempt in of_kind if attempt.group == group]))
         rows.append(_row(kind, "all", of_kind))
     rows.append(_row("all", "all", attempts))
-    return markdown_table(["kind", "of", "tries", "held", "failed", "refused", "answered", "seconds"], rows)
+    return markdown_table(["kind", "target", "tries", "held", "failed", "refused", "answered", "seconds"], rows)
 
 
 def _row(kind: str, group: str, attempts: Sequence[Attempt]) -> list[str]:
@@ -169,10 +172,14 @@ def _row(kind: str, group: str, attempts: Sequence[Attempt]) -> list[str]:
 
 
 @click.command(help=__doc__.split("\n\n")[0])
-@click.option("--only", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind; may be given again.")
-@click.option("--seed", multiple=True, type=int, help="Only the try of this seed; may be given again.")
-@click.option("--tries", type=click.IntRange(1), help="How many of each kind, instead of its own number.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write every try here.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(list(KINDS)), help="Attack in this way only; may be given again."
+)
+@click.option("--seed", multiple=True, type=int, help="Repeat the try with this seed only; may be given again.")
+@click.option("--tries", type=click.IntRange(1), help="Tries per kind; by default as many as each kind defines.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Also write every try to this file, as JSON."
+)
 def main(only: Sequence[str], seed: Sequence[int], tries: int | None, json_path: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="cmr-attack-", ignore_cleanup_errors=True) as scratch:
         prepare_process(Path(scratch))
@@ -188,6 +195,7 @@ def main(only: Sequence[str], seed: Sequence[int], tries: int | None, json_path:
                     )
             click.echo(f"{kind}: {time.monotonic() - begun:.0f} s", err=True)
         click.echo(table(attempts))
+        click.echo(LEGEND)
         failed = [attempt for attempt in attempts if attempt.failure is not None]
         click.echo(f"\n{len(attempts):,} tries, {len(failed):,} failed, {time.monotonic() - started:.0f} s.")
         if json_path is not None:

@@ -108,7 +108,9 @@ def test_a_file_of_as_many_items_without_ids_is_another_source(tmp_path):
     first, second = (written(tmp_path, f"items-{seed}", feature_dataset(12, seed)) for seed in (0, 1))
     retriever = feature_retriever()
     Gallery.build(first, retriever, tmp_path / "gallery", show_progress=False)
-    with pytest.raises(InputError, match=r"it differs in the items from number 0 on \(items-00000\.parquet holds others"):
+    with pytest.raises(
+        InputError, match=r"it differs in the items from number 0 on \(items-00000\.parquet holds others"
+    ):
         Gallery.build(second, retriever, tmp_path / "gallery", show_progress=False)
     assert len(Gallery.build(first, retriever, tmp_path / "gallery", show_progress=False)) == 12
 

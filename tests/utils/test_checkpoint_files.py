@@ -117,7 +117,7 @@ def test_a_folder_in_the_place_of_a_file(tmp_path):
 
 
 def test_a_file_that_is_absent(tmp_path):
-    with pytest.raises(CheckpointError, match=r"no complete checkpoint: it has no config\.json"):
+    with pytest.raises(CheckpointError, match=r"no complete checkpoint, gallery or index: it has no config\.json"):
         read_json(tmp_path / "config.json")
 
 

@@ -14,7 +14,7 @@ from cmr_hub.cli.options import option
 @click.argument("folder")
 @option("--write", is_flag=True, help="Renew the digests, after files were edited by hand.")
 def command(*, folder: str, write: bool) -> None:
-    """Compare the files of a checkpoint, gallery or index with their digests."""
+    """Compare the files of a checkpoint, gallery or index with the digests in its checksums.json."""
     from cmr_hub.errors import CheckpointError
     from cmr_hub.utils.checksums import CHECKSUMS_NAME, check, folders_inside, write_checksums
     from cmr_hub.utils.files import reading

@@ -191,5 +191,8 @@ CHECKS: dict[type, Callable[[Any, Any, str], Any]] = {
 
 
 def _unexpected(name: str, expected: str, value: Any) -> InputError:
-    kinds = {dict: "an object", list: "a list", str: "another text", bool: "true or false", type(None): "nothing"}
-    return InputError(f"{name}: {expected} is expected, and {kinds.get(type(value), 'a number')} was sent.")
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "nothing"}
+    sent = kinds.get(type(value), "a number")
+    if sent == expected:  # halves of letters
+        sent = "one with invalid characters"
+    return InputError(f"{name}: {expected} is expected, and {sent} was sent.")
