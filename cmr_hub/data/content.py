@@ -1,4 +1,4 @@
-"""A digest of what items are: their texts, labels, features and the bytes of their images, whatever they lie in."""
+"""Digests of the content of items: ids, texts, labels, features and the bytes of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set holds, in a line per split, by which two of them are told apart without reading their images."""
+"""Digests of the splits of a data set, which identify it without reading its image files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _digest(split: Dataset) -> str:
 
 
 class _DigestOfNames(ContentDigest):
-    """A [`ContentDigest`] in which the name and the size of an image file stand for its bytes."""
+    """A [`ContentDigest`] of the names and sizes of image files instead of their bytes."""
 
     def _add_images(self, name: str, column: pa.StructArray, files: ImageFiles) -> None:
         for stored, path in zip(pc.struct_field(column, "bytes"), pc.struct_field(column, "path"), strict=True):

@@ -1,4 +1,4 @@
-"""A file under way from a server: its first bytes on disk, and which version of the file they belong to."""
+"""Files that are being downloaded: their first bytes on disk, and the version of the file that these belong to."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import httpx2
 
 @dataclass(frozen=True)
 class FileVersion:
-    """A version of a file at its source, as the headers of an answer (RFC 9110) tell it from others.
+    """A version of a file at its source, identified by the headers of an answer (RFC 9110).
 
     Attributes:
         url: where it is, without credentials.
         etag: a strong ETag; "" where there is none.
         modified: Last-Modified, unless that was the very second of the answer; otherwise "".
-        size: of the whole file in bytes; None where the source does not tell it.
-        sha256: of the whole file in hexadecimal, where the source tells it; otherwise "".
+        size: of the whole file in bytes; None where the source does not give it.
+        sha256: of the whole file in hexadecimal, where the source gives it; otherwise "".
     """
 
     url: str
@@ -35,7 +35,7 @@ class FileVersion:
 
     @property
     def validator(self) -> str:
-        """What `If-Range` takes; "" where the source does not tell versions apart."""
+        """Value of `If-Range`; "" where the source sends nothing that identifies the version."""
         return self.etag or self.modified
 
     @classmethod
@@ -61,7 +61,7 @@ class FileVersion:
 
 
 def _is_settled(modified: str, now: str) -> bool:
-    """Whether a time of modification tells versions apart: another change in the same second would not show."""
+    """Whether a time of modification identifies a version: it does not show another change in the same second."""
     try:
         return (parsedate_to_datetime(now) - parsedate_to_datetime(modified)).total_seconds() >= 1
     except (TypeError, ValueError):  # either is missing or no date
@@ -95,7 +95,7 @@ class PartialFile:
         return self.data.stat().st_size if self.data.is_file() else 0
 
     def version(self, url: str) -> FileVersion | None:
-        """What the bytes belong to; None where there are none that can be continued from this address."""
+        """The version that the bytes belong to; None where there are none that can be continued from this address."""
         try:
             version = FileVersion(**json.loads(self.record.read_text()))
         except (OSError, ValueError, TypeError):  # missing, or damaged
@@ -112,7 +112,7 @@ class PartialFile:
         self.data.touch()
 
     def discard(self) -> None:
-        """Remove the bytes first: they never lie beside the record of another version."""
+        """Remove the bytes, and then the record: bytes are never next to the record of another version."""
         self.data.unlink(missing_ok=True)
         self.record.unlink(missing_ok=True)
 

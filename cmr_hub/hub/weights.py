@@ -1,4 +1,4 @@
-"""Which weights a record belongs to."""
+"""Digests of weights, which say what weights a record belongs to."""
 
 from __future__ import annotations
 

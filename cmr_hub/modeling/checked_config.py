@@ -12,7 +12,7 @@ from cmr_hub.errors import CheckpointError
 
 MAX_SIZE = 1 << 24  # the largest that a number may be: no layer is wider, and an image of 224 x 224 has 150,528 values
 MAX_LABELS = 100_000  # classes; each has a name in memory
-# What transformers does at the word of a configuration: fetch kernels, read other files, replace layers.
+# Fields that make transformers fetch kernels, read other files or replace layers.
 _REFUSED = frozenset(
     {
         *("attn_implementation", "experts_implementation", "auto_map", "configuration_files", "transformers_weights"),
@@ -25,7 +25,7 @@ _ATTRIBUTES = frozenset(
 
 
 class CheckedConfig(PreTrainedConfig):
-    """A `PreTrainedConfig` that refuses what no checkpoint of cmr_hub says: each refusal is a `CheckpointError`."""
+    """A `PreTrainedConfig` that raises a `CheckpointError` for values that no checkpoint of cmr_hub has."""
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:

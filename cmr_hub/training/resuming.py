@@ -40,7 +40,7 @@ class ResumableTrainer(Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.add_callback(BestStateAmongThese())
+        self.add_callback(BestStateInFolder())
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = self._get_output_dir(trial)
@@ -56,8 +56,8 @@ class ResumableTrainer(Trainer):
                 rotate_checkpoints(folder, limit, self.state.best_model_checkpoint)
 
 
-class BestStateAmongThese(TrainerCallback):
-    """Finds the best state in the folder of a resumed training, which may have moved since it was saved."""
+class BestStateInFolder(TrainerCallback):
+    """Looks for the best state in the folder of a resumed training, which may have moved since it was saved."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.best_global_step:
@@ -67,7 +67,7 @@ class BestStateAmongThese(TrainerCallback):
 
 
 def training_request(settings: Mapping[str, Any], **others: Any) -> dict[str, Any]:
-    """What a training is asked for, of all that changes its weights, as JSON values.
+    """Return all settings of a training that change its weights, as JSON values.
 
     Args:
         settings: of the recipe, as a [`~cmr_hub.training.run.TrainingRun`] stores them.
@@ -79,7 +79,7 @@ def training_request(settings: Mapping[str, Any], **others: Any) -> dict[str, An
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What two requests differ in: "seed (0 before, 1 now)"; empty where they do not.
+    """Describe what two requests differ in: "seed (0 before, 1 now)"; empty if they are equal.
 
     Example:
     ```python

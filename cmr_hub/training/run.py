@@ -1,4 +1,4 @@
-"""What a training leaves beside its weights: its record, by which a finished run is told from any other."""
+"""The record of a training, stored next to its weights, which identifies a finished run."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ TRAINER_FOLDER = "trainer"  # resumable states; removed when a run is complete, 
 
 @dataclass
 class TrainingRun:
-    """What a checkpoint folder remembers of how it was made; the card is written from it.
+    """How a checkpoint was made; its card is written from this record.
 
     Attributes:
         method, dataset, seed: what was trained on what, from which seed.
         command: the command line.
         recipe: the settings as they were used.
-        epochs: epochs trained; None for closed-form methods.
-        best_epoch: the epoch that was kept.
+        epochs: number of epochs trained; None for closed-form methods.
+        best_epoch: the epoch whose weights were stored.
         tuned: of a checkpoint whose image encoder was tuned, what it was tuned from and how; None of any other.
         seconds: wall time of the training alone.
         versions: package -> version.
-        results: one entry a protocol and split, as [`result_entry`] gives them.
+        results: one entry per protocol and split, as [`result_entry`] gives them.
         weights: digest of the weights that all of this is about, as [`~cmr_hub.hub.weights.weights_digest`] has it;
             None in records of before version 0.2.
         data: split -> what it was trained and measured on, as [`~cmr_hub.data.fingerprint.fingerprint`] has it; None
@@ -69,7 +69,7 @@ class TrainingRun:
     def of(
         cls, recipe: Recipe, dataset: DatasetDict, dataset_name: str, seed: int, command: str = "", **others: Any
     ) -> TrainingRun:
-        """The record of a training that is only asked for yet."""
+        """Return the record of a training that has not been run yet."""
         return cls(
             recipe.method,
             dataset_name,
@@ -82,13 +82,13 @@ class TrainingRun:
         )
 
     def note_epochs(self, state: TrainerState) -> None:
-        """Take the epochs from a Trainer that kept the best of them."""
+        """Set the epochs from the state of a Trainer that loaded the best one at its end."""
         self.epochs = round(state.epoch)
         # No best step: no epoch was better than what the training started from.
         self.best_epoch = round((state.best_global_step or 0) / state.global_step * state.epoch)
 
     def with_results(self, entries: list[dict[str, Any]]) -> TrainingRun:
-        """The same run with further results; one of the same protocol and split gives way."""
+        """Return the same run with further results, which replace those of the same protocol and split."""
         new = {(entry["protocol"], entry["split"]) for entry in entries}
         kept = [entry for entry in self.results if (entry["protocol"], entry["split"]) not in new]
         return dataclasses.replace(self, results=kept + entries)
@@ -122,7 +122,7 @@ class TrainingRun:
         return training_request(self.recipe, **about)
 
     def differences(self, asked: TrainingRun) -> str:
-        """What a training that is asked for has otherwise than this one; see [`differences`]."""
+        """Describe how a requested training differs from this one; see [`differences`]."""
         earlier, now = self.request, asked.request
         if self.data is None:  # of before version 0.2
             earlier["data"] = now["data"]
@@ -137,7 +137,8 @@ class TrainingRun:
 def matching_run(asked: TrainingRun, folder: Path, protocols: Sequence[Protocol]) -> TrainingRun | None:
     """The finished run in `folder`, which is the one that is asked for; None where there is none.
 
-    A record of other weights than those next to it is none: what replaced them was stopped before it was measured.
+    A record of other weights than those next to it does not count: the training that replaced them was stopped before
+    it was measured.
 
     Args:
         asked: what is asked for.
@@ -175,7 +176,7 @@ def has_finished_run(folder: Path) -> bool:
 
 
 def cached_run(asked: TrainingRun, folder: Path, protocols: Sequence[Protocol]) -> TrainingRun | None:
-    """[`matching_run`], and None where the finished run is another, or its record is damaged: it may be replaced."""
+    """As [`matching_run`], but None for another finished run or a damaged record, which may be replaced."""
     try:
         return matching_run(asked, folder, protocols)
     except InputError:
@@ -233,12 +234,12 @@ def refuse_finished_run(folder: Path) -> None:
 
 
 def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:
-    """What a training run keeps of an evaluation."""
+    """The entry of an evaluation in `TrainingRun.results`."""
     return metrics_entry(result.protocol, split, result.metrics, seed)
 
 
 def metrics_entry(protocol: Protocol, split: str, metrics: Mapping[str, float], seed: int | None) -> dict[str, Any]:
-    """What a training run keeps of metrics under a protocol."""
+    """The entry of metrics under a protocol in `TrainingRun.results`."""
     return {
         "protocol": protocol.name,
         "description": protocol.describe(),
@@ -249,7 +250,7 @@ def metrics_entry(protocol: Protocol, split: str, metrics: Mapping[str, float], 
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """What a [`TrainingRun`] keeps of a recipe."""
+    """The settings of a recipe that a [`TrainingRun`] stores."""
     return {
         "encoders": {modality: spec.to_dict() for modality, spec in recipe.encoders.items()},
         "captions": recipe.captions,
@@ -262,7 +263,7 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Package -> version, of what decides a result."""
+    """Package -> version, of the packages that results depend on."""
     from importlib.metadata import version
 
     return {name: version(name) for name in ("torch", "transformers", "datasets", "numpy")}

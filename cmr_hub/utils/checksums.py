@@ -1,4 +1,4 @@
-"""Digests of a checkpoint's or gallery's files: written with every save, checked by every load.
+"""Digests of the files of a checkpoint, gallery or index: written by every save, compared by every load.
 
 `checksums.json` lists what loading reads. Cards and licences, which people edit, and records of how the files were
 made are not in it. A folder inside that has a `checksums.json` of its own checks itself.
@@ -37,7 +37,7 @@ _compared: set[tuple[int | str, ...]] = set()  # states of files that this proce
 
 
 class Checksum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of one file.
+    """Size and digest of one file.
 
     Attributes:
         size: bytes.
@@ -93,7 +93,7 @@ def read_checksums(folder: Path) -> dict[str, Checksum] | None:
 def check(folder: Path) -> list[str]:
     """Compare the files of a folder with its `checksums.json`, if it has one.
 
-    Files that are missing, and such of another size, are found before anything is read.
+    Missing files and files of another size are found before anything is read.
 
     Returns:
         The names of the files.

@@ -1,4 +1,4 @@
-"""Memory that many requests share: one budget for all of them, and giving back what is free."""
+"""Limit the memory of concurrent work, and return free memory to the system."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ AGAIN = "Try again in a minute, or send a smaller image."
 
 
 class MemoryBudget:
-    """Lets work go on as long as all that is going on takes so many bytes; the rest waits, in the order it came.
+    """Limits the memory of concurrent work: what exceeds the budget waits, in the order of arrival.
 
-    Work that takes more than the whole budget waits until it is alone; what takes less than a 64th is not counted. A
-    thread that holds a part must not ask for another.
+    Work that needs more than the whole budget waits until it is alone; work that needs less than a 64th of it is not
+    counted. A thread that holds a part must not ask for another.
 
     Args:
         total: bytes.
@@ -29,7 +29,7 @@ class MemoryBudget:
     Attributes:
         held: bytes that are held now.
         patience: seconds after which waiting ends in an error; None for no end.
-        most_waiting: what comes while so much waits already is refused at once; None for no limit.
+        most_waiting: how many may wait; more are refused at once. None for no limit.
 
     Example:
     ```python
@@ -49,7 +49,7 @@ class MemoryBudget:
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Hold a part of the budget, once there is so much of it.
+        """Hold a part of the budget, once it is free.
 
         Args:
             size: bytes.
@@ -90,13 +90,13 @@ class MemoryBudget:
 
 
 def keep_little_memory() -> bool:
-    """Let this process give memory back to the system as soon as it is free; to be called before threads are started.
+    """Return memory of this process to the system as soon as it is free; call it before threads are started.
 
     By default glibc keeps blocks of up to 32 MiB for later, in up to eight arenas per processor: a server that has
     decoded large images in many threads keeps gigabytes.
 
     Returns:
-        Whether the C library can be told: glibc can.
+        Whether the C library supports this: glibc does.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""A folder of this process alone, which is removed with it."""
+"""A temporary folder of one process, which is removed when the process ends."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Attempt:
         end: "refused" (with a clear error) or "answered" (as it should be); "" until then.
         failure: what went wrong; None of a try that held.
         seconds: how long it took.
-        tell: is told of every change of what is done.
+        tell: called with every change of what is done.
     """
 
     kind: str
@@ -108,7 +108,7 @@ class Attack(ABC):
 
         Args:
             random: everything that is drawn is drawn from it.
-            attempt: is told what is done.
+            attempt: receives what is done.
 
         Returns:
             How the try ended: `REFUSED` or `ANSWERED`.
@@ -118,7 +118,7 @@ class Attack(ABC):
         """
 
     def run(self, seed: int, tell: Callable[[Attempt], None] | None = None) -> Attempt:
-        """Make the try of a seed within the limits; `tell` is told what is being done."""
+        """Make the try of a seed within the limits; `tell` is called with what is being done."""
         attempt = Attempt(self.name, seed, tell=tell)
         self.canary.forget()
         started = time.monotonic()

@@ -18,7 +18,7 @@ from cmr_hub.utils.addresses import without_credentials
 RETRIES = 4  # after waits of 1/2, 1, 2 and 4 s: a server that is replaced is back by then
 FIRST_WAIT = 0.5
 CONNECT_FAILED = 2  # pymilvus' code where a server it knew is gone
-TOKEN_VARIABLE, URI_VARIABLE = "MILVUS_TOKEN", "MILVUS_URI"  # the only settings beside the caller's arguments
+TOKEN_VARIABLE, URI_VARIABLE = "MILVUS_TOKEN", "MILVUS_URI"  # the only settings in addition to the caller's arguments
 
 # pymilvus prints every failure with its stack before it raises it; here it is raised again, in plain words.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)

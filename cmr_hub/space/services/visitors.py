@@ -1,4 +1,4 @@
-"""Who sends a request: the address that limits per visitor are counted by."""
+"""Addresses of visitors, by which limits per visitor are counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long and how much of a request is waited for: who sends slowly or without end does not hold the server."""
+"""Limits of the time and size of requests, so that slow or endless ones do not occupy the server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BodyLimits:
 
         async def limited() -> Message:
             nonlocal received, is_complete
-            if is_complete:  # what follows tells when the visitor leaves
+            if is_complete:  # later messages say when the visitor leaves
                 return await receive()
             try:
                 async with asyncio.timeout_at(started + self.seconds + received / self.rate):
