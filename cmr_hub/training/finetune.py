@@ -114,9 +114,10 @@ def finetune(
     logger.info("%s on %s with its image encoder, seed %d", recipe.title, dataset_name, seed)
     folder = output_dir / TRAINER_FOLDER
     request = {**run.request, "epoch_chosen_by": protocols[0].describe(), "start": weights_digest(start_folder)}
-    last = last_state(folder, request, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
-    trainer = _fit(model, learner, splits, recipe, tuning, protocols[0], folder, seed, last)
+    trainer = _make_trainer(model, learner, splits, recipe, tuning, protocols[0], folder, seed)
+    trainer.train(resume_from_checkpoint=last_state(folder, request, resume=resume, overwrite=overwrite))
+    trainer.release()
     run.seconds = round(time.perf_counter() - started, 1)
     run.note_epochs(trainer.state)
     if run.best_epoch:
@@ -188,7 +189,7 @@ def _make_splits(
     return learner, [pairs(dataset[name]) for name in names]
 
 
-def _fit(
+def _make_trainer(
     model: CMRModel,
     learner: nn.Module,
     splits: Sequence[ImagePairs],
@@ -197,16 +198,12 @@ def _fit(
     protocol: Protocol,
     folder: Path,
     seed: int,
-    last: str | None,
-) -> CMRTrainer:
+) -> TuningTrainer:
     arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
     arguments.eval_on_start = True
     arguments.per_device_eval_batch_size = ROWS_AT_ONCE  # images take more memory than features
     train, validation = splits
-    trainer = TuningTrainer(model, arguments, train, validation, protocol, learner=learner, tuning=tuning)
-    trainer.train(resume_from_checkpoint=last)
-    trainer.release()
-    return trainer
+    return TuningTrainer(model, arguments, train, validation, protocol, learner=learner, tuning=tuning)
 
 
 class AsWhenUsed(nn.Module):

@@ -107,10 +107,8 @@ def train(
         folder = output_dir / TRAINER_FOLDER
         choosing = [protocols[0], *(callback.protocol for callback in watched)]
         request = {**run.request, "epoch_chosen_by": [protocol.describe() for protocol in choosing]}
-        last = last_state(folder, request, resume=resume, overwrite=overwrite)
-        trainer = _fit_by_gradient(
-            model, recipe, pairs, selection, protocols[0], folder, seed, last, [*callbacks, *watched]
-        )
+        trainer = _make_trainer(model, recipe, pairs, selection, protocols[0], folder, seed, [*callbacks, *watched])
+        trainer.train(resume_from_checkpoint=last_state(folder, request, resume=resume, overwrite=overwrite))
         run.note_epochs(trainer.state)
         for callback in watched:
             epoch, metrics = callback.best(trainer.state)
@@ -217,7 +215,7 @@ def fit_closed_form(model: ClosedFormCMRModel, pairs: Pairs) -> None:
     model.fit(whole[model.image_input], whole[model.text_input], whole.get("labels"))
 
 
-def _fit_by_gradient(
+def _make_trainer(
     model: CMRModel,
     recipe: Recipe,
     pairs: Pairs,
@@ -225,7 +223,6 @@ def _fit_by_gradient(
     protocol: Protocol,
     folder: Path,
     seed: int,
-    last: str | None,
     callbacks: Sequence[TrainerCallback],
 ) -> CMRTrainer:
     arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
@@ -234,7 +231,6 @@ def _fit_by_gradient(
     )
     for callback in callbacks:
         trainer.add_callback(callback)
-    trainer.train(resume_from_checkpoint=last)
     return trainer
 
 

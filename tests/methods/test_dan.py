@@ -339,7 +339,7 @@ def test_inputs_that_cannot_be_are_refused(regions):
     ("settings", "message"),
     [
         ({"variant": "x-dan"}, "variant"),
-        ({"steps": -1}, "steps must be 0"),
+        ({"steps": -1}, "steps must be from 0"),
         ({"embed_dim": 100}, "embed_dim 100 must be a multiple of steps"),
         ({"word_dim": 0}, "word_dim must be at least 1"),
         ({"text_dim": 2}, "text_dim must be at least 3"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+
+from aside import run_aside
 
 mcp = pytest.importorskip("mcp")
 from mcp.client.streamable_http import streamable_http_client  # noqa: E402
@@ -27,8 +27,7 @@ def with_session(space: Any, use: Callable[[Any], Awaitable[Result]]) -> Result:
             await session.initialize()
             return await use(session)
 
-    with ThreadPoolExecutor(1) as aside:  # in this thread a browser's loop may be running
-        return aside.submit(asyncio.run, run()).result()
+    return run_aside(run())
 
 
 def call(space: Any, tool: str, **arguments: Any) -> Any:

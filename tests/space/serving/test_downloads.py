@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 import safehttpx
 
+from aside import run_aside
 from cmr_hub.errors import InputError
 from cmr_hub.space.services import received_files
 from cmr_hub.space.serving import downloads
@@ -36,7 +36,7 @@ def web(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> FileServer:
 
 
 def download(address: str) -> Path:
-    return asyncio.run(download_public(address))
+    return run_aside(download_public(address))
 
 
 def test_image_of_a_public_address_is_received_as_an_upload(web: FileServer):
