@@ -24,6 +24,7 @@ from pathlib import Path
 
 from cmr_hub.errors import CheckpointError, InputError
 
+from .checkpoint_files import MAX_JSON_BYTES, read_bytes
 from .full_disk import naming_full_disk
 
 try:
@@ -37,6 +38,7 @@ COMMITTED = ".committed"  # of a save whose files are being moved
 SCRATCH_PATTERNS = tuple(above + name for above in ("", "*/") for name in (f"{SCRATCH_PREFIX}*", f"{COMMITTED}/*"))
 _WRITER = f"{SCRATCH_PREFIX}lock"  # a file that is there, and locked, while a writer commits
 _FILES, _ALIVE, _REMOVED = "files", "lock", "removed.json"  # in a scratch folder
+_LOCK_FILE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # a link could lead out of the folder
 # Of a file system that has no locks, or no such lock for this user.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.EBADF, errno.EACCES, errno.EPERM)
 
@@ -115,7 +117,7 @@ def atomic_folder(
                 _finish(folder)
                 _remove_leftovers(folder)
                 files.mkdir(parents=True)
-                alive = _lock(scratch / _ALIVE, os.O_RDWR | os.O_CREAT)
+                alive = _lock(scratch / _ALIVE, _LOCK_FILE)
             yield files
             written = file_names(files)
             flush(files, written)
@@ -177,6 +179,9 @@ def is_scratch(name: str) -> bool:
 def _commit(folder: Path, scratch: Path, removed: Sequence[str]) -> None:
     """Make the files in `scratch` count; called by the only writer."""
     written = file_names(scratch / _FILES)
+    for name in written:
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            raise CheckpointError(f"{folder / name} is a folder, and a file is saved there. Remove it.")
     if len(written) == 1 and not removed:  # one rename is all there is to do
         _move(folder, scratch / _FILES, written)
         return
@@ -196,9 +201,12 @@ def _finish(folder: Path) -> None:
     Raises:
         CheckpointError: the save cannot be finished.
     """
-    if (folder / COMMITTED).is_dir():
+    committed = folder / COMMITTED
+    if os.path.lexists(committed):
         with _locked(folder):
-            if (folder / COMMITTED).is_dir():  # nobody else has finished it
+            if os.path.lexists(committed):  # nobody else has finished it
+                if committed.is_symlink() or not committed.is_dir():
+                    raise CheckpointError(f"{committed} is no folder that a save left. Remove it.")
                 _move_committed(folder)
 
 
@@ -206,14 +214,16 @@ def _move_committed(folder: Path) -> None:
     committed = folder / COMMITTED
     try:
         record = committed / _REMOVED
-        removed = json.loads(record.read_text(encoding="utf-8")) if record.exists() else []
+        removed = json.loads(read_bytes(record, MAX_JSON_BYTES)) if os.path.lexists(record) else []
         written = file_names(committed / _FILES)
         _check_inside(folder, [*written, *removed, *(f"{COMMITTED}/{_FILES}/{name}" for name in written)])
         _move(folder, committed / _FILES, written)
         for name in removed:
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(committed)
-    except (OSError, ValueError, TypeError) as error:
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
             f"A save in {folder} was interrupted and cannot be finished: {committed} holds files that have to be "
@@ -244,8 +254,8 @@ def _matching(folder: Path, patterns: Sequence[str]) -> list[str]:
 def _remove_leftovers(folder: Path) -> None:
     """Remove the scratch folders of processes that were killed; called by the only writer."""
     for path in folder.glob(f"{SCRATCH_PREFIX}*"):
-        with suppress(BlockingIOError, NotADirectoryError):  # its process is alive; it is no folder
-            lock = None if path.is_symlink() else _lock(path / _ALIVE, os.O_RDWR | os.O_CREAT, waits=False)
+        with suppress(OSError):  # its process is alive; it is no folder, or has no file of that name
+            lock = None if path.is_symlink() else _lock(path / _ALIVE, _LOCK_FILE, waits=False)
             try:
                 if lock is not None:
                     shutil.rmtree(path, ignore_errors=True)
@@ -258,7 +268,12 @@ def _only_writer(folder: Path) -> Iterator[None]:
     """A block that one writer of a folder is in at a time."""
     path = folder / _WRITER
     while True:
-        lock = _lock(path, os.O_RDWR | os.O_CREAT)
+        try:
+            lock = _lock(path, _LOCK_FILE)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EISDIR):
+                raise
+            raise CheckpointError(f"{path} is a link or folder, and a file is expected. Remove it.") from error
         if lock is None or _is_open_at(path, lock):
             break
         _unlock(lock)  # of a file that the writer before has removed

@@ -243,6 +243,38 @@ class TestReaders:
             reading(folder).__enter__()
         assert not (tmp_path / "config.json").exists()
 
+    @pytest.mark.parametrize("outside", [False, True])
+    def test_a_record_that_cannot_be_read_is_not_waited_for(self, tmp_path, outside):
+        record = tmp_path / "folder" / ".committed" / "removed.json"
+        record.parent.mkdir(parents=True)
+        record.symlink_to("/dev/zero") if outside else os.mkfifo(record)
+        with pytest.raises(CheckpointError, match=r"removed\.json"):
+            reading(tmp_path / "folder").__enter__()
+
+    @pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to("/tmp")])
+    def test_what_is_no_folder_of_a_save(self, tmp_path, make):
+        make(tmp_path / ".committed")
+        with pytest.raises(CheckpointError, match=r"committed is no folder that a save left. Remove it"):
+            save(tmp_path, FEW)
+
+    @pytest.mark.parametrize("content", [MANY, {"config.json": "one"}])
+    def test_a_folder_in_the_place_of_a_file_is_found_before_the_commit(self, tmp_path, content):
+        (tmp_path / "config.json").mkdir()
+        with pytest.raises(CheckpointError, match=r"config\.json is a folder, and a file is saved there"):
+            save(tmp_path, content)
+        assert os.listdir(tmp_path) == ["config.json"]
+
+    def test_locks_are_not_made_outside(self, tmp_path):
+        folder = tmp_path / "folder"
+        (folder / ".writing-1").mkdir(parents=True)
+        (folder / ".writing-1" / "lock").symlink_to(tmp_path / "outside")
+        save(folder, FEW)
+        (folder / ".writing-lock").symlink_to(tmp_path / "outside")
+        with pytest.raises(CheckpointError, match=r"lock is a link or folder.* Remove it"):
+            save(folder, MANY)
+        assert not (tmp_path / "outside").exists()
+        assert contents(folder) == FEW
+
 
 def test_a_file_system_without_locks(tmp_path, monkeypatch):
     def refuse(*_):
