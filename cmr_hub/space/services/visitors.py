@@ -26,13 +26,17 @@ def client_address(peer: str | None, headers: Mapping[str, str]) -> str:
     '1.1.1.1'
     ```
     """
-    way = [peer or "", *reversed(headers.get("x-forwarded-for", "").split(","))]
+    # Some proxies add a line of their own below the one that the visitor sent.
+    lines = [value for name, value in headers.items() if name.lower() == "x-forwarded-for"]
+    way = [peer or "", *reversed(",".join(lines).split(","))]
     found = ""
     for written in way:
         try:
             address = ipaddress.ip_address(written.strip())
         except ValueError:
             break
+        if address.version == 6 and address.ipv4_mapped:  # as a server of both versions writes IPv4
+            address = address.ipv4_mapped
         found = str(address if address.version == 4 else ipaddress.ip_network((address, 64), strict=False))
         if address.is_global:
             break
