@@ -302,6 +302,9 @@ def test_only_files_of_the_space_are_served(served: Any, image: bytes, hostile_p
         "file=http://example.org/",
         "process_recording",
         "deep_link",
+        "component_server",
+        "component_server/",
+        "dev/reload",
         "stream/a",
     ):
         for ask in (served.client.get, served.client.post):

@@ -26,7 +26,8 @@ MIN_FREE = 300 * MB  # of the disk, below which nothing is received
 # What Gradio serves and no page of this app asks for: other servers' files, recordings, states of sessions.
 CLOSED = (
     *(f"{API_PREFIX}/{path}" for path in ("proxy={rest:path}", "file/{rest:path}", "stream/{rest:path}")),
-    *(f"{API_PREFIX}/{path}" for path in ("process_recording", "component_server", "deep_link", "vibe{rest:path}")),
+    *(f"{API_PREFIX}/{path}" for path in ("process_recording", "deep_link", "dev/reload")),
+    *(f"{API_PREFIX}/{path}{{rest:path}}" for path in ("component_server", "vibe")),
     "/monitoring",
     "/monitoring/{rest:path}",
 )
