@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 from datasets import Dataset, concatenate_datasets
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -25,11 +26,12 @@ from cmr_hub.data.content import ContentDigest
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.checksums import read_checksums, saved
+from cmr_hub.utils.damaged import set_aside
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.processes import this_process
 
 from .gallery_embedding import ChunkEmbedder, joined
-from .gallery_files import CONFIG_NAME, RECORD_NAME, MadeOf, filled, shard_path, write_config, write_items
+from .gallery_files import CONFIG_NAME, RECORD_NAME, MadeOf, filled, is_damaged, shard_path, write_config, write_items
 from .gallery_sources import Source, open_source
 from .retriever import Retriever
 
@@ -116,6 +118,8 @@ class Building:
         missing = []
         for number in numbers:
             path, rows = shard_path(self.folder, number), self._rows(number)
+            if path.exists() and is_damaged(path):
+                set_aside(path, "is damaged")
             if path.exists():
                 before = MadeOf.of_shard(path)
                 if before is None:
@@ -197,9 +201,12 @@ class Building:
         rows = self._rows(number)
         try:
             with safe_open(self._left(number), "numpy") as file:
-                before = MadeOf(**json.loads(file.metadata()["made_of"]))
+                stored = file.metadata()
+                before = MadeOf(**json.loads(stored["made_of"]))
                 embeds = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):  # there is nothing, or it is damaged
+            if stored["digest"] != _digest_of(embeds):
+                raise ValueError("damaged")
+        except (OSError, SafetensorError, LookupError, TypeError, ValueError):  # there is nothing, or it is damaged
             return self._read(rows[:0])
         shard = self._read(rows[: before.rows])
         if shard.made_of != before:
@@ -232,7 +239,8 @@ class Building:
 
     def _save_left(self, number: int, shard: _Shard, made_of: MadeOf) -> None:
         with atomic_file(self._left(number)) as scratch:
-            save_file(joined(shard.embeds), scratch, {"made_of": json.dumps(asdict(made_of))})
+            embeds = joined(shard.embeds)
+            save_file(embeds, scratch, {"made_of": json.dumps(asdict(made_of)), "digest": _digest_of(embeds)})
 
     def _write_shard(self, path: Path, shard: _Shard) -> None:
         again = self._digest()
@@ -283,3 +291,12 @@ class Building:
             write_config(scratch, config)
         for number in longer:
             self._left(number).unlink()
+
+
+def _digest_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """A digest of arrays, by which damage is found."""
+    digest = xxhash.xxh3_128()
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()

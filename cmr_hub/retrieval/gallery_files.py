@@ -98,7 +98,7 @@ def write_items(
         features[column] = List(Value(str(rows.dtype)), length=rows.shape[1])
     metadata = features.arrow_schema.metadata | ({} if made_of is None else made_of.as_metadata())
     table = table.replace_schema_metadata(metadata)
-    pq.write_table(table, path, row_group_size=ROW_GROUP)
+    pq.write_table(table, path, row_group_size=ROW_GROUP, write_page_checksum=True)
 
 
 def read_items(paths: Sequence[Path]) -> tuple[Dataset, dict[str, np.ndarray]]:
@@ -114,6 +114,17 @@ def read_items(paths: Sequence[Path]) -> tuple[Dataset, dict[str, np.ndarray]]:
     features = plain_features(schema)
     kinds = Features({name: features[name] for name in columns})
     return Dataset.from_parquet([str(path) for path in paths], columns=columns, features=kinds), embeds
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a shard cannot be read, or has other content than was written; of earlier versions only the former."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for _ in file.iter_batches(ROW_GROUP):
+                pass
+    except (OSError, ValueError, NotImplementedError):  # pyarrow's errors of damaged files are of these
+        return True
+    return False
 
 
 def filled(paths: Sequence[Path]) -> list[Path]:

@@ -183,7 +183,13 @@ def test_a_gallery_that_is_added_to_stays_as_it_was_until_the_end(tmp_path, coun
     assert len(Gallery.build(dataset, retriever, tmp_path, shard_rows=10, show_progress=False)) == 30
 
 
-@pytest.mark.parametrize("damage", ["other items", "cut", "of an earlier version"])
+def flip_a_bit(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["other items", "cut", "a flipped bit", "of an earlier version"])
 def test_what_was_left_of_other_items_is_embedded_anew(tmp_path, counted, monkeypatch, damage):
     retriever, seen = counted
     dataset, encode = feature_dataset(12), retriever.encode_texts
@@ -200,12 +206,30 @@ def test_what_was_left_of_other_items_is_embedded_anew(tmp_path, counted, monkey
     left = tmp_path / "items-00000.partial.safetensors"
     if damage == "other items":
         dataset = feature_dataset(12, seed=1)
+    elif damage == "a flipped bit":
+        flip_a_bit(left, -30)
     elif damage == "cut":
         left.write_bytes(left.read_bytes()[:-50])
     else:
         save_file(load_file(left), left)
     built = Gallery.build(dataset, retriever, tmp_path, show_progress=False)
     assert_alike(built.embeds["image"], Gallery.from_dataset(dataset, retriever).embeds["image"])
+
+
+def test_damaged_shards_are_made_anew(tmp_path, caplog):
+    dataset, retriever = feature_dataset(25), feature_retriever()
+    expected = Gallery.build(dataset, retriever, tmp_path, shard_rows=10, show_progress=False).embeds["image"]
+    (tmp_path / "gallery_config.json").unlink()  # as if it was interrupted before the end
+    content = pq.read_metadata(tmp_path / "items-00001.parquet").row_group(0)
+    columns = [content.column(number) for number in range(content.num_columns)]
+    embeds = next(each for each in columns if each.path_in_schema.startswith("image_embeds"))
+    end = embeds.data_page_offset + embeds.total_compressed_size - 60
+    flip_a_bit(tmp_path / "items-00001.parquet", end)
+    (tmp_path / "items-00002.parquet").write_bytes(b"PAR1")
+    built = Gallery.build(dataset, retriever, tmp_path, shard_rows=10, show_progress=False)
+    assert_alike(built.embeds["image"], expected)
+    assert [record.getMessage().split(" ")[1:3] for record in caplog.records] == [["is", "damaged:"]] * 2
+    assert len(Gallery.from_pretrained(tmp_path, retriever=retriever)) == 25
 
 
 def test_images_that_change_while_they_are_embedded_are_not_taken(tmp_path, monkeypatch, raw):
