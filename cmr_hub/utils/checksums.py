@@ -7,6 +7,7 @@ made are not in it. A folder inside that has a `checksums.json` of its own check
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -147,7 +148,7 @@ def _fault(folder: Path, name: str, size: int) -> str | None:
 def _todo(folder: Path) -> str:
     return (
         "Fetch or save it again. If you edited it yourself, renew the digests by "
-        f"`cmr checksums {folder} --write`; verify=False loads it as it is."
+        f"`cmr checksums {shlex.quote(str(folder))} --write`; verify=False loads it as it is."
     )
 
 

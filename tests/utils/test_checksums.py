@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 
 import pytest
 
@@ -84,6 +86,17 @@ def test_every_flipped_bit_is_found(folder):
                 check(folder)
         path.write_bytes(content)
     check(folder)
+
+
+def test_the_command_fits_a_shell(tmp_path):
+    folder = tmp_path / "a folder's"
+    with saved(folder) as scratch:
+        (scratch / "config.json").write_text("{}")
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError) as raised:
+        check(folder)
+    command = re.search("`(.*)`", str(raised.value))[1]
+    assert shlex.split(command) == ["cmr", "checksums", str(folder), "--write"]
 
 
 def test_flipped_bits_of_the_list_itself_are_found(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 
 import click
 
@@ -25,7 +26,8 @@ def command(*, folder: str, write: bool) -> None:
         if write:
             logging.info("%s: stored the digests of %d files.", each, len(write_checksums(each)))
         elif not (each / CHECKSUMS_NAME).exists():
-            raise CheckpointError(f"{each} has no {CHECKSUMS_NAME}: `cmr checksums {folder} --write` makes it.")
+            writing = f"cmr checksums {shlex.quote(folder)} --write"
+            raise CheckpointError(f"{each} has no {CHECKSUMS_NAME}: `{writing}` makes it.")
         else:
             with reading(each):
                 logging.info("%s: %d files are as they were saved.", each, len(check(each)))
