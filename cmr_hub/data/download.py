@@ -1,7 +1,7 @@
-"""Fetching from official sources: resumable, checked, with progress, and never half done.
+"""Download data sets from official sources: resumable, checked, with progress, and never half done.
 
-A data set's folder in the cache appears only when it is whole: files are gathered in `<name>.partial` beside it, which
-survives an interruption and is renamed at the end.
+A data set's folder in the cache appears only when it is whole: files are gathered in `<name>.partial` next to it,
+which survives an interruption and is renamed at the end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Image columns of data sets: read undecoded, and no file is opened that the caller does not vouch for.
+"""Image columns of data sets, read undecoded. Only files that the caller vouches for are opened.
 
 A cell is a record `{"bytes", "path"}`: the content of an image file, or the path of one. Whoever writes a Parquet file
 writes its paths, so a path proves nothing: it may name a private file, or a URL.
@@ -88,8 +88,8 @@ class ImageFiles:
         if self.root is None:
             raise InputError(
                 f"the data set does not hold the image, but names the file {path[:200]!r}. Such files are opened only "
-                "from a folder that you name: pass it as image_root, or make the data set your own by "
-                "cmr_hub.data.image_cells.resolve_images(dataset, image_root)."
+                "from a folder that you name: pass image_root to Gallery.build or Gallery.from_pretrained, or make "
+                "the data set your own by cmr_hub.data.image_cells.resolve_images(dataset, image_root)."
             )
         try:
             resolved = Path(os.path.realpath(self.root / path))

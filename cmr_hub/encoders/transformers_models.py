@@ -107,24 +107,24 @@ class Pretrained(NetworkEncoder):
             ) from error
 
     def _preprocessed(self, *inputs: Any, **options: Any) -> Any:
-        """What the preprocessor makes of images or texts.
+        """Preprocess images or texts.
 
         Raises:
             CheckpointError: its settings cannot be used.
         """
         try:
             return self._preprocessor(*inputs, **options)
-        except Exception as error:  # of whatever a setting of another type breaks
+        except Exception as error:  # of many kinds, by which setting has another type
             raise CheckpointError(
                 f"The preprocessor of {self.model!r} cannot be used with its settings: {error!r:.300}. Fetch it again."
             ) from error
 
     @contextmanager
-    def _one_model(self) -> Iterator[None]:
-        """A block that computes.
+    def _naming_model(self) -> Iterator[None]:
+        """Name the model in the errors of a block that computes with it.
 
         Raises:
-            CheckpointError: the model and its preprocessor do not fit each other; whatever transformers raises then.
+            CheckpointError: the model and its preprocessor do not fit each other.
         """
         try:
             yield
@@ -139,7 +139,7 @@ class Pretrained(NetworkEncoder):
     @property
     def dim(self) -> int:
         if self._known_dim is None:
-            with self._one_model():
+            with self._naming_model():
                 self._known_dim = self._measured_dim()
         return self._known_dim
 
@@ -247,7 +247,7 @@ class TransformersImageEncoder(Pretrained, BackboneEncoder):
         return ImageTower(*self._model)
 
     def encode(self, inputs: Sequence[ImageSource]) -> torch.Tensor:
-        with self._one_model():
+        with self._naming_model():
             return super().encode(inputs)
 
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
@@ -306,7 +306,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         return self._model[0]
 
     def encode(self, inputs: Sequence[str]) -> torch.Tensor:
-        with self._one_model():
+        with self._naming_model():
             return self._encode(inputs)
 
     def _encode(self, inputs: Sequence[str]) -> torch.Tensor:
@@ -347,7 +347,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         words = [text for text in check_texts(texts) if text.strip()]
         if not words:
             return [False] * len(texts)
-        with self._one_model():
+        with self._naming_model():
             unknown = self._preprocessor.unk_token_id
             tokens = iter(self._tokens(words, add_special_tokens=False)["input_ids"])
         return [bool(text.strip()) and any(token != unknown for token in next(tokens)) for text in texts]

@@ -1,8 +1,8 @@
-"""Embedding any number of items into a gallery's folder, so that nothing is embedded twice and little is in memory.
+"""Embed any number of items into a gallery's folder: nothing is embedded twice, and little is in memory.
 
-The source is cut into shards of the same number of items. A shard is written when all of it is embedded; what an
-interrupt leaves of one is kept beside it. Both say which items they are made of, by a digest of their content, and are
-used only for these. The settings come last: with them the folder is a gallery.
+The source is cut into shards of the same number of items. A shard is written when all of it is embedded; the
+embeddings of a shard that is interrupted are stored in a file of their own. Both files contain a digest of the items
+that they are made of, and are used for these only. The settings are written last: with them the folder is a gallery.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from .gallery_files import CONFIG_NAME, RECORD_NAME, MadeOf, filled, is_damaged,
 from .gallery_sources import Source, open_source
 from .retriever import Retriever
 
-CHUNK_ROWS = 256  # embedded between two looks at the progress
+CHUNK_ROWS = 256  # embedded between two updates of the progress bar
 
 
 @dataclass
 class _Shard:
-    """The items of a shard as far as they are read, and the embeddings of as many or fewer of them."""
+    """The items of a shard that have been read so far, and the embeddings of the first of them."""
 
     digest: ContentDigest
     items: list[Dataset] = field(default_factory=list)

@@ -1,6 +1,6 @@
-"""A gallery on disk: Parquet files of items, each with its embeddings beside it as columns, and one file of settings.
+"""A gallery on disk: Parquet files of items with their embeddings as columns, and one file of settings.
 
-Whoever opens such a folder with `datasets.load_dataset` has a data set with embeddings; nothing but data is in it.
+`datasets.load_dataset` reads such a folder as a data set with embeddings. It contains data only.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CONFIG_NAME = "gallery_config.json"
 RECORD_NAME = "building.json"  # of a gallery that was built, or is being built
 MAP_NAME = "map.safetensors"  # a layout of its items
 RETRIEVER = "retriever"  # the folder of the checkpoint, where a gallery brings its own
-SHARD_ROWS = 1024  # items a file
-# Side -> column of what is searched, and of the real-valued rows behind codes.
+SHARD_ROWS = 1024  # items per file
+# Modality -> column of what is searched, and of the real-valued rows behind codes.
 EMBEDS = {modality: f"{modality}_embeds" for modality in COLUMNS}
 REAL_VALUED = {modality: f"{modality}_real_valued" for modality in COLUMNS}
 MADE_OF = b"cmr_hub:made_of"  # key in a shard's metadata
-ROW_GROUP = 128  # items that are read at once by who wants one image
+ROW_GROUP = 128  # items that are read at once, even for one image
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class MadeOf:
     digest: str
 
     def as_metadata(self) -> dict[bytes, bytes]:
-        """As a Parquet file has it."""
+        """Return the entry in the metadata of a Parquet file."""
         return {MADE_OF: json.dumps(asdict(self)).encode()}
 
     @classmethod
@@ -60,7 +60,7 @@ class MadeOf:
 
 
 def shard_path(folder: Path, number: int) -> Path:
-    """Where the items of one shard are."""
+    """Path of the items of one shard."""
     return folder / f"items-{number:05d}.parquet"
 
 

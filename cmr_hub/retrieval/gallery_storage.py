@@ -45,7 +45,7 @@ class StoredGallery:
     """What is stored of a gallery, apart from its retriever.
 
     Attributes:
-        name: what people call it.
+        name: of the gallery.
         dataset: the items.
         embeds: modality -> their embeddings.
         real_valued: modality -> the values behind codes, where they are stored.

@@ -1,4 +1,4 @@
-"""Work that writes to disk and is stopped in the middle: what is there before, what it does, what holds afterwards."""
+"""Jobs that write to disk and are stopped in the middle: preparation, work, and what must hold afterwards."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from saved import (
 from toys import feature_dataset
 
 TOLERANCE = 1e-3  # of metrics
-ROWS_AT_ONCE = 4  # embedded between two looks at the progress
+ROWS_AT_ONCE = 4  # embedded between two updates of the progress bar
 
 
 class Job(ABC):
-    """Work that is stopped.
+    """A job that is stopped.
 
     Args:
         scratch: a folder for what the check compares with.
 
     Attributes:
-        group: what is written.
-        name: which of it.
-        peak: how many times the space of what it leaves it needs on the way.
+        group: kind of what is written.
+        name: of what is written, within its group.
+        peak: disk space that the job needs at most, in terms of the space of its result.
     """
 
     group: str
@@ -62,15 +62,15 @@ class Job(ABC):
         self.scratch = scratch
 
     def start(self, folder: Path) -> None:  # noqa: B027  there may be nothing before
-        """What is in the folder before."""
+        """Write what is in the folder before."""
 
     @abstractmethod
     def work(self, folder: Path) -> None:
-        """What is stopped."""
+        """Do the work that is stopped."""
 
     @abstractmethod
     def check(self, folder: Path) -> None:
-        """What holds afterwards, and that the work can be done again.
+        """Check what must hold afterwards, and that the work can be done again.
 
         Raises:
             Failure: something was lost, or is half old and half new.
@@ -109,7 +109,7 @@ class Save(Job):
 
     @cached_property
     def _clean(self) -> list[Path]:
-        """Both variants, saved by nobody who was stopped."""
+        """Folders of both variants, whose saves were not stopped."""
         return [self.saved.make(self.scratch / self.name, variant) for variant in (0, 1)]
 
 

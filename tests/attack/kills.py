@@ -18,7 +18,7 @@ from attempts import ANSWERED, Attack, Attempt, Failure
 from jobs import Job, all_jobs
 from saved import SHARD_ROWS
 
-# Of Python's own; what a library writes by itself lies between two of them.
+# Python's audit events of file operations; native code of libraries writes between two of them.
 EVENTS = frozenset(["open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree"])
 PATIENCE = 60.0  # seconds that a child may take to begin or end
 LOOP = 0.6  # seconds within which one that saves again and again is killed
@@ -61,7 +61,7 @@ class Kills(Attack):
         return ANSWERED
 
     def _measure(self, job: Job) -> tuple[int, float]:
-        """How many file operations and seconds the whole of it takes."""
+        """Return how many file operations and seconds a whole job takes."""
         if job.name not in self.measured:
             folder = self.folder / "measured" / job.name
             shutil.rmtree(folder.parent, ignore_errors=True)
@@ -72,7 +72,7 @@ class Kills(Attack):
         return self.measured[job.name]
 
     def _run(self, job: Job, folder: Path, after: float | None = None, **options: Any) -> tuple[int, float]:
-        """Do the work in a child, and kill that `after` so many seconds; operations and seconds of one that ends."""
+        """Do the work in a child, killed `after` some seconds; return operations and seconds of one that ends."""
         ours, theirs = self.context.Pipe()
         child = self.context.Process(target=_work, args=(self.folder, job.name, folder, theirs), kwargs=options)
         child.start()
@@ -108,7 +108,7 @@ def _work(
         scratch: of the attack.
         name: of the job.
         folder: it works in.
-        pipe: is told when the work begins, and with how many file operations and seconds it ended.
+        pipe: receives None when the work begins, and at its end the number of file operations and seconds.
         stop_at: the file operation at which the child kills itself.
         again: work on and on.
     """

@@ -1,4 +1,4 @@
-"""Small folders of every kind that the package saves, and the answers that each gives when it is loaded."""
+"""Small examples of every kind of folder that the package saves, and their answers when they are loaded."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Saved:
     """One kind of folder.
 
     Attributes:
-        group: what it is.
-        name: which of them.
+        group: what is saved: "checkpoint", "gallery" …
+        name: of this kind within its group.
         save: writes variant 0 or 1 into a folder.
         ask: loads a folder and asks it for everything that depends on its files.
     """

@@ -29,7 +29,7 @@ class Connection:
 
     Args:
         address: "http://host:19530", "https://…" for a cluster behind TLS, or just "host:19530".
-        token: "user:password" or an API key; by default `$MILVUS_TOKEN`, and "" for none. It is not kept.
+        token: "user:password" or an API key; by default `$MILVUS_TOKEN`, and "" for none. It is not stored.
         timeout: seconds that a request may take.
 
     Raises:
@@ -45,7 +45,7 @@ class Connection:
         )
 
     def close(self) -> None:
-        """Let go of the server."""
+        """Close the connection."""
         self._client.close()
 
     def __call__(self, method: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:

@@ -64,7 +64,7 @@ class ScoresView(View):
         self.without_data = gr.HTML(apply_default_css=False, visible=False)
         self.figures = gr.HTML(apply_default_css=False, elem_id="cmr-curve-figures")
         self.ablations = gr.HTML(apply_default_css=False, elem_id="cmr-ablations")
-        # The pickers tell of a change each for itself, also before all of them have their new values.
+        # Each picker reports its own change, even before all of them have their new values.
         self.curved = gr.State()
 
     def _connect(self) -> None:
