@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
 from cmr_hub.encoders.base import Encoder, input_position
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 SHIPPED = Path(__file__).parent / "shipped_features"
 SHARD_ROWS = 1024
 DIGEST_BYTES = 16
+CHECKSUM = "xxh3_128"  # key in a shard's metadata; those of before version 0.2 have none
 
 
 def content_digest(source: Any) -> bytes:
@@ -136,7 +138,7 @@ class FeatureStore:
         self._rows: dict[bytes, torch.Tensor] = {}
         self._shard_of: dict[bytes, Path] = {}
         self._shards: set[Path] = set()
-        self._unchecked: dict[Path, torch.Tensor] = {}  # shards whose values nobody has looked at yet
+        self._unchecked: dict[Path, tuple[Mapping[str, torch.Tensor], str | None]] = {}  # shards not looked at yet
         shipped = SHIPPED / f"{self.folder.name}.safetensors"
         if shipped.exists():
             self._read(shipped)
@@ -198,7 +200,7 @@ class FeatureStore:
 
     def _encode_missing(self, images: Mapping[bytes, Any], show_progress: bool) -> None:
         """Encode and write what is not stored yet of images by their digests."""
-        self._drop_not_finite(images)
+        self._drop_damaged(images)
         missing = [digest for digest in images if digest not in self._rows]
         if missing:
             logger.info("%d of %d images are new to %s", len(missing), len(images), self.encoder.name)
@@ -235,7 +237,9 @@ class FeatureStore:
             _set_aside(path, "is no regular file")
             return
         try:
-            shard = load_file(path)
+            with safe_open(path, framework="pt") as file:
+                shard = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+                checksum = (file.metadata() or {}).get(CHECKSUM)
         except FileNotFoundError:  # another process has set it aside
             return
         except SafetensorError as error:
@@ -251,7 +255,7 @@ class FeatureStore:
         digests = _as_digests(shard["digests"])
         self._rows.update(zip(digests, shard["features"], strict=True))
         self._shard_of.update(dict.fromkeys(digests, path))
-        self._unchecked[path] = shard["features"]
+        self._unchecked[path] = shard, checksum
 
     def _damage(self, shard: Mapping[str, torch.Tensor]) -> str | None:
         """What is wrong with the arrays of a shard, without reading their values."""
@@ -267,14 +271,14 @@ class FeatureStore:
             return f"has rows of {features.dtype} and shape {tuple(features.shape[1:])} instead of {shape}"
         return None
 
-    def _drop_not_finite(self, digests: Collection[bytes]) -> None:
-        """Set the shards of these rows aside that hold NaN or infinite values; each shard is looked at once."""
+    def _drop_damaged(self, digests: Collection[bytes]) -> None:
+        """Set the shards of these rows aside whose values are not those that were written; each is read once."""
         asked = {self._shard_of[digest] for digest in digests if digest in self._shard_of}
         for path in sorted(asked & self._unchecked.keys()):
-            if not _is_finite(self._unchecked.pop(path)):
+            if reason := _fault(*self._unchecked.pop(path)):
                 for digest in [digest for digest, shard in self._shard_of.items() if shard == path]:
                     del self._rows[digest], self._shard_of[digest]
-                _set_aside(path, "holds values that are not finite")
+                _set_aside(path, reason)
 
     def _write(self, digests: Sequence[bytes], features: torch.Tensor) -> None:
         features = features.half()
@@ -297,6 +301,22 @@ def _set_aside(path: Path, reason: str) -> None:
         set_aside(path, reason)
 
 
+def _fault(shard: Mapping[str, torch.Tensor], checksum: str | None) -> str | None:
+    """What is wrong with the values of a shard."""
+    if not _is_finite(shard["features"]):
+        return "holds values that are not finite"
+    if checksum is not None and checksum != _checksum(shard):
+        return "holds other values than were written"
+    return None
+
+
+def _checksum(shard: Mapping[str, torch.Tensor]) -> str:
+    digest = xxhash.xxh3_128()
+    for name in ("digests", "features"):
+        digest.update(shard[name].contiguous().numpy().data)
+    return digest.hexdigest()
+
+
 def _is_finite(features: torch.Tensor) -> bool:
     """Whether all values are numbers: NaN goes into the least and the greatest."""
     return not features.numel() or bool(torch.stack(torch.aminmax(features)).isfinite().all())
@@ -317,8 +337,9 @@ class _Turned(Sequence[Image.Image]):
 
 def _save(path: Path, digests: Sequence[bytes], features: torch.Tensor) -> None:
     rows = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).reshape(-1, DIGEST_BYTES)
+    shard = {"digests": rows, "features": features}
     with atomic_file(path) as scratch:
-        save_file({"digests": rows, "features": features}, scratch)
+        save_file(shard, scratch, {CHECKSUM: _checksum(shard)})
 
 
 def _digests(images: Sequence[Any], show_progress: bool) -> list[bytes]:

@@ -167,6 +167,12 @@ def rewritten(path, **changes):
     save_file(arrays, path)
 
 
+def flipped(content, position):
+    changed = bytearray(content)
+    changed[position] ^= 8
+    return bytes(changed)
+
+
 DAMAGES = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "cannot be read"),
     "garbage": (lambda path: path.write_bytes(b"\x00garbage" * 100), "cannot be read"),
@@ -186,6 +192,10 @@ DAMAGES = {
     "not finite": (
         lambda path: rewritten(path, features=load_file(path)["features"].index_fill(1, torch.tensor([3]), np.nan)),
         "holds values that are not finite",
+    ),
+    "flipped bit": (
+        lambda path: path.write_bytes(flipped(path.read_bytes(), -1000)),
+        "other values than were written",
     ),
     "infinite": (
         lambda path: rewritten(path, features=load_file(path)["features"].index_fill(0, torch.tensor([1]), -np.inf)),
