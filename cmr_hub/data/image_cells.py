@@ -88,8 +88,8 @@ class ImageFiles:
         if self.root is None:
             raise InputError(
                 f"the data set does not hold the image, but names the file {path[:200]!r}. Such files are opened only "
-                "from a folder that you name: pass image_root to Gallery.build or Gallery.from_pretrained, or make "
-                "the data set your own by cmr_hub.data.image_cells.resolve_images(dataset, image_root)."
+                "from a folder that you name: pass image_root to the function of Gallery, or make the data set "
+                "your own by cmr_hub.data.image_cells.resolve_images(dataset, image_root)."
             )
         try:
             resolved = Path(os.path.realpath(self.root / path))

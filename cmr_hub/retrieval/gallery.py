@@ -13,7 +13,7 @@ import PIL.Image
 from datasets import Dataset
 
 from cmr_hub.data.columns import Modality
-from cmr_hub.data.image_cells import ImageFiles
+from cmr_hub.data.image_cells import ImageFiles, resolve_images
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import checked
@@ -125,6 +125,7 @@ class Gallery:
         cache: bool = True,
         show_progress: bool = False,
         keep_real_valued: bool = False,
+        image_root: str | os.PathLike | None = None,
     ) -> Gallery:
         """Embed a data set that fits in memory; [`build`] embeds any.
 
@@ -138,11 +139,14 @@ class Gallery:
             show_progress: show a bar.
             keep_real_valued: of a hashing method, keep the values behind the codes too, so that `search` can re-rank:
                 32 times the codes' memory.
+            image_root: the folder in which files must be that image cells name, as for [`Gallery`].
 
         Raises:
             InputError: a column that the checkpoint needs is missing, or an item cannot be used.
             UnknownNameError: there is no such index.
         """
+        if image_root is not None:
+            dataset = resolve_images(dataset, image_root)
         embeds, values = embed_at_once(
             dataset, retriever, cache=cache, show_progress=show_progress, keep_real_valued=keep_real_valued
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Features, Image, List
+from datasets import Dataset, Features, Image, List
 from PIL import Image as Images
 from PIL import ImageOps
 
@@ -126,6 +126,9 @@ def test_it_reads_files_where_the_caller_says_they_are(downloaded, tmp_path):
     assert gallery.image(0).getpixel((0, 0)) == (255, 0, 0)
     gallery.save_pretrained(tmp_path / "copy")
     assert Gallery.from_pretrained(tmp_path / "copy", retriever=feature_retriever()).image(2).size == (4, 4)
+    stored = Dataset.from_parquet(str(downloaded / "items-00000.parquet"), cache_dir=str(tmp_path / "cache"))
+    made = Gallery.from_dataset(stored, feature_retriever(), image_root=tmp_path)
+    assert made.image(1).getpixel((0, 0)) == (255, 0, 0)
     elsewhere = Gallery.from_pretrained(downloaded, retriever=feature_retriever(), image_root=downloaded)
     with pytest.raises(InputError, match=f"Item 'item-0': .*no such file in {downloaded}"):
         elsewhere.image(0)
