@@ -21,7 +21,7 @@ class FileVersion:
 
     Attributes:
         url: where it is, without credentials.
-        etag: a strong ETag; "" where there is none.
+        etag: ETag, strong or weak; "" where there is none.
         modified: Last-Modified, unless that was the very second of the answer; otherwise "".
         size: of the whole file in bytes; None where the source does not give it.
         sha256: of the whole file in hexadecimal, where the source gives it; otherwise "".
@@ -36,7 +36,11 @@ class FileVersion:
     @property
     def validator(self) -> str:
         """Value of `If-Range`; "" where the source sends nothing that identifies the version."""
-        return self.etag or self.modified
+        return self.etag if self._has_strong_etag else self.modified
+
+    @property
+    def _has_strong_etag(self) -> bool:
+        return bool(self.etag) and not self.etag.startswith("W/")
 
     @classmethod
     def of(cls, url: str, headers: httpx2.Headers) -> Self:
@@ -46,7 +50,7 @@ class FileVersion:
         sha256 = re.search(r"\bsha-256=:?([0-9A-Za-z+/]{43}=)", digests, re.IGNORECASE)
         return cls(
             url,
-            "" if etag.startswith("W/") else etag,
+            etag,
             modified if _is_settled(modified, headers.get("Date", "")) else "",
             int(length) if length.isdigit() else None,
             base64.b64decode(sha256[1]).hex() if sha256 else "",
@@ -55,9 +59,11 @@ class FileVersion:
     def continues(self, headers: httpx2.Headers, start: int) -> bool:
         """Whether an answer has the bytes of this version from `start` on."""
         first, _, size = headers.get("Content-Range", "").removeprefix("bytes ").rpartition("/")
-        name, value = ("ETag", self.etag) if self.etag else ("Last-Modified", self.modified)
+        is_same = headers.get("ETag", "") == self.etag
+        if not self._has_strong_etag:  # an equal weak one promises no equal bytes
+            is_same = is_same and bool(self.modified) and headers.get("Last-Modified") == self.modified
         has_size = self.size is None or size in ("*", str(self.size))
-        return bool(value) and headers.get(name) == value and has_size and first.startswith(f"{start}-")
+        return is_same and has_size and first.startswith(f"{start}-")
 
 
 def _is_settled(modified: str, now: str) -> bool:

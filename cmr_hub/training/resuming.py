@@ -164,6 +164,6 @@ def _why_not(folder: Path, request: Mapping[str, Any], resume: bool) -> str:
     try:
         found = differences(read_json(folder / REQUEST_NAME), request)
     except CheckpointError as error:
-        return f"It is not known what training the states in {folder} are of ({error}): give another folder"
+        return f"{error} So it is not known what training the states in {folder} are of: give another folder"
     another = f"{folder.parent} holds an interrupted run of another training, in {found}: ask for the same again"
     return another if found else ""
