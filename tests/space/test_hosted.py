@@ -23,7 +23,7 @@ from reverse_proxy import free_port, reverse_proxy
 ROOT = Path(__file__).resolve().parents[2]
 PATH = "/spaces/cmr"
 PATIENCE = 120.0
-HOMES = ("HF_HOME", "CMR_HUB_CACHE", "XDG_CACHE_HOME")
+FOLDERS = ("HF_HOME", "CMR_HUB_CACHE", "XDG_CACHE_HOME", "GRADIO_TEMP_DIR")  # of other tests in this process
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -33,9 +33,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the Space behind the proxy. When it is terminated, nothing of its visitors stays."""
     temporary = tmp_path_factory.mktemp("temporary")
     port = free_port()
-    kept = {
-        name: value for name, value in os.environ.items() if name not in ("HF_HOME", "CMR_HUB_CACHE", "XDG_CACHE_HOME")
-    }
+    kept = {name: value for name, value in os.environ.items() if name not in FOLDERS}
     # Nobody can make a folder in there, not even root.
     environ = {**kept, "HOME": "/proc/nobody", "SPACE_ID": "cmr/space", "CMR_HUB_PREPARE": "0"}
     environ |= {"TMPDIR": str(temporary), "GRADIO_SERVER_PORT": str(port), "GRADIO_ROOT_PATH": PATH}
