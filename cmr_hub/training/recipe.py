@@ -259,7 +259,7 @@ def load_recipe(method: str | Path, dataset: str | None = None) -> Recipe:
     """A method's recipe, as it is for a data set.
 
     Args:
-        method: name of the method, whose recipe is beside its module; or the path of a YAML file of your own, which
+        method: name of the method, whose recipe is next to its module; or the path of a YAML file of your own, which
             names its method in a field `method`.
         dataset: name of the data set.
 
@@ -289,7 +289,7 @@ def is_path(method: str | Path) -> bool:
 
 
 def recipe_path(method: str) -> Path | None:
-    """The file beside a method's module; None for a method that has no file, as in an interactive session.
+    """The file next to a method's module; None for a method that has no file, as in an interactive session.
 
     Raises:
         UnknownNameError: there is no such method.
@@ -373,7 +373,7 @@ def _read(path: Path, method: str | None) -> Recipe:
     """A recipe file, everything in it checked, what single data sets change included."""
     content = load_yaml(path)
     if method is not None and content.setdefault("method", method) != method:
-        raise InputError(f"{path} is beside the module of {method!r}, and names the method {content['method']!r}.")
+        raise InputError(f"{path} is next to the module of {method!r}, and names the method {content['method']!r}.")
     recipe = decode(Recipe, content, hooks={EncoderSpec: lambda given, name: EncoderSpec.parse(given)})
     with located(content, "method"):
         METHODS.find(recipe.method)

@@ -202,7 +202,7 @@ class Train(Job):
         _check_files(folder, _files(finished))
 
     def _check_record(self, folder: Path) -> None:
-        """The record of a run is one of the weights beside it."""
+        """The record of a run is one of the weights next to it."""
         try:
             record, retriever = TrainingRun.load(folder), cmr_hub.from_pretrained(folder)
         except CMRError:
@@ -210,7 +210,7 @@ class Train(Job):
         measured = evaluate(retriever, _pairs()["test"], "dscmr").metrics
         for name, value in record.results[0]["metrics"].items():
             if abs(measured[name] - value) > TOLERANCE:
-                raise Failure(f"the record says {name} {value}, and the weights beside it have {measured[name]:.4f}")
+                raise Failure(f"the record says {name} {value}, and the weights next to it have {measured[name]:.4f}")
 
     def _finished(self, seed: int) -> Path:
         """A run that nobody stopped."""

@@ -88,7 +88,7 @@ class Requests(Attack):
         return self._stream(f"{API}/queue/data?session_hash={session}")
 
     def _past_functions(self, function: Mapping[str, Any], random: random.Random, attempt: Attempt) -> str:
-        """The routes that Gradio has beside functions."""
+        """The routes that Gradio has in addition to functions."""
         secret = random.choice(self.canary.paths)
         trap = f"http://127.0.0.1:{self.trap.getsockname()[1]}/x.png"
         paths = [

@@ -225,7 +225,7 @@ ablations:
         monkeypatch.setattr(cmr_hub.methods.METHODS, "folder", lambda name: path.parent)
         assert recipe_path("dscmr") == beside
         assert load_recipe("dscmr").summary == "Beside it."
-        with pytest.raises(InputError, match=r"is beside the module of 'cca', and names the method 'dscmr'"):
+        with pytest.raises(InputError, match=r"is next to the module of 'cca', and names the method 'dscmr'"):
             load_recipe("cca")
         beside.unlink()
         with pytest.raises(InputError, match=r"DSCMRModel has no recipe: write .*recipe\.yaml"):
