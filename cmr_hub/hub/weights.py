@@ -5,12 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-import xxhash
-
 from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.checksums import files_checksum
 
 WEIGHTS_KEY = "weights_xxh3_128"  # in a card's metadata
-BYTES_AT_ONCE = 1 << 20
 
 
 def weights_digest(folder: Path) -> str:
@@ -24,12 +22,7 @@ def weights_digest(folder: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
-    digest = xxhash.xxh3_128()
-    for path, _, _ in files:
-        with path.open("rb") as file:
-            while piece := file.read(BYTES_AT_ONCE):
-                digest.update(piece)
-    return digest.hexdigest()
+    return files_checksum(path for path, _, _ in files).digest
 
 
 def is_of_other_weights(recorded: str | None, folder: Path) -> bool:
