@@ -151,8 +151,8 @@ def hostile_paths(served: Any, image: bytes, tmp_path: Path) -> Iterator[list[st
     private.write_bytes(image)
     own = Path(upload(served, image))
     root = received_files.root()
-    beside, link, inside = root / "beside.png", own.parent / "link.png", root / ("0" * 64)
-    beside.write_bytes(image)
+    stray, link, inside = root / "stray.png", own.parent / "link.png", root / ("0" * 64)
+    stray.write_bytes(image)
     link.symlink_to(private)
     fifo = own.parent / "fifo.png"
     os.mkfifo(fifo)
@@ -162,7 +162,7 @@ def hostile_paths(served: Any, image: bytes, tmp_path: Path) -> Iterator[list[st
         descriptors = [f"/proc/{os.getpid()}/fd/{each.fileno()}" for each in (opened, received)]
         names = [
             private,
-            beside,
+            stray,
             link,
             fifo,
             inside / "file.png",
@@ -180,7 +180,7 @@ def hostile_paths(served: Any, image: bytes, tmp_path: Path) -> Iterator[list[st
         ]
         names += [os.path.relpath(own), f"file://{own}", f"{own}\x00.png", f"{own}/", f"{own} "]
         yield [*map(str, names), f"{served.app.local_url}gradio_api/file={own}", "http://127.0.0.1/x.png", "x" * 5000]
-    for path in (link, fifo, beside):
+    for path in (link, fifo, stray):
         path.unlink()
 
 
@@ -295,7 +295,7 @@ def test_only_files_of_the_space_are_served(served: Any, image: bytes, hostile_p
     answer = served.client.get(f"/gradio_api/file={path}")
     assert answer.content == image
     for other in hostile_paths:
-        if other.startswith("/") and "\x00" not in other and not other.endswith(("file.png", "beside.png")):
+        if other.startswith("/") and "\x00" not in other and not other.endswith(("file.png", "stray.png")):
             assert served.client.get(f"/gradio_api/file={quote(other, safe='')}").status_code in (403, 404), other
     for closed in (
         "proxy=https://example.org/",

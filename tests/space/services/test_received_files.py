@@ -66,7 +66,7 @@ def test_file_is_taken_by_the_very_path_that_its_sender_was_told(private: Path):
             received_file(other)
 
 
-def test_files_beside_the_uploads_are_none(private: Path):
+def test_files_next_to_the_uploads_are_none(private: Path):
     path = private / "0" / "image.png"  # as Gradio places what a function returns
     path.parent.mkdir()
     path.write_bytes(b"image")
