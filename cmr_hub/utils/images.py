@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps, JpegImagePlugin, TiffImagePlugin
 
 from cmr_hub.errors import BusyError, InputError, UnknownNameError
 from cmr_hub.utils.memory import MemoryBudget
@@ -21,11 +21,13 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 MAX_SIDE = 65_535  # pixels, the most that a JPEG can have; Pillow takes memory for each row of an image
 MAX_BYTES = 64 * 2**20
+MAX_SCANS = 100  # of a progressive JPEG, each of which takes as long as the whole image; encoders write about ten
 MAX_SHARE = 4  # of a reduced image: the longer side in terms of `min_side`
 BLOCK = 1024  # side of the pieces in which a large image is converted
 WHOLE = 4_000_000  # pixels of an image that is converted in one piece
 # One budget for everything that this process decodes at once.
 DECODING = MemoryBudget(768 << 20)
+START_OF_SCAN = b"\xff\xda"  # never within the data of a scan
 ORIENTATION, TILE_WIDTH, TILE_LENGTH = 0x0112, 322, 323  # EXIF and TIFF tags
 TURNS = {  # EXIF's orientation -> what makes such an image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -242,6 +244,7 @@ def _decoded(image: Image.Image, name: str, max_pixels: int, wanted: _Wanted, dr
     pixels = image.width * image.height
     try:
         _check_tiles(image, max_pixels)
+        _check_scans(image)
         if draft and wanted.min_side:
             image.draft(None, (wanted.min_side, wanted.min_side))
         with DECODING.hold(_decoding_bytes(image, pixels, wanted)):
@@ -288,6 +291,17 @@ def _check_tiles(image: Image.Image, max_pixels: int) -> None:
         width, height = (image.tag_v2.get(tag) or 0 for tag in (TILE_WIDTH, TILE_LENGTH))
         if int(width) * int(height) > max_pixels:
             raise InputError(f"has tiles of {width} x {height} pixels. Save it with smaller ones.")
+
+
+def _check_scans(image: Image.Image) -> None:
+    """Refuse a progressive JPEG of so many scans that decoding a small file takes minutes."""
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and image.info.get("progressive") and image.fp is not None:
+        start = image.fp.tell()
+        image.fp.seek(0)
+        scans = image.fp.read(MAX_BYTES).count(START_OF_SCAN)
+        image.fp.seek(start)
+        if scans > MAX_SCANS:
+            raise InputError(f"is a JPEG of {scans:,} scans, and {MAX_SCANS} are allowed. Save it again.")
 
 
 def _converted(image: Image.Image, wanted: _Wanted) -> Image.Image:

@@ -387,3 +387,18 @@ def test_a_folder_is_no_image(tmp_path):
 def test_other_things_are_no_images(source):
     with pytest.raises(InputError, match="cannot be made from"):
         load_image(source)
+
+
+@pytest.mark.parametrize(("scans", "is_refused"), [(10, False), (300, True)])
+def test_a_jpeg_of_too_many_scans_is_refused(scans, is_refused):
+    """Each takes as long as the whole image: a small file of thousands would be decoded for minutes."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(buffer, "JPEG", progressive=True)
+    content = buffer.getvalue()
+    last, end = content.rindex(b"\xff\xda"), len(content) - 2
+    content = content[:last] + scans * content[last:end] + content[end:]
+    if is_refused:
+        with pytest.raises(InputError, match="is a JPEG of 309 scans, and 100 are allowed"):
+            load_image(content)
+    else:
+        assert load_image(content).getpixel((0, 0)) == pytest.approx((254, 0, 0), abs=2)
