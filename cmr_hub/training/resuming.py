@@ -89,7 +89,9 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """
     before, after = dict(_flat(earlier)), dict(_flat(now))
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return ", ".join(f"{name} ({before.get(name, 'unset')} before, {after.get(name, 'unset')} now)" for name in names)
+    if "method" in names:  # the settings of another method are all others
+        names = ["method"]
+    return "; ".join(f"{name} ({before.get(name, 'unset')} before, {after.get(name, 'unset')} now)" for name in names)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

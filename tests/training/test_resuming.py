@@ -225,7 +225,7 @@ def test_an_interrupted_run_is_not_begun_anew_unasked(states):
 
 def test_differences_name_the_fields():
     before, now = {"seed": 0, "recipe": {"config": {"a": 1}}}, {"seed": 0, "recipe": {"config": {"b": 2}}}
-    assert differences(before, now) == "recipe.config.a (1 before, unset now), recipe.config.b (unset before, 2 now)"
+    assert differences(before, now) == "recipe.config.a (1 before, unset now); recipe.config.b (unset before, 2 now)"
     assert differences(now, now) == ""
 
 
