@@ -18,10 +18,10 @@ import datasets
 import httpx2
 
 from cmr_hub.errors import DatasetError
+from cmr_hub.utils.messages import name_some
 
 from .base import DatasetInfo, Loader, ProgressCallback, split_by_hash, warn_of_sizes
 from .download import cached, fetch_once, open_client
-from .paths import name_some
 from .table import IMAGE_COLUMNS, Row, read_text, to_dataset, to_pairs
 
 TOKENS = re.compile(r"(?P<image>[^#\t]+)#\d+\t(?P<caption>.*)")

@@ -25,10 +25,10 @@ import httpx2
 from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError, DownloadError
 from cmr_hub.utils.addresses import without_credentials
+from cmr_hub.utils.messages import name_some
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, hash_order, label_features, warn_of_sizes
 from .download import cached, download_file, fetch_once, open_client, source_of
-from .paths import name_some
 from .progress import stepwise
 
 logger = logging.getLogger(__name__)

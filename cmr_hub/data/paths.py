@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cmr_hub.errors import DatasetError
+from cmr_hub.utils.messages import name_some
 
 
 def unsafe_reason(name: str) -> str | None:
@@ -37,20 +38,6 @@ def unsafe_reason(name: str) -> str | None:
 def leads_out(path: Path, folder: Path) -> bool:
     """Whether symbolic links take `path` out of `folder`, which must be resolved already."""
     return not Path(os.path.realpath(path)).is_relative_to(folder)
-
-
-def name_some(names: Iterable[str], shown: int = 3) -> str:
-    """The first few names and how many more there are, for messages.
-
-    Example:
-    ```python
-    >>> name_some(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    ```
-    """
-    names = list(names)
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
 
 
 def refuse_missing(folder: Path, paths: Sequence[Path]) -> None:

@@ -16,10 +16,11 @@ import datasets
 from tqdm.auto import tqdm
 
 from cmr_hub.errors import DatasetError
+from cmr_hub.utils.messages import name_some
 
 from .base import TEXTS, DatasetInfo, build, label_features
 from .labels import LABEL_COLUMNS
-from .paths import leads_out, name_some, unsafe_reason
+from .paths import leads_out, unsafe_reason
 
 logger = logging.getLogger(__name__)
 

@@ -22,11 +22,12 @@ import numpy as np
 
 from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
+from cmr_hub.utils.messages import name_some
 
 from .archives import extract
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, warn_of_sizes
 from .download import cached, download_file, fetch_once, open_client, source_of
-from .paths import name_some, unsafe_reason
+from .paths import unsafe_reason
 from .progress import stepwise
 
 ARCHIVE = "wikipedia_dataset.zip"

@@ -13,7 +13,8 @@ from transformers.initialization import no_init_weights
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from cmr_hub.errors import CheckpointError
-from cmr_hub.utils.checkpoint_files import inner_path, listed, open_tensors, read_json
+from cmr_hub.utils.checkpoint_files import inner_path, open_tensors, read_json
+from cmr_hub.utils.messages import name_some
 
 
 class _Tensor(NamedTuple):
@@ -70,7 +71,7 @@ def raise_if_wrong(model_class: type[PreTrainedModel], folder: Path, wrong: Mapp
     Raises:
         CheckpointError: there is a problem.
     """
-    problems = [f"{kind}: {listed(sorted(map(str, names)), 10)}" for kind, names in wrong.items() if names]
+    problems = [f"{kind}: {name_some(sorted(map(str, names)), 10)}" for kind, names in wrong.items() if names]
     if problems:
         raise CheckpointError(
             f"The weights in {folder} do not fit {model_class.__name__} with this config.json "

@@ -10,10 +10,10 @@ from datasets import ClassLabel, Dataset
 
 from cmr_hub.data.image_cells import ImageFiles, undecoded
 from cmr_hub.data.labels import class_names
-from cmr_hub.data.paths import name_some
 from cmr_hub.errors import InputError
 from cmr_hub.indexes import Filter
 from cmr_hub.utils.images import load_image
+from cmr_hub.utils.messages import name_some
 
 
 class Items:

@@ -11,13 +11,15 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cmr_hub.errors import CheckpointError
+
+from .messages import name_some
 
 if TYPE_CHECKING:
     import numpy as np
@@ -258,7 +260,7 @@ def array_of(arrays: Mapping[str, np.ndarray], name: str, kinds: str, ndim: int,
         CheckpointError: there is no such array, or it is another.
     """
     if name not in arrays:
-        raise CheckpointError(f"{path} has no {name}, only {listed(arrays)}. Fetch it again.")
+        raise CheckpointError(f"{path} has no {name}, only {name_some(arrays) or 'nothing'}. Fetch it again.")
     array = arrays[name]
     if array.dtype.kind not in kinds or array.ndim != ndim:
         raise CheckpointError(
@@ -266,10 +268,3 @@ def array_of(arrays: Mapping[str, np.ndarray], name: str, kinds: str, ndim: int,
             f"{'floats' if 'f' in kinds else 'whole numbers'} are expected. Fetch it again."
         )
     return array
-
-
-def listed(names: Iterable[str], most: int = 3) -> str:
-    """The first names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) or "nothing") + more

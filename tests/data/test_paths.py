@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cmr_hub.data.paths import leads_out, name_some, unsafe_reason
+from cmr_hub.data.paths import leads_out, unsafe_reason
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,3 @@ def test_links_that_lead_out(tmp_path):
     assert leads_out(root / "up" / "secret.png", root)
     assert not leads_out(root / "in.png", root)
     assert not leads_out(root / "inside.png", root)
-
-
-def test_name_some():
-    assert name_some(["a", "b"]) == "a, b"
-    assert name_some("abcd") == "a, b, c and 1 more"

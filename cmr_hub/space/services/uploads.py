@@ -10,11 +10,11 @@ from typing import Any
 from datasets import Dataset
 
 from cmr_hub.data.folder import Folder
-from cmr_hub.data.paths import name_some
 from cmr_hub.data.table import to_dataset
 from cmr_hub.errors import InputError
 from cmr_hub.retrieval.gallery_sources import open_source
 from cmr_hub.utils.images import FORMATS, MAX_PIXELS
+from cmr_hub.utils.messages import name_some
 
 from .unpacking import MAX_IMAGE, MAX_IMAGES, MAX_UNPACKED, Step, Unpacked
 from .upload_tables import MAX_LINES, MAX_TABLE, MAX_TEXT, MB, printable

@@ -66,7 +66,7 @@ class Answers:
 
         try:
             await self.app(scope, receive, answer)
-        except ClientDisconnect:
+        except ClientDisconnect:  # there is nobody to be answered
             pass
         except Exception as error:  # an unknown function, a part of another type
             logger.warning("%s %r was refused: %r", scope["method"], scope["path"][:200], error)
