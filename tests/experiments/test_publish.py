@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -138,13 +136,12 @@ def test_other_folders_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_line(tmp_path, capsys):
-    """Training in a process of its own, as people start it; what follows, in this one."""
+def test_the_command_line(tmp_path, capsys, caplog):
     folder = str(tmp_path / "cca-emoji")
     training = ["train", "--method", "cca", "--dataset", "emoji", "--output-dir", folder]
-    trained = subprocess.run([sys.executable, "-m", "cmr_hub.cli", *training], capture_output=True, text=True)
-    assert trained.returncode == 0, trained.stderr
-    assert "protocol dscmr" in trained.stderr
+    with caplog.at_level("INFO"):
+        assert cmr(training) == 0
+    assert "protocol dscmr" in caplog.text
     figures = tmp_path / "figures.json"
     again = ["--dataset", "emoji", "--protocols", "djsrh", "--record", "--json", str(figures)]
     assert cmr(["evaluate", "--checkpoint", folder, *again]) == 0
