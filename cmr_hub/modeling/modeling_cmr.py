@@ -105,6 +105,7 @@ class CMRModel(CheckedModel):
             `get_text_features`; the processor's encoders must give it.
         has_attention: whether it weighs regions and words, and can show how.
         groups_texts: whether a training batch must hold several texts of an item; they then stay together.
+        has_focus: whether its embeddings have a class part and an item part, which `with_focus` weighs in queries.
         arguments: what `forward` takes, read from the method's functions.
     """
 
@@ -118,6 +119,7 @@ class CMRModel(CheckedModel):
     text_input: ClassVar[str] = "text_features"
     has_attention: ClassVar[bool] = False
     groups_texts: ClassVar[bool] = False
+    has_focus: ClassVar[bool] = False
     arguments: ClassVar[ForwardArguments]
     config_class = CMRConfig
     config: CMRConfig
@@ -148,6 +150,11 @@ class CMRModel(CheckedModel):
 
     attends = RenamedAttribute("has_attention")
     uses_chance = RenamedAttribute("is_stochastic")
+
+    @property
+    def accepts_focus(self) -> bool:
+        """Whether this checkpoint has both parts that `with_focus` weighs: one trained without classes has not."""
+        return False
 
     @property
     def answers_questions(self) -> bool:
@@ -300,14 +307,35 @@ class CMRModel(CheckedModel):
         """`(n, num_labels)` class predictions from `(n, embed_dim)` embeddings; None without a classifier."""
         return None
 
-    @classmethod
-    def as_embeddings(cls, features: torch.Tensor) -> np.ndarray:
+    def as_embeddings(self, features: torch.Tensor) -> np.ndarray:
         """What is kept, searched and measured of `(n, embed_dim)` values of the common space.
 
         Returns:
             `(n, embed_dim)` float32 rows of unit length, or of a hashing method `(n, embed_dim // 8)` uint8 codes.
         """
         return unit_rows(features)
+
+    def with_focus(self, embeds: np.ndarray, focus: float) -> np.ndarray:
+        """Weigh the two parts of queries, by methods whose embeddings have a class part and an item part.
+
+        Only queries are weighed: one gallery answers every focus.
+
+        Args:
+            embeds: `(n, embed_dim)` rows or `(n, embed_dim // 8)` codes, as `as_embeddings` gives them.
+            focus: from 0, the same kind of thing, to 1, this very thing.
+
+        Returns:
+            `(n, embed_dim)` float32 rows of unit length. Their inner products with the gallery (of codes with
+            [`~cmr_hub.modeling.embeddings.as_vectors`] of it) are in the order of
+            (1 - focus) * cosine of the class parts + focus * cosine of the item parts.
+
+        Raises:
+            InputError: the embeddings have one part, or the focus is not from 0 to 1.
+        """
+        raise InputError(
+            f"{self.config.model_type} embeds each input as one part, and a focus weighs two: leave it out, or use a "
+            "method with a class part and an item part (unified)."
+        )
 
     def check_labels(self, labels: torch.Tensor | None) -> None:
         """Refuse training labels that a supervised method cannot learn from; warn of classes without an item.

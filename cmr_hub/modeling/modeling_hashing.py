@@ -30,8 +30,7 @@ class HashingMixin:
             raise TypeError(f"{cls.__name__} gives codes: its config_class must be a HashingConfig.")
         super().__init_subclass__(**kwargs)
 
-    @classmethod
-    def as_embeddings(cls, features: torch.Tensor) -> np.ndarray:
+    def as_embeddings(self, features: torch.Tensor) -> np.ndarray:
         """Signs of `(n, embed_dim)` values of the common space as `(n, embed_dim // 8)` uint8 codes."""
         return codes.pack(features)
 

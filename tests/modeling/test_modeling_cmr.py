@@ -1,6 +1,7 @@
 import errno
 import json
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -190,6 +191,14 @@ def test_a_method_without_unified_codes_says_so():
     model = cmr_hub.SHModel(cmr_hub.SHConfig(image_dim=6, text_dim=4, embed_dim=8))
     with pytest.raises(InputError, match="sh embeds each side by itself and defines nothing for a pair"):
         model.get_pair_features(torch.randn(2, 6), torch.randn(2, 4))
+
+
+def test_a_method_of_one_part_refuses_a_focus():
+    model = cmr_hub.SHModel(cmr_hub.SHConfig(image_dim=6, text_dim=4, embed_dim=8))
+    assert not model.has_focus
+    assert not model.accepts_focus
+    with pytest.raises(InputError, match="sh embeds each input as one part, and a focus weighs two"):
+        model.with_focus(np.zeros((1, 1), np.uint8), 0.5)
 
 
 class Recorder(cmr_hub.CMRModel):
