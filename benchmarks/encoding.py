@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import best_time, report
 from cmr_hub.encoders import create_encoder
-from cmr_hub.encoders.efficientnet_lite0 import build_classifier
 
 TARGET = 0.9
 
@@ -41,7 +40,7 @@ def generated_photos(folder: Path, count: int) -> list[Path]:
 def measure(paths: list[Path], rounds: int) -> dict[str, float]:
     """Images a second, the median of the rounds, of each contestant."""
     encoder = create_encoder("image", "efficientnet-lite0")
-    plain = build_classifier().eval().requires_grad_(False)
+    plain = encoder.build_classifier().eval().requires_grad_(False)
     plain.reset_classifier(0)
     plain = plain.to(memory_format=torch.channels_last)
     batches = list(encoder.pixels(paths))

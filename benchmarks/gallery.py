@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cmr_hub
 from benchmarks.common import best_time, report
 from cmr_hub.data import load_dataset
-from cmr_hub.encoders.efficientnet_lite0 import build_classifier
 
 TARGET = 0.9
 
@@ -33,7 +32,7 @@ TARGET = 0.9
 def block_speeds(blocks: list[Dataset], retriever: cmr_hub.Retriever, folder: Path) -> dict[str, float]:
     """Images a second of each contestant, the median over blocks; by turns."""
     encoder = retriever.processor.image_encoder
-    plain = build_classifier().eval().requires_grad_(False)
+    plain = encoder.build_classifier().eval().requires_grad_(False)
     plain.reset_classifier(0)
     plain = plain.to(memory_format=torch.channels_last)
     speeds: dict[str, list[float]] = {"bare network (timm)": [], "bare network, folded": [], "Gallery.build": []}

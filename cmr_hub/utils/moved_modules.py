@@ -104,6 +104,7 @@ _MOVED_WITHIN_SPACE = {
 
 _RENAMED = {
     "cmr_hub.attention_pictures": "cmr_hub.retrieval.attention_images",
+    "cmr_hub.encoders.efficientnet_lite0": "cmr_hub.encoders.efficientnet_lite",
     "cmr_hub.features": "cmr_hub.processing.feature_store",
     "cmr_hub.indexes.milvus_collection": "cmr_hub.indexes.milvus.collection",
     "cmr_hub.indexes.milvus_connection": "cmr_hub.indexes.milvus.connection",

