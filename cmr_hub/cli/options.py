@@ -16,7 +16,18 @@ from cmr_hub.errors import InputError
 
 from .command import Option, print_json
 from .training_arguments import given_training_arguments
-from .types import PATH, SEED, DatasetName, Encoder, MethodNames, MethodOrRecipe, ProtocolName, Setting, WholeNumber
+from .types import (
+    FOCUS,
+    PATH,
+    SEED,
+    DatasetName,
+    Encoder,
+    MethodNames,
+    MethodOrRecipe,
+    ProtocolName,
+    Setting,
+    WholeNumber,
+)
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -242,6 +253,18 @@ def protocols_option(default: Sequence[str], help: str) -> Decorator:
         metavar="NAME",
         renamed_from=["--protocol"],
         help=help,
+    )
+
+
+def focus_option(help: str, *, several: bool = False) -> Decorator:
+    """How queries weigh the two parts of embeddings, one way or several."""
+    return option(
+        "--focus",
+        type=FOCUS,
+        several=several,
+        metavar="FOCUS",
+        help=f"{help}, from 0 (the same kind of thing) to 1 (this very thing), of methods with a class part and an "
+        "item part.",
     )
 
 

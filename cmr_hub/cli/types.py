@@ -24,6 +24,7 @@ class WholeNumber(click.IntRange):
 
 
 SEED = WholeNumber(0, 2**32 - 1)  # as numpy takes them
+FOCUS = click.FloatRange(0, 1)
 
 
 class Name(click.ParamType, ABC):
@@ -88,12 +89,18 @@ class DatasetName(Name):
 
 
 class ProtocolName(Name):
-    """A protocol's name."""
+    """A protocol's name, with or without changes: "dscmr", "dscmr(focus=0)"."""
 
     def known(self) -> tuple[str, Collection[str]]:
         from cmr_hub.evaluation import list_protocols
 
         return "protocol", list_protocols()
+
+    def check(self, given: Any) -> None:
+        """Raise UnknownNameError for a name that is not registered, InputError for changes that it cannot have."""
+        from cmr_hub.evaluation import get_protocol
+
+        get_protocol(given)
 
 
 class Setting(click.ParamType):

@@ -19,6 +19,7 @@ from .ranking import (
     Ranking,
     distances_between,
     distances_both_ways,
+    distances_with_focus,
     first_hit_ranks,
     first_hit_ties,
     hits_of,
@@ -43,6 +44,7 @@ def evaluate_embeddings(
     caption_to_image: np.ndarray | None = None,
     text_ids: np.ndarray | None = None,
     real_valued: Mapping[str, np.ndarray] | None = None,
+    class_dim: int | None = None,
     curves: bool = False,
 ) -> EvaluationResult:
     """Image-to-text and text-to-image retrieval under a protocol, a block of queries at a time.
@@ -61,7 +63,10 @@ def evaluate_embeddings(
             caption for right at each image that carries it.
         real_valued: for protocols that re-rank codes, the real-valued rows of what is given as codes, by the same
             argument names.
-        curves: also compute precision-recall curves (by rank, ties in gallery order; for codes also by radius).
+        class_dim: width of the class part of embeddings of two parts, which comes first, of codes its bits; for
+            protocols with a focus.
+        curves: also compute precision-recall curves (by rank, ties in gallery order; for codes also by radius, unless
+            the protocol has a focus).
 
     Returns:
         The metrics of both directions and their means.
@@ -94,10 +99,16 @@ def evaluate_embeddings(
         caption_to_image=caption_to_image,
         text_ids=text_ids,
         real_valued=real_valued,
+        class_dim=class_dim,
         curves=curves,
     )
     distances: Sequence[Distances]
-    if protocol.gallery == "test":
+    if protocol.focus is not None:
+        distances = [
+            distances_with_focus(query.embeds, gallery.embeds, inputs.class_dim, protocol.focus)
+            for query, gallery in inputs.ways.values()
+        ]
+    elif protocol.gallery == "test":
         distances = distances_both_ways(*(query.embeds for query, _ in inputs.ways.values()))
     else:
         distances = [distances_between(query.embeds, gallery.embeds) for query, gallery in inputs.ways.values()]
@@ -138,7 +149,8 @@ def _measure(
         return _pair_metrics(protocol, Ranking(distances, query.labels, gallery.labels), description), {}
     own_pairs = None if protocol.keep_own_pair else (query.caption_to_image, gallery.caption_to_image)
     ranking = Ranking(distances, query.labels, gallery.labels, own_pairs)
-    bits = kind_of(gallery.embeds).bits(gallery.embeds.shape[1])
+    by_radius = protocol.focus is None
+    bits = kind_of(gallery.embeds).bits(gallery.embeds.shape[1]) if by_radius else None
     measure = partial(_class_metrics, protocol, curves=curves, bits=bits)
     blocks = ranking.map(measure, description)
     whole = {name: np.concatenate([values[name] for values in blocks]) for name in blocks[0]}

@@ -15,6 +15,7 @@ from cmr_hub.errors import InputError
 
 from .captions import number_texts, spread_captions
 from .embeddings import evaluate_embeddings
+from .inputs import check_parts
 from .protocols import Protocol, get_protocol
 from .result import EvaluationResult
 
@@ -22,7 +23,8 @@ from .result import EvaluationResult
 class EncodesPairs(Interface):
     """What the evaluator needs of a retriever.
 
-    `real_valued` is passed by protocols that re-rank codes alone: it asks for what the codes are the signs of.
+    `real_valued` is passed by protocols that re-rank codes alone: it asks for what the codes are the signs of. A
+    retriever whose embeddings have two parts also has `class_dim`, the width of the first.
     """
 
     def encode_images(self, images: Sequence[Any], *, real_valued: bool = False) -> np.ndarray:
@@ -92,6 +94,9 @@ class RetrievalEvaluator:
 
     def __call__(self, retriever: EncodesPairs, *, curves: bool = False) -> EvaluationResult:
         """Embed the split with a retriever and measure it; see [`evaluate_embeddings`]."""
+        class_dim = getattr(retriever, "class_dim", None)
+        if self.protocol.focus is not None:
+            check_parts(self.protocol, class_dim)
         embeds = self._embed(retriever, real_valued=False)
         texts, caption_to_image = self._texts(self.dataset)
         return evaluate_embeddings(
@@ -102,6 +107,7 @@ class RetrievalEvaluator:
             caption_to_image=caption_to_image,
             text_ids=number_texts(texts) if self.protocol.shared_caption == "all" else None,
             real_valued=self._embed(retriever, real_valued=True) if self.protocol.rerank else None,
+            class_dim=class_dim,
             curves=curves,
         )
 

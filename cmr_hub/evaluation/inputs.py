@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from cmr_hub.errors import InputError
 from cmr_hub.modeling.embeddings import BINARY, EmbeddingKind, described, kind_of
+from cmr_hub.modeling.parts import balanced, focused
 
 from .directions import DIRECTIONS
 from .protocols import Protocol
@@ -39,11 +40,13 @@ class Inputs:
         ways: direction -> queries and gallery.
         kind: the kind of the embeddings.
         real_valued: queries and gallery of each direction as real-valued rows, for protocols that re-rank codes.
+        class_dim: width of the class part, for protocols with a focus; else 0.
     """
 
     ways: Mapping[str, tuple[Items, Items]]
     kind: EmbeddingKind
     real_valued: list[tuple[np.ndarray, np.ndarray]]
+    class_dim: int = 0
 
 
 def check_inputs(
@@ -55,6 +58,7 @@ def check_inputs(
     caption_to_image: np.ndarray | None,
     text_ids: np.ndarray | None,
     real_valued: Mapping[str, np.ndarray] | None,
+    class_dim: int | None,
     curves: bool,
 ) -> Inputs:
     """Check the arguments of [`evaluate_embeddings`] and pair queries with galleries.
@@ -67,6 +71,7 @@ def check_inputs(
         caption_to_image: for each text the row of its image.
         text_ids: integers, equal where two texts are.
         real_valued: argument name of codes -> the real-valued rows that re-rank them.
+        class_dim: width of the class part of embeddings of two parts.
         curves: whether precision-recall curves are asked for.
 
     Raises:
@@ -92,7 +97,31 @@ def check_inputs(
         _check_comparable(protocol, query, gallery)
     kind = kind_of(images.embeds)
     rows = _check_real_valued(protocol, real_valued, kind, ways) if protocol.rerank else []
-    return Inputs(ways, kind, rows)
+    if protocol.focus is None:
+        return Inputs(ways, kind, rows)
+    width = kind.bits(images.embeds.shape[1]) or images.embeds.shape[1]
+    checked = check_parts(protocol, class_dim)
+    if not 0 < checked < width:
+        raise InputError(f"class_dim is {checked}: of {width} dimensions or bits, each part needs at least one.")
+    weighed = [
+        (focused(balanced(query, checked), checked, protocol.focus), balanced(gallery, checked))
+        for query, gallery in rows
+    ]
+    return Inputs(ways, kind, weighed, checked)
+
+
+def check_parts(protocol: Protocol, class_dim: int | None) -> int:
+    """The width of the class part of embeddings, for a protocol that has a focus.
+
+    Raises:
+        InputError: embeddings have one part.
+    """
+    if class_dim is None:
+        raise InputError(
+            f"Protocol {protocol.name!r} has a focus, which weighs a class part and an item part, and these "
+            "embeddings have one part: leave the focus out, or take a method with both, such as unified."
+        )
+    return class_dim
 
 
 def _check_queries(

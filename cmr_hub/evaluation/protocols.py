@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args, get_type_hints
@@ -40,6 +41,8 @@ class Protocol:
         keep_own_pair: whether an item's own other half stays in the gallery.
         selection_split: the split whose score chose the epoch; "test" is what some references do, and flatters.
         at: numbers of ranks k: R@k of pairs and their mean, P@k and nDCG@k of classes.
+        focus: how queries weigh embeddings of two parts, from 0 (the class part alone) to 1 (the item part alone);
+            `None` compares embeddings as they are.
 
     Raises:
         InputError: on construction, where two fields contradict each other or a value is not one of its choices.
@@ -61,8 +64,12 @@ class Protocol:
     keep_own_pair: bool = True
     selection_split: Literal["validation", "test"] = "validation"
     at: tuple[int, ...] = ()
+    focus: float | None = None
 
     def __post_init__(self) -> None:
+        is_number = isinstance(self.focus, int | float) and not isinstance(self.focus, bool)
+        if self.focus is not None and not (is_number and 0 <= self.focus <= 1):
+            self._refuse(f"focus={self.focus!r} is not a number from 0 (class part alone) to 1 (item part alone)")
         for field, hint in get_type_hints(type(self)).items():
             choices = get_args(hint)
             if all(isinstance(choice, str) for choice in choices) and choices and getattr(self, field) not in choices:
@@ -136,6 +143,8 @@ class Protocol:
         ]
         if self.rerank is not None:
             parts.append(f"the first {self.rerank} by code are re-ranked by the real-valued embeddings")
+        if self.focus is not None:
+            parts.append(f"queries weigh the class part by {1 - self.focus:g} and the item part by {self.focus:g}")
         if self.gallery_view == "pair":
             parts.append("a gallery item is embedded from both its sides")
         return f"{self.name}: {'; '.join(parts)}"
@@ -229,23 +238,30 @@ def get_protocol(protocol: str | Protocol, **changes: Any) -> Protocol:
     """A named protocol, as it is or with fields changed; the changes become part of its name.
 
     Args:
-        protocol: a name of [`list_protocols`], or a protocol.
+        protocol: a name of [`list_protocols`], such a name with changes, or a protocol.
         **changes: fields of [`Protocol`] and their values.
 
     Raises:
         UnknownNameError: no protocol has this name; near names are suggested.
-        InputError: a field does not exist, or the changed protocol contradicts itself.
+        InputError: a field does not exist, the changed protocol contradicts itself, or the changes in a name are not
+            written as in Python.
 
     Example:
     ```python
     >>> get_protocol("djsrh", cut_off=100).name
     'djsrh(cut_off=100)'
+    >>> get_protocol("djsrh(cut_off=100)").cut_off
+    100
     ```
     """
     if isinstance(protocol, str):
-        if protocol not in _PROTOCOLS:
-            raise UnknownNameError("protocol", protocol, _PROTOCOLS)
-        protocol = _PROTOCOLS[protocol]
+        name, written = _read_name(protocol)
+        if name not in _PROTOCOLS:
+            raise UnknownNameError("protocol", name, _PROTOCOLS)
+        try:
+            protocol = get_protocol(_PROTOCOLS[name], **written)
+        except TypeError as error:  # of values that cannot be compared with numbers
+            raise InputError(f"Protocol {protocol!r:.100} has a value of a wrong type: {error}.") from error
     known = {field.name for field in fields(Protocol)}
     for field in changes:
         if field not in known:
@@ -253,8 +269,35 @@ def get_protocol(protocol: str | Protocol, **changes: Any) -> Protocol:
     changes = {field: value for field, value in changes.items() if getattr(protocol, field) != value}
     if not changes:
         return protocol
-    listed = ", ".join(f"{field}={value!r}" for field, value in changes.items())
-    return replace(protocol, **{"name": f"{protocol.name}({listed})", **changes})
+    try:
+        name, written = _read_name(protocol.name)
+    except InputError:  # a name of the user's own
+        name, written = protocol.name, {}
+    listed = ", ".join(f"{field}={_written(value)}" for field, value in {**written, **changes}.items())
+    return replace(protocol, **{"name": f"{name}({listed})", **changes})
+
+
+def _read_name(name: str) -> tuple[str, dict[str, Any]]:
+    """The name of a protocol, and the changes that stand behind it in brackets."""
+    name, bracket, changes = name.partition("(")
+    if not bracket:
+        return name, {}
+    try:
+        call = ast.parse(f"changed({changes}", mode="eval").body
+        is_call = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args
+        if not is_call or any(field.arg is None for field in call.keywords):
+            raise ValueError("something other than FIELD=VALUE")
+        return name, {str(field.arg): ast.literal_eval(field.value) for field in call.keywords}
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise InputError(
+            f"The changes of protocol {name!r} are '({changes:.60}': write them as in Python, such as "
+            f"'{name}(focus=0)'."
+        ) from error
+
+
+def _written(value: Any) -> str:
+    """A value as it stands in a name: a whole number the same, whether it was given as 1 or as 1.0."""
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 def list_protocols(pattern: str = "*") -> list[str]:

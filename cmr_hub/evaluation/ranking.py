@@ -19,8 +19,10 @@ import torch
 from scipy.sparse import csr_array, issparse
 from tqdm.auto import tqdm
 
+from cmr_hub.modeling.code_parts import CodeParts
 from cmr_hub.modeling.codes import as_words
 from cmr_hub.modeling.embeddings import BINARY, kind_of
+from cmr_hub.modeling.parts import focused
 
 T = TypeVar("T")
 Distances = Callable[[slice], np.ndarray]  # queries -> (b, n) uint16 (Hamming) or int32 (inner product)
@@ -166,6 +168,23 @@ def distances_both_ways(one: np.ndarray, other: np.ndarray) -> tuple[Distances, 
     matrix = distances_between(distinct, other)(slice(None))
     matrix = matrix if len(distinct) == len(one) else matrix[row]
     return (lambda rows: matrix[rows]), (lambda rows: matrix.T[rows])
+
+
+def distances_with_focus(queries: np.ndarray, gallery: np.ndarray, class_dim: int, focus: float) -> Distances:
+    """Distances by embeddings of two parts, which queries weigh, on demand.
+
+    Args:
+        queries: as for [`distances_between`].
+        gallery: as for [`distances_between`].
+        class_dim: width of the class part, which comes first; of codes its bits.
+        focus: weight of the item part, from 0 to 1; the class part has the rest.
+    """
+    if kind_of(queries) is not BINARY:
+        return distances_between(focused(queries, class_dim, focus), gallery)
+    parts = CodeParts(class_dim, 8 * queries.shape[1] - class_dim, focus)
+    whole = _hamming(queries, gallery)
+    of_class = _hamming(queries & parts.mask, gallery & parts.mask)
+    return lambda rows: parts.ranks(of_class(rows), whole(rows))
 
 
 def reranked(distances: Distances, queries: np.ndarray, gallery: np.ndarray, first: int) -> Distances:

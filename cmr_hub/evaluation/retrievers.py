@@ -38,6 +38,10 @@ class EvaluatedRetriever(Interface):
     def processor(self) -> HasEncoders:
         """The processor that was saved with the model."""
 
+    @property
+    def class_dim(self) -> int | None:
+        """Width of the class part of embeddings of two parts."""
+
     def encode_images(self, images: Sequence[Any], *, cache: bool = ..., real_valued: bool = ...) -> np.ndarray:
         """Images or feature rows -> `(n, d)` embeddings."""
 
@@ -96,5 +100,6 @@ def evaluate(
         encode_images=partial(retriever.encode_images, cache=True),
         encode_texts=retriever.encode_texts,
         encode_pairs=partial(retriever.encode_pairs, cache=True),
+        class_dim=retriever.class_dim,
     )
     return evaluator(cached, curves=curves)

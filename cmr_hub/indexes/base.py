@@ -14,6 +14,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.modeling.code_parts import CodeParts
 from cmr_hub.modeling.embeddings import EMBEDDING_KINDS, EmbeddingKind, Representation, described, kind_of
 from cmr_hub.utils.checkpoint_files import array_of, read_tensors
 from cmr_hub.utils.checksums import saved
@@ -155,6 +156,28 @@ class Index(ABC):
         Raises:
             InputError: queries that cannot be compared with the vectors, or a `k` below 1.
         """
+
+    def search_parts(
+        self, queries: np.ndarray, k: int, parts: CodeParts, filter: Filter | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best `k` codes for each query by the scores of two parts, of indexes of codes that support it.
+
+        Args:
+            queries: `(q, bits // 8)` uint8 codes.
+            k: from 1.
+            parts: the parts of codes and their weights.
+            filter: as for [`search`].
+
+        Returns:
+            As [`search`], with the scores of `parts`.
+
+        Raises:
+            InputError: the index does not support it, or as [`search`].
+        """
+        raise InputError(
+            f"The index {self.name!r} compares whole codes, and a focus weighs their parts: use index='hamming', or "
+            "leave the focus out."
+        )
 
     def range_search(self, queries: np.ndarray, radius: int) -> list[np.ndarray]:
         """All items within a Hamming radius of each query, of indexes of codes that support it.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from cmr_hub.errors import InputError
 from cmr_hub.indexes import register_index
+from cmr_hub.modeling.code_parts import CodeParts
 from cmr_hub.modeling.codes import as_words
 
 from .base import Filter, Index, check_k
 from .nearest import padded
+
+# The words of a query and of codes -> the first row of each block, and integers that grow with the distance.
+Compare = Callable[[np.ndarray, np.ndarray], Iterator[tuple[int, np.ndarray]]]
+Score = Callable[[np.ndarray], np.ndarray]
 
 BLOCK_ROWS = 1 << 15  # compared at once: words, differences and distances stay in a core's cache
 
@@ -50,16 +55,20 @@ class HammingIndex(Index):
 
         The cosine of two codes, as vectors of -1 and +1, is 1 - 2 distance / bits.
         """
-        self.check(queries)
-        check_k(k)
-        allowed, words = self._allowed(filter), self.words
-        if allowed is not None:
-            words = words[allowed]
-        found = [self._nearest(query, k, words) for query in as_words(queries)]
-        cosines, rows = padded([1 - 2 / self.bits * near for near, _ in found], [rows for _, rows in found], k)
-        if allowed is not None:
-            rows[rows >= 0] = np.flatnonzero(allowed)[rows[rows >= 0]]
-        return cosines, self._ids_of(rows)
+        return self._search(queries, k, filter, self._blocks, lambda near: 1 - 2 / self.bits * near)
+
+    def search_parts(
+        self, queries: np.ndarray, k: int, parts: CodeParts, filter: Filter | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The best `k` codes of each query by the scores of two parts; see [`Index.search_parts`]."""
+        mask = as_words(parts.mask[None])[0]
+
+        def ranked(query: np.ndarray, codes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+            of_class = self._blocks(query, codes, mask)
+            for (start, distance), (_, class_distance) in zip(self._blocks(query, codes), of_class, strict=True):
+                yield start, parts.ranks(class_distance, distance)
+
+        return self._search(queries, k, filter, ranked, lambda near: parts.scores[near])
 
     def distances(self, cosines: np.ndarray) -> np.ndarray:
         """The Hamming distances, int64, that cosines from [`search`] stand for."""
@@ -81,19 +90,20 @@ class HammingIndex(Index):
                 count += np.bincount(distance, minlength=self.bits + 1)
         return counts
 
-    def _nearest(self, query: np.ndarray, k: int, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distances and rows of the `k` nearest of `words`, in order."""
-        near, rows = np.empty(0, np.uint16), np.empty(0, np.int64)
-        for start, distance in self._blocks(query, words):
-            if len(near) < k:
-                limit = np.searchsorted(np.bincount(distance).cumsum(), k)  # the k-th of this block, if it has so many
-                chosen = np.flatnonzero(distance <= limit)
-            elif distance.min() < near[-1]:
-                chosen = np.flatnonzero(distance < near[-1])  # a tie is lost to the earlier row
-            else:
-                continue
-            near, rows = _merge([(near, rows), (distance[chosen], start + chosen)], k)
-        return near, rows
+    def _search(
+        self, queries: np.ndarray, k: int, filter: Filter | None, compare: Compare, score: Score
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and ids of the `k` nearest by whatever integers two codes are compared by."""
+        self.check(queries)
+        check_k(k)
+        allowed, words = self._allowed(filter), self.words
+        if allowed is not None:
+            words = words[allowed]
+        found = [_nearest(compare(query, words), k) for query in as_words(queries)]
+        scores, rows = padded([score(near) for near, _ in found], [rows for _, rows in found], k)
+        if allowed is not None:
+            rows[rows >= 0] = np.flatnonzero(allowed)[rows[rows >= 0]]
+        return scores, self._ids_of(rows)
 
     def _within(self, query: np.ndarray, radius: int) -> np.ndarray:
         found = []
@@ -103,18 +113,41 @@ class HammingIndex(Index):
         return _merge(found, len(self.words))[1]
 
     @staticmethod
-    def _blocks(query: np.ndarray, codes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """The first row of each block and the distances of its rows, which the next block overwrites."""
+    def _blocks(
+        query: np.ndarray, codes: np.ndarray, mask: np.ndarray | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The first row of each block and the distances of its rows, which the next block overwrites.
+
+        Of a mask, `(words,)`, only the bits that are set in it count.
+        """
         size, words = min(BLOCK_ROWS, len(codes)), len(query)
         # One long row beside one long row is what a processor is best at.
         repeated = query if words == 1 else np.tile(query, size)
+        counted = mask if mask is None or words == 1 else np.tile(mask, size)
         differences, counts = np.empty(size * words, codes.dtype), np.empty(size * words, np.uint8)
         for start in range(0, len(codes), size or 1):
             block = codes[start : start + size].ravel()
             difference = np.bitwise_xor(block, repeated[: len(block)], out=differences[: len(block)])
+            if counted is not None:
+                difference &= counted[: len(block)]
             count = np.bitwise_count(difference, out=counts[: len(block)]).reshape(-1, words).T
             # Word by word, since a sum over so short an axis is slow; in 16 bits, since 256 does not fit a byte.
             yield start, count[0] if words == 1 else sum(count[1:], count[0].astype(np.uint16))
+
+
+def _nearest(blocks: Iterable[tuple[int, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and rows of the `k` nearest, in order; `blocks` are first rows and the distances from there."""
+    near, rows = np.empty(0, np.uint16), np.empty(0, np.int64)
+    for start, distance in blocks:
+        if len(near) < k:
+            limit = np.searchsorted(np.bincount(distance).cumsum(), k)  # the k-th of this block, if it has so many
+            chosen = np.flatnonzero(distance <= limit)
+        elif distance.min() < near[-1]:
+            chosen = np.flatnonzero(distance < near[-1])  # a tie is lost to the earlier row
+        else:
+            continue
+        near, rows = _merge([(near, rows), (distance[chosen], start + chosen)], k)
+    return near, rows
 
 
 def _merge(found: Sequence[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ from .configuration_cmr import CMRConfig
 from .embeddings import Representation
 from .forward_arguments import ForwardArguments
 from .losses import add
+from .parts import NEUTRAL
 
 if TYPE_CHECKING:
     from cmr_hub.processing.processing_cmr import CMRProcessor
@@ -155,6 +156,16 @@ class CMRModel(CheckedModel):
     def accepts_focus(self) -> bool:
         """Whether this checkpoint has both parts that `with_focus` weighs: one trained without classes has not."""
         return False
+
+    @property
+    def class_dim(self) -> int | None:
+        """Width of the class part of embeddings, which comes first, of codes in bits; None where there is one part."""
+        return getattr(self.config, "class_dim", None) if self.accepts_focus else None
+
+    @property
+    def default_focus(self) -> float | None:
+        """The focus of queries that are asked without one; None where embeddings have one part."""
+        return getattr(self.config, "focus", NEUTRAL) if self.accepts_focus else None
 
     @property
     def answers_questions(self) -> bool:

@@ -10,6 +10,8 @@ from cmr_hub.errors import InputError
 
 from .embeddings import as_vectors
 
+NEUTRAL = 0.5  # the focus of embeddings as they are
+
 
 def check_focus(focus: float) -> float:
     """A focus as it is, where it is a number from 0 to 1.
@@ -51,6 +53,24 @@ def focused(embeds: np.ndarray, class_dim: int, focus: float) -> np.ndarray:
     rows[:, class_dim:] *= focus
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, lengths, out=rows, where=lengths > 0)
+
+
+def balanced(embeds: np.ndarray, class_dim: int) -> np.ndarray:
+    """`(n, embed_dim)` real-valued rows with two parts of one length, float32 of unit length; zeros stay.
+
+    Embeddings are so already, unlike the values behind codes.
+
+    Example:
+    ```python
+    >>> balanced(np.array([[2.0, 0.3, 0.4]], np.float32), class_dim=1).round(2).tolist()
+    [[0.7099999785423279, 0.41999998688697815, 0.5699999928474426]]
+    ```
+    """
+    rows = np.array(embeds, np.float32)
+    for part in (rows[:, :class_dim], rows[:, class_dim:]):
+        lengths = np.linalg.norm(part, axis=1, keepdims=True) * np.float32(math.sqrt(2))
+        np.divide(part, lengths, out=part, where=lengths > 0)
+    return rows
 
 
 def focus_scale(focus: float) -> float:

@@ -239,6 +239,7 @@ class Gallery:
         source: Modality | None = None,
         label: str | Sequence[str] | None = None,
         rerank: int = 0,
+        focus: float | None = None,
     ) -> list[Hit]:
         """The items nearest to one query.
 
@@ -252,6 +253,9 @@ class Gallery:
             label: a class, or several of which one will do, that hits must have.
             rerank: of a hashing method or an approximate index, find so many (at least `k`), put them in order by the
                 real-valued embeddings, and give the first `k` of these.
+            focus: of a method whose embeddings have a class part and an item part (unified), from 0 (the same kind of
+                thing) to 1 (this very thing); by default the checkpoint's own. It weighs the query alone: nothing is
+                embedded again. Of codes the index 'hamming' alone weighs parts.
 
         Returns:
             `k` hits, best first; fewer where no more have the label or an approximate index finds no more. An item
@@ -259,10 +263,11 @@ class Gallery:
 
         Raises:
             InputError: none or several queries, an unknown item, an empty text or one without a known word, an image
-                that cannot be used, a `k` that the gallery cannot fill, an unknown label, or re-ranking in a gallery
-                that keeps no real-valued embeddings.
+                that cannot be used, a `k` that the gallery cannot fill, an unknown label, re-ranking in a gallery that
+                keeps no real-valued embeddings, or a focus that is not from 0 to 1 or that the checkpoint or the index
+                does not support.
         """
-        return self._searcher.search(Query(text, image, item, source), target, k, label, rerank)
+        return self._searcher.search(Query(text, image, item, source), target, k, label, rerank, focus)
 
     def range_search(
         self,
@@ -275,6 +280,8 @@ class Gallery:
         radius: int = 2,
     ) -> list[Hit]:
         """Hash lookup: every item whose code lies within a Hamming radius of the query's, nearest first; maybe none.
+
+        Whole codes are compared, also those that have a class part and an item part.
 
         Args:
             text: a text query.

@@ -17,6 +17,7 @@ from cmr_hub.errors import CheckpointError, CMRError
 from cmr_hub.hub import push_folder
 from cmr_hub.modeling.checked_model import WEIGHT_FILES
 from cmr_hub.modeling.modeling_cmr import CMRModel
+from cmr_hub.modeling.parts import NEUTRAL
 from cmr_hub.processing.processing_cmr import CMRProcessor
 from cmr_hub.utils.checksums import saved
 from cmr_hub.utils.deprecation import RenamedAttribute
@@ -188,6 +189,39 @@ class Retriever:
         return self._embedder.pairs(
             images, texts, batch_size=batch_size, cache=cache, show_progress=show_progress, real_valued=real_valued
         )
+
+    def with_focus(self, embeds: np.ndarray, focus: float | None = None) -> np.ndarray:
+        """Weigh the parts of queries, of methods whose embeddings have a class part and an item part (unified).
+
+        Only queries are weighed: one gallery, embedded once, answers every focus.
+
+        Args:
+            embeds: `(n, …)` embeddings or codes, as [`encode_images`] and [`encode_texts`] give them.
+            focus: from 0 (the same kind of thing) to 1 (this very thing); by default the checkpoint's own,
+                `default_focus`.
+
+        Returns:
+            `(n, embed_dim)` float32 rows of unit length. Their inner products with a gallery's embeddings (of codes
+            with their signs, [`~cmr_hub.modeling.embeddings.as_vectors`]) rank it;
+            [`~cmr_hub.modeling.parts.focus_scale`] times these are (1 - focus) * cosine of the class parts +
+            focus * cosine of the item parts.
+
+        Raises:
+            InputError: embeddings of this checkpoint have one part, or the focus is not from 0 to 1.
+        """
+        if focus is None:
+            focus = self.default_focus
+        return self.model.with_focus(embeds, NEUTRAL if focus is None else focus)
+
+    @property
+    def class_dim(self) -> int | None:
+        """Width of the class part of embeddings, which comes first, of codes in bits; None where there is one part."""
+        return self.model.class_dim
+
+    @property
+    def default_focus(self) -> float | None:
+        """The focus of queries that are asked without one; None where embeddings have one part."""
+        return self.model.default_focus
 
     def explain(self, image: ImageSource, text: str) -> Explanation:
         """Where the model looks in an image and what it reads in a text, step by step; of methods that attend (DAN).

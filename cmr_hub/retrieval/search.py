@@ -12,8 +12,10 @@ import PIL.Image
 
 from cmr_hub.data.columns import COLUMNS, Modality
 from cmr_hub.errors import InputError
-from cmr_hub.indexes import Index
+from cmr_hub.indexes import Filter, Index
+from cmr_hub.modeling.code_parts import CodeParts
 from cmr_hub.modeling.codes import unpack
+from cmr_hub.modeling.parts import balanced, check_focus, focus_scale, focused
 
 from .items import Items
 from .retriever import Retriever
@@ -25,7 +27,8 @@ class Hit:
 
     Attributes:
         id: the item's id in its data set.
-        score: cosine similarity to the query, in [-1, 1]; of codes that of their signs, 1 - 2 distance / bits; from an
+        score: cosine similarity to the query, in [-1, 1]; of codes that of their signs, 1 - 2 distance / bits; of
+            embeddings of two parts (1 - focus) * cosine of the class parts + focus * cosine of the item parts; from an
             approximate index an estimate.
         texts: the item's texts; empty where the data set came as features only.
         labels: names of its classes; empty where there are none.
@@ -90,6 +93,27 @@ class _EmbeddedQuery:
         return self.row is not None and self.source == target
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The two parts of embeddings, as a query weighs them.
+
+    Attributes:
+        class_dim: width of the class part, which comes first; of codes its bits.
+        focus: weight of the item part, from 0 to 1; the class part has the rest.
+    """
+
+    class_dim: int
+    focus: float
+
+
+def _similarities(rows: np.ndarray, query: np.ndarray, parts: _Parts | None) -> np.ndarray:
+    """Scores of `(n, d)` real-valued rows for a query, `(1, d)`; the values behind codes have parts of any length."""
+    if parts is None:
+        return rows @ query[0]
+    weighed = focused(balanced(query, parts.class_dim), parts.class_dim, parts.focus)
+    return focus_scale(parts.focus) * (balanced(rows, parts.class_dim) @ weighed[0])
+
+
 class Searcher:
     """Searches the indexes of a gallery.
 
@@ -113,9 +137,16 @@ class Searcher:
         self.embeds, self.real_valued, self.indexes = embeds, real_valued, indexes
 
     def search(
-        self, query: Query, target: Modality, k: int, label: str | Sequence[str] | None, rerank: int
+        self,
+        query: Query,
+        target: Modality,
+        k: int,
+        label: str | Sequence[str] | None,
+        rerank: int,
+        focus: float | None = None,
     ) -> list[Hit]:
         """The `k` nearest items; see `Gallery.search`."""
+        parts = self._parts(focus)
         asked = self._embedded(query, target)
         leaves_out_itself = asked.is_among(target)
         largest = len(self.items) - leaves_out_itself
@@ -124,13 +155,13 @@ class Searcher:
         exact = self._exact_rows(target) if rerank else None
         found = min(max(k, rerank) + leaves_out_itself, len(self.items))
         filter = None if label is None else self.items.filter(label)
-        scores, rows = (each[0] for each in self.indexes[target].search(asked.embeds(), found, filter))
+        scores, rows = self._nearest(asked.embeds(), target, found, filter, parts)
         wanted = rows >= 0
         if leaves_out_itself:
             wanted &= rows != asked.row
         scores, rows = scores[wanted], rows[wanted]
         if exact is not None:
-            scores = exact[rows] @ asked.embeds(real_valued=target in self.real_valued)[0]
+            scores = _similarities(exact[rows], asked.embeds(real_valued=target in self.real_valued), parts)
             order = np.argsort(-scores, kind="stable")
             scores, rows = scores[order], rows[order]
         return self._hits(scores[:k], rows[:k], asked.row)
@@ -144,6 +175,33 @@ class Searcher:
             rows = rows[rows != asked.row]
         signs = unpack(codes)[0]
         return self._hits(unpack(self.embeds[target][rows]) @ signs / len(signs), rows, asked.row)
+
+    def _parts(self, focus: float | None) -> _Parts | None:
+        """What a focus weighs, by default the checkpoint's own; None where embeddings have one part."""
+        class_dim, default = self.retriever.class_dim, self.retriever.default_focus
+        if focus is not None:
+            focus = check_focus(focus)
+            if class_dim is None:
+                raise InputError(
+                    f"The checkpoint {self.retriever.name!r} embeds each item as one part, and a focus weighs a class "
+                    "part and an item part: leave the focus out, or take a checkpoint of a method with both (unified)."
+                )
+        return None if class_dim is None or default is None else _Parts(class_dim, default if focus is None else focus)
+
+    def _nearest(
+        self, query: np.ndarray, target: Modality, k: int, filter: Filter | None, parts: _Parts | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and rows of the `k` nearest of one query, `(k,)` each."""
+        index = self.indexes[target]
+        if parts is None:
+            found = index.search(query, k, filter)
+        elif index.kind.is_quantized:
+            codes = CodeParts(parts.class_dim, 8 * index.width - parts.class_dim, parts.focus)
+            found = index.search(query, k, filter) if codes.is_plain else index.search_parts(query, k, codes, filter)
+        else:
+            scores, rows = index.search(focused(query, parts.class_dim, parts.focus), k, filter)
+            found = focus_scale(parts.focus) * scores, rows
+        return found[0][0], found[1][0]
 
     def other_modality(self, target: Modality) -> Modality:
         """The modality that an item asks with for `target`: the other one where there is one."""

@@ -40,6 +40,7 @@ def measure(retriever: Retriever, features: FeatureSplits, protocol: str | Proto
         labels=_labels(test),
         gallery_labels=_labels(features.gallery) if with_gallery else None,
         real_valued=embeds(real_valued=True) if protocol.rerank else None,
+        class_dim=model.class_dim,
         protocol=protocol,
     )
 
@@ -69,6 +70,7 @@ def evaluate_pairs(
         _labels(pairs) if protocol.relevance == "class" else None,
         protocol=protocol,
         caption_to_image=caption_to_image,
+        class_dim=model.class_dim,
     )
 
 

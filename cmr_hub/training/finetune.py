@@ -33,7 +33,7 @@ from .network_parts import cut_after
 from .recipe import Recipe, check_settings, config_types, load_recipe
 from .resuming import last_state
 from .run import TRAINER_FOLDER, TrainingRun, result_entry, take_finished
-from .train import check_protocols, training_arguments
+from .train import check_parts, check_protocols, training_arguments
 from .trainer import CMRTrainer, ItemSampler
 
 logger = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ def finetune(
     output_dir = Path(output_dir)
     model, encoder = _check(retriever, output_dir)
     protocols = check_protocols(protocols, type(model))
+    check_parts(protocols, model)
     start_folder = cast(Path, retriever.folder)
     start = TrainingRun.load(start_folder)
     recipe = recipe_of(start).changed(training=training)

@@ -92,6 +92,7 @@ def train(
             f"{recipe.title} with these settings answers questions and cannot be searched with: train it by "
             "`cmr answer`."
         )
+    check_parts(protocols, model)
     model.start_from(processor)
     logger.info("%s on %s: %d training pairs, seed %d", recipe.title, dataset_name, len(pairs), seed)
     started = time.perf_counter()
@@ -186,6 +187,23 @@ def _check_defined(protocol: Protocol, model_class: type[CMRModel]) -> None:
         raise InputError(
             f"Protocol {protocol.name!r} re-ranks codes, and {model_class.config_class.model_type} is real-valued."
         )
+    if protocol.focus is not None and not model_class.has_focus:
+        with_both = ", ".join(name for name, method in METHODS.importable() if method.has_focus)
+        raise InputError(
+            f"Protocol {protocol.name!r} has a focus, which weighs a class part and an item part, and "
+            f"{model_class.config_class.model_type} embeds each input as one part. Methods with both: "
+            f"{with_both or 'none'}."
+        )
+
+
+def check_parts(protocols: Sequence[Protocol], model: CMRModel) -> None:
+    """Refuse, before anything is trained, a focus on a model that has one part with these settings."""
+    for protocol in protocols:
+        if protocol.focus is not None and not model.accepts_focus:
+            raise InputError(
+                f"Protocol {protocol.name!r} has a focus, and {model.config.model_type} has no class part with these "
+                "settings and data: leave the focus out."
+            )
 
 
 def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) -> CMRModel:

@@ -5,14 +5,16 @@ import signal
 
 import numpy as np
 import pytest
+from datasets import DatasetDict
 from PIL import Image
 
-from cmr_hub import Gallery
+from cmr_hub import Gallery, Retriever
 from cmr_hub.cli.main import main
 from cmr_hub.training.run import TrainingRun
 from cmr_hub.utils.hub import bundled_folder
 from tables import unpadded
 from toys import feature_dataset, feature_retriever
+from two_parts import dataset_of_halves, retriever_of_halves
 
 
 def cmr(*words):
@@ -128,3 +130,54 @@ def test_digests_are_compared_and_renewed(tmp_path, capsys, caplog):
 @pytest.mark.parametrize("name", sorted(path.name for path in bundled_folder().iterdir()))
 def test_bundled_checkpoints_are_as_they_were_saved(name):
     assert cmr("checksums", f"cmr/{name}") == 0
+
+
+@pytest.fixture
+def halves(monkeypatch):
+    """Commands find a checkpoint of two parts, and the items of its data set."""
+    dataset = DatasetDict(train=dataset_of_halves(seed=1), test=dataset_of_halves())
+    monkeypatch.setattr("cmr_hub.cli.options.DatasetChoice.load", lambda choice: dataset)
+    monkeypatch.setattr(Retriever, "from_pretrained", lambda checkpoint: retriever_of_halves())
+    return ("--dataset", "emoji", "--checkpoint", "halves")
+
+
+def test_protocols_are_measured_at_each_focus(tmp_path, halves):
+    protocols = ("--protocols", "dscmr", "instance-tie-aware(at=(1, 5))", "--focus", 0, 0.5, 1)
+    assert cmr("evaluate", *halves, *protocols, "--json", tmp_path / "measured.json") == 0
+    measured = {entry["protocol"]: entry["metrics"] for entry in json.loads((tmp_path / "measured.json").read_text())}
+    assert list(measured) == [
+        *(f"dscmr(focus={focus})" for focus in (0, 0.5, 1)),
+        *(f"instance-tie-aware(at=(1, 5), focus={focus})" for focus in (0, 0.5, 1)),
+    ]
+    by_focus = [metrics["map"] for name, metrics in measured.items() if name.startswith("dscmr(")]
+    assert by_focus == sorted(by_focus, reverse=True)
+
+
+def test_curves_are_drawn_at_a_focus(tmp_path, halves):
+    output, points = tmp_path / "curves.png", tmp_path / "points.json"
+    words = ("--output", output, "--json", points, "--protocol", "dcmh(focus=1)")
+    assert cmr("curves", *halves, *words, "--focus", 0) == 0
+    assert json.loads(points.read_text())["protocol"] == "dcmh(focus=0)"
+
+
+def test_a_checkpoint_of_one_part_has_no_focus(capsys):
+    words = ("evaluate", "--checkpoint", "cmr/cca-emoji", "--dataset", "emoji", "--protocols", "dscmr(focus=1)")
+    assert cmr(*words) == 1
+    assert "'dscmr(focus=1)' has a focus, which weighs a class part and an item part" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "message"),
+    [
+        (("--focus", "2"), 2, "2.0 is not in the range 0<=x<=1"),
+        (("--focus", "-1"), 2, "-1.0 is not in the range 0<=x<=1"),
+        (("--focus", "a"), 2, "'a' is not a valid float"),
+        (("--focus", "nan"), 1, "focus=nan is not a number from 0"),
+        (("--protocols", "dscmr(focus=2)"), 1, "focus=2 is not a number from 0"),
+        (("--protocols", "dscmr(focus"), 1, "write them as in Python, such as 'dscmr(focus=0)'"),
+        (("--protocols", "dscmrr(focus=0)"), 1, "There is no protocol named 'dscmrr'"),
+    ],
+)
+def test_other_focuses_are_refused(capsys, option, code, message):
+    assert cmr("evaluate", "--checkpoint", "cmr/cca-emoji", "--dataset", "emoji", *option) == code
+    assert message in capsys.readouterr().err

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from cmr_hub.errors import InputError, UnknownNameError
-from cmr_hub.evaluation import evaluate_embeddings, get_protocol, list_protocols, number_texts, spread_captions
+from cmr_hub.errors import CMRError, InputError, UnknownNameError
+from cmr_hub.evaluation import (
+    Protocol,
+    evaluate_embeddings,
+    get_protocol,
+    list_protocols,
+    number_texts,
+    spread_captions,
+)
 
 
 def fan(items):
@@ -289,3 +298,54 @@ def test_patterns_list_protocols():
 def test_contradictions_are_refused(name, changes, message):
     with pytest.raises(InputError, match=message):
         get_protocol(name, **changes)
+
+
+def test_names_with_changes_can_be_read():
+    assert get_protocol("djsrh(cut_off=100, ties='expected')") == get_protocol("djsrh", cut_off=100, ties="expected")
+    assert get_protocol("dscmr-tie-aware(focus=0)") == get_protocol("dscmr-tie-aware", focus=0)
+    assert get_protocol("instance(at=(1, 2))").at == (1, 2)
+    assert get_protocol("dscmr(focus=1.0)").name == "dscmr(focus=1)"
+    assert get_protocol("dscmr(focus=0)", focus=0.25).name == "dscmr(focus=0.25)"
+    assert get_protocol("dscmr(focus=0)", ties="expected").name == "dscmr(focus=0, ties='expected')"
+    assert get_protocol("dscmr()") is get_protocol("dscmr")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("dscmr(", "write them as in Python, such as 'dscmr(focus=0)'"),
+        ("dscmr(focus)", "write them as in Python"),
+        ("dscmr(0)", "write them as in Python"),
+        ("dscmr(**{})", "write them as in Python"),
+        ("dscmr(focus=0)(ties='expected')", "write them as in Python"),
+        ("dscmr(focus=nan)", "write them as in Python"),
+        ("dscmr(focus=__import__('os'))", "write them as in Python"),
+        ("dscmr(at=1)", "a value of a wrong type"),
+        ("dscmr(cut_off='x')", "a value of a wrong type"),
+        ("dscmr(fokus=0)", "has no field 'fokus'"),
+        ("dscmrr(focus=0)", "There is no protocol named 'dscmrr'"),
+    ],
+)
+def test_names_with_other_changes_are_refused(name, reason):
+    with pytest.raises(CMRError, match=re.escape(reason)):
+        get_protocol(name)
+
+
+@pytest.mark.parametrize("focus", [-0.1, 2, float("nan"), "a", True, [0.5]])
+def test_a_focus_is_a_number_from_0_to_1(focus):
+    with pytest.raises(InputError, match=r"is not a number from 0 \(class part alone\) to 1"):
+        get_protocol("dscmr", focus=focus)
+
+
+def test_a_focus_is_part_of_the_description():
+    assert "weigh" not in get_protocol("dscmr").describe()
+    assert (
+        get_protocol("dscmr", focus=0.25)
+        .describe()
+        .endswith("queries weigh the class part by 0.75 and the item part by 0.25")
+    )
+
+
+def test_a_name_of_ones_own_may_have_brackets():
+    mine = Protocol(name="mine (v2)", source="ours")
+    assert get_protocol(mine, focus=1).name == "mine (v2)(focus=1)"

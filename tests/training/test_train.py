@@ -242,6 +242,7 @@ def test_trainings_share_features(dataset, tmp_path, monkeypatch):
     [
         ("sh", "djsrh-pair", "'djsrh-pair' searches codes of whole pairs, and sh embeds each side by itself"),
         ("dscmr", "dscmr-reranked", "'dscmr-reranked' re-ranks codes, and dscmr is real-valued"),
+        ("dscmr", "dscmr(focus=0)", r"'dscmr\(focus=0\)' has a focus, .* dscmr embeds each input as one part"),
     ],
 )
 def test_a_protocol_that_the_method_has_nothing_for_is_refused_at_once(dataset, tmp_path, method, protocol, message):

@@ -13,6 +13,7 @@ from cmr_hub.cli.options import (
     DatasetChoice,
     dataset_options,
     figure_option,
+    focus_option,
     json_option,
     option,
     protocol_option,
@@ -33,22 +34,31 @@ from cmr_hub.cli.options import (
 @dataset_options
 @split_option
 @protocol_option("dcmh", "Protocol, one with class labels.")
+@focus_option("Focus of the queries")
 @figure_option("Receives the figure")
 @json_option("Also write the points here.")
 def command(
-    *, checkpoints: Sequence[str], data: DatasetChoice, split: str, protocol: str, output: Path, json: Path | None
+    *,
+    checkpoints: Sequence[str],
+    data: DatasetChoice,
+    split: str,
+    protocol: str,
+    focus: float | None,
+    output: Path,
+    json: Path | None,
 ) -> None:
     """Draw precision-recall curves of checkpoints, for codes also by radius."""
-    from cmr_hub.evaluation import evaluate
+    from cmr_hub.evaluation import evaluate, get_protocol
     from cmr_hub.experiments.curves import draw, points
     from cmr_hub.retrieval.retriever import Retriever
     from cmr_hub.utils.plots import check_suffix, save
 
     check_suffix(output)
+    drawn = get_protocol(protocol) if focus is None else get_protocol(protocol, focus=focus)
     dataset = data.load_with(split)
     results = {
         checkpoint: evaluate(
-            Retriever.from_pretrained(checkpoint), dataset[split], protocol, dataset["train"], curves=True
+            Retriever.from_pretrained(checkpoint), dataset[split], drawn, dataset["train"], curves=True
         )
         for checkpoint in checkpoints
     }

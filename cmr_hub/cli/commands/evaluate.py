@@ -13,6 +13,7 @@ from cmr_hub.cli.options import (
     DatasetChoice,
     checkpoint_option,
     dataset_options,
+    focus_option,
     json_option,
     option,
     protocols_option,
@@ -26,22 +27,31 @@ from cmr_hub.cli.options import (
 @dataset_options
 @split_option
 @protocols_option(["dscmr"], "Protocols of the results.")
+@focus_option("Measure by each protocol once for each focus", several=True)
 @json_option()
 @option("--record", is_flag=True, help="Store the results in the checkpoint, for its card.")
 def command(
-    *, checkpoint: str, data: DatasetChoice, split: str, protocols: Sequence[str], json: Path | None, record: bool
+    *,
+    checkpoint: str,
+    data: DatasetChoice,
+    split: str,
+    protocols: Sequence[str],
+    focus: Sequence[float],
+    json: Path | None,
+    record: bool,
 ) -> None:
     """Measure a checkpoint."""
-    from cmr_hub.evaluation import evaluate
+    from cmr_hub.evaluation import evaluate, get_protocol
     from cmr_hub.hub.weights import weights_digest
     from cmr_hub.retrieval.retriever import Retriever
     from cmr_hub.training.run import TrainingRun, result_entry
 
+    measured = [get_protocol(name, focus=each) for name in protocols for each in focus] or protocols
     retriever = Retriever.from_pretrained(checkpoint)
     dataset = data.load_with(split)
     run = TrainingRun.load(Path(checkpoint)) if record else None
     entries = []
-    for protocol in protocols:
+    for protocol in measured:
         result = evaluate(retriever, dataset[split], protocol, dataset["train"])
         logging.info("%s", result.table())
         entries.append(result_entry(result, split, run.seed if run and retriever.model.is_stochastic else None))
