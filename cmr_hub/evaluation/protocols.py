@@ -284,9 +284,10 @@ def _read_name(name: str) -> tuple[str, dict[str, Any]]:
         return name, {}
     try:
         call = ast.parse(f"changed({changes}", mode="eval").body
-        is_call = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args
-        if not is_call or any(field.arg is None for field in call.keywords):
-            raise ValueError("something other than FIELD=VALUE")
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            raise ValueError("no FIELD=VALUE")
+        if any(field.arg is None for field in call.keywords):
+            raise ValueError("a mapping in the place of FIELD=VALUE")
         return name, {str(field.arg): ast.literal_eval(field.value) for field in call.keywords}
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise InputError(
