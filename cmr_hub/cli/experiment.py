@@ -9,6 +9,8 @@ from typing import Any
 import click
 import msgspec
 
+from cmr_hub.experiments.encoder_choice import EncoderChoice
+
 from .options import Decorator, option
 from .types import PATH
 
@@ -41,12 +43,14 @@ class ReproduceExperiment(Experiment):
         methods: methods, or "all".
         bits: code lengths of hashing methods.
         image_encoder, text_encoder: encoders instead of the recipes': a name, or a mapping of name and options.
+        encoders: instead of these, several choices of encoders, each measured; `{}` is the recipes' own.
     """
 
     methods: list[str] = []
     bits: list[int] = []
     image_encoder: str | dict[str, Any] | None = None
     text_encoder: str | dict[str, Any] | None = None
+    encoders: list[EncoderChoice] = []
 
 
 class AblateExperiment(Experiment):

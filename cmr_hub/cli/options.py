@@ -22,6 +22,7 @@ from .types import (
     SEED,
     DatasetName,
     Encoder,
+    EncoderChoices,
     MethodNames,
     MethodOrRecipe,
     ProtocolName,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from cmr_hub.data.columns import Modality
     from cmr_hub.encoders.spec import GivenEncoder
+    from cmr_hub.experiments.encoder_choice import EncoderChoice
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Report = Callable[[str, float, str], None]
@@ -130,17 +132,47 @@ def chosen_encoders(
     return {modality: encoder for modality, encoder in given.items() if encoder}
 
 
-encoder_options = option_group(
-    "encoders",
-    chosen_encoders,
-    *(
-        option(
-            f"--{modality}-encoder",
-            type=Encoder(modality),
-            metavar="ENCODER",
-            help=f"{modality.title()} encoder instead of the recipe's: a name, or YAML such as {example}.",
-        )
-        for modality, example in (("image", "'{name: vgg19}'"), ("text", "'{name: word2vec, window: 3}'"))
+ENCODER_OPTIONS = tuple(
+    option(
+        f"--{modality}-encoder",
+        type=Encoder(modality),
+        metavar="ENCODER",
+        help=f"{modality.title()} encoder instead of the recipe's: a name, or YAML such as {example}.",
+    )
+    for modality, example in (("image", "'{name: vgg19}'"), ("text", "'{name: word2vec, window: 3}'"))
+)
+encoder_options = option_group("encoders", chosen_encoders, *ENCODER_OPTIONS)
+
+
+def encoder_choices(
+    image_encoder: GivenEncoder | None, text_encoder: GivenEncoder | None, encoders: Sequence[EncoderChoice]
+) -> list[EncoderChoice]:
+    """The choices of encoders that methods are measured with.
+
+    Raises:
+        UsageError: encoders are given in both ways.
+    """
+    from cmr_hub.experiments.encoder_choice import EncoderChoice
+
+    given: dict[str, Any] = {"image": image_encoder, "text": text_encoder}
+    if not encoders:
+        return [EncoderChoice(**given)]
+    if any(given.values()):
+        raise click.UsageError("Give --encoders, or --image-encoder and --text-encoder, not both.")
+    return list(encoders)
+
+
+encoder_choice_options = option_group(
+    "choices",
+    encoder_choices,
+    *ENCODER_OPTIONS,
+    option(
+        "--encoders",
+        several=True,
+        type=EncoderChoices(),
+        metavar="YAML",
+        help="Several choices of encoders, each measured: '{}' is the recipes' own, '{text: glove}' another text "
+        "encoder, '{text: glove, methods: [cca, dscmr]}' of these methods alone.",
     ),
 )
 

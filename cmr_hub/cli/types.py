@@ -6,11 +6,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cmr_hub.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from cmr_hub.experiments.encoder_choice import EncoderChoice
 
 PATH = click.Path(path_type=Path)
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -124,6 +127,38 @@ class Setting(click.ParamType):
             return name, yaml.safe_load(text)
         except YAML_ERRORS as error:
             self.fail(f"{text!r}, the value of {name}, is no YAML: {error}.", param, ctx)
+
+
+class EncoderChoices(click.ParamType):
+    """YAML with encoders instead of the recipes', and the methods that are measured with them."""
+
+    name = "encoders"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> EncoderChoice:
+        """The choice, every name in it checked.
+
+        Raises:
+            UnknownNameError: there is no such encoder or method.
+            InputError: another field, or a value of another type.
+        """
+        import yaml
+
+        from cmr_hub.experiments.encoder_choice import EncoderChoice
+        from cmr_hub.utils.decoding import decode
+        from cmr_hub.utils.located_yaml import YAML_ERRORS
+
+        try:
+            given = yaml.safe_load(value) if isinstance(value, str) else value
+        except YAML_ERRORS as error:
+            self.fail(f"{value!r} is no YAML: {error}.", param, ctx)
+        if not isinstance(given, dict):
+            self.fail(f"write a mapping such as {{text: glove}}, not {value!r}.", param, ctx)
+        choice = decode(EncoderChoice, given, "encoders")
+        for modality, encoder in choice.encoders.items():
+            Encoder(modality).check(encoder)
+        for method in choice.methods:
+            MethodName().check(method)
+        return choice
 
 
 class Encoder(Name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,8 @@ class Encoder(ABC):
         supports_mean_pooling: whether the mean of several inputs' features represents them together, as for
             vectors; False for the numbers of words.
         limits: what a model card should say of what this encoder loses.
+        trained_on: name of a data set -> why its captions, those of the test split included, are in the encoder's
+            training data. Figures on these data sets do not compare with those of encoders that never saw them.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Encoder(ABC):
     cacheable: ClassVar[bool] = False
     supports_mean_pooling: ClassVar[bool] = True
     limits: ClassVar[str] = ""
+    trained_on: ClassVar[Mapping[str, str]] = {}
 
     if TYPE_CHECKING:  # a class attribute, an instance attribute or a property
 

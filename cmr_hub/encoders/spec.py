@@ -44,6 +44,11 @@ class EncoderSpec(msgspec.Struct, frozen=True):
             raise InputError(f"An encoder is a name, or a mapping of `name` and its options, and not {given!r}.")
         return cls(given["name"], {option: value for option, value in given.items() if option != "name"})
 
+    def __str__(self) -> str:
+        """For people: "glove", "word2vec (window=3)"."""
+        options = ", ".join(f"{option}={value}" for option, value in self.options.items())
+        return f"{self.name} ({options})" if options else self.name
+
     def to_dict(self) -> str | dict[str, Any]:
         """As [`parse`] takes it: JSON values."""
         return {"name": self.name, **self.options} if self.options else self.name

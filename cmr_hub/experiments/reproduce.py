@@ -7,19 +7,20 @@ import logging
 import shlex
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from datasets import DatasetDict
 
 from cmr_hub.data import info, load_dataset
 from cmr_hub.data.base import describe_sizes
 from cmr_hub.data.columns import Modality
 from cmr_hub.data.labels import has_labels
-from cmr_hub.encoders.spec import GivenEncoder
+from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import CheckpointError, CMRError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.methods import METHODS
@@ -33,6 +34,7 @@ from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.damaged import set_aside
 from cmr_hub.utils.files import atomic_file
 
+from .encoder_choice import RECIPES_OWN, EncoderChoice
 from .run_cache import cached_run
 from .table import Checkpoint, find_checkpoints, make_tables
 from .workers import machine, work
@@ -45,6 +47,7 @@ BY_CLASS = {
     "real-valued": ("dscmr",),
     "binary": ("dscmr-tie-aware", "dcmh-tie-aware", "djsrh-tie-aware"),
 }
+NOT_TRAINED = "it has not been trained yet; the command above trains it."
 BY_INSTANCE = {"real-valued": "instance", "binary": "instance-tie-aware"}
 
 
@@ -58,9 +61,10 @@ class Plan:
         methods: names in the registry.
         seeds: of each method that chance has a part in.
         bits: code lengths of hashing methods.
-        encoders: "image" and "text" -> an encoder instead of the recipes'.
-        options: what the data set's loader takes beside its folder.
-        output_dir: receives `<method>[/<n>-bits]/seed-<n>`.
+        choices: the encoders that each method is measured with, one row each; by default the recipes' own.
+        options: what the data set's loader takes in addition to its folder.
+        output_dir: receives `[<encoders>/]<method>[/<n>-bits]/seed-<n>`.
+        trains: whether what is not finished is trained; without it, what is finished is tabulated.
     """
 
     dataset: str
@@ -69,17 +73,29 @@ class Plan:
     methods: Sequence[str]
     seeds: Sequence[int] = tuple(range(SEEDS))
     bits: Sequence[int] = BITS
-    encoders: Mapping[Modality, GivenEncoder] = field(default_factory=dict)
+    choices: Sequence[EncoderChoice] = (RECIPES_OWN,)
     options: Mapping[str, Any] = field(default_factory=dict)
+    trains: bool = True
 
     def tasks(self) -> list[Task]:
-        """The trainings, method by method."""
-        return [
-            Task(method, bits, seed)
-            for method in self.methods
-            for bits in self._lengths(method)
-            for seed in (self.seeds if METHODS[method].is_stochastic else self.seeds[:1])
-        ]
+        """The trainings, choice by choice of encoders and method by method.
+
+        A choice that says the same of a method as an earlier one, as where the recipe has the encoder already, is left
+        out of that method.
+        """
+        known: list[tuple[str, Mapping[Modality, EncoderSpec]]] = []
+        tasks = []
+        for choice in self.choices:
+            for method in (name for name in self.methods if not choice.methods or name in choice.methods):
+                encoders = load_recipe(method, self.dataset).changed(encoders=choice.encoders).encoders
+                if (method, encoders) not in known:
+                    known.append((method, encoders))
+                    tasks += [
+                        Task(method, bits, seed, choice)
+                        for bits in self._lengths(method)
+                        for seed in (self.seeds if METHODS[method].is_stochastic else self.seeds[:1])
+                    ]
+        return tasks
 
     def _lengths(self, method: str) -> Sequence[int | None]:
         """Those of a hashing method; one that the data set sets a length of its own for has that too."""
@@ -93,15 +109,19 @@ class Plan:
         """The data."""
         return load_dataset(self.dataset, self.data_dir, **self.options)
 
-    def command(self, methods: Sequence[str] | None = None) -> str:
-        """The command line that does this, or some methods of it, as anyone would type it."""
+    def command(self, task: Task | None = None) -> str:
+        """The command line that does this, or one method of it with its encoders, as anyone would type it."""
         words = ["cmr", "reproduce", "--dataset", self.dataset]
-        methods = methods or (None if set(self.methods) == set(METHODS) else self.methods)
+        methods = [task.method] if task else None if set(self.methods) == set(METHODS) else self.methods
         words += ["--methods", *methods] if methods else []
         words += [] if tuple(self.seeds) == tuple(range(SEEDS)) else ["--seeds", *map(str, self.seeds)]
         words += [] if tuple(self.bits) == BITS else ["--bits", *map(str, self.bits)]
-        for modality, encoder in self.encoders.items():
-            words += [f"--{modality}-encoder", encoder if isinstance(encoder, str) else json.dumps(encoder)]
+        choices = [task.encoders] if task else self.choices
+        if len(choices) == 1 and not (choices[0].methods and task is None):
+            for modality, encoder in choices[0].encoders.items():
+                words += [f"--{modality}-encoder", encoder if isinstance(encoder, str) else json.dumps(encoder)]
+        else:
+            words += ["--encoders", *(json.dumps(msgspec.to_builtins(choice)) for choice in choices)]
         words += ["--dataset-option"] * bool(self.options)
         words += [f"{name}={json.dumps(value)}" for name, value in self.options.items()]
         return shlex.join(words)
@@ -109,7 +129,7 @@ class Plan:
     def recipe(self, task: Task, dataset: DatasetDict) -> Recipe:
         """How one of them is trained on the data as they are."""
         recipe = load_recipe(task.method, self.dataset).for_columns(dataset["train"].column_names)
-        recipe = recipe.changed(encoders=self.encoders)  # what is asked for is not put aside, but said to be missing
+        recipe = recipe.changed(encoders=task.encoders.encoders)  # what is asked for is not put aside
         return recipe if task.bits is None else recipe.with_bits(task.bits)
 
 
@@ -120,17 +140,28 @@ class Task:
     method: str
     bits: int | None
     seed: int
+    encoders: EncoderChoice = RECIPES_OWN
 
     @property
     def folder(self) -> Path:
-        """Where it lies in the output folder."""
+        """Where it is in the output folder."""
         length = () if self.bits is None else (f"{self.bits}-bits",)
-        return Path(self.method, *length, f"seed-{self.seed}")
+        return Path(self.encoders.folder, self.method, *length, f"seed-{self.seed}")
+
+    @property
+    def replaced(self) -> dict[str, str]:
+        """Modality -> encoder that the recipe's is replaced by, as people write it."""
+        return {modality: str(EncoderSpec.parse(encoder)) for modality, encoder in self.encoders.encoders.items()}
+
+    @property
+    def row_title(self) -> str:
+        """The method with the encoders that are not the recipe's: "DCMH, glove"."""
+        return ", ".join([METHODS[self.method].title, *self.replaced.values()])
 
     @property
     def title(self) -> str:
         """For people: "DCMH, 16 bits, seed 0"."""
-        parts = [METHODS[self.method].title]
+        parts = [self.row_title]
         parts += [] if self.bits is None else [f"{self.bits} bits"]
         return ", ".join(parts + ([f"seed {self.seed}"] if METHODS[self.method].is_stochastic else []))
 
@@ -172,6 +203,8 @@ class Worker:
             asked = TrainingRun.of(recipe, self.dataset, self.plan.dataset, task.seed)
             if cached_run(asked, folder, protocols):
                 return Outcome(task, kept=True)
+            if not self.plan.trains:
+                return Outcome(task, reason=NOT_TRAINED)
             features = self._features_of(recipe)
             train(
                 recipe,
@@ -182,7 +215,7 @@ class Worker:
                 protocols=protocols,
                 resume=True,
                 overwrite=True,
-                command=self.plan.command([task.method]),
+                command=self.plan.command(task),
                 features=features,
             )
         except CMRError as error:
@@ -277,24 +310,31 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
 
 
 def longest_first(tasks: Sequence[Task], earlier: Reproduction | None) -> list[Task]:
-    """Tasks by how long they took, so that at the end no process waits for a long one; what is not known first."""
+    """Tasks by how long they took, so that at the end no process waits for a long one; what is not known first.
+
+    Those of other encoders come after all of one choice of encoders, so that texts are not encoded again and again.
+    """
     took = {(row.method, row.bits): row.seconds for row in earlier.table.rows} if earlier else {}
-    return sorted(tasks, key=lambda task: -took.get((task.method, task.bits), float("inf")))
+    choices = list(dict.fromkeys(task.encoders.folder for task in tasks))
+
+    def order(task: Task) -> tuple[int, float]:
+        return choices.index(task.encoders.folder), -took.get((task.method, task.bits), float("inf"))
+
+    return sorted(tasks, key=order)
 
 
 def not_measured(outcomes: Sequence[Outcome]) -> list[NotMeasured]:
-    """What could not be trained, a line a method and reason, with the code lengths where others could."""
-    lengths: dict[tuple[str, str], list[int]] = {}
+    """What has no row, one line per method, encoders and reason, with the code lengths where others could."""
+    groups: dict[tuple[str, str, str], list[Task]] = {}
     for outcome in outcomes:
         if outcome.reason:
-            found = lengths.setdefault((outcome.task.method, outcome.reason), [])
-            if outcome.task.bits is not None and outcome.task.bits not in found:
-                found.append(outcome.task.bits)
+            key = (outcome.task.method, outcome.task.row_title, outcome.reason)
+            groups.setdefault(key, []).append(outcome.task)
     missing = []
-    for (method, reason), bits in lengths.items():
-        title = METHODS[method].title
-        listed = f" ({', '.join(map(str, sorted(bits)))} bits)" if bits else ""
-        missing.append(NotMeasured(method, title + listed, reason))
+    for (method, title, reason), tasks in groups.items():
+        bits = sorted({task.bits for task in tasks if task.bits is not None})
+        listed = f" ({', '.join(map(str, bits))} bits)" if bits else ""
+        missing.append(NotMeasured(method, title + listed, reason, tasks[0].replaced))
     return sorted(missing, key=lambda one: (one.method, one.title))
 
 
@@ -317,14 +357,14 @@ def protocols_for(recipe: Recipe, dataset: DatasetDict) -> list[str]:
     by_class = BY_CLASS[model.representation] if has_labels(columns) else ()
     by_instance = (BY_INSTANCE[model.representation],) if has_captions(dataset) or not by_class else ()
     shared = (*by_instance, *by_class) if recipe.captions == "each" else (*by_class, *by_instance)
-    own = [name for name in recipe.protocols if _is_defined(get_protocol(name), columns)]
+    own = [name for name in recipe.protocols if _is_defined(get_protocol(name), dataset)]
     return list(dict.fromkeys([*shared, *own]))
 
 
-def _is_defined(protocol: Protocol, columns: Collection[str]) -> bool:
-    """Whether the data have what a protocol goes by: classes, single texts."""
-    by_class = protocol.relevance != "class" or has_labels(columns)
-    return by_class and (protocol.captions != "each" or "texts" in columns)
+def _is_defined(protocol: Protocol, dataset: DatasetDict) -> bool:
+    """Whether the data have what a protocol needs: classes, several texts per item."""
+    by_class = protocol.relevance != "class" or has_labels(dataset["train"].column_names)
+    return by_class and (protocol.captions != "each" or has_captions(dataset))
 
 
 def has_captions(dataset: DatasetDict) -> bool:

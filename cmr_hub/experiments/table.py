@@ -17,7 +17,7 @@ from cmr_hub.methods import METHODS, list_methods
 from cmr_hub.results import Row, Table
 from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.results.ranking import in_order
-from cmr_hub.results.schema import Published
+from cmr_hub.results.schema import MODALITIES, Published
 from cmr_hub.results.store import convert
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from cmr_hub.utils.checkpoint_files import read_json
@@ -95,7 +95,7 @@ def make_tables(
 
     Args:
         checkpoints: the runs. Those of one method on one data set with the same settings are one row; other
-            settings are another row, and its title says what differs.
+            settings are another row, and its title says what differs, apart from the encoders.
         protocols: whose metrics become columns; all that were measured on the data set by default. The first sorts the
             rows.
         split: what was measured on.
@@ -163,7 +163,7 @@ def _rows(checkpoints: Sequence[Checkpoint], protocols: Sequence[str], split: st
     rows = []
     for method in {checkpoint.run.method for checkpoint in checkpoints}:
         groups = _group([checkpoint for checkpoint in checkpoints if checkpoint.run.method == method])
-        settings = [_without_length(group[0].settings, group[0].bits) for group in groups]
+        settings = [_without_columns(group[0].settings, group[0].bits) for group in groups]
         rows += [
             _row(group, _differences(own, settings), protocols, split)
             for group, own in zip(groups, settings, strict=True)
@@ -174,6 +174,12 @@ def _rows(checkpoints: Sequence[Checkpoint], protocols: Sequence[str], split: st
 def _without_length(settings: Mapping[str, Any], bits: int | None) -> Settings:
     """The settings but for a code's length, which has a column of its own."""
     return {name: value for name, value in settings.items() if bits is None or name != "embed_dim"}
+
+
+def _without_columns(settings: Mapping[str, Any], bits: int | None) -> Settings:
+    """The settings but for those that have a column of their own: a code's length, the encoders."""
+    own = _without_length(settings, bits)
+    return {name: value for name, value in own.items() if name.partition(".")[0] not in MODALITIES}
 
 
 def _group(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
@@ -194,7 +200,7 @@ def _group(checkpoints: Sequence[Checkpoint]) -> list[list[Checkpoint]]:
 
 
 def _differences(own: Settings, all_settings: Sequence[Settings]) -> str:
-    """The settings of one row that other rows of its method do not share: "text=bow, learning_rate=0.001"."""
+    """The settings of one row that other rows of its method do not share: "patience=5, learning_rate=0.001"."""
     names = dict.fromkeys(name for settings in all_settings for name in settings)
     differing = [name for name in names if any(other.get(name, ...) != own.get(name, ...) for other in all_settings)]
     return ", ".join(f"{name}={own[name]}" if name in own else f"no {name}" for name in differing)

@@ -38,6 +38,11 @@ def seeds_cell(row: Row) -> str:
     return ", ".join(map(str, row.seeds)) or "closed form"
 
 
+def encoder_cells(row: Row, modalities: Sequence[str]) -> list[str]:
+    """The row's encoder of each of some modalities."""
+    return [str(row.encoders.get(modality, UNKNOWN)) for modality in modalities]
+
+
 def seconds_cell(seconds: float) -> str:
     """Whole seconds; with one decimal below ten."""
     return f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.1f}"

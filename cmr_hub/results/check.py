@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 from cmr_hub.errors import InputError, TrainingError
@@ -53,12 +53,11 @@ class Difference:
         return self.size > (RANK_TOLERANCE if self.metric.endswith("_rank") else tolerance)
 
     def __str__(self) -> str:
-        bits = "" if self.row.bits is None else f", {self.row.bits} bits"
         versions = ""
         if self.row.versions != self.stored.versions:
             versions = f" (with {dict(self.row.versions)} instead of {dict(self.stored.versions)})"
         values = f"{_exact(self.new)} instead of {_exact(self.old)}"
-        return f"{self.row.title}{bits}, {self.protocol}, {self.metric}: {values}{versions}"
+        return f"{_named(self.row)}, {self.protocol}, {self.metric}: {values}{versions}"
 
 
 def compare(results: Reproduction, stored: Reproduction | None, *, tolerance: float = TOLERANCE) -> str:
@@ -81,9 +80,10 @@ def compare(results: Reproduction, stored: Reproduction | None, *, tolerance: fl
         had = "none" if stored is None else f"some of {stored.pairs}"
         raise InputError(f"The repository has {had}, where {results.dataset} was measured on {results.pairs}.")
     known = {_key(row): row for row in stored.table.rows}
-    if missing := [row.title for row in results.table.rows if _key(row) not in known]:
+    rows = results.table.rows
+    if missing := [_named(row) for row in rows if _key(row) not in known]:
         raise InputError(
-            "The repository has no results of these methods with these code lengths and seeds: "
+            "The repository has no results of these methods with these encoders, code lengths and seeds: "
             f"{', '.join(dict.fromkeys(missing))}."
         )
     found = [one for row in results.table.rows for one in differences(row, known[_key(row)])]
@@ -104,8 +104,16 @@ def differences(new: Row, stored: Row) -> Iterator[Difference]:
             yield Difference(new, stored, protocol, metric)
 
 
-def _key(row: Row) -> tuple[str, str, int | None, tuple[int, ...]]:
-    return row.method, row.title, row.bits, tuple(row.seeds)
+def _named(row: Row) -> str:
+    """The row's method, code length and encoders: "KLSH, 16 bits, efficientnet-lite0 and glove"."""
+    encoders = " and ".join(map(str, row.encoders.values()))
+    return ", ".join(
+        [row.title, *([] if row.bits is None else [f"{row.bits} bits"]), *([encoders] if encoders else [])]
+    )
+
+
+def _key(row: Row) -> tuple[Hashable, ...]:
+    return row.title, tuple(row.seeds), *row.key
 
 
 def _exact(spread: MeanStd | None) -> str:

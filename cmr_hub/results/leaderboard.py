@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import CheckpointError
 from cmr_hub.evaluation import DIRECTIONS
 from cmr_hub.hub.weights import check_weights
@@ -15,6 +16,7 @@ from cmr_hub.methods import METHODS
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.hub import bundled_checkpoints
 
+from .ranking import saw_captions
 from .schema import Published
 from .store import convert
 
@@ -47,6 +49,8 @@ class Score:
         supervision: "supervised" where it learns from classes, "unsupervised" where from pairs alone.
         dataset: name of the data set that it was trained and measured on.
         bits: code length of a hashing method; None of any other.
+        encoders: modality -> encoder, as people write it.
+        saw_captions: why the score flatters, where an encoder was trained on the data set's captions; else empty.
         protocol: name of the protocol.
         description: the protocol in one line.
         metric: the number that the protocol compares runs by: "map" or "mean_recall".
@@ -69,6 +73,8 @@ class Score:
     seeds: tuple[int, ...]
     published: Figures | None = None
     published_in: str = ""
+    encoders: Mapping[str, str] = field(default_factory=dict)
+    saw_captions: str = ""
 
 
 def list_scores(pattern: str = "*") -> list[Score]:
@@ -116,6 +122,8 @@ def _scores(run: Mapping[str, Any], folder: Path, checkpoint: str) -> Iterator[S
     model = METHODS[run["method"]]
     bits = read_json(folder / "config.json")["embed_dim"] if model.is_hashing else None
     published = convert(run["recipe"]["published"], Published, folder / RUN_NAME)
+    encoders = {modality: EncoderSpec.parse(given) for modality, given in run["recipe"]["encoders"].items()}
+    reason = saw_captions(encoders, run["dataset"])
     for entry in run["results"]:
         metric = next((name for name in METRICS if name in entry["metrics"]), None)
         # "epoch": what another epoch than the one kept would give.
@@ -136,6 +144,8 @@ def _scores(run: Mapping[str, Any], folder: Path, checkpoint: str) -> Iterator[S
             seeds=tuple(entry["seeds"]),
             published=_figures(cited, metric) if cited else None,
             published_in=published.source if cited else "",
+            encoders={modality: str(encoder) for modality, encoder in encoders.items()},
+            saw_captions=reason,
         )
 
 

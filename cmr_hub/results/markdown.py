@@ -15,6 +15,7 @@ from .cells import (
     best_mean,
     cited_figures,
     duration,
+    encoder_cells,
     has_column,
     metric_title,
     published_cell,
@@ -22,9 +23,10 @@ from .cells import (
     seeds_cell,
     value_cell,
 )
-from .ranking import best_first, by_code_length
+from .ranking import best_first, by_code_length, by_reason, differing_encoders
 from .schema import AblationTable, Reproduction, Row, Table
 
+SAW_CAPTIONS = "With an encoder that was trained on these captions"
 LEGEND = (
     "Mean ± sample deviation over the seeds; the best mean of each column is bold. Seconds are those of training "
     "alone, on the machine that each run had."
@@ -33,10 +35,8 @@ LEGEND = (
 
 def results_markdown(results: Reproduction) -> str:
     """The tables of one data set, with what was measured, how long that took, and what is missing."""
-    pairs = ", ".join(f"{count:,} {split}" for split, count in results.pairs.items())
-    part = "the whole data set" if results.complete else "**a part of the data set**: figures compare with no other's"
     made = f"Made by `{results.command}` in {duration(results.seconds)} on {results.machine}."
-    facts = [f"Pairs: {pairs} ({part}). {made}"]
+    facts = [f"{measured_on(results)} {made}"]
     if results.not_measured:
         missing = [f"- {one.title}: {one.reason}" for one in results.not_measured]
         facts += ["Not measured:", "\n".join(missing)]
@@ -44,31 +44,45 @@ def results_markdown(results: Reproduction) -> str:
     return "\n\n".join([heading, *facts, "Protocols:", rest])  # without a word between them, two lists are one
 
 
+def measured_on(results: Reproduction) -> str:
+    """How many pairs each split has, and whether these are all."""
+    pairs = ", ".join(f"{count:,} {split}" for split, count in results.pairs.items())
+    part = "the whole data set" if results.complete else "**a part of the data set**: figures compare with no other's"
+    return f"Pairs: {pairs} ({part})."
+
+
 def table_markdown(table: Table) -> str:
     """The tables of one data set with their heading, the protocols above them and notes below them.
 
     Real-valued methods share one table for the protocols that all of them were measured under; a protocol that only
     some were measured under has a table of its own. So has each protocol of hashing methods, with one column per code
-    length.
+    length. Rows whose encoder was trained on the data set's captions have tables of their own, after the others.
     """
     protocols = "\n".join(f"- {description}" for description in table.protocols.values())
     parts = [f"## {table.dataset}, {table.split} split", protocols]
-    floats = [row for row in table.rows if row.bits is None]
-    codes = [row for row in table.rows if row.bits is not None]
-    shared = [name for name in table.protocols if floats and all(name in row.metrics for row in floats)]
-    if shared:
-        parts.append(_float_table(table, floats, shared))
-    for protocol in table.protocols:
-        if own := [row for row in floats if protocol in row.metrics and protocol not in shared]:
-            parts += [f"### Under {protocol}", _float_table(table, own, [protocol])]
-    for protocol in table.protocols:
-        if own := [row for row in codes if protocol in row.metrics]:
-            parts.append(code_table(own, protocol))
+    for reason, rows in by_reason(table.rows, table.dataset).items():
+        if reason:
+            parts += [f"### {SAW_CAPTIONS}", f"{reason} These figures do not compare with those above."]
+        parts += _tables(table, rows)
     parts += [*_reasons(table), LEGEND]
     if table.versions:
         listed = "; ".join(f"{package} {', '.join(found)}" for package, found in table.versions.items())
         parts.append(f"The runs had different versions of libraries: {listed}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _tables(table: Table, rows: Sequence[Row]) -> list[str]:
+    """The tables of rows that compare with each other, each with its heading where it needs one."""
+    floats = [row for row in rows if row.bits is None]
+    codes = [row for row in rows if row.bits is not None]
+    shared = [name for name in table.protocols if floats and all(name in row.metrics for row in floats)]
+    parts = [_float_table(table, floats, shared)] if shared else []
+    for protocol in table.protocols:
+        if own := [row for row in floats if protocol in row.metrics and protocol not in shared]:
+            parts += [f"### Under {protocol}", _float_table(table, own, [protocol])]
+    return parts + [
+        code_table(own, name) for name in table.protocols if (own := [r for r in codes if name in r.metrics])
+    ]
 
 
 def _float_table(table: Table, rows: Sequence[Row], protocols: Sequence[str]) -> str:
@@ -77,10 +91,11 @@ def _float_table(table: Table, rows: Sequence[Row], protocols: Sequence[str]) ->
     best = {column: best_mean(rows, *column) for column in columns}
     published = {id(row): _published(row, protocols) for row in rows}
     with_published = any(published.values())
-    head = ["method", "supervision", *columns.values(), "seeds", "seconds"] + ["published"] * with_published
+    encoded = differing_encoders(rows)
+    head = ["method", *encoded, "supervision", *columns.values(), "seeds", "seconds"] + ["published"] * with_published
     lines = []
     for row in best_first(rows, protocols[0]):
-        cells = [row.title, row.supervision]
+        cells = [row.title, *encoder_cells(row, encoded), row.supervision]
         cells += [value_cell(row, *column, best[column]) for column in columns]
         cells += [seeds_cell(row), seconds_cell(row.seconds)]
         lines.append(cells + [published[id(row)] or UNKNOWN] * with_published)
@@ -124,24 +139,25 @@ def code_table(rows: Sequence[Row], protocol: str) -> str:
     """One table of the primary metric of hashing methods under one protocol, as papers print them.
 
     Args:
-        rows: of hashing methods, one per method and code length, all measured under `protocol`.
+        rows: of hashing methods, one per method, encoders and code length, all measured under `protocol`.
         protocol: name of the protocol.
 
     Returns:
         Heading, table and, where publications give figures, where these come from. The table has one block per
-        direction, in it one row per method, best first by the average over both directions, and one column per code
-        length.
+        direction, in it one row per method and encoders, best first by the average over both directions, and one
+        column per code length.
     """
     metric = rows[0].primary_metric(protocol)
     lengths = sorted({row.bits for row in rows if row.bits is not None})
     methods = by_code_length(rows, protocol)
+    encoded = differing_encoders(rows)
     lines = []
     for direction in DIRECTIONS:
         name = f"{direction}/{metric}"
         best = {
             bits: best_mean([own[bits] for own in methods.values() if bits in own], protocol, name) for bits in lengths
         }
-        for title, own in methods.items():
+        for own in methods.values():
             values = [
                 value_cell(own[bits], protocol, name, best[bits]) + published_cell(own[bits], protocol, name)
                 if bits in own
@@ -150,8 +166,9 @@ def code_table(rows: Sequence[Row], protocol: str) -> str:
             ]
             some = next(iter(own.values()))
             seconds = seconds_cell(mean(row.seconds for row in own.values()))
-            lines.append([SHORT_TITLES[direction], title, some.supervision, *values, seeds_cell(some), seconds])
-    head = ["task", "method", "supervision", *(f"{bits} bits" for bits in lengths), "seeds", "seconds"]
+            of = [some.title, *encoder_cells(some, encoded), some.supervision]
+            lines.append([SHORT_TITLES[direction], *of, *values, seeds_cell(some), seconds])
+    head = ["task", "method", *encoded, "supervision", *(f"{bits} bits" for bits in lengths), "seeds", "seconds"]
     sources = {row.published.source for row in rows if f"image_to_text/{metric}" in row.published.under(protocol)}
     notes = [f"In brackets the figures published in {', '.join(sorted(sources))}."] if sources else []
     heading = f"### Codes: {metric_title(metric)} under {protocol}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from statistics import mean
@@ -15,7 +15,7 @@ from cmr_hub.methods import LEARNS_FROM
 from cmr_hub.utils.files import atomic_file
 
 from .cells import metric_title
-from .ranking import by_code_length, real_valued
+from .ranking import best_of_each, by_code_length, by_reason, real_valued, row_label
 from .schema import Reproduction, Row
 
 if TYPE_CHECKING:
@@ -31,22 +31,28 @@ PALETTE = 128  # colours
 def draw(results: Reproduction) -> Figure:
     """Means with their deviations: a panel of real-valued methods, and one of codes over their length.
 
-    Each is under the first protocol that its methods were measured under. Beside it stand the same methods under
-    protocols that choose the epoch on the test split, and what was published under any of these.
+    Each is under the first protocol that its methods were measured under. Next to it stand the same methods under
+    protocols that choose the epoch on the test split, and what was published under any of these. A method with several
+    encoders has a line for each, and one curve of codes, that of its best encoders. Rows whose encoder was trained on
+    the captions are left out where there are others.
     """
     from matplotlib.figure import Figure
 
-    rows, protocols = results.table.rows, list(results.table.protocols)
+    rows, protocols = (
+        next(iter(by_reason(results.table.rows, results.dataset).values())),
+        list(results.table.protocols),
+    )
     floats = next((name for name in protocols if real_valued(rows, name)), None)
     codes = next((name for name in protocols if by_code_length(rows, name)), None)
     panels = [name for name in (floats, codes) if name is not None]
-    largest = max(len(real_valued(rows, floats)) if floats else 0, len(by_code_length(rows, codes)) if codes else 0)
+    curves = best_of_each(by_code_length(rows, codes)) if codes else {}
+    largest = max(len(real_valued(rows, floats)) if floats else 0, len(curves))
     figure = Figure(figsize=(5.5 * len(panels), 1.3 + A_METHOD * max(largest, 6)), dpi=90, layout="constrained")
     axes = list(figure.subplots(1, len(panels), squeeze=False)[0])
     if floats:
         _draw_floats(axes.pop(0), rows, floats, [name for name in _chosen_on_test(protocols) if name != floats])
     if codes:
-        _draw_codes(axes.pop(0), by_code_length(rows, codes), codes)
+        _draw_codes(axes.pop(0), curves, codes)
     figure.suptitle(f"{results.dataset}, {results.table.split} split: mean of both directions ± deviation over seeds")
     return figure
 
@@ -65,34 +71,42 @@ def _chosen_on_test(protocols: Sequence[str]) -> list[str]:
 
 def _draw_floats(axes: Axes, rows: Sequence[Row], protocol: str, chosen_on_test: Sequence[str]) -> None:
     ranked = real_valued(rows, protocol)
-    metric, place = ranked[0].primary_metric(protocol), {row.title: -number for number, row in enumerate(ranked)}
+    metric = ranked[0].primary_metric(protocol)
+    place = {_identity(row): -number for number, row in enumerate(ranked)}
     for supervision, colour in COLOURS.items():
         if own := [row for row in ranked if row.supervision == supervision]:
             _dots(axes, own, protocol, metric, place, color=colour, label=f"learns from {LEARNS_FROM[supervision]}")
     for name in chosen_on_test:
-        if own := [row for row in real_valued(rows, name) if row.title in place and metric in row.metrics[name]]:
+        if own := [row for row in real_valued(rows, name) if _identity(row) in place and metric in row.metrics[name]]:
             style = {"color": "#1c1917", "markerfacecolor": "white", "label": "epoch chosen on the test split"}
             _dots(axes, own, name, metric, place, **style)
     cited = {
-        row.title: value
+        _identity(row): value
         for row in ranked
         for name in (protocol, *chosen_on_test)
         if (value := _published_mean(row, name, metric)) is not None
     }
     if cited:
-        axes.plot(list(cited.values()), [place[title] for title in cited], "x", color="#6b7280", label="published")
-    axes.set_yticks(list(place.values()), list(place))
+        axes.plot(list(cited.values()), [place[row] for row in cited], "x", color="#6b7280", label="published")
+    axes.set_yticks(list(place.values()), [row_label(row, ranked) for row in ranked])
     axes.set(xlabel=f"{metric_title(metric)} under {protocol}")
     axes.grid(axis="x", alpha=0.3)
     axes.legend(fontsize=8, loc="best")
 
 
-def _dots(axes: Axes, rows: Sequence[Row], protocol: str, metric: str, place: Mapping[str, int], **style: Any) -> None:
+def _identity(row: Row) -> Hashable:
+    """What tells rows of one table apart."""
+    return row.title, row.key
+
+
+def _dots(
+    axes: Axes, rows: Sequence[Row], protocol: str, metric: str, place: Mapping[Hashable, int], **style: Any
+) -> None:
     """A dot a row, with a line as long as its deviation to either side; a lone figure has none."""
     spreads = [row.metrics[protocol][metric] for row in rows]
     axes.errorbar(
         [spread.mean for spread in spreads],
-        [place[row.title] for row in rows],
+        [place[_identity(row)] for row in rows],
         xerr=[spread.deviation or 0.0 for spread in spreads],
         fmt="o",
         markersize=5,

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.evaluation import MeanStd
 
-SCHEMA_VERSION = 2  # since 2: weights
+MODALITIES = ("image", "text")
+SCHEMA_VERSION = 3  # since 2: weights; since 3: encoders of what was not measured
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,8 +60,8 @@ class Row(Record, frozen=True, kw_only=True):
         metrics: protocol -> metric -> mean and deviation.
         measured: protocol -> how many of the runs were measured under it.
         published: what a publication gives.
-        settings: what the runs have in common, by short names; a checkpoint with the same settings is of the same
-            recipe.
+        settings: what the runs have in common, by short names, the encoders first; a checkpoint with the same settings
+            is of the same recipe.
         versions: package -> its versions in the runs.
         weights: digests of the weights that were measured, run by run, as [`~cmr_hub.hub.weights.weights_digest`] has
             them; empty in files of version 1.
@@ -80,6 +82,22 @@ class Row(Record, frozen=True, kw_only=True):
     versions: Mapping[str, list[str]] = {}
     weights: list[str] = []
     folders: list[str] = []
+
+    @property
+    def encoders(self) -> dict[str, EncoderSpec]:
+        """Modality -> encoder, with the options that the recipe or the experiment gives it."""
+        found = {}
+        for modality in filter(self.settings.__contains__, MODALITIES):
+            start = f"{modality}."
+            given = {name: value for name, value in self.settings.items() if name.startswith(start)}
+            options = {name.removeprefix(start): value for name, value in given.items()}
+            found[modality] = EncoderSpec(self.settings[modality], options)
+        return found
+
+    @property
+    def key(self) -> tuple[str, int | None, tuple[str, ...]]:
+        """Method, code length and encoders: a row that is measured again has those of the earlier one."""
+        return self.method, self.bits, tuple(map(str, self.encoders.values()))
 
     def primary_metric(self, protocol: str) -> str:
         """The first metric of a protocol that is a mean of both directions: mAP, or the mean recall."""
@@ -123,13 +141,15 @@ class NotMeasured(Record, frozen=True):
 
     Attributes:
         method: its name in the registry.
-        title: its name for people.
+        title: its name for people, with the encoders where these are not the recipe's.
         reason: why it has no row.
+        encoders: modality -> encoder that the recipe's was replaced by, as people write it.
     """
 
     method: str
     title: str
     reason: str
+    encoders: Mapping[str, str] = {}
 
 
 class Reproduction(Record, frozen=True, kw_only=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from .ranking import best_first
-from .schema import Table
+from .ranking import best_first, saw_captions
+from .schema import MODALITIES, Table
 
 
 def to_csv(table: Table, protocol: str) -> str:
@@ -20,11 +20,17 @@ def to_csv(table: Table, protocol: str) -> str:
     file = io.StringIO()
     lines = csv.writer(file, lineterminator="\n")
     figures = [f"{name} {part}" for name in names for part in ("mean", "deviation")]
-    lines.writerow(["dataset", "protocol", "method", "title", "supervision", "bits", "seeds", "seconds", *figures])
+    about = ["dataset", "protocol", "method", "title", "supervision", *MODALITIES, "saw captions", "bits"]
+    lines.writerow([*about, "seeds", "seconds", *figures])
     for row in best_first(table.rows, protocol):
         spreads = [row.metrics[protocol][name] for name in names]
         lines.writerow(
-            [table.dataset, protocol, row.method, row.title, row.supervision, row.bits]
+            [table.dataset, protocol, row.method, row.title, row.supervision]
+            + [
+                *(row.encoders.get(modality) for modality in MODALITIES),
+                saw_captions(row.encoders, table.dataset),
+                row.bits,
+            ]
             + [" ".join(map(str, row.seeds)), row.seconds]
             + [value for spread in spreads for value in (spread.mean, spread.deviation)]
         )

@@ -13,7 +13,7 @@ from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_file
 
 from .ranking import in_order
-from .schema import SCHEMA_VERSION, Reproduction
+from .schema import SCHEMA_VERSION, NotMeasured, Reproduction, Row
 
 FOLDER = Path(__file__).parent
 
@@ -91,21 +91,32 @@ def write_results(results: Reproduction, path: Path) -> None:
 
 
 def record(results: Reproduction) -> None:
-    """Put results into the repository, in place of earlier ones of the same methods and code lengths."""
+    """Put results into the repository, in place of earlier ones of the same methods, encoders and code lengths."""
     write_results(merged(results, stored_results(results.dataset)), results_path(results.dataset))
+
+
+def _is_settled(missing: NotMeasured, results: Reproduction) -> bool:
+    """Whether results have a row, or another reason for none, of a method with the encoders that it had none with."""
+
+    def has(row: Row) -> bool:
+        found = {modality: str(encoder) for modality, encoder in row.encoders.items()}
+        return row.method == missing.method and missing.encoders.items() <= found.items()
+
+    again = {(one.method, tuple(one.encoders.items())) for one in results.not_measured}
+    return (missing.method, tuple(missing.encoders.items())) in again or any(map(has, results.table.rows))
 
 
 def merged(results: Reproduction, earlier: Reproduction | None) -> Reproduction:
     """Add the rows of earlier results, of what has not been measured now.
 
-    A row gives way to one of the same method and code length. Where another part of the data set was measured,
-    no earlier row is kept: the figures do not compare. Command, time and machine are those of the larger of both.
+    A row gives way to one of the same method, encoders and code length. Where another part of the data set was
+    measured, no earlier row is kept: the figures do not compare. Command, time and machine are those of the larger
+    of both.
     """
     if earlier is None or (earlier.pairs, earlier.table.split) != (results.pairs, results.table.split):
         return results
-    known = {(row.method, row.bits) for row in results.table.rows}
-    new = {row.method for row in results.table.rows} | {one.method for one in results.not_measured}
-    rows = [row for row in earlier.table.rows if (row.method, row.bits) not in known]
+    new = {row.key for row in results.table.rows}
+    rows = [row for row in earlier.table.rows if row.key not in new]
     table = msgspec.structs.replace(
         results.table,
         # As it is defined now, where both know a protocol.
@@ -113,6 +124,6 @@ def merged(results: Reproduction, earlier: Reproduction | None) -> Reproduction:
         columns={**earlier.table.columns, **results.table.columns},
         rows=[*results.table.rows, *rows],
     )
-    others = [one for one in earlier.not_measured if one.method not in new]
+    others = [one for one in earlier.not_measured if not _is_settled(one, results)]
     larger = earlier if len(earlier.table.rows) > len(results.table.rows) else results
     return msgspec.structs.replace(larger, table=in_order(table), not_measured=[*results.not_measured, *others])

@@ -6,6 +6,7 @@ import pytest
 
 from cmr_hub.cli.experiment import AblateExperiment, ReproduceExperiment
 from cmr_hub.cli.main import main
+from cmr_hub.experiments.encoder_choice import EncoderChoice
 from cmr_hub.results import list_results
 from cmr_hub.utils.decoding import decode
 from cmr_hub.utils.located_yaml import load_yaml
@@ -30,6 +31,30 @@ def test_a_file_stands_for_the_options(tmp_path):
     options += ["--seeds", "1", "--bits", "8", "--text-encoder", "{name: word2vec, window: 3}", "--output-dir", "out"]
     assert params == parse(["reproduce", *options]).params
     assert params["seeds"] == (1,)
+
+
+def test_several_choices_of_encoders(tmp_path):
+    text = "dataset: pascal\nencoders: [{}, {text: {name: word2vec, window: 3}, methods: [cca]}]"
+    params = parse(["reproduce", "--experiment", written(tmp_path, text)]).params
+    options = ["--encoders", "{}", "{text: {name: word2vec, window: 3}, methods: [cca]}"]
+    assert params == parse(["reproduce", "--dataset", "pascal", *options]).params
+    assert params["encoders"][1] == EncoderChoice(text={"name": "word2vec", "window": 3}, methods=["cca"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--encoders", "{}", "--text-encoder", "glove"], "Give --encoders, or --image-encoder and --text-encoder"),
+        (["--encoders", "{text: glovv}"], "There is no text encoder named 'glovv'. Did you mean 'glove'?"),
+        (["--encoders", "{text: glove, methods: [ccaa]}"], "There is no method named 'ccaa'"),
+        (["--encoders", "{txet: glove}"], "There is no field of encoders named 'txet'. Did you mean 'text'?"),
+        (["--encoders", "glove"], "write a mapping such as {text: glove}, not 'glove'"),
+        (["--encoders", "{"], "is no YAML"),
+    ],
+)
+def test_encoders_that_cannot_be_meant(capsys, given, said):
+    assert main(["reproduce", "--dataset", "pascal", *given]) in (1, 2)
+    assert said in capsys.readouterr().err
 
 
 def test_options_override_the_file_wherever_they_stand(tmp_path):

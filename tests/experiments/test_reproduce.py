@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -6,12 +7,14 @@ from datasets import DatasetDict
 
 from cmr_hub.errors import InputError
 from cmr_hub.experiments import reproduce as module
+from cmr_hub.experiments.encoder_choice import EncoderChoice
 from cmr_hub.experiments.reproduce import Outcome, Plan, Task, longest_first, not_measured, protocols_for, reproduce
 from cmr_hub.hub.weights import weights_digest
 from cmr_hub.results.markdown import results_markdown
 from cmr_hub.training.recipe import CitedFigures, load_recipe
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from cmr_hub.utils.checksums import write_checksums
+from command_line import parse
 from small_results import small_results, small_row
 from toys import feature_dataset
 
@@ -217,11 +220,57 @@ def test_nothing_at_all(data, quick, tmp_path):
 
 
 def test_other_encoders_for_all(data, quick, tmp_path):
-    encoders = {"image": {"name": "precomputed", "description": "another"}}
-    asked = plan(tmp_path, ["cca"], encoders=encoders)
+    other = EncoderChoice(image={"name": "precomputed", "description": "another"})
+    asked = plan(tmp_path, ["cca"], choices=[other])
     reproduce(asked)
-    assert TrainingRun.load(tmp_path / "cca/seed-0").recipe["encoders"]["image"]["description"] == "another"
+    folder = tmp_path / "image-precomputed-description-another/cca/seed-0"
+    assert TrainingRun.load(folder).recipe["encoders"]["image"]["description"] == "another"
     assert """--image-encoder '{"name": "precomputed", "description": "another"}'""" in asked.command()
+
+
+OTHER = EncoderChoice(text={"name": "precomputed", "description": "other"}, methods=["cca", "dan"])
+
+
+def test_each_choice_of_encoders_has_rows_of_its_own(data, quick, trainings, tmp_path):
+    asked = plan(tmp_path, ["cca", "sh"], bits=(8,), choices=[EncoderChoice(), OTHER])
+    results, _ = reproduce(asked)
+    texts = [(row.title, str(row.encoders["text"])) for row in results.table.rows]
+    assert sorted(texts) == [
+        ("CCA", "precomputed"),
+        ("CCA", "precomputed (description=other)"),
+        ("SH", "precomputed"),
+    ]
+    record = TrainingRun.load(tmp_path / OTHER.folder / "cca/seed-0")
+    assert record.command == (
+        "cmr reproduce --dataset wiki --methods cca --seeds 0 1 --bits 8 "
+        """--text-encoder '{"name": "precomputed", "description": "other"}'"""
+    )
+    with parse(shlex.split(asked.command())[1:]) as again:
+        assert again.params["encoders"] == (EncoderChoice(), OTHER)
+    trainings.clear()
+    reproduce(asked)
+    assert trainings == []
+
+
+def test_an_encoder_that_the_recipe_has_already_is_not_measured_twice(data, quick, tmp_path):
+    own = EncoderChoice(text="glove")
+    tasks = plan(tmp_path, ["cca"], choices=[EncoderChoice(), own, EncoderChoice(text="bow")]).tasks()
+    assert [task.replaced for task in tasks] == [{}, {"text": "bow"}]
+
+
+def test_finished_trainings_alone_can_be_tabulated(data, quick, trainings, tmp_path):
+    reproduce(plan(tmp_path, ["cca"]))
+    trainings.clear()
+    asked = plan(tmp_path, ["cca", "sh"], choices=[EncoderChoice(), OTHER], trains=False)
+    results, outcomes = reproduce(asked)
+    assert trainings == []
+    assert [row.title for row in results.table.rows] == ["CCA"]
+    assert [(one.title, one.encoders) for one in results.not_measured] == [
+        ("CCA, precomputed (description=other)", {"text": "precomputed (description=other)"}),
+        ("SH (8, 16 bits)", {}),
+    ]
+    assert all("not been trained yet" in one.reason for one in results.not_measured)
+    assert not any(outcome.failed for outcome in outcomes)
 
 
 def test_the_length_that_a_data_set_asks_for_is_trained_beside_the_usual_ones():
@@ -240,6 +289,7 @@ def with_texts(dataset, captions):
     ("method", "captions", "classes", "expected"),
     [
         ("cca", 1, True, ["dscmr"]),
+        ("dspe", 1, True, ["dscmr"]),  # one text per item
         ("cca", 5, True, ["dscmr", "instance"]),
         ("cca", 5, False, ["instance"]),
         ("dscmr", 5, True, ["dscmr", "instance", "dscmr-test-selected"]),
@@ -272,6 +322,15 @@ def test_what_took_long_is_begun_first():
     assert longest_first(tasks, None) == tasks
 
 
+def test_one_choice_of_encoders_is_done_after_the_other():
+    rows = [small_row("dscmr", 0.5, seconds=9.0), small_row("cca", 0.5, seconds=1.0)]
+    tasks = [Task(method, None, 0, choice) for choice in (EncoderChoice(), OTHER) for method in ("cca", "dscmr")]
+    ordered = longest_first(tasks, small_results(rows=rows))
+    assert [(task.method, task.encoders) for task in ordered] == [
+        *(("dscmr", EncoderChoice()), ("cca", EncoderChoice()), ("dscmr", OTHER), ("cca", OTHER))
+    ]
+
+
 def test_one_line_a_reason():
     same = [Outcome(Task("sh", bits, 0), reason="too long") for bits in (64, 32)]
     (line,) = not_measured([*same, Outcome(Task("sh", 16, 0))])
@@ -287,4 +346,4 @@ def test_no_seed_or_no_training_at_a_time(data, quick, tmp_path):
 
 def test_an_encoder_that_is_asked_for_is_not_put_aside(data, quick, tmp_path):
     with pytest.raises(InputError, match="takes raw texts, in a column 'texts'"):
-        reproduce(plan(tmp_path, ["cca"], encoders={"text": "bow"}))
+        reproduce(plan(tmp_path, ["cca"], choices=[EncoderChoice(text="bow")]))

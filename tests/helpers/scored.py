@@ -21,5 +21,6 @@ def score(name: str, protocol: str = "dscmr", mean: float = 0.5, **changes) -> S
         "metric": definition.primary_metric,
         "measured": Figures(mean + 0.1, mean - 0.1, mean),
         "seeds": (0,),
+        "encoders": {"image": "efficientnet-lite0", "text": "glove"},
     }
     return Score(**{**given, **changes})

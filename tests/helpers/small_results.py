@@ -23,9 +23,16 @@ def small_row(
     *,
     protocols: tuple[str, ...] = (CLEAN,),
     seeds: tuple[int, ...] = (0, 1, 2),
+    text: str | None = None,
     **changes: Any,
 ) -> Row:
-    """A row whose directions lie .1 to either side of the mean, the same under each protocol."""
+    """A row whose directions lie .1 to either side of the mean, the same under each protocol.
+
+    Args:
+        method, mean, deviation, protocols, seeds: as the row has them.
+        text: the text encoder; by default the row names none.
+        changes: other fields of the row.
+    """
     names = {"image_to_text/": mean + 0.1, "text_to_image/": mean - 0.1, "": mean}
     metrics = {
         protocol: {
@@ -45,7 +52,7 @@ def small_row(
         metrics=metrics,
         measured=dict.fromkeys(protocols, runs),
         published=Published(),
-        settings={"image": "precomputed"},
+        settings={"image": "precomputed", **({"text": text} if text else {})},
         versions={"torch": ["2.15.0"]},
         folders=[],
     )

@@ -26,7 +26,7 @@ def test_what_processors_round_otherwise_is_said_and_no_error():
     """KLSH on Wikipedia, as measured on two machines."""
     stored = small_results(rows=[small_row("cca", 0.3), small_row("klsh", 0.2505667, bits=16)])
     told = compare(small_results(rows=[small_row("cca", 0.3), small_row("klsh", 0.2506333, bits=16)]), stored)
-    assert "The largest difference is 6.7e-05: KLSH, 16 bits, dscmr, " in told
+    assert "The largest difference is 6.7e-05: KLSH, 16 bits, precomputed, dscmr, " in told
     assert "instead of" in told
 
 
@@ -36,7 +36,9 @@ def test_a_larger_difference_is_named_with_its_row_and_the_versions():
         compare(small_results(rows=[small_row("cca", 0.31), small_row("gma", 0.2)]), stored)
     said = str(error.value)
     assert "3 of 6 figures differ by more than 0.001 from the repository's:" in said
-    assert "- CCA, dscmr, map: 0.310000 instead of 0.300000 (with {'torch': ['2.15.0']} instead of" in said
+    assert (
+        "- CCA, precomputed, dscmr, map: 0.310000 instead of 0.300000 (with {'torch': ['2.15.0']} instead of" in said
+    )
     assert "GMA" not in said
 
 
@@ -49,7 +51,7 @@ def test_the_tolerance_is_an_argument():
 
 @pytest.mark.parametrize(("deviation", "stored"), [(0.03, 0.01), (None, 0.01), (0.01, None)])
 def test_deviations_are_compared_too(deviation, stored):
-    with pytest.raises(TrainingError, match="CCA, dscmr, map"):
+    with pytest.raises(TrainingError, match="CCA, precomputed, dscmr, map"):
         compare(
             small_results(rows=[small_row("cca", 0.3, deviation)]), small_results(rows=[small_row("cca", 0.3, stored)])
         )
@@ -69,8 +71,19 @@ def test_a_rank_may_move_by_one(moved, is_other):
 
 def test_a_figure_that_the_repository_lacks_is_named():
     new, stored = small_row("cca", 0.3, protocols=(CLEAN, PAPER)), small_row("cca", 0.3)
-    with pytest.raises(TrainingError, match=rf"CCA, {PAPER}, map: 0\.300000 instead of none"):
+    with pytest.raises(TrainingError, match=rf"CCA, precomputed, {PAPER}, map: 0\.300000 instead of none"):
         compare(small_results(rows=[new]), small_results(rows=[stored]))
+
+
+def test_a_row_is_compared_with_that_of_its_encoders():
+    stored = small_results(rows=[small_row("cca", 0.3, text="glove"), small_row("cca", 0.4, text="bow")])
+    assert "largest difference is 0:" in compare(small_results(rows=[small_row("cca", 0.4, text="bow")]), stored)
+    with pytest.raises(TrainingError, match=r"CCA, precomputed and glove, dscmr, map: 0\.400000 instead of 0\.300000"):
+        compare(small_results(rows=[small_row("cca", 0.4, text="glove")]), stored)
+    with pytest.raises(
+        InputError, match=r"no results of these methods with these encoders.*: CCA, precomputed and tfidf"
+    ):
+        compare(small_results(rows=[small_row("cca", 0.4, text="tfidf")]), stored)
 
 
 def test_nothing_to_compare_with():
@@ -78,5 +91,5 @@ def test_nothing_to_compare_with():
         compare(small_results(), None)
     with pytest.raises(InputError, match="has some of"):
         compare(small_results(), replace(small_results(), pairs={"train": 1, "test": 1}))
-    with pytest.raises(InputError, match=r"no results of these methods .*: DSCMR"):
+    with pytest.raises(InputError, match=r"no results of these methods with these encoders.*: DSCMR, precomputed"):
         compare(small_results(rows=[small_row("dscmr", 0.3)]), small_results(rows=[small_row("cca", 0.3)]))

@@ -23,7 +23,8 @@ def entry(protocol: str = "dscmr", split: str = "test", metrics: dict = BOTH_WAY
 def checkpoint(folder: Path, *entries: dict, method: str = "cca", published: dict | None = None) -> Path:
     """A saved checkpoint with a record of what was measured."""
     feature_retriever(method).save_pretrained(folder)
-    run = {"method": method, "dataset": "wiki", "recipe": {"published": published or {}}, "results": list(entries)}
+    recipe = {"published": published or {}, "encoders": {"image": "precomputed", "text": "precomputed"}}
+    run = {"method": method, "dataset": "wiki", "recipe": recipe, "results": list(entries)}
     (folder / RUN_NAME).write_text(json.dumps(run))
     return folder
 
@@ -43,6 +44,7 @@ def test_scores_of_a_checkpoint_stand_with_protocol_and_seeds(tmp_path: Path):
     assert (of_class.published, of_class.published_in) == (None, "")
     assert (of_pairs.metric, of_pairs.measured, of_pairs.seeds) == ("mean_recall", Figures(0.3, 0.1, 0.2), ())
     assert of_class.checkpoint == str(tmp_path)
+    assert (of_class.encoders, of_class.saw_captions) == ({"image": "precomputed", "text": "precomputed"}, "")
 
 
 def test_codes_have_their_length(tmp_path: Path):

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,10 +8,12 @@ from PIL import Image
 from cmr_hub.evaluation import get_protocol
 from cmr_hub.results import page as results_page
 from cmr_hub.results.markdown import results_markdown
-from cmr_hub.results.page import write_results_page
+from cmr_hub.results.page import page_texts, write_results_page
 from cmr_hub.results.plots import draw
 from cmr_hub.results.schema import AblationRow, AblationSource, AblationTable
 from small_results import CLEAN, CODES, PAPER, small_results, small_row
+
+ROOT = Path(__file__).parents[2]
 
 
 def ablation(dataset):
@@ -27,20 +32,31 @@ def page(tmp_path, monkeypatch):
 
 
 def test_each_data_set_has_its_plot_its_tables_and_its_ablations(page):
-    text = (page / "RESULTS.md").read_text()
-    lead, emoji, wiki = text.split("\n## ")
-    assert lead.startswith("# Results\n\nMade by `cmr results`")
+    emoji, wiki = ((page / f"docs/results/{name}.md").read_text() for name in ("emoji", "wiki"))
     for name, section in (("emoji", emoji), ("wiki", wiki)):
-        assert section.startswith(
-            f"{name}, test split\n\n![Mean and deviation of all methods on {name}](docs/results/"
-        )
+        alt = f"Mean and deviation of all methods on {name}"
+        assert section.startswith(f"# {name}, test split\n\n![{alt}]({name}.png)\n\nPairs: 2,173 train")
         assert (page / f"docs/results/{name}.png").is_file()
-        assert f"docs/results/{name}.png" in section
         assert results_markdown(small_results(name)).split("\n\n", 1)[1].strip() in section
     assert "### Terms: cca on wiki" in wiki
     assert "Published: Slides" in wiki
     assert "### Terms" not in emoji
-    assert "on rsicd" not in text
+    assert "on rsicd" not in emoji + wiki
+
+
+def test_one_page_leads_to_all(page):
+    lead, emoji, wiki = (page / "RESULTS.md").read_text().split("\n## ")
+    assert lead.startswith("# Results\n\nMade by `cmr results`")
+    for name, section in (("emoji", emoji), ("wiki", wiki)):
+        linked = re.findall(r"\]\((.+?)\)", section)
+        assert linked == [f"docs/results/{name}.md", f"docs/results/{name}.png"]
+        assert "Pairs: 2,173 train, 693 test (the whole data set)." in section
+
+
+def test_the_pages_in_the_repository_are_those_of_its_results():
+    """`cmr results` writes them."""
+    for path, text in page_texts().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text
 
 
 def test_plots_are_small_and_the_same_whenever_they_are_drawn(page):
@@ -70,6 +86,17 @@ def test_real_valued_methods_stand_best_first_with_what_was_chosen_on_the_test_s
     published = next(line for line in panel.lines if line.get_label() == "published")
     np.testing.assert_allclose(published.get_xydata(), [[0.225, 0.0], [0.28, -1.0]])
     assert panel.get_xlabel() == "mAP under dscmr"
+
+
+def test_a_method_has_a_line_for_each_choice_of_encoders_and_a_curve_for_the_best():
+    rows = [small_row("cca", 0.3, text="glove"), small_row("cca", 0.4, text="bow"), small_row("gma", 0.2, text="bow")]
+    codes = [
+        small_row("sh", mean, protocols=(CODES,), bits=16, text=text) for text, mean in (("bow", 0.2), ("glove", 0.1))
+    ]
+    floats, curves = draw(small_results(rows=[*rows, *codes])).axes
+    assert [label.get_text() for label in floats.get_yticklabels()] == ["CCA, bow", "CCA, glove", "GMA"]
+    assert positions(floats)["learns from pairs"] == [[0.4, 0.0], [0.3, -1.0]]
+    assert positions(curves) == {"SH, bow": [[0.0, 0.2]]}
 
 
 def test_codes_are_lines_over_their_length():

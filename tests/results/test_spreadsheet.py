@@ -1,7 +1,8 @@
 import csv
 
+from cmr_hub.encoders import encoder_class
 from cmr_hub.results.spreadsheet import to_csv
-from small_results import CLEAN, CODES, small_results
+from small_results import CLEAN, CODES, small_results, small_row
 
 
 def lines(protocol):
@@ -18,7 +19,16 @@ def test_a_line_a_row_best_first_with_every_figure():
     assert (second["title"], second["seeds"], second["map deviation"]) == ("CCA", "", "")
 
 
+def test_encoders_are_named(monkeypatch):
+    monkeypatch.setattr(encoder_class("text", "glove"), "trained_on", {"wiki": "It read them."})
+    table = small_results(rows=[small_row("cca", 0.3, text="glove"), small_row("cca", 0.2, text="bow")]).table
+    found = csv.DictReader(to_csv(table, CLEAN).splitlines())
+    assert [(line["image"], line["text"], line["saw captions"]) for line in found] == [
+        *(("precomputed", "glove", "It read them."), ("precomputed", "bow", ""))
+    ]
+
+
 def test_codes_have_a_line_a_length():
     assert [(line["title"], line["bits"]) for line in lines(CODES)] == [
-        *(("KLSH", "64"), ("SH", "16"), ("KLSH", "16"), ("SH", "64"))
+        *(("KLSH", "64"), ("KLSH", "16"), ("SH", "16"), ("SH", "64"))
     ]

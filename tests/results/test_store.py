@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from cmr_hub.errors import CheckpointError
-from cmr_hub.results import list_results, read_results
+from cmr_hub.results import NotMeasured, list_results, read_results
 from cmr_hub.results.schema import SCHEMA_VERSION
 from cmr_hub.results.store import merged, write_results
 from small_results import small_results, small_row
@@ -27,6 +27,27 @@ def test_rows_that_are_measured_again_take_the_place_of_the_earlier_ones():
     assert (together.seconds, together.command) == (60.0, "all")
     assert merged(again, None) == again
     assert merged(again, replace(earlier, pairs={"train": 1, "test": 1})) == again
+
+
+def test_rows_of_other_encoders_stand_next_to_each_other():
+    earlier = small_results(rows=[small_row("cca", 0.3, text="glove"), small_row("dscmr", 0.2, text="glove")])
+    again = small_results(rows=[small_row("cca", 0.1, text="bow"), small_row("dscmr", 0.4, text="glove")])
+    rows = merged(again, earlier).table.rows
+    assert [(row.method, str(row.encoders["text"]), row.metrics["dscmr"]["map"].mean) for row in rows] == [
+        *(("dscmr", "glove", 0.4), ("cca", "glove", 0.3), ("cca", "bow", 0.1))
+    ]
+
+
+def test_what_had_no_row_is_settled_by_a_row_of_its_encoders_alone():
+    own, glove, other = (
+        NotMeasured("cca", "CCA", "failed"),
+        NotMeasured("cca", "CCA, glove", "failed", {"text": "glove"}),
+        NotMeasured("cca", "CCA, bow", "failed", {"text": "bow"}),
+    )
+    earlier = small_results(rows=[small_row("dscmr", 0.2)], not_measured=[own, glove, other])
+    again = replace(other, reason="failed again")
+    new = small_results(rows=[small_row("cca", 0.3, text="glove")], not_measured=[again])
+    assert merged(new, earlier).not_measured == [again]
 
 
 def changed(path, change):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from cmr_hub.cli.options import (
     DatasetChoice,
     bits_option,
     dataset_options,
-    encoder_options,
+    encoder_choice_options,
     methods_option,
     option,
     output_dir_option,
@@ -25,8 +25,7 @@ from cmr_hub.cli.options import (
 from cmr_hub.errors import TrainingError
 
 if TYPE_CHECKING:
-    from cmr_hub.data.columns import Modality
-    from cmr_hub.encoders.spec import GivenEncoder
+    from cmr_hub.experiments.encoder_choice import EncoderChoice
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -49,9 +48,10 @@ def read_seeds(ctx: click.Context, param: click.Parameter, seeds: tuple[int, ...
 @methods_option
 @seeds_option("Seeds of methods that draw random numbers.", default=(0, 1, 2), callback=read_seeds)
 @bits_option("Code lengths of hashing methods.", default=(16, 32, 64, 128))
-@encoder_options
+@encoder_choice_options
 @output_dir_option("Receives the checkpoints. By default outputs/reproduce/<dataset>.", required=False)
 @option("--jobs", type=int, help="Trainings at a time, of one thread each. By default one per core.")
+@option("--only-finished", is_flag=True, help="Train nothing: tabulate what the output folder holds.")
 @option("--check", is_flag=True, help="Compare with the stored results instead of writing them.")
 def command(
     *,
@@ -59,9 +59,10 @@ def command(
     methods: Sequence[str],
     seeds: Sequence[int],
     bits: Sequence[int],
-    encoders: Mapping[Modality, GivenEncoder],
+    choices: Sequence[EncoderChoice],
     output_dir: Path | None,
     jobs: int | None,
+    only_finished: bool,
     check: bool,
 ) -> None:
     """Train all methods on a data set, and tabulate them next to the published figures."""
@@ -81,8 +82,9 @@ def command(
         methods=methods_with_recipe() if "all" in methods else methods,
         seeds=seeds,
         bits=bits,
-        encoders=encoders,
+        choices=choices,
         options=data.dataset_option,
+        trains=not only_finished,
     )
     stored = stored_results(data.dataset)
     results, outcomes = reproduce(plan, jobs=usable_cores() if jobs is None else jobs, earlier=stored)
@@ -90,8 +92,8 @@ def command(
     logging.info("%s", results_markdown(results))
     if check:
         logging.info("%s", compare(results, stored))
-    elif plan.encoders or not (REPOSITORY / "pyproject.toml").is_file():
-        logging.info("These are not the recipes' encoders, or this is no checkout: the results stay in the folder.")
+    elif not (REPOSITORY / "pyproject.toml").is_file():
+        logging.info("This is no checkout: the results stay in the folder.")
     else:
         record(results)
         refresh_cards(data.dataset)

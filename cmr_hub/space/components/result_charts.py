@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from cmr_hub.methods import LEARNS_FROM
 from cmr_hub.results import Row
 from cmr_hub.results.cells import metric_title
+from cmr_hub.results.ranking import row_label
 
 from .charts import AXIS, COLOURS, GREY, lay_out, plain
 
@@ -20,7 +21,7 @@ CODES_HEIGHT = 520
 
 
 def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
-    """One bar per method, the best on top: its mean of both directions, with the deviation over its seeds.
+    """One bar per method and encoders, the best on top: the mean of both directions, with the deviation over seeds.
 
     Args:
         rows: of real-valued methods, best first, all measured under `protocol`.
@@ -32,7 +33,7 @@ def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
         spreads = [row.metrics[protocol][metric] for row in own]
         figure.add_bar(
             x=[spread.mean for spread in spreads],
-            y=[plain(row.title) for row in own],
+            y=[plain(row_label(row, rows)) for row in own],
             orientation="h",
             name=f"learns from {LEARNS_FROM[supervision]}",
             marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "#ffffff"}},
@@ -40,7 +41,7 @@ def draw_floats(rows: Sequence[Row], protocol: str) -> go.Figure:
             customdata=[str(spread) for spread in spreads],
             hovertemplate="%{y}: %{customdata}<extra></extra>",
         )
-    names = [plain(row.title) for row in reversed(rows)]
+    names = [plain(row_label(row, rows)) for row in reversed(rows)]
     return lay_out(
         figure,
         _title(metric),
@@ -56,7 +57,7 @@ def draw_codes(methods: Mapping[str, Mapping[int, Row]], protocol: str) -> go.Fi
     """One line per method: its mean of both directions over the code length, with the deviation over its seeds.
 
     Args:
-        methods: title -> code length -> row, best first, all measured under `protocol`.
+        methods: label -> code length -> row, best first, all measured under `protocol`.
         protocol: name of the protocol.
     """
     each = [row for own in methods.values() for row in own.values()]

@@ -21,7 +21,7 @@ from cmr_hub.results.cells import (
     seconds_cell,
     seeds_cell,
 )
-from cmr_hub.results.ranking import by_code_length, real_valued
+from cmr_hub.results.ranking import by_code_length, by_reason, differing_encoders, real_valued
 from cmr_hub.results.spreadsheet import to_csv
 
 from .rendering import render
@@ -47,29 +47,42 @@ def counted(results: Reproduction, protocol: str) -> Markup:
 
 
 def tables(results: Reproduction, protocol: str) -> Markup:
-    """The methods that were measured under a protocol: real-valued ones, and codes by their length."""
-    rows = results.table.rows
-    parts = [_floats(results, protocol, own)] if (own := real_valued(rows, protocol)) else []
-    if methods := by_code_length(rows, protocol):
-        parts += [_codes(results, protocol, methods, direction) for direction in DIRECTIONS]
-    cited = [row for row in rows if protocol in row.metrics and row.published.under(protocol)]
+    """The methods that were measured under a protocol: real-valued ones, and codes by their length.
+
+    Rows whose encoder was trained on the data set's captions have tables of their own, after the others, and a reason.
+    """
+    rows = [row for row in results.table.rows if protocol in row.metrics]
+    groups = [
+        {"reason": reason, "tables": _tables(results, protocol, own)}
+        for reason, own in by_reason(rows, results.dataset).items()
+    ]
+    cited = [row for row in rows if row.published.under(protocol)]
     return render(
         "results_tables",
-        tables=parts,
+        groups=groups,
         sources=list(dict.fromkeys((row.title, row.published.source) for row in cited)),
         reasons=list(dict.fromkeys((row.title, row.published.differs) for row in cited if row.published.differs)),
     )
 
 
+def _tables(results: Reproduction, protocol: str, rows: Sequence[Row]) -> list[Markup]:
+    """The tables of rows that compare with each other."""
+    parts = [_floats(results, protocol, own)] if (own := real_valued(rows, protocol)) else []
+    if methods := by_code_length(rows, protocol):
+        parts += [_codes(results, protocol, methods, direction) for direction in DIRECTIONS]
+    return parts
+
+
 def _floats(results: Reproduction, protocol: str, rows: Sequence[Row]) -> Markup:
     primary = rows[0].primary_metric(protocol)
-    columns = [_METHOD, _LEARNS_FROM]
+    columns = [_METHOD, *_encoders(rows), _LEARNS_FROM]
     for name in filter(has_column, results.table.columns[protocol]):
         columns.append(_figure(_heading(name, primary), protocol, name, best_mean(rows, protocol, name)))
     if any(row.published.under(protocol) for row in rows):
         columns.append(_cited(protocol, primary))
     columns += [_SEEDS, _SECONDS]
-    caption = f"{metric_title(primary)} of {_count(len(rows), 'real-valued method')}{_where(results, protocol)}"
+    methods = len({row.title for row in rows})
+    caption = f"{metric_title(primary)} of {_count(methods, 'real-valued method')}{_where(results, protocol)}"
     return table("Real-valued methods", caption, columns, rows, sorted_by="Mean")
 
 
@@ -78,15 +91,24 @@ def _codes(results: Reproduction, protocol: str, methods: Mapping[str, Mapping[i
     each = [row for own in methods.values() for row in own.values()]
     primary = each[0].primary_metric(protocol)
     name = f"{direction}/{primary}"
-    columns = [_first(_METHOD), _first(_LEARNS_FROM)]
+    columns = [_first(column) for column in (_METHOD, *_encoders(each), _LEARNS_FROM)]
     for bits in sorted({row.bits for row in each if row.bits is not None}):
         best = best_mean([row for row in each if row.bits == bits], protocol, name)
         columns.append(_at(bits, _figure(f"{bits} bits", protocol, name, best, cites=True)))
     columns += [_first(_SEEDS), _first(_SECONDS)]
     title = DIRECTIONS[direction].lower()
-    of = _count(len(methods), "hashing method")
+    of = _count(len({row.title for row in each}), "hashing method")
     caption = f"{metric_title(primary)}, {title}, of {of}{_where(results, protocol)}"
     return table(f"Hashing methods, {title}", caption, columns, methods.values())
+
+
+def _encoders(rows: Sequence[Row]) -> list[Column]:
+    """A column per modality in which the rows have different encoders."""
+
+    def column(modality: str) -> Column:
+        return words(f"{modality.title()} encoder", lambda row: str(row.encoders.get(modality, UNKNOWN)))
+
+    return [column(modality) for modality in differing_encoders(rows)]
 
 
 def _first(column: Column) -> Column:

@@ -52,6 +52,7 @@ def board(scoreboard: Scoreboard, protocol: str, where: str) -> Markup:
         moves=_moves(scoreboard, protocol),
         table=table("Scores", caption, _columns(scoreboard, protocol, sources), scores, sorted_by="Mean"),
         published=[(source, _cited(source, scores)) for source in sources],
+        reasons=list(dict.fromkeys((score.title, score.saw_captions) for score in scores if score.saw_captions)),
     )
 
 
@@ -66,7 +67,7 @@ def _columns(scoreboard: Scoreboard, protocol: str, sources: Sequence[str]) -> l
         mean = score.published.mean
         return Cell(_decimals(mean), mean, footnote=sources.index(score.published_in) + 1)
 
-    columns = [Column("Method", lambda score: Cell(score.title, score.title.lower()), is_number=False)]
+    columns = [Column("Method", _method, is_number=False)]
     columns += [_figure(title, direction) for direction, title in DIRECTIONS.items()]
     columns.append(_figure("Mean", "mean"))
     if protocol != scoreboard.usual:
@@ -76,11 +77,18 @@ def _columns(scoreboard: Scoreboard, protocol: str, sources: Sequence[str]) -> l
     return [
         *columns,
         Column("Bits", lambda score: Cell(str(score.bits or UNKNOWN), score.bits)),
+        words("Text encoder", lambda score: score.encoders.get("text", UNKNOWN)),
         words("Learns from", learns_from),
         Column("Data set", lambda score: Cell(title_of(score.dataset), score.dataset), is_number=False),
         words("Seed", lambda score: _seeds(score.seeds)),
         Column("Checkpoint", _checkpoint, is_number=False),
     ]
+
+
+def _method(score: Score) -> Cell:
+    """The method's name, with a remark where its encoder was trained on the captions."""
+    notes = ["its encoder was trained on these captions"] if score.saw_captions else []
+    return Cell(score.title, score.title.lower(), notes=notes)
 
 
 def _figure(title: str, name: str) -> Column:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from cmr_hub.results import Reproduction, list_results
-from cmr_hub.results.ranking import by_code_length, real_valued
+from cmr_hub.results.ranking import best_of_each, by_code_length, by_reason, real_valued
 
 from ..components import results_markup
 from ..components.result_charts import draw_codes, draw_floats
@@ -62,8 +62,10 @@ class ResultsView(View):
         results = next((each for each in known if each.dataset == dataset), known[0])
         protocols = list(results.table.protocols)
         protocol = protocol if protocol in protocols else protocols[0]
-        floats = real_valued(results.table.rows, protocol)
-        codes = by_code_length(results.table.rows, protocol)
+        rows = [row for row in results.table.rows if protocol in row.metrics]
+        compared = next(iter(by_reason(rows, results.dataset).values()))
+        floats = real_valued(compared, protocol)
+        codes = best_of_each(by_code_length(compared, protocol))
         return {
             self.dataset: gr.Radio([(title_of(each.dataset), each.dataset) for each in known], value=results.dataset),
             self.protocol: gr.Radio(protocols, value=protocol),

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import pytest
 from msgspec.structs import replace
 
+from cmr_hub.encoders import encoder_class
 from cmr_hub.evaluation import get_protocol, list_protocols
 from cmr_hub.results import Published
 from cmr_hub.space.components import results_markup
@@ -68,6 +69,25 @@ def test_codes_have_a_column_a_length_and_a_table_a_direction():
         ["SH", "pairs", ".350", "–", "closed form", "12"],
     ]
     assert re.findall(r'data-key="(.*?)"', there.partition(">SH<")[2])[2] == ""  # stands last, sorted by this length
+
+
+def test_encoders_have_a_column_where_they_differ():
+    shown = tables(CLEAN, rows=[small_row("cca", 0.3, text="glove"), small_row("cca", 0.4, text="bow")])
+    assert headings(shown)[:3] == ["Method", "Text encoder", "Learns from"]
+    assert [row[:3] for row in rows(shown)] == [["CCA", "bow", "pairs"], ["CCA", "glove", "pairs"]]
+    assert "mAP of 1 real-valued method on" in shown
+    codes = [small_row("sh", 0.3, protocols=(CODES,), bits=16, text=text) for text in ("bow", "glove")]
+    assert [row[:2] for row in rows(tables(CODES, rows=codes))[:2]] == [["SH", "bow"], ["SH", "glove"]]
+
+
+def test_rows_whose_encoder_was_trained_on_the_captions_have_tables_of_their_own(monkeypatch):
+    monkeypatch.setattr(encoder_class("text", "glove"), "trained_on", {"wiki": "It read <them>."})
+    shown = tables(CLEAN, rows=[small_row("cca", 0.3, text="glove"), small_row("cca", 0.4, text="bow")])
+    clean, flattered = shown.split("With an encoder that was trained on these captions.</b>")
+    assert "It read &lt;them&gt;. These figures do not compare" in flattered
+    assert [row[1] for row in rows(clean)] == ["pairs"]
+    assert ".200" in flattered
+    assert ".200" not in clean
 
 
 def test_recalls_have_a_column_each():

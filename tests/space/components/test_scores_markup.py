@@ -24,12 +24,32 @@ def board(protocol: str) -> str:
 def test_rows_are_best_first_with_all_that_a_number_needs():
     shown = board("dscmr")
     high, low, odd = rows(shown)
-    assert high == ["HIGH", ".500", ".300", ".400", "–", "64", "classes", "Wikipedia", "closed form", "me/high"]
-    assert low == ["LOW", ".400", ".200", ".300", ".2251", "–", "pairs", "Wikipedia", "0", "me/low"]
+    assert high == [
+        "HIGH",
+        ".500",
+        ".300",
+        ".400",
+        "–",
+        "64",
+        "glove",
+        "classes",
+        "Wikipedia",
+        "closed form",
+        "me/high",
+    ]
+    assert low == ["LOW", ".400", ".200", ".300", ".2251", "–", "glove", "pairs", "Wikipedia", "0", "me/low"]
     assert "<sup>1</sup>" in shown
     assert "mAP of 3 checkpoints on the test split of Wikipedia, protocol dscmr" in shown
     assert "<li>A &lt;paper&gt;: LOW image → text .250, text → image .200</li>" in shown
     assert odd[0] == "&lt;B&gt;ODD&lt;/B&gt;"
+
+
+def test_a_score_whose_encoder_was_trained_on_the_captions_says_so():
+    scores = [score("seen", mean=0.4, saw_captions="It read <them>."), score("unseen", mean=0.3)]
+    shown = scores_markup.board(Scoreboard(scores), "dscmr", "Wikipedia")
+    assert [row[0] for row in rows(shown)] == ["SEEN its encoder was trained on these captions", "UNSEEN"]
+    assert "<li>SEEN: It read &lt;them&gt;.</li>" in shown
+    assert "trained on the captions" not in board("dscmr")
 
 
 def test_another_protocol_stands_against_the_usual_one():
