@@ -50,6 +50,8 @@ from .methods.seph import SePHConfig, SePHModel
 from .methods.sh import SHConfig, SHModel
 from .methods.stmh import STMHConfig, STMHModel
 from .methods.udcmh import UDCMHConfig, UDCMHModel
+from .methods.unified import UnifiedConfig, UnifiedModel
+from .methods.unified_hash import UnifiedHashConfig, UnifiedHashModel
 from .modeling.configuration_cmr import CMRConfig
 from .modeling.configuration_hashing import HashingConfig
 from .modeling.dual_encoder import DualEncoderConfig, DualEncoderModel
@@ -134,6 +136,10 @@ __all__ = [
     "SpreadingVectorsModel",
     "UDCMHConfig",
     "UDCMHModel",
+    "UnifiedConfig",
+    "UnifiedHashConfig",
+    "UnifiedHashModel",
+    "UnifiedModel",
     "from_pretrained",
     "list_checkpoints",
     "list_methods",

@@ -74,7 +74,7 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         for_data(recipe, dataset)
         for recipe in recipes
         if (recipe.prepare or recipe.method in published)
-        and (has_labels(dataset["train"].column_names) or METHODS[recipe.method].supervision == "unsupervised")
+        and (has_labels(dataset["train"].column_names) or not METHODS[recipe.method].needs_labels())
     ]
     report("features", DOWNLOADED, f"Encoding {sum(map(len, dataset.values()))} pairs")
     _extract_features(recipes, dataset, report)

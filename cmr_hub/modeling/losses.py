@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -51,6 +52,19 @@ def pairwise_likelihood_loss(theta: torch.Tensor, similar: torch.Tensor) -> torc
     return (F.softplus(theta) - similar * theta).mean()
 
 
+def likelihood_loss(
+    image_values: torch.Tensor, text_values: torch.Tensor, labels: torch.Tensor, scale: float, margin: float
+) -> torch.Tensor:
+    """Pairwise likelihood of codes: image-text, image-image and text-text; theta = scale (u.v / bits - margin).
+
+    u.v / bits is the cosine of two codes. DSCMR's theta is half the cosine, by which no pair is ever likelier than
+    .62 or less likely than .38, and in which the many pairs that share no class outweigh the few that do.
+    """
+    similar, bits = label_similarity(labels), image_values.shape[1]
+    pairs = ((image_values, text_values), (image_values, image_values), (text_values, text_values))
+    return add(pairwise_likelihood_loss(scale * (a @ b.T / bits - margin), similar) for a, b in pairs)
+
+
 def residual_norm(residual: torch.Tensor, kind: str = "frobenius") -> torch.Tensor:
     """Size of a residual matrix R of shape `(n, d)`, as a scalar.
 
@@ -94,3 +108,46 @@ def classification_loss(image_logits: torch.Tensor, text_logits: torch.Tensor, l
     """
     target = class_shares(labels)
     return F.cross_entropy(image_logits, target) + F.cross_entropy(text_logits, target)
+
+
+LARGEST_SCALE = 100.0  # of cosines: a temperature of 0.01
+NEVER = -1e4  # a logit whose exponential is 0, and that stays finite whatever it is multiplied with
+
+
+def inverse_temperature(log_scale: torch.Tensor, *, training: bool) -> torch.Tensor:
+    """exp(log_scale), a learned parameter that training keeps at most log(`LARGEST_SCALE`)."""
+    if training:
+        # The parameter itself, not the scale made of it: past the limit it would get no gradient to come back by.
+        with torch.no_grad():
+            log_scale.clamp_(max=math.log(LARGEST_SCALE))
+    return log_scale.exp()
+
+
+def pair_logits(image_embeds: torch.Tensor, text_embeds: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """`(n, n)` cosines of every image with every text, times `scale`, the inverse temperature."""
+    return scale * F.normalize(image_embeds, dim=1) @ F.normalize(text_embeds, dim=1).T
+
+
+def info_nce(logits: torch.Tensor, ignored: torch.Tensor | None = None, hardness: float = 0.0) -> torch.Tensor:
+    """InfoNCE: mean over rows i of -log softmax(row i) at column i, the query's own pair among all n.
+
+    Args:
+        logits: `(n, n)`.
+        ignored: `(n, n)` booleans, answers that are not wrong for i and not its own either: they take no part.
+        hardness: of the m wrong answers of i, answer j counts m softmax(hardness * l_i)_j times, and nothing is
+            learned from that weight (Robinson et al., ICLR 2021); at 0 each counts once.
+    """
+    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    left_out = own if ignored is None else own | ignored
+    wrong = logits.masked_fill(left_out, NEVER)
+    if hardness:
+        count = (~left_out).sum(dim=1, keepdim=True).clamp(min=1)
+        wrong = wrong + (hardness * wrong.detach()).log_softmax(dim=1) + count.log()
+    rows = torch.where(own, logits, wrong)
+    return F.cross_entropy(rows, torch.arange(len(rows), device=rows.device))
+
+
+def straight_through_signs(values: torch.Tensor) -> torch.Tensor:
+    """+1 where a value is above zero, else -1, with the gradient of the identity (Bengio et al., 2013)."""
+    signs = torch.where(values > 0, 1.0, -1.0).to(values.dtype)
+    return values + (signs - values).detach()

@@ -107,6 +107,8 @@ class CMRModel(CheckedModel):
         has_attention: whether it weighs regions and words, and can show how.
         groups_texts: whether a training batch must hold several texts of an item; they then stay together.
         has_focus: whether its embeddings have a class part and an item part, which `with_focus` weighs in queries.
+        unlabelled_settings: configuration fields that let a supervised method learn from data without classes; None
+            where it cannot.
         arguments: what `forward` takes, read from the method's functions.
     """
 
@@ -121,6 +123,7 @@ class CMRModel(CheckedModel):
     has_attention: ClassVar[bool] = False
     groups_texts: ClassVar[bool] = False
     has_focus: ClassVar[bool] = False
+    unlabelled_settings: ClassVar[Mapping[str, Any] | None] = None
     arguments: ClassVar[ForwardArguments]
     config_class = CMRConfig
     config: CMRConfig
@@ -151,6 +154,11 @@ class CMRModel(CheckedModel):
 
     attends = RenamedAttribute("has_attention")
     uses_chance = RenamedAttribute("is_stochastic")
+
+    @classmethod
+    def needs_labels(cls) -> bool:
+        """Whether it learns from nothing but data with classes."""
+        return cls.supervision == "supervised" and cls.unlabelled_settings is None
 
     @property
     def accepts_focus(self) -> bool:

@@ -209,18 +209,22 @@ def check_parts(protocols: Sequence[Protocol], model: CMRModel) -> None:
 def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) -> CMRModel:
     """An untrained model with the recipe's settings, and the data's widths and classes.
 
+    Without classes, `unlabelled_settings` of the method take the place of the recipe's.
+
     Raises:
         InputError: the encoders or the settings do not fit the method.
     """
+    model_class = METHODS[recipe.method]
     try:
-        check_inputs(METHODS[recipe.method], processor)
+        check_inputs(model_class, processor)
     except CheckpointError as error:
         raise InputError(f"The encoders do not fit {recipe.method}: {error}") from error
     settings = {**recipe.config, "image_dim": processor.image_encoder.dim, "text_dim": processor.text_encoder.dim}
     if has_labels(dataset["train"].column_names):
         names = class_names(dataset["train"])
         settings |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
-    model_class = METHODS[recipe.method]
+    else:
+        settings |= model_class.unlabelled_settings or {}
     try:
         return model_class(model_class.config_class(**settings))
     except (StrictDataclassError, TypeError, ValueError) as error:

@@ -7,7 +7,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 
 from cmr_hub import ContrastiveConfig, ContrastiveModel
-from cmr_hub.methods.contrastive.modeling_contrastive import info_nce, pair_logits
+from cmr_hub.modeling.losses import info_nce, pair_logits
 
 N, DIM = 6, 5
 

@@ -14,11 +14,10 @@ from cmr_hub.methods.dscmr_hash.modeling_dscmr_hash import (
     balance_loss,
     decorrelation_loss,
     invariance_loss,
-    likelihood_loss,
     quantisation_loss,
-    straight_through_signs,
 )
 from cmr_hub.modeling.codes import pack
+from cmr_hub.modeling.losses import likelihood_loss, straight_through_signs
 
 N, BITS, CLASSES = 6, 8, 3
 

@@ -18,6 +18,7 @@ from toys import feature_dataset, raw_dataset
 
 BY_GRADIENT = [name for name in sorted(METHODS) if not issubclass(METHODS[name], cmr_hub.ClosedFormCMRModel)]
 SUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervision == "supervised"]
+NEEDS_LABELS = [name for name in SUPERVISED if METHODS[name].needs_labels()]
 UNSUPERVISED = [method.name for method in cmr_hub.list_methods() if method.supervision == "unsupervised"]
 
 
@@ -103,7 +104,7 @@ def test_unsupervised_methods_need_no_classes(method, dataset, tmp_path):
     assert run.results[0]["metrics"]["image_to_text/recall@10"] > 0
 
 
-@pytest.mark.parametrize("method", SUPERVISED, indirect=True)
+@pytest.mark.parametrize("method", NEEDS_LABELS, indirect=True)
 def test_supervised_methods_refuse_pairs_without_classes(method, dataset, tmp_path):
     unlabelled = DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()})
     with pytest.raises(InputError, match=f"{method} learns from classes, and the training data have no label column"):

@@ -6,24 +6,12 @@ import math
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from cmr_hub.methods import register_method
+from cmr_hub.modeling.losses import info_nce, inverse_temperature, pair_logits
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_contrastive import ContrastiveConfig
-
-LARGEST_SCALE = 100.0  # a temperature of 0.01
-
-
-def pair_logits(image_embeds: torch.Tensor, text_embeds: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """`(n, n)` cosines of every image with every text, times `scale`, the inverse temperature."""
-    return scale * F.normalize(image_embeds, dim=1) @ F.normalize(text_embeds, dim=1).T
-
-
-def info_nce(logits: torch.Tensor) -> torch.Tensor:
-    """InfoNCE: mean over rows i of -log softmax(row i) at column i, the query's own pair among all n."""
-    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
 def make_tower(features_dim: int, config: ContrastiveConfig) -> nn.Sequential:
@@ -64,12 +52,5 @@ class ContrastiveModel(CMRModel):
 
     def compute_loss(self, output: CMROutput) -> dict[str, torch.Tensor]:
         """InfoNCE in both directions."""
-        logits = pair_logits(*output.embeds, self._scale())
+        logits = pair_logits(*output.embeds, inverse_temperature(self.log_scale, training=self.training))
         return {"image_to_text": info_nce(logits), "text_to_image": info_nce(logits.T)}
-
-    def _scale(self) -> torch.Tensor:
-        if self.training:
-            # The parameter itself, not the scale made of it: past the limit it would get no gradient to come back by.
-            with torch.no_grad():
-                self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
-        return self.log_scale.exp()

@@ -8,31 +8,18 @@ from torch.nn import functional as F
 from transformers import TrainerCallback
 
 from cmr_hub.methods import register_method
-from cmr_hub.modeling.losses import add, classification_loss, label_loss, label_similarity, pairwise_likelihood_loss
+from cmr_hub.modeling.losses import (
+    add,
+    classification_loss,
+    label_loss,
+    likelihood_loss,
+    straight_through_signs,
+)
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 from cmr_hub.modeling.modeling_hashing import HashingMixin
 from cmr_hub.modeling.standardizer import CommonScale, FitStandardizers
 
 from .configuration_dscmr_hash import WEIGHTS, DSCMRHashConfig
-
-
-def straight_through_signs(values: torch.Tensor) -> torch.Tensor:
-    """+1 where a value is above zero, else -1, with the gradient of the identity (Bengio et al., 2013)."""
-    signs = torch.where(values > 0, 1.0, -1.0).to(values.dtype)
-    return values + (signs - values).detach()
-
-
-def likelihood_loss(
-    image_values: torch.Tensor, text_values: torch.Tensor, labels: torch.Tensor, scale: float, margin: float
-) -> torch.Tensor:
-    """J2: pairwise likelihood image-text, image-image and text-text; theta = scale (u.v / bits - margin).
-
-    u.v / bits is the cosine of two codes. DSCMR's theta is half the cosine, by which no pair is ever likelier than
-    .62 or less likely than .38, and in which the many pairs that share no class outweigh the few that do.
-    """
-    similar, bits = label_similarity(labels), image_values.shape[1]
-    pairs = ((image_values, text_values), (image_values, image_values), (text_values, text_values))
-    return add(pairwise_likelihood_loss(scale * (a @ b.T / bits - margin), similar) for a, b in pairs)
 
 
 def invariance_loss(image_values: torch.Tensor, text_values: torch.Tensor) -> torch.Tensor:
