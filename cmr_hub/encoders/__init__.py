@@ -118,8 +118,10 @@ def list_encoders(modality: str) -> list[str]:
     Example:
     ```python
     >>> from cmr_hub.encoders import list_encoders
-    >>> list_encoders("text")
-    ['bow', 'glove', 'precomputed', 'sentence_cnn', 'tfidf', 'tokens', 'transformers/', 'word2vec']
+    >>> list_encoders("image")[:4]
+    ['efficientnet-lite0', 'efficientnet-lite1', 'efficientnet-lite2', 'pixels']
+    >>> list_encoders("text")[:4]
+    ['bow', 'glove', 'minilm', 'precomputed']
     ```
     """
     return _registry(modality).list()

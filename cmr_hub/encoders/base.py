@@ -194,6 +194,18 @@ class TextEncoder(Encoder):
         """For each text whether at least one of its words has a meaning to this encoder."""
         return [bool(text.strip()) for text in check_texts(texts)]
 
+    def unknown_words(self, text: str) -> list[str]:
+        """The different words of a text that have no meaning to this encoder, in order.
+
+        Example:
+        ```python
+        >>> from cmr_hub.encoders import create_encoder
+        >>> create_encoder("text", "bow", vocabulary=["bird", "red"]).unknown_words("A red bird, a green tree")
+        ['a', 'green', 'tree']
+        ```
+        """
+        return []
+
     knows = RenamedAttribute("has_known_tokens")
 
 

@@ -258,10 +258,12 @@ class SentenceCNNEncoder(TextEncoder):
 
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         self._fitted()
-        read = [self._read(text) for text in check_texts(texts)]
-        words = sorted({word for text in read for word in text})
-        known = {word for word, vector in zip(words, self._vectors_of(words), strict=True) if vector.any()}
-        return [not known.isdisjoint(text) for text in read]
+        return [len(self.unknown_words(text)) < len(set(self._read(text))) for text in check_texts(texts)]
+
+    def unknown_words(self, text: str) -> list[str]:
+        self._fitted()
+        words = list(dict.fromkeys(self._read(text)))
+        return [word for word, vector in zip(words, self._vectors_of(words), strict=True) if not vector.any()]
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from .base import NetworkEncoder, TextEncoder, check_texts, checkpoint_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
 
 FAMILY = "transformers/"
 MAX_SIZE, MAX_LAYERS = 1 << 24, 1000
@@ -48,18 +51,24 @@ class Pretrained(NetworkEncoder):
             safetensors.
     """
 
+    family: ClassVar[str] = FAMILY
     _preprocessor_class: ClassVar[str]
 
     def __init__(self, model: str, revision: str | None = None):
         self.model, self.revision = model, revision
         self._is_local = Path(model).is_dir()
-        self.name = FAMILY + (Path(model).name if self._is_local else model)
+        self.name = self.family + (Path(model).name if self._is_local else model)
         self.saved_in = f"{self.modality}_encoder" if self._is_local else None
         self._known_dim: int | None = None
 
     @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Self:
-        return cls(name.removeprefix(FAMILY), **options)
+        return cls(cls._model_of(name), **options)
+
+    @classmethod
+    def _model_of(cls, name: str) -> str:
+        """The repo id or folder that an encoder's name goes on with."""
+        return name.removeprefix(cls.family)
 
     @cached_property
     def _model(self) -> tuple[PreTrainedModel, bool]:
@@ -89,14 +98,20 @@ class Pretrained(NetworkEncoder):
 
         return self._load(getattr(transformers, self._preprocessor_class))
 
+    @property
+    def _source(self) -> str | Path:
+        """What transformers loads: a repo id of the Hub, or a local folder as a path."""
+        return Path(self.model) if self._is_local else self.model
+
     def _load(self, auto_class: Any, **options: Any) -> Any:
-        if self._is_local:
-            check_folder(Path(self.model))
-            check_config(read_json(Path(self.model) / "config.json"), self.model)
+        source = self._source
+        if isinstance(source, Path):
+            check_folder(source)
+            check_config(read_json(source / "config.json"), self.model)
         try:
             # No code of a repo is ever run, and nobody is asked whether it may be.
             return auto_class.from_pretrained(
-                self.model, revision=self.revision or "main", trust_remote_code=False, **options
+                source, revision=self.revision or "main", trust_remote_code=False, **options
             )
         except CheckpointError:
             raise
@@ -158,7 +173,7 @@ class Pretrained(NetworkEncoder):
 
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        model, revision = config["name"].removeprefix(FAMILY), config["revision"]
+        model, revision = cls._model_of(config["name"]), config["revision"]
         if config["saved_in"]:
             model = str(checkpoint_file(folder, config["saved_in"], config["name"]))
             if not Path(model).is_dir():
@@ -301,6 +316,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
 
     batch_size = 32
     _preprocessor_class = "AutoTokenizer"
+    _has_warned = False
 
     def _build_network(self) -> nn.Module:
         return self._model[0]
@@ -310,10 +326,12 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
             return self._encode(inputs)
 
     def _encode(self, inputs: Sequence[str]) -> torch.Tensor:
+        read = self._read(inputs)
+        self._warn_of_cuts(read)
         features = torch.zeros(len(inputs), self.dim)
-        known = [index for index, is_known in enumerate(self.has_known_tokens(inputs)) if is_known]
+        known = [index for index, tokens in enumerate(read) if self._has_known(tokens)]
         # Texts of about one length share a batch: little is computed on padding.
-        known.sort(key=lambda index: len(inputs[index]))
+        known.sort(key=lambda index: len(read[index]))
         for start in range(0, len(known), self.batch_size):
             batch = known[start : start + self.batch_size]
             features[batch] = self._embed([inputs[index] for index in batch])
@@ -321,16 +339,56 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
 
     @torch.inference_mode()
     def _embed(self, texts: list[str]) -> torch.Tensor:
-        tokens = self._tokens(texts, padding=self._padding, return_tensors="pt").to(self.device)
+        tokens = self._tokens(texts, max_length=self._max_length, padding=self._padding, return_tensors="pt")
+        tokens = tokens.to(self.device)
         network: Any = self.network
         if hasattr(network, "get_text_features"):
             return network.get_text_features(**tokens, return_dict=True).pooler_output.float().cpu()
         states = network(**tokens, return_dict=True).last_hidden_state
-        weights = tokens["attention_mask"].unsqueeze(2)
-        return ((states * weights).sum(dim=1) / weights.sum(dim=1)).float().cpu()
+        return self._pooled(states.float(), tokens["attention_mask"]).cpu()
 
-    def _tokens(self, texts: Sequence[str], **options: Any) -> Any:
-        return self._preprocessed(list(texts), truncation=True, max_length=self._max_length, **options)
+    def _pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The texts' vectors `(n, dim)`.
+
+        Args:
+            states: of the texts' tokens, `(n, tokens, dim)`.
+            mask: `(n, tokens)` int64, 1 at tokens and 0 at padding.
+        """
+        return (states * mask.unsqueeze(2)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+    def _tokens(self, texts: Sequence[str], max_length: int, **options: Any) -> Any:
+        return self._preprocessed(list(texts), truncation=True, max_length=max_length, **options)
+
+    def _read(self, texts: Sequence[str]) -> list[list[int]]:
+        """The numbers of each text's tokens, without special ones; of a longer text one more than are read."""
+        filled = [text for text in check_texts(texts) if text.strip()]
+        if not filled:
+            return [[] for _ in texts]
+        with self._naming_model():
+            tokens = iter(self._tokens(filled, self._window + 1, add_special_tokens=False)["input_ids"])
+        return [next(tokens) if text.strip() else [] for text in texts]
+
+    def _has_known(self, tokens: list[int]) -> bool:
+        return any(token != self._preprocessor.unk_token_id for token in tokens[: self._window])
+
+    def _warn_of_cuts(self, read: Sequence[list[int]]) -> None:
+        """Say once that texts are longer than the model reads."""
+        longer = sum(len(tokens) > self._window for tokens in read)
+        if longer and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "%s reads %d tokens of a text, and %d of %d texts are longer: what follows is left out. Split them, "
+                "or let each begin with what matters.",
+                self.name,
+                self._window,
+                longer,
+                len(read),
+            )
+
+    @cached_property
+    def _window(self) -> int:
+        """How many tokens of a text are read, in addition to special ones."""
+        return self._max_length - self._preprocessor.num_special_tokens_to_add()
 
     @cached_property
     def _max_length(self) -> int:
@@ -344,13 +402,17 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         return "max_length" if "siglip" in self._model[0].config.model_type else "longest"
 
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
-        words = [text for text in check_texts(texts) if text.strip()]
-        if not words:
-            return [False] * len(texts)
+        return [self._has_known(tokens) for tokens in self._read(texts)]
+
+    def unknown_words(self, text: str) -> list[str]:
+        unknown = self._preprocessor.unk_token_id
+        if not self._preprocessor.is_fast:  # it does not say where in the text a token stands
+            words = text.split()
+            return [word for word, tokens in zip(words, self._read(words), strict=True) if unknown in tokens]
         with self._naming_model():
-            unknown = self._preprocessor.unk_token_id
-            tokens = iter(self._tokens(words, add_special_tokens=False)["input_ids"])
-        return [bool(text.strip()) and any(token != unknown for token in next(tokens)) for text in texts]
+            tokens = self._tokens([text], self._max_length, add_special_tokens=False, return_offsets_mapping=True)
+        places = zip(tokens["input_ids"][0], tokens["offset_mapping"][0], strict=True)
+        return list(dict.fromkeys(text[start:end] for token, (start, end) in places if token == unknown))
 
     def _measured_dim(self) -> int:
         return self._embed(["a"]).shape[1]

@@ -90,6 +90,9 @@ class WordVectorEncoder(TextEncoder):
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         return [bool(self._known(text)) for text in check_texts(texts)]
 
+    def unknown_words(self, text: str) -> list[str]:
+        return [word for word in dict.fromkeys(tokenise(text)) if word not in self._rows]
+
     def _known(self, text: str) -> list[int]:
         rows = self._rows
         return [rows[word] for word in tokenise(text) if word in rows]

@@ -263,6 +263,10 @@ class Retriever:
 
     knows = RenamedAttribute("has_known_tokens")
 
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the text encoder has no vector for."""
+        return cast(TextEncoder, self.processor.text_encoder).unknown_words(text)
+
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write the model and its processor into one folder; an earlier checkpoint there survives a failure."""
         with saved(save_directory, replaces=WEIGHT_FILES) as scratch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,9 +17,12 @@ from cmr_hub.indexes import Filter, Index
 from cmr_hub.modeling.code_parts import CodeParts
 from cmr_hub.modeling.codes import unpack
 from cmr_hub.modeling.parts import balanced, check_focus, focus_scale, focused
+from cmr_hub.utils.messages import name_some
 
 from .items import Items
 from .retriever import Retriever
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -214,7 +218,8 @@ class Searcher:
         if target not in self.indexes:
             raise InputError(f"The items of this gallery have no {target}s to find: its target is {known}.")
         if query.text is not None:
-            return _EmbeddedQuery(partial(self._embed_text, query.text))
+            self._check_words(query.text)
+            return _EmbeddedQuery(partial(self.retriever.encode_texts, [query.text]))
         if query.image is not None:
             return _EmbeddedQuery(partial(self.retriever.encode_images, [query.image]))
         row, source = self.items.position(str(query.item)), query.source or self.other_modality(target)
@@ -226,15 +231,24 @@ class Searcher:
 
         return _EmbeddedQuery(embeds, row, source)
 
-    def _embed_text(self, text: str, real_valued: bool = False) -> np.ndarray:
+    def _check_words(self, text: str) -> None:
+        """Warn of words that the text encoder has no vector for.
+
+        Raises:
+            InputError: it knows none of them; or there is none.
+        """
         if not isinstance(text, str) or not text.strip():
             raise InputError("The text query is empty: type at least one word.")
-        if not self.retriever.has_known_tokens([text])[0]:
+        is_known = self.retriever.has_known_tokens([text])[0]
+        unknown = name_some(word[:60] for word in self.retriever.unknown_words(text))
+        if not is_known:
+            named = f" (no vector for: {unknown})" if unknown else ""
             raise InputError(
-                f"The checkpoint knows no word of {text[:60]!r}. Its text encoder is "
+                f"The checkpoint knows no word of {text[:60]!r}{named}. Its text encoder is "
                 f"{self.retriever.processor.text_encoder.name!r}; try other words."
             )
-        return self.retriever.encode_texts([text], real_valued=real_valued)
+        if unknown:
+            logger.warning("No vector for: %s. The query is answered without.", unknown)
 
     def _exact_rows(self, target: Modality) -> np.ndarray:
         """What finds are re-ranked by."""

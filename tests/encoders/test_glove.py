@@ -41,6 +41,11 @@ def test_a_text_is_the_mean_of_its_known_words(glove):
     torch.testing.assert_close(twice, (2 * red + bird) / 3)
 
 
+def test_words_without_a_vector_are_named_once_and_in_order(glove):
+    assert glove.unknown_words("A qwxyz bird, a Zzyzzx! qwxyz") == ["qwxyz", "zzyzzx"]
+    assert glove.unknown_words("a red bird") == glove.unknown_words("") == []
+
+
 def test_texts_without_a_known_word_are_the_zero_vector(glove):
     texts = ["", "  ", "😀❤️", "собака", "红色", "qqzzxx", "a dog"]
     features = glove.encode(texts)

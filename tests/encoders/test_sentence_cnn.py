@@ -99,6 +99,7 @@ def test_words_of_the_vectors_count_though_no_training_text_has_them():
     assert encoder.has_known_tokens(["lorry", "the spaceship", "spaceship", ""]) == [True, True, False, False]
     chance = SentenceCNNEncoder("rand", **SMALL).fit(TEXTS, LABELS)
     assert chance.has_known_tokens(["lorry", "truck"]) == [False, True]
+    assert chance.unknown_words("a lorry and a truck, a lorry") == ["a", "lorry", "and"]
 
 
 def test_what_training_changes_of_the_word_vectors():

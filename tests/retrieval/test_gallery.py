@@ -30,6 +30,19 @@ def test_hits_are_the_nearest_in_order(gallery):
     np.testing.assert_allclose([hit.score for hit in hits], np.sort(scores)[::-1], rtol=1e-5)
 
 
+def test_words_of_a_query_without_a_vector_are_named(gallery, caplog):
+    hits = gallery.search(text="purple red and mauve", target="image", k=1)
+    assert hits[0].id == "red"
+    assert "No vector for: purple, and, mauve." in caplog.text
+    with pytest.raises(InputError, match=r"no vector for: purple, mauve"):
+        gallery.search(text="purple mauve", k=1)
+
+
+def test_a_query_of_known_words_is_no_warning(gallery, caplog):
+    gallery.search(text="red green", target="image", k=1)
+    assert not caplog.records
+
+
 def test_a_hit_tells_what_it_is(gallery):
     hit = next(hit for hit in gallery.search(text="red", k=3) if hit.id == "green")
     assert hit.texts == ("a green square", "green paint")
