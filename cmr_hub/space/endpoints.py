@@ -63,6 +63,7 @@ def add_endpoints(catalogue: Catalogue) -> None:
         target: Literal["image", "text"] = "image",
         k: int = 10,
         label: str = "",
+        focus: float | None = None,
     ) -> list[HitRecord]:
         """Find the items of a gallery whose image (or text) means the same as a text.
 
@@ -73,8 +74,10 @@ def add_endpoints(catalogue: Catalogue) -> None:
             target: whether the items' images ("image") or their texts ("text") are compared.
             k: how many hits.
             label: a class that hits must have; empty for any.
+            focus: from 0 (the same kind of thing) to 1 (this very thing), by models whose embeddings have a class part
+                and an item part; empty for the model's own.
         """
-        return _records(catalogue, Query("text", text), gallery, model, target, k, label)
+        return _records(catalogue, Query("text", text), gallery, model, target, k, label, focus)
 
     def search_image(
         image: dict | None,
@@ -83,6 +86,7 @@ def add_endpoints(catalogue: Catalogue) -> None:
         target: Literal["image", "text"] = "text",
         k: int = 10,
         label: str = "",
+        focus: float | None = None,
     ) -> list[HitRecord]:
         """Find the items of a gallery whose text (or image) means the same as an image.
 
@@ -93,10 +97,12 @@ def add_endpoints(catalogue: Catalogue) -> None:
             target: whether the items' texts ("text") or their images ("image") are compared.
             k: how many hits.
             label: a class that hits must have; empty for any.
+            focus: from 0 (the same kind of thing) to 1 (this very thing), by models whose embeddings have a class part
+                and an item part; empty for the model's own.
         """
         if image is None:
             raise InputError("There is no image. Send one.")
-        return _records(catalogue, Query("image", image["path"]), gallery, model, target, k, label)
+        return _records(catalogue, Query("image", image["path"]), gallery, model, target, k, label, focus)
 
     def search_item(
         item: str,
@@ -106,6 +112,7 @@ def add_endpoints(catalogue: Catalogue) -> None:
         source: Literal["", "image", "text"] = "",
         k: int = 10,
         label: str = "",
+        focus: float | None = None,
     ) -> list[HitRecord]:
         """Find the items of a gallery that are nearest to one of its items; `same_class` tells which share its class.
 
@@ -117,8 +124,10 @@ def add_endpoints(catalogue: Catalogue) -> None:
             source: the modality of the item that asks; empty for the one that `target` is not.
             k: how many hits.
             label: a class that hits must have; empty for any.
+            focus: from 0 (the same kind of thing) to 1 (this very thing), by models whose embeddings have a class part
+                and an item part; empty for the model's own.
         """
-        return _records(catalogue, Query("item", item, source or None), gallery, model, target, k, label)
+        return _records(catalogue, Query("item", item, source or None), gallery, model, target, k, label, focus)
 
     def image(item: str, gallery: str = "") -> Image | None:
         """Give the image of an item of a gallery; one of more than 2,047 pixels on both sides is scaled down.
@@ -142,10 +151,10 @@ def add_endpoints(catalogue: Catalogue) -> None:
     for endpoint in (galleries, search_text, search_item):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=RUNS_AT_ONCE)
     name, model, target, label = (gr.Textbox(value, visible=False) for value in ("", "", "text", ""))
-    k = gr.Number(10, precision=0, visible=False)
+    k, focus = gr.Number(10, precision=0, visible=False), gr.Number(visible=False)
     upload = gr.Image(type="filepath", visible=False, format="png")
     records, item = gr.JSON(visible=False), gr.Textbox(visible=False)
-    _expose(search_image, [upload, name, model, target, k, label], records)
+    _expose(search_image, [upload, name, model, target, k, label, focus], records)
     _expose(image, [item, name], gr.Image(format="png", visible=False))
     _expose(picture, [item, name], gr.Image(format="png", visible=False), api_visibility="undocumented")
 
@@ -167,9 +176,16 @@ def _expose(
 
 
 def _records(
-    catalogue: Catalogue, query: Query, gallery: str, model: str, target: Modality, k: int, label: str
+    catalogue: Catalogue,
+    query: Query,
+    gallery: str,
+    model: str,
+    target: Modality,
+    k: int,
+    label: str,
+    focus: float | None,
 ) -> list[HitRecord]:
-    asked = Asked(query, target or query.default_target, k, label or None)
+    asked = Asked(query, target or query.default_target, k, label or None, focus)
     return [_record(hit) for hit in ask(catalogue, asked, gallery, model).hits]
 
 

@@ -21,6 +21,7 @@ from cmr_hub.space.services.preparation import Preparations
 from reverse_proxy import free_port
 from small_space import OneGallery, bundled_catalogue, make_gallery
 from toys import feature_dataset, feature_retriever
+from two_parts import dataset_of_halves, retriever_of_halves
 
 # What Gradio says of requests that are under way when a page is left.
 ABORTED = re.compile("AbortError|Connection errored out")
@@ -46,6 +47,17 @@ def catalogue(gallery: Gallery) -> OneGallery:
 @pytest.fixture
 def features_catalogue(features_gallery: Gallery) -> OneGallery:
     return OneGallery(features_gallery)
+
+
+@pytest.fixture(scope="session")
+def parts_gallery() -> Gallery:
+    """Items without images and texts, of a checkpoint whose embeddings have a class part and an item part."""
+    return Gallery.from_dataset(dataset_of_halves(), retriever_of_halves(), name="Halves")
+
+
+@pytest.fixture
+def parts_catalogue(parts_gallery: Gallery) -> OneGallery:
+    return OneGallery(parts_gallery)
 
 
 @dataclass
@@ -95,14 +107,15 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Calla
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory, stand_in: Callable) -> Iterator[Space]:
-    """The whole Space on the bundled emoji; nothing else is on this machine."""
+def space(tmp_path_factory: pytest.TempPathFactory, stand_in: Callable, parts_gallery: Gallery) -> Iterator[Space]:
+    """The whole Space on the bundled emoji, with a visitor's gallery of two parts; nothing else is on this machine."""
     go = tmp_path_factory.mktemp("space") / "go"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMR_HUB_CACHE", str(go.parent / "cache"))
         # Uploads lie there by their content: another Space that ends would take them along.
         patch.setenv("GRADIO_TEMP_DIR", str(go.parent / "uploads"))
         catalogue = bundled_catalogue()
+        catalogue.add_own("own-halves", "Halves", {"cca": parts_gallery})
         preparations = Preparations(stand_in(go), on_done=catalogue.refresh)
         app = build_app(catalogue, preparations)
         # Gradio would look for a free port in order, and meet another worker's Space that does the same.

@@ -11,6 +11,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from cmr_hub.retrieval.gallery import Gallery
+
 pytestmark = pytest.mark.slow
 
 
@@ -59,6 +61,12 @@ def test_class_confines_hits(client: Client):
     assert [hit["labels"] for hit in hits] == [["Food & Drink"]] * 3
 
 
+def test_focus_goes_from_the_kind_of_thing_to_the_very_thing(client: Client, parts_gallery: Gallery):
+    for focus in (None, 0, 0.25, 1):
+        hits = client.predict("item 3", "own-halves", focus=focus, k=4, api_name="/search_item")
+        assert [hit["id"] for hit in hits] == [hit.id for hit in parts_gallery.search(item="item 3", k=4, focus=focus)]
+
+
 def test_image_behind_a_hit(client: Client):
     with Image.open(client.predict("1F436", "emoji", api_name="/image")) as image:
         assert (image.format, image.size) == ("PNG", (72, 72))
@@ -79,6 +87,10 @@ def test_the_earlier_name_of_the_image_endpoint_still_answers(client: Client):
         ({"text": "cat", "k": 10**6}, "can give 1 to"),
         ({"text": "cat", "target": "sound"}, "target"),
         ({"text": "cat", "label": "Sea"}, "no class 'Sea'"),
+        ({"text": "cat", "model": "dscmr", "focus": 0.2}, "embeds each item as one part"),
+        ({"text": "cat", "focus": 1.5}, "focus must be a number from 0"),
+        ({"text": "cat", "focus": "a"}, "focus: a number is expected, and a text was sent"),
+        ({"text": "cat", "focus": True}, "focus: a number is expected, and true or false was sent"),
         ({"text": "cat", "gallery": "emojy"}, "Did you mean 'emoji'"),
         ({"text": "cat", "gallery": "pascal"}, "cmr prepare pascal"),
         ({"text": "cat", "model": "ccca"}, "Did you mean 'cca'"),
@@ -114,7 +126,9 @@ def test_endpoints_are_typed_and_described(client: Client):
     api = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(api) == {"/galleries", "/search_text", "/search_image", "/search_item", "/image"}
     assert all(endpoint["description"] for endpoint in api.values())
-    k = api["/search_text"]["parameters"][-2]
+    focus = api["/search_text"]["parameters"][-1]
+    assert (focus["parameter_name"], focus["parameter_has_default"]) == ("focus", True)
+    k = api["/search_text"]["parameters"][-3]
     assert (k["parameter_name"], k["parameter_default"], k["type"]) == ("k", 10, {"type": "integer"})
     hit = api["/search_text"]["returns"][0]["type"]["items"]
     assert hit["properties"]["score"] == {"type": "number"}

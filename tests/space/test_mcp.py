@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from aside import run_aside
+from cmr_hub.retrieval.gallery import Gallery
 
 mcp = pytest.importorskip("mcp")
 from mcp.client.streamable_http import streamable_http_client  # noqa: E402
@@ -53,6 +54,12 @@ def test_image_finds_texts(space: Any, image_file: Path):
     address = "data:image/png;base64," + base64.b64encode(image_file.read_bytes()).decode()
     answer = call(space, "search_image", image=address, target="image", k=1)
     assert "1F436" in answer.content[0].text
+
+
+def test_focus_is_an_argument(space: Any, parts_gallery: Gallery):
+    answer = call(space, "search_item", item="item 3", gallery="own-halves", k=1, focus=0)
+    assert parts_gallery.search(item="item 3", k=1, focus=0)[0].id in answer.content[0].text
+    assert call(space, "search_item", item="item 3", gallery="own-halves", focus=2).isError
 
 
 def test_image_behind_a_hit(space: Any):

@@ -114,6 +114,8 @@ def heading_of(gallery: Gallery, query: Query) -> Heading:
 def score_meaning(gallery: Gallery, hit: Hit) -> str:
     """What a score is: of codes, the number of bits that differ says more than the cosine of their signs."""
     model = gallery.retriever.model
+    if model.default_focus is not None:
+        return "cosines of the class part and of the item part, weighed by the focus"
     if not model.is_hashing:
         return "cosine similarity"
     bits = model.config.embed_dim

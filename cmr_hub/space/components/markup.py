@@ -49,7 +49,9 @@ def _found(answer: Answer) -> str:
     one, many = NOUNS[asked.target]
     nearest = f"{len(answer.hits)} nearest {many}" if len(answer.hits) != 1 else f"The nearest {one}"
     found = f"{nearest} of class {asked.label}" if asked.label else f"{nearest} of {len(answer.gallery):,}"
-    return f"{found} to its {NOUNS[asked.source(answer.gallery)][0]}" if asked.query.kind == "item" else found
+    if asked.query.kind == "item":
+        found += f" to its {NOUNS[asked.source(answer.gallery)][0]}"
+    return found if asked.focus is None else f"{found} at focus {asked.focus:g}"
 
 
 def examples(gallery: Gallery, positions: Sequence[int], takes_texts: bool) -> Markup:

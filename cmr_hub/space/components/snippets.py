@@ -124,6 +124,7 @@ def _rest(asked: Asked, gallery: Gallery) -> dict[str, str]:
         "source": asked.query.modality,
         "k": min(asked.k, most_hits(gallery)),
         "label": asked.label,
+        "focus": asked.of(gallery).focus,
     }
     return {name: _quoted(value) for name, value in rest.items() if value is not None}
 
@@ -135,6 +136,6 @@ def _call(function: str, arguments: Mapping[str, str]) -> str:
     return line if len(line) <= WIDTH else "\n".join([f"{function}(", *(f"    {part}," for part in parts), ")"])
 
 
-def _quoted(value: str | int) -> str:
+def _quoted(value: str | float) -> str:
     """A value as Python has it, text between double quotes: JSON's escapes are Python's, too."""
     return json.dumps(value, ensure_ascii=False)

@@ -10,13 +10,15 @@ from scipy.sparse import csr_array
 
 from cmr_hub.data.columns import Modality
 from cmr_hub.evaluation.metrics import average_precision
-from cmr_hub.evaluation.ranking import Ranking, distances_between, ranked_hits
+from cmr_hub.evaluation.ranking import Distances, Ranking, distances_between, distances_with_focus, ranked_hits
 from cmr_hub.retrieval.gallery import Gallery
 
 _classes_kept: WeakKeyDictionary[Gallery, csr_array] = WeakKeyDictionary()  # every search from an item needs them
 
 
-def average_precision_of(gallery: Gallery, item: str, source: Modality, target: Modality) -> float | None:
+def average_precision_of(
+    gallery: Gallery, item: str, source: Modality, target: Modality, focus: float | None = None
+) -> float | None:
     """Average precision of one item as the query; see [`average_precisions`].
 
     Args:
@@ -24,6 +26,7 @@ def average_precision_of(gallery: Gallery, item: str, source: Modality, target: 
         item: its id.
         source: which of its sides is the query.
         target: which side of the items is compared.
+        focus: of the query, as for `Gallery.search`.
 
     Returns:
         Between 0 and 1; None where nothing else in the gallery can be right.
@@ -31,11 +34,13 @@ def average_precision_of(gallery: Gallery, item: str, source: Modality, target: 
     Raises:
         InputError: there is no such item.
     """
-    value = average_precisions(gallery, [gallery.position(item)], source, target)[0]
+    value = average_precisions(gallery, [gallery.position(item)], source, target, focus)[0]
     return None if np.isnan(value) else float(value)
 
 
-def average_precisions(gallery: Gallery, positions: Sequence[int], source: Modality, target: Modality) -> np.ndarray:
+def average_precisions(
+    gallery: Gallery, positions: Sequence[int], source: Modality, target: Modality, focus: float | None = None
+) -> np.ndarray:
     """Average precision of many items as queries, a block of them at a time.
 
     Right is what shares a class with the query. Where an item's own side is searched, the item itself is left out.
@@ -46,6 +51,7 @@ def average_precisions(gallery: Gallery, positions: Sequence[int], source: Modal
         positions: `q` rows of it.
         source: which side of these items is the query; one that the gallery has, like `target`.
         target: which side of the items is compared.
+        focus: of the queries, as for `Gallery.search`.
 
     Returns:
         `(q,)` float64 between 0 and 1; nan where an item has no class, or nothing else in the gallery shares it.
@@ -60,13 +66,20 @@ def average_precisions(gallery: Gallery, positions: Sequence[int], source: Modal
     """
     queries, classes = np.asarray(positions, np.int64), _classes(gallery)
     ranking = Ranking(
-        distances_between(gallery.embeds[source][queries], gallery.embeds[target]),
+        _distances(gallery, gallery.embeds[source][queries], gallery.embeds[target], focus),
         classes[queries],
         classes,
         excluded=(queries, np.arange(len(gallery))) if source == target else None,
     )
     found = ranking.map(_measure, "Average precision")
     return np.concatenate(found) if found else np.empty(0)
+
+
+def _distances(gallery: Gallery, queries: np.ndarray, embeds: np.ndarray, focus: float | None) -> Distances:
+    class_dim, default = gallery.retriever.class_dim, gallery.retriever.default_focus
+    if class_dim is None or default is None:
+        return distances_between(queries, embeds)
+    return distances_with_focus(queries, embeds, class_dim, default if focus is None else focus)
 
 
 def _measure(distance: np.ndarray, relevant: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def link_to(gallery: str, method: str, asked: Asked) -> str:
     parts: dict[str, object] = {"gallery": gallery, "model": method}
     if query.kind != "image" and not asked.is_opening:
         parts |= {query.kind: query.value, "side": query.modality, "target": asked.target, "k": asked.k}
-        parts["label"] = asked.label
+        parts |= {"label": asked.label, "focus": None if asked.focus is None else f"{asked.focus:g}"}
     return "?" + urlencode({name: value for name, value in parts.items() if value is not None})
 
 
@@ -67,8 +67,15 @@ def read_link(parameters: Mapping[str, str]) -> Destination:
             _modality(parameters.get("target")) or query.default_target,
             min(max(int(k), 1), MAX_HITS) if k.isascii() and k.isdigit() and len(k) < 5 else FIRST_HITS,
             parameters.get("label") or None,
+            _focus(parameters.get("focus", "")),
         )
     return Destination(parameters.get("gallery"), parameters.get("model"), asked, parameters.get("view"))
+
+
+def _focus(number: str) -> float | None:
+    """A focus from 0 to 1; None for anything else."""
+    is_number = number.isascii() and len(number) < 20 and number.replace(".", "", 1).isdigit()
+    return float(number) if is_number and float(number) <= 1 else None
 
 
 def _modality(name: str | None) -> Modality | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -51,6 +51,7 @@ class Asked:
         target: which modality of the items is compared.
         k: how many hits.
         label: the class that hits must have, if any.
+        focus: from 0, the same kind of thing, to 1, this very thing; None for the checkpoint's own.
         is_opening: whether nobody has asked it: a gallery opens on it.
     """
 
@@ -58,11 +59,17 @@ class Asked:
     target: Modality
     k: int = 10
     label: str | None = None
+    focus: float | None = None
     is_opening: bool = field(default=False, compare=False)
 
     def source(self, gallery: Gallery) -> Modality:
         """Which modality of an item asks in a gallery."""
         return self.query.modality or gallery.other_modality(self.target)
+
+    def of(self, gallery: Gallery) -> Asked:
+        """The question as a gallery can answer it: without a focus where embeddings have one part."""
+        default = gallery.retriever.default_focus
+        return replace(self, focus=None) if default is None or self.focus == default else self
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,8 @@ class Answer:
         query = self.asked.query
         if query.kind != "item":
             return None
-        return average_precision_of(self.gallery, query.value, self.asked.source(self.gallery), self.asked.target)
+        source, target = self.asked.source(self.gallery), self.asked.target
+        return average_precision_of(self.gallery, query.value, source, target, self.asked.focus)
 
 
 def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "") -> Answer:
@@ -101,7 +109,7 @@ def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "")
 
     Raises:
         UnknownNameError: there is no such gallery or model.
-        InputError: the query, `k` or the class cannot be used.
+        InputError: the query, `k`, the class or the focus cannot be used.
         DatasetError, CheckpointError: the gallery is not there or damaged.
     """
     opened, query = catalogue.open(gallery, method), asked.query
@@ -111,7 +119,7 @@ def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "")
         )
     if not isinstance(asked.k, int):
         raise InputError(f"k must be a whole number, and is {asked.k!r}.")
-    options: dict[str, Any] = {"target": asked.target, "k": asked.k, "label": asked.label}
+    options: dict[str, Any] = {"target": asked.target, "k": asked.k, "label": asked.label, "focus": asked.focus}
     started = time.perf_counter()
     if query.kind == "text":
         hits = opened.search(text=query.value, **options)

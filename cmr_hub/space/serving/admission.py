@@ -148,10 +148,27 @@ def _text(component: Any, value: Any, name: str) -> str:
     return value or ""
 
 
-def _number(component: Any, value: Any, name: str) -> int:
+def _number(component: Any, value: Any, name: str) -> int | float | None:
+    """A number; a whole one where the component has no others, and none where it may be empty."""
+    if not _is_whole(component):
+        return _fraction(component, value, name)
     if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
         raise _unexpected(name, "a whole number", value)
     return int(value)
+
+
+def _is_whole(component: gr.Number | gr.Slider | Api) -> bool:
+    if isinstance(component, Api):
+        return component.api_info().get("type") == "integer"
+    return (component.precision == 0) if isinstance(component, gr.Number) else float(component.step).is_integer()
+
+
+def _fraction(component: Any, value: Any, name: str) -> float | None:
+    if value is None and component.value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _unexpected(name, "a number", value)
+    return value
 
 
 def _choice(component: Any, value: Any, name: str) -> str | None:
@@ -171,9 +188,10 @@ def _choices(component: gr.Dropdown, value: Any, name: str) -> Any:
 
 
 def _argument(component: Api, value: Any, name: str) -> Any:
-    """Of a function that `gr.api` exposes: a text, a choice or a whole number."""
-    check = _number if component.api_info().get("type") == "integer" else _text
-    return check(component, value, name)
+    """Of a function that `gr.api` exposes: a text, a choice or a number, which may be none where that is allowed."""
+    info: Any = component.api_info()
+    kinds = {each.get("type") for each in info.get("oneOf", [info])}
+    return (_number if kinds & {"integer", "number"} else _text)(component, value, name)
 
 
 # In this order: some are kinds of others.

@@ -15,6 +15,7 @@ from cmr_hub.errors import CMRError
 
 from ..components import markup
 from ..components.compare_markup import side_by_side
+from ..components.focus import focus_slider, focus_update
 from ..components.items import TARGETS
 from ..components.scripts import COMPARE_CLICKS
 from ..components.session_state import QUIET, Updates
@@ -74,14 +75,15 @@ class CompareView(GalleryView):
                 min_width=180,
             )
             self.k = gr.Slider(1, MAX_HITS, value=FIRST_HITS, step=1, label="How many of each", min_width=180)
+            self.focus = focus_slider(elem_id="cmr-compare-focus")
         self.columns = gr.HTML(js_on_load=COMPARE_CLICKS, apply_default_css=False, elem_id="cmr-columns")
         self.opened = gr.State()  # gallery and model, too: their pickers may lag behind a state
 
     def _connect(self) -> None:
         session_state = self.session_state
-        drawn = [self.text, self.surprise, self.others, self.target, self.k, self.columns]
+        drawn = [self.text, self.surprise, self.others, self.target, self.k, self.focus, self.columns]
         shown = [session_state.asked, *drawn]
-        where = [self.others, self.target, self.k, session_state.gallery, session_state.method]
+        where = [self.others, self.target, self.k, self.focus, session_state.gallery, session_state.method]
         # Models may have to be loaded first. What is asked meanwhile counts, not what the view was opened with.
         self.opened.change(self.load, [self.opened, self.others], None, **QUIET).then(
             self.show, [session_state.asked, self.opened, self.others, self.k], drawn, **QUIET
@@ -92,7 +94,7 @@ class CompareView(GalleryView):
             self.on_click, [session_state.asked, *where], [*shown, session_state.method, *session_state.going], **QUIET
         )
         gr.on(
-            [self.others.input, self.target.input, self.k.input],
+            [self.others.input, self.target.input, self.k.input, self.focus.input],
             self.again,
             [session_state.asked, *where],
             shown,
@@ -123,24 +125,33 @@ class CompareView(GalleryView):
         del updates[self.session_state.asked]  # it is asked already
         return updates
 
-    def on_text(self, text: str, asked: Asked | None, others: list[str], target: Modality, *where: Any) -> Updates:
+    def on_text(
+        self, text: str, asked: Asked | None, others: list[str], target: Modality, k: int, focus: float, *where: str
+    ) -> Updates:
         """Enter or "Find": the text is the question."""
         query = Query("text", text)
         if asked is None or asked.query.kind != "text":
             target = query.default_target
-        return self._answer(_changed(asked, query, target), others, *where)
+        return self._answer(_changed(asked, query, target, focus), others, k, *where)
 
     def on_click(
-        self, event: gr.EventData, asked: Asked | None, others: list[str], target: Modality, *where: Any
+        self,
+        event: gr.EventData,
+        asked: Asked | None,
+        others: list[str],
+        target: Modality,
+        k: int,
+        focus: float,
+        *where: str,
     ) -> Updates:
         """A hit was clicked, and is the next question; or a model, and the search goes on with it alone."""
         if event.model is not None:
             return {self.session_state.method: event.model, **self.session_state.go("search")}
         query = Query("item", event.item)
-        return {**self._answer(_changed(asked, query, target), others, *where), self.text: ""}
+        return {**self._answer(_changed(asked, query, target, focus), others, k, *where), self.text: ""}
 
     def on_surprise(
-        self, asked: Asked | None, others: list[str], target: Modality, k: int, name: str, method: str
+        self, asked: Asked | None, others: list[str], target: Modality, k: int, focus: float, name: str, method: str
     ) -> Updates:
         """The next of the items that these models disagree about most."""
         galleries = [self.catalogue.open(name, each) for each in self._models(name, method, others)]
@@ -151,11 +162,15 @@ class CompareView(GalleryView):
         current = asked.query.value if asked is not None else None
         following = disputed.index(current) + 1 if current in disputed else 0
         query = Query("item", disputed[following % len(disputed)])
-        return {**self._answer(_changed(asked, query, target), others, k, name, method), self.text: ""}
+        return {**self._answer(_changed(asked, query, target, focus), others, k, name, method), self.text: ""}
 
-    def again(self, asked: Asked | None, others: list[str], target: Modality, *where: Any) -> Updates:
+    def again(
+        self, asked: Asked | None, others: list[str], target: Modality, k: int, focus: float, *where: str
+    ) -> Updates:
         """The same question, to be answered otherwise."""
-        return gr.skip() if asked is None else self._answer(replace(asked, target=target), others, *where)
+        if asked is None:
+            return gr.skip()
+        return self._answer(replace(asked, target=target, focus=focus), others, k, *where)
 
     def _models(self, name: str, method: str | None, others: Sequence[str]) -> list[str]:
         """The models that stand side by side; by default some that differ in kind."""
@@ -173,29 +188,32 @@ class CompareView(GalleryView):
         models, most = self._models(name, method, others), min(MAX_HITS, most_hits(gallery))
         here = replace(asked, k=min(k, most), label=None)
         answers = {sources[model]: self._ask(here, name, model) for model in models}
-        is_answered = any(isinstance(answer, Answer) for answer in answers.values())
+        answered = [answer for answer in answers.values() if isinstance(answer, Answer)]
+        if all(asked.of(answer.gallery).focus is None for answer in answered):
+            asked = replace(asked, focus=None)
         targets = [(title, modality) for modality, title in TARGETS.items() if modality in gallery.embeds]
         choices = [(source.title, key) for key, source in sources.items() if key != method]
         takes_texts = any(source.takes_texts for source in answers)
         return {
-            self.session_state.asked: asked if is_answered else None,  # what all refuse is no question to repeat
+            self.session_state.asked: asked if answered else None,  # what all refuse is no question to repeat
             self.text: gr.update(visible=takes_texts),
             self.surprise: gr.Button(visible=bool(gallery.class_names) and len(models) > 1),
             self.others: gr.update(choices=choices, value=models[1:], visible=bool(choices)),
             self.target: gr.Radio(targets, value=asked.target, visible=len(targets) > 1),
             self.k: gr.Slider(maximum=max(most, 2), value=here.k, visible=most > 1),
+            self.focus: focus_update([each.gallery for each in answered], asked),
             self.columns: side_by_side(here.query, gallery, dict(zip(models, answers.items(), strict=True)))
-            if is_answered
+            if answered
             else markup.notice(str(next(iter(answers.values())))),
         }
 
     def _ask(self, asked: Asked, name: str, model: str) -> Answer | CMRError:
         try:
-            return ask(self.catalogue, asked, name, model)
+            return ask(self.catalogue, asked.of(self.catalogue.open(name, model)), name, model)
         except CMRError as error:
             return error
 
 
-def _changed(asked: Asked | None, query: Query, target: Modality) -> Asked:
+def _changed(asked: Asked | None, query: Query, target: Modality, focus: float) -> Asked:
     """Another question; how many hits the search shows, and of which class, stays as it is there."""
-    return Asked(query, target) if asked is None else replace(asked, query=query, target=target)
+    return replace(asked or Asked(query, target), query=query, target=target, focus=focus)

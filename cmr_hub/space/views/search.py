@@ -12,6 +12,7 @@ from cmr_hub.errors import CMRError
 from cmr_hub.retrieval.gallery import Gallery
 
 from ..components import markup
+from ..components.focus import focus_slider, focus_update
 from ..components.items import TARGETS
 from ..components.scripts import CLICKS, PERMALINK, SHOW_RESULTS
 from ..components.session_state import QUIET, Updates
@@ -37,7 +38,7 @@ class SearchView(GalleryView):
     @property
     def page(self) -> list[Any]:
         """Those, and what depends on the gallery and the model."""
-        return [*self.answered, self.k, self.label, self.examples, self.about, self.typing, self.dropping]
+        return [*self.answered, self.k, self.focus, self.label, self.examples, self.about, self.typing, self.dropping]
 
     def _lay_out(self) -> None:
         with gr.Row(elem_id="cmr-ask"):
@@ -72,6 +73,7 @@ class SearchView(GalleryView):
             )
             self.label = gr.Dropdown([("Any class", ANY_CLASS)], value=ANY_CLASS, label="Of class", min_width=160)
             self.k = gr.Slider(1, MAX_HITS, value=FIRST_HITS, step=1, label="How many", min_width=200, elem_id="cmr-k")
+        self.focus = focus_slider(elem_id="cmr-focus")
         self.modality = gr.Radio(
             [(title, modality) for modality, title in SOURCES.items()],
             label="Search from",
@@ -82,7 +84,8 @@ class SearchView(GalleryView):
         self.about = gr.HTML(apply_default_css=False, elem_id="cmr-about")
 
     def _connect(self) -> None:
-        where = [self.target, self.label, self.k, self.session_state.gallery, self.session_state.method]
+        session_state = self.session_state
+        where = [self.target, self.label, self.k, self.focus, session_state.gallery, session_state.method]
         for event, answer, inputs in (
             (self.text.submit, self.on_text, [self.text, self.image]),
             (self.image.input, self.on_image, [self.image]),
@@ -95,7 +98,7 @@ class SearchView(GalleryView):
                 None, js=SHOW_RESULTS, **QUIET
             )
         gr.on(
-            [self.target.input, self.label.input, self.k.input],
+            [self.target.input, self.label.input, self.k.input, self.focus.input],
             self.again,
             [self.session_state.asked, *where],
             self.answered,
@@ -121,6 +124,7 @@ class SearchView(GalleryView):
             # A slider needs two ends, even where there is nothing to choose.
             self.k: gr.Slider(maximum=max(most, 2), value=min(asked.k, most), visible=most > 1),
             self.label: gr.Dropdown(labels, value=asked.label or ANY_CLASS, visible=len(labels) > 2),
+            self.focus: focus_update([gallery], asked),
             self.examples: markup.examples(gallery, typical_items(gallery), takes_texts),
             self.about: markup.about(self.catalogue[name], gallery),
             self.typing: gr.update(visible=takes_texts),
@@ -150,16 +154,25 @@ class SearchView(GalleryView):
         return gr.skip() if asked is None else self._ask(asked.query, asked, *where)
 
     def _ask(
-        self, query: Query, before: Asked | None, target: Modality, label: str, k: int, name: str, method: str
+        self,
+        query: Query,
+        before: Asked | None,
+        target: Modality,
+        label: str,
+        k: int,
+        focus: float,
+        name: str,
+        method: str,
     ) -> Updates:
         # A text looks for images and an image for texts until told otherwise; a click keeps what is shown.
         if query.kind != "item" and (before is None or before.query.kind != query.kind):
             target = query.default_target
-        return self._answer(Asked(query, target, k, label or None), name, method)
+        return self._answer(Asked(query, target, k, label or None, focus), name, method)
 
     def _answer(self, asked: Asked, name: str, method: str) -> Updates:
         """The results of a question, and controls that agree with it; a notice where there are no results."""
         gallery, query = self.catalogue.open(name, method), asked.query
+        asked = asked.of(gallery)
         if asked.target not in gallery.embeds:
             asked = replace(asked, target=next(iter(gallery.embeds)))
         try:

@@ -73,7 +73,7 @@ def test_answer_has_a_link_that_others_can_follow(gallery: Gallery):
 
 def test_score_of_codes_is_told_as_a_distance(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
     assert 'title="cosine similarity; rank 1"' in results(gallery, Query("text", "red"), "image")
-    model = SimpleNamespace(is_hashing=True, config=SimpleNamespace(embed_dim=64))
+    model = SimpleNamespace(is_hashing=True, default_focus=None, config=SimpleNamespace(embed_dim=64))
     monkeypatch.setattr(gallery.retriever, "model", model)
     hit = replace(gallery_hit(), score=1 - 2 * 5 / 64)
     assert card_of(gallery, hit, "image", 2).meaning == "Hamming distance 5 of 64 bits"

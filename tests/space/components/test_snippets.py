@@ -120,3 +120,13 @@ def test_an_agents_settings_are_json(gallery: Gallery):
     assert json.loads(mcp_settings("https://some.host/hub/")) == {
         "mcpServers": {"cmr_hub": {"url": "https://some.host/hub/gradio_api/mcp/"}}
     }
+
+
+def test_the_lines_have_the_focus_that_was_chosen(parts_catalogue: Any):
+    gallery, entry = parts_catalogue.open(), parts_catalogue["small"]
+    asked = Asked(Query("item", "item 3"), "image", 4, focus=0.25)
+    assert 'hits = gallery.search(item="item 3", target="image", k=4, focus=0.25)' in python_lines(
+        entry, "cca", gallery, asked
+    )
+    assert "focus=0.25," in client_lines("http://127.0.0.1:7860/", "small", "cca", asked, gallery)
+    assert "focus" not in python_lines(entry, "cca", gallery, replace(asked, focus=0.5))

@@ -20,6 +20,8 @@ def followed(link: str) -> Destination:
         Asked(Query("text", "cat"), "text", 60, "Animals & Nature"),
         Asked(Query("item", 'dog"><i>', "image"), "image", 3),
         Asked(Query("item", "1F436"), "text", 5),
+        Asked(Query("text", "cat"), "image", 12, focus=0.25),
+        Asked(Query("text", "cat"), "image", 12, focus=0.0),
     ],
 )
 def test_link_leads_back_to_the_answer(asked: Asked):
@@ -51,3 +53,11 @@ def test_what_a_gallery_opens_on_needs_no_question():
 )
 def test_malformed_parts_are_passed_over(parameters: dict[str, str], asked: Asked | None):
     assert read_link(parameters).asked == asked
+
+
+@pytest.mark.parametrize(
+    ("focus", "read"),
+    [("0", 0.0), ("0.25", 0.25), ("1", 1.0), ("2", None), ("-1", None), ("nan", None), ("", None), ("9" * 5000, None)],
+)
+def test_a_focus_of_a_link_lies_between_0_and_1(focus: str, read: float | None):
+    assert read_link({"text": "cat", "focus": focus}).asked == Asked(Query("text", "cat"), "image", 12, focus=read)

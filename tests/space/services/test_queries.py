@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,25 @@ def test_refused_upload_is_named_without_the_servers_folder(no_image: Path, tmp_
 def test_a_large_upload_is_scaled_down(tmp_path: Path, received: Any):
     Image.new("L", (4200, 2200)).save(tmp_path / "large.png")
     assert open_upload(received(tmp_path / "large.png")).size == (2100, 1100)
+
+
+def test_a_focus_reaches_the_search_and_the_average_precision(parts_catalogue: Any, parts_gallery: Gallery):
+    asked = Asked(Query("item", "item 3"), "image", k=3)
+    answers = [ask(parts_catalogue, replace(asked, focus=focus)) for focus in (None, 0, 0.5, 1)]
+    assert [answer.hits for answer in answers[1::2]] == [
+        parts_gallery.search(item="item 3", k=3, focus=focus) for focus in (0, 1)
+    ]
+    precisions = [answer.average_precision for answer in answers]
+    assert precisions[0] == precisions[2]
+    assert precisions[1] > precisions[3]
+    ranked = [hit.same_class for hit in parts_gallery.search(item="item 3", k=len(parts_gallery), focus=1)]
+    places = [place for place, is_right in enumerate(ranked, 1) if is_right]
+    expected = sum(number / place for number, place in enumerate(places, 1)) / len(places)
+    assert precisions[3] == pytest.approx(expected)
+
+
+def test_a_focus_on_a_model_of_one_part_is_refused(catalogue: Any):
+    asked = Asked(Query("text", "red"), "image", k=3, focus=0.2)
+    with pytest.raises(InputError, match="embeds each item as one part"):
+        ask(catalogue, asked)
+    assert asked.of(catalogue.open()).focus is None

@@ -94,7 +94,7 @@ def test_a_question_of_another_view_keeps_what_that_view_shows(emoji: CompareVie
     assert emoji.session_state.asked not in update
     assert update[emoji.k].value == 3
     assert emoji.open(*EMOJI, CAT)[emoji.text] == "a smiling cat"
-    clicked = emoji.on_click(SimpleNamespace(item="1F436", model=None), CAT, [], "text", 3, *EMOJI)
+    clicked = emoji.on_click(SimpleNamespace(item="1F436", model=None), CAT, [], "text", 3, 0.5, *EMOJI)
     assert clicked[emoji.session_state.asked] == Asked(Query("item", "1F436"), "text", 12, "Flags")
     assert clicked[emoji.text] == ""
 
@@ -103,14 +103,14 @@ def test_a_question_of_another_view_keeps_what_that_view_shows(emoji: CompareVie
 def test_surprises_differ_from_click_to_click_and_come_round(emoji: CompareView):
     asked, seen = CAT, []
     for _ in range(26):
-        asked = emoji.on_surprise(asked, ["cca"], "image", 3, *EMOJI)[emoji.session_state.asked]
+        asked = emoji.on_surprise(asked, ["cca"], "image", 3, 0.5, *EMOJI)[emoji.session_state.asked]
         seen.append(asked.query.value)
     assert len(set(seen)) == 24
     assert seen[24:] == seen[:2]
 
 
 def test_nothing_is_surprising_among_the_like(small: CompareView):
-    update = small.on_surprise(None, [], "image", 3, *SMALL)
+    update = small.on_surprise(None, [], "image", 3, 0.5, *SMALL)
     assert "find the same" in update[small.columns]
 
 
@@ -135,10 +135,10 @@ def test_ids_texts_and_classes_are_escaped(small: CompareView):
 
 
 def test_what_no_model_answers_is_said_once_and_not_repeated(small: CompareView):
-    update = small.on_text("  ", None, [], "image", 3, *SMALL)
+    update = small.on_text("  ", None, [], "image", 3, 0.5, *SMALL)
     assert update[small.columns].count('role="alert"') == 1
     assert update[small.session_state.asked] is None
-    assert small.again(None, [], "image", 3, *SMALL) == gr.skip()
+    assert small.again(None, [], "image", 3, 0.5, *SMALL) == gr.skip()
 
 
 @pytest.mark.slow
@@ -156,6 +156,20 @@ def test_who_has_no_answer_says_so_in_its_column(emoji: CompareView, monkeypatch
 
 
 def test_a_model_is_taken_along_to_the_search(small: CompareView):
-    update = small.on_click(SimpleNamespace(item=None, model="dcmh"), None, [], "image", 3, *SMALL)
+    update = small.on_click(SimpleNamespace(item=None, model="dcmh"), None, [], "image", 3, 0.5, *SMALL)
     assert update[small.session_state.method] == "dcmh"
     assert update[small.session_state.shown] == "search"
+
+
+def test_the_focus_is_for_the_models_that_have_two_parts(parts_catalogue: Any, small: CompareView):
+    view = make_view(parts_catalogue)
+    asked = Asked(Query("item", "item 3"), "image", 3)
+    update = view.again(asked, [], "image", 3, 0.0, *SMALL)
+    assert update[view.session_state.asked].focus == 0
+    assert (update[view.focus].visible, update[view.focus].value) == (True, 0)
+    found = columns(update[view.columns])["CCA"]
+    assert found == [hit.id for hit in parts_catalogue.gallery.search(item="item 3", k=3, focus=0)]
+    without = small.again(Asked(Query("text", "red"), "image", 3), [], "image", 3, 0.0, *SMALL)
+    assert without[small.session_state.asked].focus is None
+    assert without[small.focus].visible is False
+    assert len(columns(without[small.columns])["CCA"]) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -15,7 +17,7 @@ from cmr_hub.space.views.search import SearchView
 from small_space import OneGallery
 
 LABEL = ""
-WHERE = (LABEL, 3, "small", "cca")
+WHERE = (LABEL, 3, 0.5, "small", "cca")
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_gallery_of_two_can_be_opened(gallery: Any):
 def test_class_confines_the_hits(view: SearchView):
     asked = Asked(Query("text", "red"), "image", 3)
     assert ("fruit", "fruit") in view.open("small", "cca", asked)[view.label].choices
-    update = view.again(asked, "image", "animal", 3, "small", "cca")
+    update = view.again(asked, "image", "animal", 3, 0.5, "small", "cca")
     assert update[view.session_state.asked].label == "animal"
     assert "2 nearest images of class animal" in update[view.results]
     assert "fruit" not in update[view.results]
@@ -110,3 +112,41 @@ def test_released_features_start_from_an_item(features_view: SearchView, feature
 def test_text_to_released_features_is_refused_readably(features_view: SearchView):
     update = features_view.on_text("red", None, None, "image", *WHERE)
     assert 'role="alert"' in update[features_view.results]
+
+
+@pytest.fixture
+def parts_view(parts_catalogue: Any) -> SearchView:
+    with gr.Blocks(analytics_enabled=False):
+        return SearchView(parts_catalogue, SessionState.lay_out(parts_catalogue))
+
+
+def test_the_focus_is_a_slider_where_embeddings_have_two_parts(parts_view: SearchView, view: SearchView):
+    item = Asked(Query("item", "item 3"), "image", 4)
+    shown = parts_view.open("small", "cca", item)[parts_view.focus]
+    assert (shown.visible, shown.value) == (True, 0.5)
+    assert parts_view.open("small", "cca", replace(item, focus=0.25))[parts_view.focus].value == 0.25
+    hidden = view.open("small", "cca", Asked(Query("text", "red"), "image", 3, focus=0.25))
+    assert hidden[view.focus].visible is False
+    assert hidden[view.session_state.asked].focus is None
+
+
+def test_another_focus_answers_the_same_question_anew(parts_view: SearchView, parts_gallery: Gallery):
+    item = Asked(Query("item", "item 3"), "image", 4)
+    found = []
+    for focus in (0, 1):
+        update = parts_view.again(item, "image", "", 4, focus, "small", "cca")
+        assert update[parts_view.session_state.asked].focus == focus
+        assert f"at focus {focus}" in update[parts_view.results]
+        found.append(re.findall(r'data-item="([^"]+)"', update[parts_view.results]))
+        assert found[-1] == [hit.id for hit in parts_gallery.search(item="item 3", k=4, focus=focus)]
+    assert found[0] != found[1]
+    default = parts_view.again(item, "image", "", 4, 0.5, "small", "cca")
+    assert default[parts_view.session_state.asked].focus is None
+    assert "at focus" not in default[parts_view.results]
+
+
+@pytest.mark.parametrize("focus", [-1, 2, float("nan"), "a"])
+def test_a_focus_that_no_slider_has_is_refused_readably(parts_view: SearchView, focus: Any):
+    update = parts_view.again(Asked(Query("item", "item 3"), "image", 4), "image", "", 4, focus, "small", "cca")
+    assert update[parts_view.session_state.asked] is None
+    assert "focus must be a number from 0" in update[parts_view.results]
