@@ -269,12 +269,20 @@ def get_protocol(protocol: str | Protocol, **changes: Any) -> Protocol:
     changes = {field: value for field, value in changes.items() if getattr(protocol, field) != value}
     if not changes:
         return protocol
+    return replace(protocol, **{"name": _changed_name(protocol.name, changes), **changes})
+
+
+def _changed_name(name: str, changes: dict[str, Any]) -> str:
+    """The name of a protocol with changes, those that it has already among them, without what they take back."""
     try:
-        name, written = _read_name(protocol.name)
+        name, written = _read_name(name)
     except InputError:  # a name of the user's own
-        name, written = protocol.name, {}
-    listed = ", ".join(f"{field}={_written(value)}" for field, value in {**written, **changes}.items())
-    return replace(protocol, **{"name": f"{name}({listed})", **changes})
+        written = {}
+    listed = {**written, **changes}
+    if written and name in _PROTOCOLS:
+        named = _PROTOCOLS[name]
+        listed = {field: value for field, value in listed.items() if getattr(named, field, None) != value}
+    return f"{name}({', '.join(f'{field}={_written(value)}' for field, value in listed.items())})" if listed else name
 
 
 def _read_name(name: str) -> tuple[str, dict[str, Any]]:

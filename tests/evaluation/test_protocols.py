@@ -308,6 +308,8 @@ def test_names_with_changes_can_be_read():
     assert get_protocol("dscmr(focus=0)", focus=0.25).name == "dscmr(focus=0.25)"
     assert get_protocol("dscmr(focus=0)", ties="expected").name == "dscmr(focus=0, ties='expected')"
     assert get_protocol("dscmr()") is get_protocol("dscmr")
+    assert get_protocol("dscmr(focus=0)", focus=None) == get_protocol("dscmr")
+    assert get_protocol("dscmr(focus=0, ties='expected')", focus=None).name == "dscmr(ties='expected')"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from cmr_hub.methods import LEARNS_FROM, METHODS
 from cmr_hub.results.leaderboard import Figures, Score
 from cmr_hub.results.schema import AblationRow, AblationTable
 
+from ..services.focus_curves import FocusCurve
 from ..services.scoreboard import Scoreboard
 from .curve_charts import curve_of
 from .rendering import render
@@ -166,6 +167,30 @@ def curve_figures(results: Mapping[str, EvaluationResult]) -> Markup:
         "curve_figures",
         protocol=first.protocol.describe(),
         table=table("Curves as numbers", caption, columns, rows, sorts=False),
+    )
+
+
+def focus_figures(curves: Mapping[str, Sequence[FocusCurve]]) -> Markup:
+    """What the chart over the focus is of, and the same as numbers.
+
+    Args:
+        curves: name of a checkpoint -> its curves.
+    """
+    rows = [(name, curve) for name, own in curves.items() for curve in own]
+
+    def mean(focus: float) -> Any:
+        return lambda row: Cell(_decimals(row[1].scores[focus].measured.mean if focus in row[1].scores else None))
+
+    columns = [
+        words("Checkpoint", lambda row: row[0]),
+        words("Protocol", lambda row: row[1].protocol.name),
+        words("Metric", lambda row: METRICS[row[1].of.metric]),
+        *(Column(f"{focus:g}", mean(focus)) for focus in sorted({each for _, curve in rows for each in curve.scores})),
+    ]
+    return render(
+        "focus_figures",
+        protocols=dict.fromkeys(curve.protocol.describe() for _, curve in rows),
+        table=table("Scores over the focus", "Mean of both directions at each focus", columns, rows, sorts=False),
     )
 
 

@@ -13,11 +13,12 @@ from cmr_hub.results.ablations import list_ablations
 from cmr_hub.results.leaderboard import Score
 from cmr_hub.retrieval.precision_recall import has_curves, is_quick, measure_curves
 
-from ..components import markup, scores_markup
+from ..components import focus_chart, markup, scores_markup
 from ..components.curve_charts import MAX_CURVES, draw
 from ..components.rendering import render
 from ..components.session_state import QUIET, Updates
 from ..components.tables import SORTING
+from ..services.focus_curves import FocusCurve, focus_curves, without_focus
 from ..services.queries import Asked
 from ..services.scoreboard import Scoreboard, known_scores
 from .base import View
@@ -47,6 +48,13 @@ class ScoresView(View):
             self.dataset = gr.Radio([], label="Data set", min_width=260, elem_id="cmr-scored-dataset")
             self.protocol = gr.Radio([], label="Counted by protocol", min_width=260, elem_id="cmr-scored-protocol")
         self.board = gr.HTML(js_on_load=SORTING, apply_default_css=False, elem_id="cmr-scoreboard")
+        with gr.Column(visible=False) as self.focused:
+            gr.HTML(
+                render("part_heading", title="From the same kind of thing to this very thing"), apply_default_css=False
+            )
+            with gr.Row(elem_id="cmr-focused", elem_classes="cmr-charts"):
+                self.focus_chart = gr.Plot(show_label=False, min_width=300, container=False)
+            self.focus_figures = gr.HTML(apply_default_css=False, elem_id="cmr-focus-figures")
         gr.HTML(render("part_heading", title="Precision over recall"), apply_default_css=False)
         self.checkpoints = gr.Dropdown(
             [],
@@ -85,7 +93,8 @@ class ScoresView(View):
     def page(self) -> list[Any]:
         """Everything that another data set changes."""
         shown = [self.dataset, self.protocol, self.board, self.checkpoints, self.curved]
-        return [*shown, self.curves, self.without_data, self.ablations]
+        focused = [self.focused, self.focus_chart, self.focus_figures]
+        return [*shown, *focused, self.curves, self.without_data, self.ablations]
 
     def open(self, name: str, method: str | None, asked: Asked | None) -> Updates:
         """The scores on the data set of a gallery, where there are some; the curves of its model and of the best."""
@@ -136,6 +145,18 @@ class ScoresView(View):
             self.curves: gr.Row(visible=bool(choices)),
             self.without_data: gr.HTML(scores_markup.without_data(dataset), visible=not choices),
             self.ablations: scores_markup.ablations(tables),
+            **self._show_focus(scores, dataset),
+        }
+
+    def _show_focus(self, scores: Sequence[Score], dataset: str) -> Updates:
+        """The chart over the focus, of the checkpoints that were measured at several."""
+        curves: dict[str, list[FocusCurve]] = {}
+        for curve in focus_curves(score for score in scores if dataset in (score.dataset, EVERYWHERE)):
+            curves.setdefault(_name(curve.of, dataset), []).append(curve)
+        return {
+            self.focused: gr.Column(visible=bool(curves)),
+            self.focus_chart: focus_chart.draw(curves) if curves else None,
+            self.focus_figures: scores_markup.focus_figures(curves) if curves else "",
         }
 
     def on_curves(self, curved: Curved | None) -> Updates:
@@ -166,7 +187,8 @@ class ScoresView(View):
 
 
 def _board_of(scores: Sequence[Score], dataset: str) -> Scoreboard:
-    return Scoreboard([score for score in scores if dataset in (score.dataset, EVERYWHERE)])
+    """The scores on a data set, but for those of a focus, which have a chart of their own."""
+    return Scoreboard([score for score in without_focus(scores) if dataset in (score.dataset, EVERYWHERE)])
 
 
 def _has_data(score: Score) -> bool:

@@ -10,6 +10,7 @@ from cmr_hub.evaluation import EvaluationResult, get_protocol
 from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.views import scores as scores_module
 from cmr_hub.space.views.scores import EVERYWHERE, Curved, ScoresView
+from html_tables import rows
 from scored import score
 
 CURVE = {"recall": [0.0, 1.0], "precision": [1.0, 0.5]}
@@ -135,3 +136,30 @@ def test_ablations_are_those_on_the_data_set(view: ScoresView):
     assert "ACMR on Wikipedia" in view.on_dataset("wiki", "dscmr")[view.ablations]
     assert "ACMR on Wikipedia" not in view.on_dataset("emoji", "dscmr")[view.ablations]
     assert "ACMR on Wikipedia" in view.on_dataset(EVERYWHERE, "dscmr")[view.ablations]
+
+
+def test_scores_over_the_focus_are_a_chart_and_no_protocols_of_the_board(view: ScoresView, monkeypatch):
+    assert not view.open("small", "cca", None)[view.focused].visible
+    known = [
+        score("a", mean=0.5),
+        *(score("a", f"dscmr(focus={focus})", 0.6 - focus / 10) for focus in (0, 0.5, 1)),
+        *(score("a", f"instance(focus={focus})", 0.2 + focus / 10) for focus in (0, 1)),
+        *(score("far", f"dscmr(focus={focus})", dataset="rsicd") for focus in (0, 1)),
+    ]
+    monkeypatch.setattr(scores_module, "known_scores", lambda: known)
+    updates = view.open("small", "cca", None)
+    assert updates[view.protocol].choices == [("dscmr", "dscmr")]
+    assert updates[view.focused].visible
+    lines = updates[view.focus_chart].data
+    assert [line.name for line in lines] == ["A: mAP, dscmr", "A: mR, instance"]
+    assert [list(line.x) for line in lines] == [[0, 0.5, 1], [0, 1]]
+    assert list(lines[0].y) == pytest.approx([0.6, 0.55, 0.5])
+    assert lines[0].line.color == lines[1].line.color
+    assert lines[0].line.dash != lines[1].line.dash
+    figures = updates[view.focus_figures]
+    assert rows(figures) == [
+        ["A", "dscmr", "mAP", ".600", ".550", ".500"],
+        ["A", "instance", "mR", ".200", "–", ".300"],
+    ]
+    assert "Protocol dscmr: mAP@all" in figures
+    assert len(view.on_dataset(EVERYWHERE, "dscmr")[view.focus_chart].data) == 3
