@@ -7,7 +7,7 @@ import logging
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from datasets import DatasetDict
 
 from cmr_hub.data import info, load_dataset
 from cmr_hub.data.base import describe_sizes
-from cmr_hub.data.columns import Modality
+from cmr_hub.data.columns import COLUMNS
 from cmr_hub.data.labels import has_labels
 from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import CheckpointError, CMRError, InputError
@@ -26,6 +26,7 @@ from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.methods import METHODS
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
 from cmr_hub.results import NotMeasured, Reproduction
+from cmr_hub.results.schema import RowKey
 from cmr_hub.training.datasets import FeatureSplits
 from cmr_hub.training.recipe import Recipe, load_recipe
 from cmr_hub.training.run import TrainingRun
@@ -77,21 +78,25 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=dict)
     trains: bool = True
 
-    def tasks(self) -> list[Task]:
+    def tasks(self, columns: Collection[str] = ()) -> list[Task]:
         """The trainings, choice by choice of encoders and method by method.
 
         A choice that says the same of a method as an earlier one, as where the recipe has the encoder already, is left
         out of that method.
+
+        Args:
+            columns: those of the data set, which decide whether released features take the place of encoders.
         """
-        known: list[tuple[str, Mapping[Modality, EncoderSpec]]] = []
+        known: list[tuple[str, tuple[str, ...]]] = []
         tasks = []
         for choice in self.choices:
             for method in (name for name in self.methods if not choice.methods or name in choice.methods):
-                encoders = load_recipe(method, self.dataset).changed(encoders=choice.encoders).encoders
+                used = self._recipe(method, choice, columns).encoders
+                encoders = tuple(str(used[modality]) for modality in COLUMNS)
                 if (method, encoders) not in known:
                     known.append((method, encoders))
                     tasks += [
-                        Task(method, bits, seed, choice)
+                        Task(method, bits, seed, choice, encoders)
                         for bits in self._lengths(method)
                         for seed in (self.seeds if METHODS[method].is_stochastic else self.seeds[:1])
                     ]
@@ -116,7 +121,7 @@ class Plan:
         words += ["--methods", *methods] if methods else []
         words += [] if tuple(self.seeds) == tuple(range(SEEDS)) else ["--seeds", *map(str, self.seeds)]
         words += [] if tuple(self.bits) == BITS else ["--bits", *map(str, self.bits)]
-        choices = [task.encoders] if task else self.choices
+        choices = [task.choice] if task else self.choices
         if len(choices) == 1 and not (choices[0].methods and task is None):
             for modality, encoder in choices[0].encoders.items():
                 words += [f"--{modality}-encoder", encoder if isinstance(encoder, str) else json.dumps(encoder)]
@@ -128,30 +133,45 @@ class Plan:
 
     def recipe(self, task: Task, dataset: DatasetDict) -> Recipe:
         """How one of them is trained on the data as they are."""
-        recipe = load_recipe(task.method, self.dataset).for_columns(dataset["train"].column_names)
-        recipe = recipe.changed(encoders=task.encoders.encoders)  # what is asked for is not put aside
+        recipe = self._recipe(task.method, task.choice, dataset["train"].column_names)
         return recipe if task.bits is None else recipe.with_bits(task.bits)
+
+    def _recipe(self, method: str, choice: EncoderChoice, columns: Collection[str]) -> Recipe:
+        recipe = load_recipe(method, self.dataset).for_columns(columns)
+        return recipe.changed(encoders=choice.encoders)  # what is asked for is not put aside, but said to be missing
 
 
 @dataclass(frozen=True)
 class Task:
-    """One training."""
+    """One training.
+
+    Attributes:
+        method, bits, seed: what is trained.
+        choice: the encoders that replace the recipe's.
+        encoders: the image and the text encoder, as people write them.
+    """
 
     method: str
     bits: int | None
     seed: int
-    encoders: EncoderChoice = RECIPES_OWN
+    choice: EncoderChoice = RECIPES_OWN
+    encoders: tuple[str, ...] = ()
+
+    @property
+    def row_key(self) -> RowKey:
+        """The key of its row of results; see [`~cmr_hub.results.schema.Row`]."""
+        return self.method, self.bits, self.encoders
 
     @property
     def folder(self) -> Path:
         """Where it is in the output folder."""
         length = () if self.bits is None else (f"{self.bits}-bits",)
-        return Path(self.encoders.folder, self.method, *length, f"seed-{self.seed}")
+        return Path(self.choice.folder, self.method, *length, f"seed-{self.seed}")
 
     @property
     def replaced(self) -> dict[str, str]:
         """Modality -> encoder that the recipe's is replaced by, as people write it."""
-        return {modality: str(EncoderSpec.parse(encoder)) for modality, encoder in self.encoders.encoders.items()}
+        return {modality: str(EncoderSpec.parse(encoder)) for modality, encoder in self.choice.encoders.items()}
 
     @property
     def row_title(self) -> str:
@@ -268,7 +288,8 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
     Args:
         plan: what.
         jobs: how many processes train at a time.
-        earlier: results on these data; what took long in them is begun first.
+        earlier: results on these data; what took long in them is begun first, and what they have is not said to be
+            missing where nothing is trained.
 
     Returns:
         What the finished trainings measured, and what became of each.
@@ -281,7 +302,7 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
     if not plan.seeds or jobs < 1:
         raise InputError(f"{len(plan.seeds)} seeds and {jobs} trainings at a time: one of each at least.")
     dataset = plan.load()  # downloads once, before workers ask for it
-    tasks = longest_first(plan.tasks(), earlier)
+    tasks = longest_first(plan.tasks(dataset["train"].column_names), earlier)
     clock = Clock(plan.output_dir / "clock.json")
     outcomes: list[Outcome] = []
     for outcome in work(partial(Worker, plan), tasks, min(jobs, len(tasks))):
@@ -290,13 +311,14 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
         what = outcome.reason or ("kept" if outcome.kept else f"{outcome.seconds:.1f} s")
         logger.info("%d/%d  %s: %s", len(outcomes), len(tasks), outcome.task.title, what)
     done = [plan.output_dir / outcome.task.folder for outcome in outcomes if not outcome.reason]
-    missing = not_measured(outcomes)
+    pairs = {split: len(rows) for split, rows in dataset.items()}
+    known = {row.key for row in earlier.table.rows} if earlier and earlier.pairs == pairs else set()
+    missing = not_measured([one for one in outcomes if one.reason != NOT_TRAINED or one.task.row_key not in known])
     if not done:
         reasons = "\n".join(f"- {one.title}: {one.reason}" for one in missing)
         raise InputError(f"None of these methods can be trained on {plan.dataset!r}:\n{reasons}")
     checkpoints = find_checkpoints(done)
     (table,) = make_tables(checkpoints, shared_first(checkpoints))
-    pairs = {split: len(rows) for split, rows in dataset.items()}
     results = Reproduction(
         table=table,
         pairs=pairs,
@@ -315,10 +337,10 @@ def longest_first(tasks: Sequence[Task], earlier: Reproduction | None) -> list[T
     Those of other encoders come after all of one choice of encoders, so that texts are not encoded again and again.
     """
     took = {(row.method, row.bits): row.seconds for row in earlier.table.rows} if earlier else {}
-    choices = list(dict.fromkeys(task.encoders.folder for task in tasks))
+    choices = list(dict.fromkeys(task.choice.folder for task in tasks))
 
     def order(task: Task) -> tuple[int, float]:
-        return choices.index(task.encoders.folder), -took.get((task.method, task.bits), float("inf"))
+        return choices.index(task.choice.folder), -took.get((task.method, task.bits), float("inf"))
 
     return sorted(tasks, key=order)
 

@@ -11,6 +11,7 @@ from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.evaluation import MeanStd
 
 MODALITIES = ("image", "text")
+RowKey = tuple[str, int | None, tuple[str, ...]]  # method, code length, encoders
 SCHEMA_VERSION = 3  # since 2: weights; since 3: encoders of what was not measured
 
 
@@ -95,7 +96,7 @@ class Row(Record, frozen=True, kw_only=True):
         return found
 
     @property
-    def key(self) -> tuple[str, int | None, tuple[str, ...]]:
+    def key(self) -> RowKey:
         """Method, code length and encoders: a row that is measured again has those of the earlier one."""
         return self.method, self.bits, tuple(map(str, self.encoders.values()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_file
 
 from .ranking import in_order
-from .schema import SCHEMA_VERSION, NotMeasured, Reproduction, Row
+from .schema import SCHEMA_VERSION, NotMeasured, Reproduction, Row, RowKey
 
 FOLDER = Path(__file__).parent
 
@@ -90,9 +91,14 @@ def write_results(results: Reproduction, path: Path) -> None:
         scratch.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def record(results: Reproduction) -> None:
-    """Put results into the repository, in place of earlier ones of the same methods, encoders and code lengths."""
-    write_results(merged(results, stored_results(results.dataset)), results_path(results.dataset))
+def record(results: Reproduction, planned: Collection[RowKey] = ()) -> None:
+    """Put results into the repository, in place of earlier ones of the same methods, encoders and code lengths.
+
+    Args:
+        results: measured now.
+        planned: the keys of all rows that the command of `results` makes, measured now or not.
+    """
+    write_results(merged(results, stored_results(results.dataset), planned), results_path(results.dataset))
 
 
 def _is_settled(missing: NotMeasured, results: Reproduction) -> bool:
@@ -106,12 +112,17 @@ def _is_settled(missing: NotMeasured, results: Reproduction) -> bool:
     return (missing.method, tuple(missing.encoders.items())) in again or any(map(has, results.table.rows))
 
 
-def merged(results: Reproduction, earlier: Reproduction | None) -> Reproduction:
+def merged(results: Reproduction, earlier: Reproduction | None, planned: Collection[RowKey] = ()) -> Reproduction:
     """Add the rows of earlier results, of what has not been measured now.
 
     A row gives way to one of the same method, encoders and code length. Where another part of the data set was
-    measured, no earlier row is kept: the figures do not compare. Command, time and machine are those of the larger
-    of both.
+    measured, no earlier row is kept: the figures do not compare. Command and machine are those of now where the
+    command makes all rows, which then took the time of both; otherwise those of the larger of both.
+
+    Args:
+        results: measured now.
+        earlier: the results so far.
+        planned: the keys of all rows that the command of `results` makes, measured now or not.
     """
     if earlier is None or (earlier.pairs, earlier.table.split) != (results.pairs, results.table.split):
         return results
@@ -126,4 +137,6 @@ def merged(results: Reproduction, earlier: Reproduction | None) -> Reproduction:
     )
     others = [one for one in earlier.not_measured if not _is_settled(one, results)]
     larger = earlier if len(earlier.table.rows) > len(results.table.rows) else results
+    if rows and all(row.key in planned for row in rows):
+        larger = msgspec.structs.replace(results, seconds=round(earlier.seconds + results.seconds, 1))
     return msgspec.structs.replace(larger, table=in_order(table), not_measured=[*results.not_measured, *others])

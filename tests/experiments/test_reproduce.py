@@ -271,6 +271,9 @@ def test_finished_trainings_alone_can_be_tabulated(data, quick, trainings, tmp_p
     ]
     assert all("not been trained yet" in one.reason for one in results.not_measured)
     assert not any(outcome.failed for outcome in outcomes)
+    stored = small_row("sh", 0.3, bits=8, text="precomputed")
+    again, _ = reproduce(asked, earlier=small_results(rows=[stored], pairs=results.pairs))
+    assert [one.title for one in again.not_measured] == ["CCA, precomputed (description=other)", "SH (16 bits)"]
 
 
 def test_the_length_that_a_data_set_asks_for_is_trained_beside_the_usual_ones():
@@ -326,7 +329,7 @@ def test_one_choice_of_encoders_is_done_after_the_other():
     rows = [small_row("dscmr", 0.5, seconds=9.0), small_row("cca", 0.5, seconds=1.0)]
     tasks = [Task(method, None, 0, choice) for choice in (EncoderChoice(), OTHER) for method in ("cca", "dscmr")]
     ordered = longest_first(tasks, small_results(rows=rows))
-    assert [(task.method, task.encoders) for task in ordered] == [
+    assert [(task.method, task.choice) for task in ordered] == [
         *(("dscmr", EncoderChoice()), ("cca", EncoderChoice()), ("dscmr", OTHER), ("cca", OTHER))
     ]
 

@@ -38,6 +38,17 @@ def test_rows_of_other_encoders_stand_next_to_each_other():
     ]
 
 
+def test_a_command_that_makes_all_rows_is_that_of_the_whole():
+    old = [small_row("cca", 0.3, text="glove"), small_row("dscmr", 0.2, text="glove")]
+    earlier = small_results(rows=old, seconds=60.0, command="first")
+    again = small_results(rows=[small_row("cca", 0.1, text="bow")], seconds=5.0, command="both")
+    planned = {row.key for row in (*old, *again.table.rows)}
+    for keys, expected in ((planned, ("both", 65.0)), (planned - {old[0].key}, ("first", 60.0))):
+        together = merged(again, earlier, keys)
+        assert (together.command, together.seconds) == expected
+        assert len(together.table.rows) == 3
+
+
 def test_what_had_no_row_is_settled_by_a_row_of_its_encoders_alone():
     own, glove, other = (
         NotMeasured("cca", "CCA", "failed"),

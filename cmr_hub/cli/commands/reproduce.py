@@ -95,7 +95,7 @@ def command(
     elif not (REPOSITORY / "pyproject.toml").is_file():
         logging.info("This is no checkout: the results stay in the folder.")
     else:
-        record(results)
+        record(results, {outcome.task.row_key for outcome in outcomes})
         refresh_cards(data.dataset)
         write_results_page(REPOSITORY)
     if failed := [outcome for outcome in outcomes if outcome.failed]:
