@@ -34,8 +34,6 @@ class Encoder(ABC):
         supports_mean_pooling: whether the mean of several inputs' features represents them together, as for
             vectors; False for the numbers of words.
         limits: what a model card should say of what this encoder loses.
-        trained_on: name of a data set -> why its captions, those of the test split included, are in the encoder's
-            training data. Figures on these data sets do not compare with those of encoders that never saw them.
     """
 
     name: str
@@ -44,7 +42,6 @@ class Encoder(ABC):
     cacheable: ClassVar[bool] = False
     supports_mean_pooling: ClassVar[bool] = True
     limits: ClassVar[str] = ""
-    trained_on: ClassVar[Mapping[str, str]] = {}
 
     if TYPE_CHECKING:  # a class attribute, an instance attribute or a property
 
@@ -57,6 +54,20 @@ class Encoder(ABC):
 
     averages = RenamedAttribute("supports_mean_pooling")
     takes_raw = RenamedAttribute("accepts_raw_input")
+
+    @classmethod
+    def trained_on(cls, name: str) -> Mapping[str, str]:
+        """Data sets whose captions, those of the test split included, are in the training data of an encoder.
+
+        Figures on these data sets do not compare with those of encoders that never saw the captions.
+
+        Args:
+            name: the name that was registered, or of a family a name that it stands for.
+
+        Returns:
+            Name of the data set -> why, as a sentence.
+        """
+        return {}
 
     @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Encoder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -26,6 +26,12 @@ MODULES_FILE = "modules.json"
 PROMPTS_FILE = "config_sentence_transformers.json"
 FILES = ("*.json", "*.txt", "*.model", "model*.safetensors", "*/model*.safetensors")  # of a repo
 MODES = ("mean", "cls")
+# By the cards of the models all-*; Flickr8k's photos are a part of Flickr30k's, with mostly the same captions.
+CAPTIONS_OF_ALL = {
+    "flickr30k": "The all-* models of sentence-transformers were trained on Flickr30k's captions.",
+    "flickr8k": "The all-* models of sentence-transformers were trained on Flickr30k's captions, Flickr8k's among them.",
+    "mscoco": "The all-* models of sentence-transformers were trained on MS COCO's captions.",
+}
 # Before version 5.7 of sentence-transformers each way of pooling had a switch of its own.
 SWITCHES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
@@ -200,6 +206,10 @@ class SentenceTransformersEncoder(TransformersTextEncoder):
             self.name = FAMILY + model.removeprefix(FAMILY)
 
     @classmethod
+    def trained_on(cls, name: str) -> Mapping[str, str]:
+        return CAPTIONS_OF_ALL if Path(name).name.startswith("all-") else {}
+
+    @classmethod
     def _model_of(cls, name: str) -> str:
         model = name.removeprefix(FAMILY)
         return model if "/" in model or Path(model).is_dir() else name
@@ -284,6 +294,10 @@ class MiniLMEncoder(SentenceTransformersEncoder):
         "model/model.safetensors",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
+
+    @classmethod
+    def trained_on(cls, name: str) -> Mapping[str, str]:
+        return CAPTIONS_OF_ALL
 
     def __init__(self) -> None:
         super().__init__("sentence-transformers/all-MiniLM-L6-v2")

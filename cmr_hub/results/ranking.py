@@ -91,7 +91,7 @@ def saw_captions(encoders: Mapping[str, EncoderSpec], dataset: str) -> str:
             known = encoder_class(modality, encoder.name)
         except CMRError:  # of a package that is not installed here
             continue
-        if reason := known.trained_on.get(dataset):
+        if reason := known.trained_on(encoder.name).get(dataset):
             return reason
     return ""
 

@@ -9,7 +9,8 @@ import transformers
 from safetensors.torch import save_file
 
 from closeness import assert_alike
-from cmr_hub.encoders import create_encoder, load_encoder, packages
+from cmr_hub.data import DATASETS
+from cmr_hub.encoders import create_encoder, encoder_class, load_encoder, packages
 from cmr_hub.errors import CheckpointError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "bird", "car", "##s", "!"]
@@ -258,3 +259,17 @@ def test_vectors_are_those_of_sentence_transformers(model, pooling):
     folder = model(pooling={"pooling_mode": pooling})
     expected = library.SentenceTransformer(str(folder), device="cpu").encode(TEXTS, convert_to_tensor=True)
     torch.testing.assert_close(text_encoder(folder).encode(TEXTS), expected.cpu(), atol=1e-5, rtol=1e-4)
+
+
+def test_models_that_were_trained_on_captions_say_so():
+    for name in (
+        "minilm",
+        "sentence-transformers/all-mpnet-base-v2",
+        "sentence-transformers//models/all-MiniLM-L6-v2",
+    ):
+        found = encoder_class("text", name).trained_on(name)
+        assert set(found) == {"flickr8k", "flickr30k", "mscoco"} <= set(DATASETS)
+        assert "Flickr30k" in found["flickr8k"]
+    other = "sentence-transformers/paraphrase-albert-small-v2"
+    assert encoder_class("text", other).trained_on(other) == {}
+    assert encoder_class("text", "glove").trained_on("glove") == {}

@@ -67,7 +67,7 @@ def test_encoders_are_named_where_they_differ():
 
 
 def test_rows_whose_encoder_was_trained_on_the_captions_stand_apart(monkeypatch):
-    monkeypatch.setattr(encoder_class("text", "glove"), "trained_on", {"wiki": "It read them."})
+    monkeypatch.setattr(encoder_class("text", "glove"), "trained_on", lambda name: {"wiki": "It read them."})
     glove, bow = small_row("cca", 0.5, text="glove"), small_row("cca", 0.4, text="bow")
     unknown = small_row("cca", 0.3, text="of-a-package-that-is-not-here")
     assert by_reason([glove, bow, unknown], "wiki") == {"": [bow, unknown], "It read them.": [glove]}

@@ -20,7 +20,7 @@ def test_a_line_a_row_best_first_with_every_figure():
 
 
 def test_encoders_are_named(monkeypatch):
-    monkeypatch.setattr(encoder_class("text", "glove"), "trained_on", {"wiki": "It read them."})
+    monkeypatch.setattr(encoder_class("text", "glove"), "trained_on", lambda name: {"wiki": "It read them."})
     table = small_results(rows=[small_row("cca", 0.3, text="glove"), small_row("cca", 0.2, text="bow")]).table
     found = csv.DictReader(to_csv(table, CLEAN).splitlines())
     assert [(line["image"], line["text"], line["saw captions"]) for line in found] == [

@@ -81,7 +81,7 @@ def test_encoders_have_a_column_where_they_differ():
 
 
 def test_rows_whose_encoder_was_trained_on_the_captions_have_tables_of_their_own(monkeypatch):
-    monkeypatch.setattr(encoder_class("text", "glove"), "trained_on", {"wiki": "It read <them>."})
+    monkeypatch.setattr(encoder_class("text", "glove"), "trained_on", lambda name: {"wiki": "It read <them>."})
     shown = tables(CLEAN, rows=[small_row("cca", 0.3, text="glove"), small_row("cca", 0.4, text="bow")])
     clean, flattered = shown.split("With an encoder that was trained on these captions.</b>")
     assert "It read &lt;them&gt;. These figures do not compare" in flattered
