@@ -29,7 +29,7 @@ MODES = ("mean", "cls")
 # By the cards of the models all-*; Flickr8k's photos are a part of Flickr30k's, with mostly the same captions.
 CAPTIONS_OF_ALL = {
     "flickr30k": "The all-* models of sentence-transformers were trained on Flickr30k's captions.",
-    "flickr8k": "The all-* models of sentence-transformers were trained on Flickr30k's captions, Flickr8k's among them.",
+    "flickr8k": "The all-* models of sentence-transformers were trained on Flickr30k's captions, so on Flickr8k's.",
     "mscoco": "The all-* models of sentence-transformers were trained on MS COCO's captions.",
 }
 # Before version 5.7 of sentence-transformers each way of pooling had a switch of its own.
