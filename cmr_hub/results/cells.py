@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cmr_hub.evaluation import DIRECTIONS, decimals
 
-from .schema import Row
+from .schema import Reproduction, Row
 
 UNKNOWN = "–"
 SHORT_TITLES = dict(zip(DIRECTIONS, ("I→T", "T→I"), strict=True))
@@ -73,6 +73,14 @@ def has_column(name: str) -> bool:
     """Whether tables show a metric. Ranks have no column; mAP has its mean and both directions, mR its mean alone."""
     direction, _, plain = name.rpartition("/")
     return plain in AVERAGES if not direction else not (plain.endswith("_rank") or plain == "mean_recall")
+
+
+def without_rows(results: Reproduction) -> list[tuple[str, str]]:
+    """What has no row, and why: the titles of one reason together."""
+    titles: dict[str, list[str]] = {}
+    for one in results.not_measured:
+        titles.setdefault(one.reason, []).append(one.title)
+    return [("; ".join(named), reason) for reason, named in titles.items()]
 
 
 def cited_figures(given: Mapping[str, float]) -> dict[str, list[float]]:

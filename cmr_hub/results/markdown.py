@@ -22,6 +22,7 @@ from .cells import (
     seconds_cell,
     seeds_cell,
     value_cell,
+    without_rows,
 )
 from .ranking import best_first, by_code_length, by_reason, differing_encoders
 from .schema import AblationTable, Reproduction, Row, Table
@@ -38,7 +39,7 @@ def results_markdown(results: Reproduction) -> str:
     made = f"Made by `{results.command}` in {duration(results.seconds)} on {results.machine}."
     facts = [f"{measured_on(results)} {made}"]
     if results.not_measured:
-        missing = [f"- {one.title}: {one.reason}" for one in results.not_measured]
+        missing = [f"- {titles}: {reason}" for titles, reason in without_rows(results)]
         facts += ["Not measured:", "\n".join(missing)]
     heading, rest = table_markdown(results.table).split("\n\n", 1)
     return "\n\n".join([heading, *facts, "Protocols:", rest])  # without a word between them, two lists are one

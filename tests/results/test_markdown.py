@@ -1,4 +1,5 @@
 from cmr_hub.encoders import encoder_class
+from cmr_hub.results import NotMeasured
 from cmr_hub.results.markdown import results_markdown, table_markdown
 from small_results import CODES, small_results, small_row
 from tables import unpadded
@@ -38,3 +39,10 @@ def test_rows_whose_encoder_was_trained_on_the_captions_have_tables_of_their_own
     assert flattered.startswith("\n\nIt read them. These figures do not compare with those above.\n\n| method |")
     assert "| CCA | unsupervised | **.500** |" in clean
     assert "| CCA | unsupervised | .800 |" in flattered
+
+
+def test_what_has_no_row_for_one_reason_has_one_line():
+    reasons = {"DAN": "it eats regions", "CCA": "not trained", "SH": "not trained"}
+    missing = [NotMeasured(title.lower(), title, reason) for title, reason in reasons.items()]
+    text = results_markdown(small_results(not_measured=missing))
+    assert "Not measured:\n\n- DAN: it eats regions\n- CCA; SH: not trained\n\n" in text

@@ -20,6 +20,7 @@ from cmr_hub.results.cells import (
     metric_title,
     seconds_cell,
     seeds_cell,
+    without_rows,
 )
 from cmr_hub.results.ranking import by_code_length, by_reason, differing_encoders, real_valued
 from cmr_hub.results.spreadsheet import to_csv
@@ -186,7 +187,7 @@ def about(results: Reproduction, protocol: str) -> Markup:
         ran=f"It took {duration(results.seconds)} on {results.machine}{with_versions}.",
         file_name=f"{results.dataset}-{protocol}.csv",
         csv=quote(to_csv(results.table, protocol)),
-        not_measured=[(one.title, one.reason) for one in results.not_measured],
+        not_measured=without_rows(results),
     )
 
 
