@@ -384,9 +384,10 @@ def protocols_for(recipe: Recipe, dataset: DatasetDict) -> list[str]:
 
 
 def _is_defined(protocol: Protocol, dataset: DatasetDict) -> bool:
-    """Whether the data have what a protocol needs: classes, several texts per item."""
-    by_class = protocol.relevance != "class" or has_labels(dataset["train"].column_names)
-    return by_class and (protocol.captions != "each" or has_captions(dataset))
+    """Whether the data have what a protocol needs: classes, also for the part that a focus weighs; several texts."""
+    needs_classes = protocol.relevance == "class" or protocol.focus is not None
+    has_classes = has_labels(dataset["train"].column_names)
+    return (has_classes or not needs_classes) and (protocol.captions != "each" or has_captions(dataset))
 
 
 def has_captions(dataset: DatasetDict) -> bool:

@@ -33,8 +33,9 @@ from cmr_hub.training.evaluate import embed, evaluate_pairs
 from cmr_hub.training.recipe import Recipe, config_types, training_types
 from cmr_hub.training.resuming import differences
 from cmr_hub.training.run import TRAINER_FOLDER, settings_of, versions
+from cmr_hub.training.selection import validation_protocol
 from cmr_hub.training.train import check_protocols, fit_closed_form, make_model, training_arguments
-from cmr_hub.training.trainer import CMRTrainer, validation_protocol
+from cmr_hub.training.trainer import CMRTrainer
 from cmr_hub.utils.decoding import check_names
 from cmr_hub.utils.extras import require
 from cmr_hub.utils.files import atomic_file

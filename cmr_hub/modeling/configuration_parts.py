@@ -20,7 +20,7 @@ class TwoPartConfig(CMRConfig):
         separate_parts (`bool`, defaults to `True`):
             Whether each part has towers of its own. If not, one embedding learns from both losses, and has no parts
             that a focus could weigh.
-        class_hidden_dim (`int`, defaults to 512), item_hidden_dim (`int`, defaults to 1024):
+        class_hidden_dim (`int`, defaults to 512), item_hidden_dim (`int`, defaults to 0):
             Width of the hidden layer of each part's towers; 0 makes them linear.
         class_dropout (`float`, defaults to 0.5), item_dropout (`float`, defaults to 0.5):
             Share of the features, and of the hidden units, of each part's towers that training leaves out at random.
@@ -38,7 +38,7 @@ class TwoPartConfig(CMRConfig):
     has_class_part: bool = True
     separate_parts: bool = True
     class_hidden_dim: int = 512
-    item_hidden_dim: int = 1024
+    item_hidden_dim: int = 0
     class_dropout: float = 0.5
     item_dropout: float = 0.5
     class_weight: float = 1.0

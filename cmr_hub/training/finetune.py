@@ -17,6 +17,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from cmr_hub.data.columns import column_of, read_column
+from cmr_hub.data.labels import has_labels
 from cmr_hub.encoders.own_weights import OwnWeightsEncoder
 from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import InputError
@@ -33,7 +34,8 @@ from .network_parts import cut_after
 from .recipe import Recipe, check_settings, config_types, load_recipe
 from .resuming import last_state
 from .run import TRAINER_FOLDER, TrainingRun, result_entry, take_finished
-from .train import check_parts, check_protocols, training_arguments
+from .selection import Selection
+from .train import check_parts, check_protocols, selection_protocols, training_arguments
 from .trainer import CMRTrainer, ItemSampler
 
 logger = logging.getLogger(__name__)
@@ -114,9 +116,11 @@ def finetune(
     set_seed(seed)
     logger.info("%s on %s with its image encoder, seed %d", recipe.title, dataset_name, seed)
     folder = output_dir / TRAINER_FOLDER
-    request = {**run.request, "epoch_chosen_by": protocols[0].describe(), "start": weights_digest(start_folder)}
+    selection = selection_protocols(recipe, protocols, model, has_labels(dataset["train"].column_names))
+    chosen_by = "; and ".join(protocol.describe() for protocol in selection)
+    request = {**run.request, "epoch_chosen_by": chosen_by, "start": weights_digest(start_folder)}
     started = time.perf_counter()
-    trainer = _make_trainer(model, learner, splits, recipe, tuning, protocols[0], folder, seed)
+    trainer = _make_trainer(model, learner, splits, recipe, tuning, selection, folder, seed)
     trainer.train(resume_from_checkpoint=last_state(folder, request, resume=resume, overwrite=overwrite))
     trainer.release()
     run.seconds = round(time.perf_counter() - started, 1)
@@ -145,7 +149,7 @@ def finetune(
 def recipe_of(run: TrainingRun) -> Recipe:
     """The recipe that a run was trained by."""
     recipe = load_recipe(run.method, run.dataset)
-    names = ("captions", "augmentations", "training", "early_stopping_patience")
+    names = ("captions", "augmentations", "selection", "training", "early_stopping_patience")
     return msgspec.structs.replace(
         recipe,
         encoders={modality: EncoderSpec.parse(spec) for modality, spec in run.recipe["encoders"].items()},
@@ -196,15 +200,15 @@ def _make_trainer(
     splits: Sequence[ImagePairs],
     recipe: Recipe,
     tuning: FinetuneSettings,
-    protocol: Protocol,
+    selection: Sequence[Protocol],
     folder: Path,
     seed: int,
 ) -> TuningTrainer:
-    arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
+    arguments = training_arguments(recipe, folder, seed, metric=Selection.of(selection).metric)
     arguments.eval_on_start = True
     arguments.per_device_eval_batch_size = ROWS_AT_ONCE  # images take more memory than features
     train, validation = splits
-    return TuningTrainer(model, arguments, train, validation, protocol, learner=learner, tuning=tuning)
+    return TuningTrainer(model, arguments, train, validation, selection, learner=learner, tuning=tuning)
 
 
 class AsWhenUsed(nn.Module):
@@ -242,7 +246,7 @@ class TuningTrainer(CMRTrainer):
         args: TrainingArguments,
         train_dataset: ImagePairs,
         eval_dataset: ImagePairs,
-        protocol: Protocol,
+        protocol: Protocol | Sequence[Protocol],
         *,
         learner: nn.Module,
         tuning: FinetuneSettings,

@@ -74,13 +74,14 @@ class DatasetChanges(Changes, frozen=True, kw_only=True):
 
     captions: Captions | UnsetType = UNSET
     augmentations: Sequence[str] | UnsetType = UNSET
+    selection: Sequence[str] | UnsetType = UNSET
     early_stopping_patience: int | UnsetType | None = UNSET
     published: CitedFigures | UnsetType = UNSET
 
     @property
     def others(self) -> dict[str, Any]:
         """The fields that are not those of [`Changes`], where they are set."""
-        names = ("captions", "augmentations", "early_stopping_patience", "published")
+        names = ("captions", "augmentations", "selection", "early_stopping_patience", "published")
         return {name: value for name in names if (value := getattr(self, name)) is not UNSET}
 
 
@@ -134,6 +135,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         config: fields of the method's configuration.
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
         early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
+        selection: protocols that choose the epoch by the mean of their primary metrics; without any it is the first
+            that a training is measured under. Those that the data or the model have nothing for are left out.
         answering: what it changes to make a model that answers questions; None where the method makes none.
         prepare: whether `cmr prepare` trains it for a gallery.
         protocols: the protocols of the paper, where those that `cmr reproduce` measures every method under are not
@@ -152,6 +155,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     config: Mapping[str, Any] = {}
     training: Mapping[str, Any] = {}
     early_stopping_patience: int | None = None
+    selection: Sequence[str] = ()
     answering: Changes | None = None
     prepare: bool = False
     protocols: Sequence[str] = ()
@@ -369,6 +373,13 @@ def _check_published(figures: CitedFigures | None) -> None:
         get_protocol(figures.protocol)
 
 
+def _check_selection(content: Any, names: Sequence[str]) -> None:
+    with located(content, "selection"):
+        for name in names:
+            if get_protocol(name).selection_split != "validation":
+                raise InputError(f"Protocol {name!r} chooses the epoch on the test split: name another.")
+
+
 def _read(path: Path, method: str | None) -> Recipe:
     """A recipe file, everything in it checked, what single data sets change included."""
     content = load_yaml(path)
@@ -382,6 +393,7 @@ def _read(path: Path, method: str | None) -> Recipe:
     with located(content, "protocols"):
         for name in recipe.protocols:
             get_protocol(name)
+    _check_selection(content, recipe.selection)
     check_names("data set", recipe.datasets, DATASETS)
     checked = recipe.changed(encoders=recipe.encoders, config=recipe.config, training=recipe.training)
     with located(content, "augmentations"):
@@ -393,6 +405,7 @@ def _read(path: Path, method: str | None) -> Recipe:
             changed = checked.for_dataset(dataset)
             check_names("augmentation", changed.augmentations, AUGMENTATIONS)
             _check_published(changed.published)
+        _check_selection(recipe.datasets[dataset], changed.selection)
     if recipe.answering is not None:
         checked.for_answering()
     for table in recipe.ablations:

@@ -251,7 +251,9 @@ def metrics_entry(protocol: Protocol, split: str, metrics: Mapping[str, float], 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """The settings of a recipe that a [`TrainingRun`] stores."""
+    chosen_by = {"selection": list(recipe.selection)} if recipe.selection else {}  # as in records of before it
     return {
+        **chosen_by,
         "encoders": {modality: spec.to_dict() for modality, spec in recipe.encoders.items()},
         "captions": recipe.captions,
         "config": recipe.config,

@@ -33,6 +33,7 @@ from .evaluate import embed, measure
 from .recipe import Recipe
 from .resuming import last_state
 from .run import TRAINER_FOLDER, TrainingRun, metrics_entry, result_entry, take_finished
+from .selection import Selection
 from .test_selection import WatchedEpochs
 from .trainer import CMRTrainer
 
@@ -65,8 +66,8 @@ def train(
         output_dir: receives model, processor and `training_run.json`.
         seed: of everything that chance decides.
         protocols: each gives a result on the test split; the first also defines the validation metric that chooses the
-            epoch. Of one that chooses it on the test split instead, the best epoch's figure is a result beside those
-            of the epoch that is kept, and says so ("epoch").
+            epoch, where the recipe has no `selection`. Of one that chooses it on the test split instead, the best
+            epoch's figure is a result beside those of the epoch that is kept, and says so ("epoch").
         half: store the weights in half precision; the result is measured as stored.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`; a finished one is returned.
         overwrite: train over what `output_dir` holds, but for an interrupted run that `resume` goes on with.
@@ -99,16 +100,17 @@ def train(
     if isinstance(model, ClosedFormCMRModel):
         fit_closed_form(model, pairs)
     else:
-        selection = features[protocols[0].selection_split]
+        selection = selection_protocols(recipe, protocols, model, has_labels(dataset["train"].column_names))
+        validation = features[protocols[0].selection_split]
         watched = [
             WatchedEpochs(protocol, features, processor)
             for protocol in protocols
             if protocol.selection_split != protocols[0].selection_split
         ]
         folder = output_dir / TRAINER_FOLDER
-        choosing = [protocols[0], *(callback.protocol for callback in watched)]
+        choosing = [*selection, *(callback.protocol for callback in watched)]
         request = {**run.request, "epoch_chosen_by": [protocol.describe() for protocol in choosing]}
-        trainer = _make_trainer(model, recipe, pairs, selection, protocols[0], folder, seed, [*callbacks, *watched])
+        trainer = _make_trainer(model, recipe, pairs, validation, selection, folder, seed, [*callbacks, *watched])
         trainer.train(resume_from_checkpoint=last_state(folder, request, resume=resume, overwrite=overwrite))
         run.note_epochs(trainer.state)
         for callback in watched:
@@ -206,6 +208,28 @@ def check_parts(protocols: Sequence[Protocol], model: CMRModel) -> None:
             )
 
 
+def selection_protocols(
+    recipe: Recipe, protocols: Sequence[Protocol], model: CMRModel, has_classes: bool
+) -> list[Protocol]:
+    """The protocols that choose the epoch together.
+
+    Args:
+        recipe: names them, or none.
+        protocols: of the training's results; the first chooses where the recipe names none that can be used, or where
+            it chooses on the test split.
+        model: one without two parts leaves out protocols with a focus.
+        has_classes: whether the data have classes, which some protocols go by.
+    """
+    if protocols[0].selection_split == "test":
+        return [protocols[0]]
+    usable = [
+        protocol
+        for protocol in map(get_protocol, recipe.selection)
+        if (has_classes or protocol.relevance == "pair") and (protocol.focus is None or model.accepts_focus)
+    ]
+    return usable or [protocols[0]]
+
+
 def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) -> CMRModel:
     """An untrained model with the recipe's settings, and the data's widths and classes.
 
@@ -242,14 +266,14 @@ def _make_trainer(
     recipe: Recipe,
     pairs: Pairs,
     validation: Pairs,
-    protocol: Protocol,
+    selection: Sequence[Protocol],
     folder: Path,
     seed: int,
     callbacks: Sequence[TrainerCallback],
 ) -> CMRTrainer:
-    arguments = training_arguments(recipe, folder, seed, metric=protocol.primary_metric)
+    arguments = training_arguments(recipe, folder, seed, metric=Selection.of(selection).metric)
     trainer = CMRTrainer(
-        model, arguments, pairs, validation, protocol, early_stopping_patience=recipe.early_stopping_patience
+        model, arguments, pairs, validation, selection, early_stopping_patience=recipe.early_stopping_patience
     )
     for callback in callbacks:
         trainer.add_callback(callback)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,15 +12,14 @@ from torch.nn import functional as F
 from transformers import EarlyStoppingCallback, EvalPrediction, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from cmr_hub.errors import InputError
-from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.evaluation import Protocol
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.utils.processes import this_process
 
 from .datasets import Pairs, batch_as_is
 from .distributed import JointSteps
-from .evaluate import evaluate_pairs
 from .resuming import ResumableTrainer
+from .selection import MEAN, Selection
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,8 @@ class CMRTrainer(ResumableTrainer):
         args: optimiser, schedule, logging and saving, as everywhere in transformers.
         train_dataset: pairs to learn from.
         eval_dataset: pairs to measure on, under `protocol`.
-        protocol: how the mAPs (or recalls) of the log are defined, as [`validation_protocol`] has it.
+        protocol: how the mAPs (or recalls) of the log are defined, as [`validation_protocol`] has it; of several, the
+            log has the primary metric of each, and their mean.
         early_stopping_patience: evaluations without a better primary metric before training stops.
 
     Raises:
@@ -59,13 +59,12 @@ class CMRTrainer(ResumableTrainer):
         args: TrainingArguments,
         train_dataset: Pairs,
         eval_dataset: Pairs,
-        protocol: Protocol,
+        protocol: Protocol | Sequence[Protocol],
         early_stopping_patience: int | None = None,
         **kwargs: Any,
     ):
-        if protocol.relevance == "class" and eval_dataset.labels is None:
-            raise InputError(f"Protocol {protocol.name!r} measures by class, and this data set has no label column.")
-        self.protocol = validation_protocol(protocol)
+        self.selection = Selection.of(protocol)
+        self.selection.check(eval_dataset)
         if isinstance(model, CMRModel):  # before the Trainer makes its folder
             model.check_labels(train_dataset.labels)
         super().__init__(
@@ -91,11 +90,16 @@ class CMRTrainer(ResumableTrainer):
         self._joint = JointSteps(model, this_process())
         for callback in self._callbacks_of_model:
             self.remove_callback(callback)
-        self._callbacks_of_model = [EpochLog(), *model.training_callbacks()]
+        self._callbacks_of_model = [EpochLog(*self._shown), *model.training_callbacks()]
         if self._patience is not None:
             self._callbacks_of_model.append(EarlyStoppingCallback(self._patience))
         for callback in self._callbacks_of_model:
             self.add_callback(callback)
+
+    @property
+    def _shown(self) -> tuple[str, ...]:
+        """What the names of the metrics of an epoch's line have in common; by default those of both directions."""
+        return (MEAN,) if len(self.selection.protocols) > 1 else ()
 
     def call_model_init(self, trial=None):
         model = super().call_model_init(trial)
@@ -142,28 +146,12 @@ class CMRTrainer(ResumableTrainer):
                     modality,
                     likeness,
                 )
-        return evaluate_pairs(self.model, image, text, self.eval_dataset, self.protocol).metrics
+        return self.selection.measure(self.model, image, text, self.eval_dataset)
 
     def _get_train_sampler(self, train_dataset=None):
         if self.model.groups_texts:
             return ItemSampler(self.train_dataset.caption_to_image)
         return super()._get_train_sampler(train_dataset)
-
-
-def validation_protocol(protocol: Protocol) -> Protocol:
-    """The protocol as it measures the pairs that an epoch, or a setting, is chosen on.
-
-    One that searches the training split searches these pairs (what was learned from is no judge), codes are not
-    re-ranked, and every text counts once and for its own item.
-    """
-    return get_protocol(
-        protocol,
-        gallery="test",
-        gallery_view="target",
-        rerank=None,
-        captions_per_item=None,
-        shared_caption="own",
-    )
 
 
 class ItemSampler(torch.utils.data.Sampler):

@@ -103,13 +103,9 @@ def test_classes_are_needed_for_a_class_protocol(tmp_path):
 
 
 def test_an_epoch_is_judged_on_the_evaluation_pairs_alone(tmp_path):
-    trainer = make_trainer(tmp_path, protocol="djsrh-pair")
-    assert (trainer.protocol.gallery, trainer.protocol.gallery_view, trainer.protocol.cut_off) == (
-        "test",
-        "target",
-        50,
-    )
-    assert make_trainer(tmp_path, protocol="dscmr-reranked").protocol.rerank is None
+    (protocol,) = make_trainer(tmp_path, protocol="djsrh-pair").selection.protocols
+    assert (protocol.gallery, protocol.gallery_view, protocol.cut_off) == ("test", "target", 50)
+    assert make_trainer(tmp_path, protocol="dscmr-reranked").selection.protocols[0].rerank is None
 
 
 def test_transformers_own_trainer_finds_a_models_inputs_by_its_signature(tmp_path):

@@ -1,0 +1,107 @@
+"""The epoch that is kept, where several protocols choose it together."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from datasets import DatasetDict
+
+import cmr_hub
+from cmr_hub.errors import InputError
+from cmr_hub.evaluation import get_protocol
+from cmr_hub.training.evaluate import evaluate_pairs
+from cmr_hub.training.recipe import load_recipe, recipe_path
+from cmr_hub.training.run import TrainingRun, settings_of
+from cmr_hub.training.selection import Selection
+from cmr_hub.training.train import make_features, selection_protocols, train
+from cmr_hub.training.trainer import CMRTrainer
+from small_trainings import feature_splits
+
+BOTH = ("dscmr(focus=0)", "instance(focus=1)")
+
+
+def make_recipe(**changes):
+    return load_recipe("unified").changed(
+        encoders={"image": "precomputed", "text": "precomputed"},
+        config={"embed_dim": 8, "class_hidden_dim": 8, "item_hidden_dim": 8, "classifier_dim": 8},
+        training={"num_train_epochs": 3},
+        **{"captions": "set", "selection": BOTH, **changes},
+    )
+
+
+@pytest.fixture
+def dataset():
+    return feature_splits()
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return cmr_hub.UnifiedModel(cmr_hub.UnifiedConfig(image_dim=6, text_dim=4, embed_dim=8, num_labels=3)).eval()
+
+
+def test_several_protocols_are_measured_by_their_mean(dataset, model):
+    pairs = make_features(make_recipe(), dataset, "toy")["validation"]
+    values = [model.get_image_features(**pairs.images).detach(), model.get_text_features(**pairs.texts).detach()]
+    selection = Selection.of([get_protocol(name) for name in BOTH])
+    metrics = selection.measure(model, *values, pairs)
+    alone = [evaluate_pairs(model, *values, pairs, get_protocol(name)).metrics for name in BOTH]
+    primary = [alone[0]["map"], alone[1]["mean_recall"]]
+    assert selection.metric == "selection"
+    assert list(metrics.values()) == pytest.approx([np.mean(primary), *primary])
+    assert list(metrics) == ["selection", *(f"selection/{name}" for name in BOTH)]
+
+
+def test_one_protocol_is_measured_by_all_its_metrics(dataset, model):
+    pairs = make_features(make_recipe(), dataset, "toy")["validation"]
+    values = [model.get_image_features(**pairs.images).detach(), model.get_text_features(**pairs.texts).detach()]
+    selection = Selection.of(get_protocol("dscmr"))
+    assert selection.metric == "map"
+    assert {"image_to_text/map", "text_to_image/map", "map"} <= set(selection.measure(model, *values, pairs))
+
+
+def test_the_epoch_of_the_best_mean_is_kept_and_recorded(dataset, tmp_path, monkeypatch, caplog):
+    scores = iter([0.3, 0.6, 0.5])
+    monkeypatch.setattr(CMRTrainer, "_retrieval_metrics", lambda self, prediction: {"selection": next(scores)})
+    with caplog.at_level(logging.INFO):
+        run = train(make_recipe(), dataset, "toy", tmp_path, protocols=["dscmr"])
+    assert (run.best_epoch, run.epochs) == (2, 3)
+    assert TrainingRun.load(tmp_path).recipe["selection"] == list(BOTH)
+    (line,) = (message for message in caplog.messages if message.startswith("Epoch 2/3"))
+    assert line.endswith("selection 0.6000")
+
+
+@pytest.mark.parametrize(
+    ("first", "has_classes", "has_class_part", "chosen"),
+    [
+        ("dscmr", True, True, list(BOTH)),
+        ("dscmr-test-selected", True, True, ["dscmr-test-selected"]),
+        ("instance", False, False, ["instance"]),
+        ("dscmr", True, False, ["dscmr"]),
+    ],
+)
+def test_what_cannot_be_measured_chooses_nothing(first, has_classes, has_class_part, chosen):
+    config = cmr_hub.UnifiedConfig(image_dim=6, text_dim=4, embed_dim=8, num_labels=3, has_class_part=has_class_part)
+    found = selection_protocols(make_recipe(), [get_protocol(first)], cmr_hub.UnifiedModel(config), has_classes)
+    assert [protocol.name for protocol in found] == chosen
+
+
+def test_data_without_classes_train_the_item_part_alone(dataset, tmp_path):
+    unlabelled = DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()})
+    run = train(make_recipe(), unlabelled, "toy", tmp_path, protocols=["instance"])
+    config = cmr_hub.from_pretrained(tmp_path).model.config
+    assert (config.class_dim, config.item_dim) == (0, 8)
+    assert [entry["protocol"] for entry in run.results] == ["instance"]
+
+
+def test_a_protocol_that_chooses_on_the_test_split_is_refused(tmp_path):
+    text = recipe_path("contrastive").read_text()
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"method: contrastive\nselection: [dscmr-test-selected]\n{text}")
+    with pytest.raises(InputError, match="'dscmr-test-selected' chooses the epoch on the test split: name another"):
+        load_recipe(path)
+
+
+def test_runs_of_recipes_without_a_selection_are_recorded_as_before():
+    assert "selection" not in settings_of(make_recipe(selection=()))
