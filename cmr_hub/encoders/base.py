@@ -31,6 +31,8 @@ class Encoder(ABC):
             image's regions the width of one region, of a text's words how many words there are.
         accepts_raw_input: whether it takes images or strings; False for released features.
         cacheable: whether encoding is so dear that features are worth keeping on disk.
+        is_ragged: whether an input's features are several rows, as many as it has words; a batch of them,
+            `(n, longest, dim)`, is padded with zeros.
         supports_mean_pooling: whether the mean of several inputs' features represents them together, as for
             vectors; False for the numbers of words.
         limits: what a model card should say of what this encoder loses.
@@ -40,6 +42,7 @@ class Encoder(ABC):
     modality: Literal["image", "text"]
     accepts_raw_input: ClassVar[bool] = True
     cacheable: ClassVar[bool] = False
+    is_ragged: ClassVar[bool] = False
     supports_mean_pooling: ClassVar[bool] = True
     limits: ClassVar[str] = ""
 

@@ -314,6 +314,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
     ```
     """
 
+    cacheable = True
     batch_size = 32
     _preprocessor_class = "AutoTokenizer"
     _has_warned = False

@@ -32,7 +32,7 @@ class HasEncoders(Interface):
 
 
 class EvaluatedRetriever(Interface):
-    """What an evaluation needs of a `Retriever`. `cache` keeps features of images on disk."""
+    """What an evaluation needs of a `Retriever`. `cache` keeps features on disk."""
 
     @property
     def processor(self) -> HasEncoders:
@@ -45,7 +45,7 @@ class EvaluatedRetriever(Interface):
     def encode_images(self, images: Sequence[Any], *, cache: bool = ..., real_valued: bool = ...) -> np.ndarray:
         """Images or feature rows -> `(n, d)` embeddings."""
 
-    def encode_texts(self, texts: Sequence[Any], *, real_valued: bool = ...) -> np.ndarray:
+    def encode_texts(self, texts: Sequence[Any], *, cache: bool = ..., real_valued: bool = ...) -> np.ndarray:
         """Texts, lists of captions or feature rows -> `(n, d)` embeddings."""
 
     def encode_pairs(
@@ -72,7 +72,7 @@ def evaluate(
         curves: also compute precision-recall curves.
 
     Returns:
-        Metrics of both directions; images' features are taken from the feature store.
+        Metrics of both directions; features of slow encoders are taken from the feature store.
 
     Raises:
         UnknownNameError: no such protocol.
@@ -98,7 +98,7 @@ def evaluate(
     )
     cached = SimpleNamespace(
         encode_images=partial(retriever.encode_images, cache=True),
-        encode_texts=retriever.encode_texts,
+        encode_texts=partial(retriever.encode_texts, cache=True),
         encode_pairs=partial(retriever.encode_pairs, cache=True),
         class_dim=retriever.class_dim,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import BatchFeature, ProcessorMixin
@@ -78,8 +79,9 @@ class CMRProcessor(ProcessorMixin):
             images: `n` paths, PIL images or arrays; or an `(n, dim)` array where the encoder is "precomputed".
             text: `n` strings, or lists of strings that describe one thing together: their vectors are averaged.
                 An `(n, dim)` array where the encoder is "precomputed".
-            cache: keep the images' features on disk and look for them there first; see [`FeatureStore`].
-            show_progress: show a bar while images are encoded through the cache.
+            cache: keep the features of encoders that are slow on disk and look for them there first; see
+                [`FeatureStore`].
+            show_progress: show a bar while inputs are encoded through the cache.
 
         Returns:
             What the model eats. Mostly `image_features` `(n, image_dim)` and `text_features` `(n, text_dim)`, float32;
@@ -98,28 +100,45 @@ class CMRProcessor(ProcessorMixin):
                 features = self.image_encoder.encode(images)
             inputs |= self.image_encoder.as_inputs(features)
         if text is not None:
-            inputs |= self.text_encoder.as_inputs(self._encode_texts(text))
+            inputs |= self.text_encoder.as_inputs(self._encode_texts(text, cache, show_progress))
         return BatchFeature(inputs)
 
-    @property
+    @cached_property
     def store(self) -> FeatureStore:
         """Where the images' features are kept."""
-        if not hasattr(self, "_feature_store"):
-            self._feature_store = FeatureStore(self.image_encoder)
-        return self._feature_store
+        return FeatureStore(self.image_encoder)
 
-    def _encode_texts(self, texts: Sequence[str | Sequence[str]]) -> torch.Tensor:
+    @cached_property
+    def text_store(self) -> FeatureStore:
+        """Where the texts' features are kept."""
+        return FeatureStore(self.text_encoder)
+
+    def _encode_texts(self, texts: Sequence[str | Sequence[str]], cache: bool, show_progress: bool) -> torch.Tensor:
         if isinstance(texts, str):
             raise InputError("Texts come as a list: give [text] for a single one.")
+
+        def encode(flat: Sequence[str]) -> torch.Tensor:
+            if cache and self.text_encoder.cacheable and len(flat):
+                return self.text_store.encode(flat, show_progress=show_progress)
+            return self.text_encoder.encode(flat)
+
         if not self.text_encoder.accepts_raw_input or not any(isinstance(text, list | tuple) for text in texts):
-            return self.text_encoder.encode(texts)
-        if not self.text_encoder.supports_mean_pooling:
+            return encode(cast(Sequence[str], texts))
+        self.check_single_texts(texts)
+        flat, lengths = flattened(texts)
+        return torch.stack([rows.mean(dim=0) for rows in encode(flat).split(lengths)])
+
+    def check_single_texts(self, texts: Sequence[str | Sequence[str]]) -> None:
+        """Refuse several texts of one thing where the encoder's features have no mean.
+
+        Raises:
+            InputError: there are such texts.
+        """
+        if not self.text_encoder.supports_mean_pooling and any(isinstance(text, list | tuple) for text in texts):
             raise InputError(
                 f"The encoder {self.text_encoder.name!r} reads one text at a time, and several texts of one thing "
                 "were given together. Retriever.encode_texts embeds each and averages the embeddings."
             )
-        flat, lengths = flattened(texts)
-        return torch.stack([rows.mean(dim=0) for rows in self.text_encoder.encode(flat).split(lengths)])
 
     @property
     def model_input_names(self) -> list[str]:

@@ -49,14 +49,22 @@ class Embedder:
             return self._encode(embed, images, "Images", batch_size, show_progress, real_valued)
 
     def texts(
-        self, texts: Sequence[str | Sequence[str]], *, batch_size: int, show_progress: bool, real_valued: bool
+        self,
+        texts: Sequence[str | Sequence[str]],
+        *,
+        batch_size: int,
+        cache: bool,
+        show_progress: bool,
+        real_valued: bool,
     ) -> np.ndarray:
         """See `Retriever.encode_texts`."""
 
         def embed(batch: Sequence[Any]) -> torch.Tensor:
-            return self.model.get_text_features(**self.processor(text=batch).to(self.model.device))
+            return self.model.get_text_features(**self.processor(text=batch, cache=cache).to(self.model.device))
 
         with self._readable_refusals("text", texts):
+            if cache and self.processor.text_encoder.cacheable:
+                self.processor.text_store.stored(flattened(texts)[0], show_progress=show_progress)
             if self.processor.text_encoder.supports_mean_pooling or not any(
                 isinstance(text, list | tuple) for text in texts
             ):
@@ -80,11 +88,11 @@ class Embedder:
         if len(images) != len(texts):
             raise InputError(f"{len(images)} images against {len(texts)} texts: a pair has one of each.")
         if len(images) == 0:
-            return self.texts([], batch_size=batch_size, show_progress=False, real_valued=real_valued)
+            return self.texts([], batch_size=batch_size, cache=False, show_progress=False, real_valued=real_valued)
         with self._readable_refusals("image", images):
             image_inputs = self.processor(images=images, cache=cache, show_progress=show_progress)
         with self._readable_refusals("text", texts):
-            text_inputs = self.processor(text=texts)
+            text_inputs = self.processor(text=texts, cache=cache, show_progress=show_progress)
         inputs = {**image_inputs, **text_inputs}
 
         def embed(rows: range) -> torch.Tensor:

@@ -41,12 +41,12 @@ def embed_at_once(
     images, texts = _inputs(dataset, retriever, "image"), _inputs(dataset, retriever, "text")
     embeds: dict[Modality, np.ndarray] = {
         "image": retriever.encode_images(images, cache=cache, show_progress=show_progress),
-        "text": retriever.encode_texts(texts, show_progress=show_progress),
+        "text": retriever.encode_texts(texts, cache=cache, show_progress=show_progress),
     }
     real_valued: dict[Modality, np.ndarray] = {}
     if keep_real_valued and retriever.model.is_hashing:
         real_valued["image"] = retriever.encode_images(images, cache=cache, real_valued=True)
-        real_valued["text"] = retriever.encode_texts(texts, real_valued=True)
+        real_valued["text"] = retriever.encode_texts(texts, cache=cache, real_valued=True)
     return embeds, real_valued
 
 

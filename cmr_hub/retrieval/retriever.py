@@ -136,6 +136,7 @@ class Retriever:
         texts: Sequence[str | Sequence[str]],
         *,
         batch_size: int = 256,
+        cache: bool = False,
         show_progress: bool = False,
         real_valued: bool = False,
     ) -> np.ndarray:
@@ -147,6 +148,8 @@ class Retriever:
                 array. A text without any known word has the same embedding as every other such text: see
                 [`has_known_tokens`].
             batch_size: how many are embedded at once.
+            cache: keep the frozen encoder's features on disk, of encoders that are slow; see
+                [`~cmr_hub.processing.feature_store.FeatureStore`].
             show_progress: show a bar.
             real_valued: of a hashing method, the values whose signs are the codes, as rows of unit length: to re-rank
                 what the codes have found.
@@ -158,7 +161,9 @@ class Retriever:
         Raises:
             InputError: a text cannot be used; its position and the reason are named.
         """
-        return self._embedder.texts(texts, batch_size=batch_size, show_progress=show_progress, real_valued=real_valued)
+        return self._embedder.texts(
+            texts, batch_size=batch_size, cache=cache, show_progress=show_progress, real_valued=real_valued
+        )
 
     def encode_pairs(
         self,

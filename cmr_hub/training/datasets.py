@@ -24,7 +24,7 @@ from cmr_hub.utils.processes import Process, this_process
 Captions = Literal["set", "each"]
 Rows = torch.Tensor | StoredFeatures | StoredViews  # of images or texts, indexed by the batch
 
-TEXT_INPUTS = ("text_features", "input_ids", "attention_mask")
+TEXT_INPUTS = ("text_features", "word_features", "input_ids", "attention_mask")
 HELD_OUT = 0.1  # share of the training split that serves for validation where a data set defines none
 
 
@@ -41,7 +41,7 @@ class Pairs(torch.utils.data.Dataset):
         captions: `(m,)` int64, the same number for texts that are equal word for word; with `caption_to_image`.
         labels: `(n, num_labels)` multi-hot, where the data set has classes.
         tensors: what the model eats of each item, by its names: `image_features` `(n, image_dim)` and `text_features`
-            `(n, text_dim)` for most; [`StoredFeatures`] or [`StoredViews`] may stand for an image's tensor. With
+            `(n, text_dim)` for most; [`StoredFeatures`] or [`StoredViews`] may stand for a tensor. With
             `caption_to_image`, those of `TEXT_INPUTS` have a row a text.
 
     Attributes:
@@ -166,17 +166,23 @@ class FeatureSplits:
         return self._pairs[split]
 
     def extract(self, process: Process) -> None:
-        """Store the features of all images, each process those of its share; all must call this."""
-        encoder = self.processor.image_encoder
-        if not encoder.cacheable:
-            return
-        images = {
-            name: read_column(split, column_of(split, "image", encoder.accepts_raw_input))
+        """Store the features of all images and texts, each process those of its share; all must call this."""
+        processor = self.processor
+        if processor.text_encoder.cacheable:
+            texts = self._columns("text", processor.text_encoder)
+            processor.text_store.extract([text for split in texts.values() for text in flattened(split)[0]], process)
+        if processor.image_encoder.cacheable:
+            images = self._columns("image", processor.image_encoder)
+            processor.store.extract([image for split in images.values() for image in split], process)
+            for augmentation in self.augmentations:
+                FeatureStore(processor.image_encoder, augmentation=augmentation).extract(images["train"], process)
+
+    def _columns(self, modality: Modality, encoder: Encoder) -> dict[str, Any]:
+        """Split -> what the encoder is given of it."""
+        return {
+            name: read_column(split, column_of(split, modality, encoder.accepts_raw_input))
             for name, split in self.dataset.items()
         }
-        self.processor.store.extract([image for split in images.values() for image in split], process)
-        for augmentation in self.augmentations:
-            FeatureStore(encoder, augmentation=augmentation).extract(images["train"], process)
 
     @property
     def gallery(self) -> Pairs:
@@ -228,7 +234,7 @@ def _labels_of_texts(encoder: Encoder, train: Dataset, lengths: Sequence[int]) -
 def make_pairs(
     dataset: Dataset, processor: CMRProcessor, captions: Captions = "set", augmentations: Sequence[str] = ()
 ) -> Pairs:
-    """What the model eats of all pairs of a split; images go through the feature store, with progress.
+    """What the model eats of all pairs of a split; what is slow goes through the feature store, with progress.
 
     Args:
         dataset: the split.
@@ -275,7 +281,11 @@ def texts_and_labels(dataset: Dataset, processor: CMRProcessor, captions: Captio
         texts, lengths = flattened(texts)
         tensors["caption_to_image"] = torch.arange(len(dataset)).repeat_interleave(torch.tensor(lengths))
         tensors["captions"] = torch.from_numpy(number_texts(texts))
-    tensors |= processor(text=texts)
+    if text_encoder.mapped:
+        processor.check_single_texts(texts)
+        tensors[text_encoder.input_name] = processor.text_store.stored(texts, show_progress=this_process().is_main)
+    else:
+        tensors |= processor(text=texts, cache=True, show_progress=this_process().is_main)
     if has_labels(dataset.column_names):
         tensors["labels"] = torch.from_numpy(label_matrix(dataset))
     return tensors

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -12,58 +13,19 @@ from closeness import assert_alike
 from cmr_hub.data import DATASETS
 from cmr_hub.encoders import create_encoder, encoder_class, load_encoder, packages
 from cmr_hub.errors import CheckpointError
+from tiny_text_models import WORDS, sentence_model, text_network, write_json
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "bird", "car", "##s", "!"]
 TEXTS = ["a red bird", "a car!", "birds", "a blue car a red car a bird"]
-NAMES = {
-    "Transformer": "sentence_transformers.models.Transformer",
-    "Pooling": "sentence_transformers.models.Pooling",
-    "Normalize": "sentence_transformers.base.modules.normalize.Normalize",
-    "Dense": "sentence_transformers.models.Dense",
-    "Own": "my_module.Own",
-}
-
-
-def write_json(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    """A folder with a BERT and its tokenizer, without modules."""
-    folder = tmp_path_factory.mktemp("network")
-    torch.manual_seed(0)
-    (folder / "vocab.txt").write_text("\n".join(WORDS))
-    transformers.BertTokenizer(str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20}
-    config = transformers.BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, **sizes)
-    transformers.BertModel(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
-def model(network, tmp_path):
-    """Writes a model of sentence-transformers with these modules and settings."""
+def network(tmp_path):
+    return text_network(tmp_path / "network")
 
-    def write(modules=("Transformer", "Pooling", "Normalize"), pooling=None, **settings):
-        folder = tmp_path / "tiny"
-        shutil.copytree(network, folder)
-        paths = ["" if name == "Transformer" else f"{index}_{name}" for index, name in enumerate(modules)]
-        entries = [
-            {"idx": index, "name": str(index), "path": path, "type": NAMES[name]}
-            for index, (name, path) in enumerate(zip(modules, paths, strict=True))
-        ]
-        write_json(folder / "modules.json", entries)
-        write_json(
-            folder / "1_Pooling" / "config.json",
-            {"word_embedding_dimension": 16, **(pooling or {"pooling_mode_mean_tokens": True})},
-        )
-        write_json(folder / "2_Normalize" / "config.json", {})
-        write_json(folder / "sentence_bert_config.json", {"max_seq_length": 8, **settings})
-        return folder
 
-    return write
+@pytest.fixture
+def model(tmp_path):
+    return partial(sentence_model, tmp_path / "tiny")
 
 
 def text_encoder(folder):

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from cmr_hub.encoders import create_encoder
+from cmr_hub.encoders.base import TextEncoder
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 from cmr_hub.processing import feature_store as features
 from cmr_hub.processing.feature_store import FeatureStore, StoredFeatures, StoredViews, content_digest
@@ -22,12 +23,14 @@ class Counting:
     """An encoder that counts what it is asked for."""
 
     def __init__(self, encoder):
-        self.encoder, self.name, self.fingerprint, self.seen = encoder, encoder.name, encoder.fingerprint, 0
-        self.dim = encoder.dim
+        self.encoder, self.seen = encoder, 0
 
-    def encode(self, images):
-        self.seen += len(images)
-        return self.encoder.encode(images)
+    def __getattr__(self, name):
+        return getattr(self.encoder, name)
+
+    def encode(self, inputs):
+        self.seen += len(inputs)
+        return self.encoder.encode(inputs)
 
 
 @pytest.fixture
@@ -255,3 +258,75 @@ def test_a_shard_that_cannot_be_opened_is_named_and_left_alone(encoder, tmp_path
     shard.with_name("0.safetensors").mkdir()
     with pytest.raises(CheckpointError, match=r"0\.safetensors cannot be read: .* Make it readable, or remove it"):
         FeatureStore(encoder, tmp_path / "store")
+
+
+class WordLengths(TextEncoder):
+    """A text as the lengths of its words: on average, or `(n, longest, 1)` in order."""
+
+    name, dim, cacheable = "word-lengths", 1, True
+
+    def __init__(self, is_ragged=False):
+        self.is_ragged = is_ragged
+
+    def to_dict(self):
+        return {"name": self.name, "is_ragged": self.is_ragged}
+
+    @classmethod
+    def from_dict(cls, config, folder=None):
+        return cls(config["is_ragged"])
+
+    def encode(self, inputs):
+        rows = [torch.tensor([float(len(word)) for word in text.split() or [""]]) for text in inputs]
+        if self.is_ragged:
+            return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)[..., None]
+        return torch.stack([row.mean() for row in rows])[:, None]
+
+
+TEXTS = ["one three", "a", "", "one three", "seven letters"]
+
+
+def test_texts_are_encoded_once_and_come_in_their_order(tmp_path):
+    encoder = Counting(WordLengths())
+    assert FeatureStore(encoder, tmp_path).encode(TEXTS).tolist() == [[4], [1], [0], [4], [6]]
+    assert encoder.seen == 4
+    assert FeatureStore(encoder, tmp_path).encode(["a", "one three", "new"]).tolist() == [[1], [4], [3]]
+    assert encoder.seen == 5
+
+
+def test_a_text_is_no_name_of_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"no text")
+    store = FeatureStore(WordLengths(), tmp_path / "store")
+    assert store.encode([str(tmp_path / "a")]).tolist() == [[len(str(tmp_path / "a"))]]
+    with pytest.raises(InputError, match="text 2 of 2: it is of type PosixPath"):
+        store.encode(["a", tmp_path / "a"])
+
+
+def test_words_of_texts_are_stored_without_padding(tmp_path):
+    encoder = Counting(WordLengths(is_ragged=True))
+    expected = [[3, 5], [1, 0], [0, 0], [3, 5], [5, 7]]
+    assert FeatureStore(encoder, tmp_path).encode(TEXTS)[..., 0].tolist() == expected
+    (shard,) = tmp_path.glob("*/*.safetensors")
+    assert len(load_file(shard)["features"]) == 6
+    again = FeatureStore(encoder, tmp_path).stored(TEXTS)
+    assert again[[1, 2]][..., 0].tolist() == [[1], [0]]  # no wider than the longest of them
+    assert again[[1, 4]][..., 0].tolist() == [[1, 0], [5, 7]]
+    assert again[0][..., 0].tolist() == [3, 5]
+    assert encoder.seen == 4
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"lengths": torch.tensor([2, 1, 1, 3])}, "lengths that do not share out 6 rows"),
+        ({"lengths": torch.tensor([2, 5, -3, 2])}, "lengths that do not share out 6 rows"),
+        ({"lengths": None}, "instead of digests, features, lengths"),
+    ],
+)
+def test_a_damaged_shard_of_texts_is_set_aside(tmp_path, damage, message, caplog):
+    encoder = WordLengths(is_ragged=True)
+    expected = FeatureStore(encoder, tmp_path).encode(TEXTS)
+    (path,) = tmp_path.glob("*/*.safetensors")
+    shard = load_file(path) | damage
+    save_file({name: value for name, value in shard.items() if value is not None}, path)
+    assert torch.equal(FeatureStore(encoder, tmp_path).encode(TEXTS), expected)
+    assert message in caplog.text

@@ -3,9 +3,11 @@ import torch
 from datasets import DatasetDict
 
 from cmr_hub.encoders.sentence_cnn import SentenceCNNEncoder
+from cmr_hub.encoders.sentence_transformers_models import SentenceTransformersEncoder
 from cmr_hub.errors import InputError
 from cmr_hub.processing.feature_store import StoredFeatures, StoredViews
 from cmr_hub.training.datasets import FeatureSplits, Pairs, make_pairs, make_processor, with_validation
+from tiny_text_models import sentence_model
 from toys import feature_dataset, image_dataset
 
 
@@ -127,6 +129,20 @@ def test_released_features_have_no_captions_to_take_each():
     processor = make_processor({"image": "precomputed", "text": "precomputed"}, dataset)
     with pytest.raises(InputError, match="no captions to take each"):
         make_pairs(dataset, processor, "each")
+
+
+@pytest.mark.parametrize("captions", ["set", "each"])
+def test_texts_of_slow_encoders_are_encoded_once(tmp_path, private_cache, monkeypatch, captions):
+    dataset = image_dataset(tmp_path)
+    encoders = {
+        "image": {"name": "pixels", "size": 4},
+        "text": f"sentence-transformers/{sentence_model(tmp_path / 'tiny')}",
+    }
+    first = make_pairs(dataset, make_processor(encoders, dataset), captions)
+    monkeypatch.setattr(SentenceTransformersEncoder, "encode", lambda *_: pytest.fail("encoded again"))
+    again = make_pairs(dataset, make_processor(encoders, dataset), captions)
+    assert torch.equal(again.texts["text_features"], first.texts["text_features"])
+    assert len(again) == (3 if captions == "set" else 6)
 
 
 def test_regions_stay_on_disk_and_words_have_a_mask(tmp_path, private_cache):
