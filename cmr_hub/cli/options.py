@@ -137,9 +137,13 @@ ENCODER_OPTIONS = tuple(
         f"--{modality}-encoder",
         type=Encoder(modality),
         metavar="ENCODER",
-        help=f"{modality.title()} encoder instead of the recipe's: a name, or YAML such as {example}.",
+        help=f"{modality.title()} encoder instead of the recipe's: a name ({name}), a folder or a repo id of the Hub "
+        f"with a model ({model}), or YAML with options ({example}).",
     )
-    for modality, example in (("image", "'{name: vgg19}'"), ("text", "'{name: word2vec, window: 3}'"))
+    for modality, name, model, example in (
+        ("image", "vgg19", "facebook/dinov2-small", "'{name: efficientnet-lite2, grid: 7}'"),
+        ("text", "minilm", "BAAI/bge-small-en-v1.5", "'{name: transformers, model: /my/bert}'"),
+    )
 )
 encoder_options = option_group("encoders", chosen_encoders, *ENCODER_OPTIONS)
 

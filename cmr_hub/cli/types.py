@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from cmr_hub.errors import InputError, UnknownNameError
 
@@ -143,6 +144,7 @@ class EncoderChoices(click.ParamType):
         """
         import yaml
 
+        from cmr_hub.encoders import resolve_encoder
         from cmr_hub.experiments.encoder_choice import EncoderChoice
         from cmr_hub.utils.decoding import decode
         from cmr_hub.utils.located_yaml import YAML_ERRORS
@@ -154,15 +156,15 @@ class EncoderChoices(click.ParamType):
         if not isinstance(given, dict):
             self.fail(f"write a mapping such as {{text: glove}}, not {value!r}.", param, ctx)
         choice = decode(EncoderChoice, given, "encoders")
-        for modality, encoder in choice.encoders.items():
-            Encoder(modality).check(encoder)
+        resolved = {modality: resolve_encoder(modality, spec).to_dict() for modality, spec in choice.encoders.items()}
+        choice = msgspec.structs.replace(choice, **resolved)
         for method in choice.methods:
             MethodName().check(method)
         return choice
 
 
 class Encoder(Name):
-    """An encoder's name, or YAML with its name and options."""
+    """An encoder's name, or YAML with its name and options; a folder or a repo of the Hub with a model."""
 
     name = "encoder"
 
@@ -175,13 +177,18 @@ class Encoder(Name):
         return f"{self.modality} encoder", ENCODERS[self.modality]
 
     def check(self, given: Any) -> None:
-        """Raise UnknownNameError for an encoder, or a family of encoders, that is not registered."""
-        family, slash, _ = str(given if isinstance(given, str) else given["name"]).partition("/")
-        super().check(family + slash)
+        """Nothing: reading the value has found the encoder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | dict[str, Any]:
+        """The encoder by its registered name.
+
+        Raises:
+            UnknownNameError: there is no such encoder.
+            InputError: a family of encoders without a model.
+        """
         import yaml
 
+        from cmr_hub.encoders import resolve_encoder
         from cmr_hub.utils.located_yaml import YAML_ERRORS
 
         try:
@@ -192,4 +199,4 @@ class Encoder(Name):
             self.fail(f"write an encoder's name, or a mapping of its name and options, not {value!r}.", param, ctx)
         if isinstance(encoder, dict) and "name" not in encoder:
             self.fail(f"{value!r} has no name.", param, ctx)
-        return encoder
+        return resolve_encoder(self.modality, encoder).to_dict()

@@ -7,18 +7,23 @@ group `cmr_hub.encoders.image` or `cmr_hub.encoders.text`, or in your own script
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cmr_hub.errors import CheckpointError, CMRError, UnknownNameError
+from cmr_hub.errors import CheckpointError, CMRError, InputError, UnknownNameError
 from cmr_hub.utils.registry import DEFAULT_ORDER, Registry
+
+from .spec import EncoderSpec, GivenEncoder
 
 if TYPE_CHECKING:
     from .base import Encoder
 
     EncoderClass = TypeVar("EncoderClass", bound=Encoder)
 
+REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # A name that ends in "/" is a family: what follows the slash says which model ("torchvision/resnet50").
 ENCODERS: dict[str, Registry[type[Encoder]]] = {
     modality: Registry(
@@ -73,11 +78,13 @@ def create_encoder(modality: str, name: str, **options: Any) -> Encoder:
     Args:
         modality: "image" or "text".
         name: one of `list_encoders(modality)`; a family's name goes on after the slash:
-            "torchvision/resnet50", "transformers/openai/clip-vit-base-patch32", "transformers//a/local/folder".
+            "torchvision/resnet50", "transformers/openai/clip-vit-base-patch32", "transformers//a/local/folder". Also
+            what else [`resolve_encoder`] takes.
         options: what the encoder's class takes.
 
     Raises:
         UnknownNameError: no such modality or encoder; near names are suggested.
+        InputError: a family without a model.
 
     Example:
     ```python
@@ -87,7 +94,69 @@ def create_encoder(modality: str, name: str, **options: Any) -> Encoder:
     [[0.0, 0.0, 0.0, 2.0]]
     ```
     """
-    return encoder_class(modality, name).from_name(name, modality, **options)
+    spec = resolve_encoder(modality, EncoderSpec(name, options))
+    return encoder_class(modality, spec.name).from_name(spec.name, modality, **spec.options)
+
+
+def resolve_encoder(modality: str, given: GivenEncoder) -> EncoderSpec:
+    """Name an encoder as the registry does, in whatever way it is written.
+
+    In addition to registered names, a name may be a family's, with the model as an option; a folder with a model; or
+    a repo id of the Hub. Models of sentence-transformers are those with a file `modules.json`; others are taken for
+    models of transformers.
+
+    Args:
+        modality: "image" or "text".
+        given: a name, or a mapping of `name` and options.
+
+    Raises:
+        UnknownNameError: no such modality or encoder; near names are suggested.
+        InputError: it is neither a name nor such a mapping, or a family without a model.
+
+    Example:
+    ```python
+    >>> from cmr_hub.encoders import resolve_encoder
+    >>> resolve_encoder("image", {"name": "transformers", "model": "facebook/dinov2-small"}).name
+    'transformers/facebook/dinov2-small'
+    ```
+    """
+    spec, registry = EncoderSpec.parse(given), _registry(modality)
+    family, slash, model = spec.name.partition("/")
+    if family + slash in registry and (model or not slash):
+        return spec
+    if f"{family}/" in registry:
+        options = dict(spec.options)
+        model = options.pop("model", None)
+        if not isinstance(model, str) or not model:
+            raise InputError(
+                f"{family!r} is a family of {modality} encoders. Say which model: {family}/MODEL, or "
+                f"{{name: {family}, model: MODEL}}."
+            )
+        return EncoderSpec(f"{family}/{model}", options)
+    folder = os.path.expanduser(spec.name)
+    if os.path.isdir(folder):
+        return EncoderSpec(_family_of(modality, folder) + folder, spec.options)
+    near = get_close_matches(family, [name.rstrip("/") for name in registry], cutoff=0.8)
+    if near or not REPO_ID.fullmatch(spec.name):
+        raise UnknownNameError(f"{modality} encoder", spec.name, registry)
+    return EncoderSpec(_family_of(modality, spec.name) + spec.name, spec.options)
+
+
+def _family_of(modality: str, model: str) -> str:
+    """The family of encoders that a folder or a repo of the Hub belongs to."""
+    if modality == "image":
+        return "transformers/"
+    if os.path.isdir(model):
+        has_modules = os.path.isfile(os.path.join(model, "modules.json"))
+    else:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HTTPError
+
+        try:
+            has_modules = bool(hf_hub_download(model, "modules.json"))
+        except (HTTPError, OSError, ValueError):  # it has none, or loading the model says what is wrong
+            has_modules = False
+    return "sentence-transformers/" if has_modules else "transformers/"
 
 
 def load_encoder(config: dict[str, Any], folder: str | os.PathLike | None = None) -> Encoder:

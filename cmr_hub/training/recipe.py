@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from cmr_hub.data import DATASETS
 from cmr_hub.data.columns import COLUMNS, Modality
-from cmr_hub.encoders import ENCODERS, encoder_class
+from cmr_hub.encoders import encoder_class, resolve_encoder
 from cmr_hub.encoders.spec import EncoderSpec, GivenEncoder
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import get_protocol
@@ -359,11 +359,10 @@ def training_types() -> Mapping[str, Any]:
 
 
 def _check_encoder(modality: Modality, given: GivenEncoder) -> EncoderSpec:
-    spec = EncoderSpec.parse(given)
-    family, slash, _ = spec.name.partition("/")
-    check_names(f"{modality} encoder", [family + slash], ENCODERS[modality])
+    spec = resolve_encoder(modality, given)
     if spec.options:
         hints = get_type_hints(encoder_class(modality, spec.name).__init__)
+        hints.pop("return", None)
         check_settings(f"option of {spec.name}", spec.options, hints)
     return spec
 

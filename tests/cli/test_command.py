@@ -62,6 +62,12 @@ def test_an_encoder_is_a_name_or_a_name_with_options():
     assert params["text_encoder"] == {"name": "word2vec", "window": 3}
 
 
+def test_an_encoder_is_a_folder_or_a_family_with_a_model(tmp_path):
+    words = ["--image-encoder", str(tmp_path), "--text-encoder", f"{{name: transformers, model: {tmp_path}}}"]
+    params = parse([*TRAIN, *words]).params
+    assert params["image_encoder"] == params["text_encoder"] == f"transformers/{tmp_path}"
+
+
 @pytest.mark.parametrize("given", ["{name: word2vec", "{window: 3}", "", "[word2vec]", "2024-13-45"])
 def test_an_encoder_that_cannot_be_read(given):
     with pytest.raises(click.BadParameter) as raised:

@@ -5,10 +5,11 @@ import sys
 
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 
-from cmr_hub.encoders import ENCODERS, create_encoder, list_encoders, load_encoder
+from cmr_hub.encoders import ENCODERS, create_encoder, list_encoders, load_encoder, resolve_encoder
 from cmr_hub.encoders.base import Encoder
-from cmr_hub.errors import CheckpointError, UnknownNameError
+from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
@@ -33,6 +34,48 @@ def test_every_registered_name_leads_to_an_encoder(modality):
 def test_an_unknown_name_is_answered_with_near_ones(modality, name, near):
     with pytest.raises(UnknownNameError, match=near):
         create_encoder(modality, name)
+
+
+@pytest.mark.parametrize(
+    ("modality", "given", "resolved"),
+    [
+        ("text", "minilm", "minilm"),
+        ("text", {"name": "word2vec", "window": 3}, {"name": "word2vec", "window": 3}),
+        (
+            "image",
+            {"name": "torchvision", "model": "resnet18", "grid": 3},
+            {"name": "torchvision/resnet18", "grid": 3},
+        ),
+        ("text", {"name": "transformers/", "model": "me/bert"}, "transformers/me/bert"),
+        ("image", "me/vit", "transformers/me/vit"),
+        ("image", "~/vit", "transformers/{home}/vit"),
+        ("text", "{home}/vit", "transformers/{home}/vit"),
+        ("text", "{home}/sentences", "sentence-transformers/{home}/sentences"),
+        ("text", "me/sentences", "sentence-transformers/me/sentences"),
+        ("text", "me/bert", "transformers/me/bert"),
+    ],
+)
+def test_encoders_in_other_words(monkeypatch, tmp_path, modality, given, resolved):
+    def download(repo, name):
+        if repo != "me/sentences":
+            raise LocalEntryNotFoundError("no network")
+        return name
+
+    def at_home(name):
+        return name.replace("{home}", str(tmp_path)) if isinstance(name, str) else name
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "vit").mkdir()
+    (tmp_path / "sentences").mkdir()
+    (tmp_path / "sentences" / "modules.json").write_text("[]")
+    assert resolve_encoder(modality, at_home(given)).to_dict() == at_home(resolved)
+
+
+@pytest.mark.parametrize("given", ["transformers", "transformers/", {"name": "torchvision", "model": 18}])
+def test_a_family_without_a_model(given):
+    with pytest.raises(InputError, match="is a family of image encoders"):
+        resolve_encoder("image", given)
 
 
 @pytest.mark.parametrize("config", [{}, {"name": "glove"}, {"name": "bow", "modality": "text"}, "glove", None])

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,8 @@ from cmr_hub.training.test_selection import WatchedEpochs
 from cmr_hub.training.train import make_features, train, training_arguments
 from cmr_hub.training.trainer import CMRTrainer
 from small_trainings import feature_splits, quick_recipe
+from tiny_text_models import sentence_model
+from toys import image_dataset
 
 
 @pytest.fixture
@@ -227,6 +231,22 @@ def test_the_gallery_is_the_whole_training_split_even_where_some_is_held_out(dat
     run = train(quick_recipe(num_train_epochs=1), without, "toy", tmp_path, protocols=["dscmr", protocol])
     metrics = evaluate(cmr_hub.from_pretrained(tmp_path), dataset["test"], protocol, dataset["train"]).metrics
     assert_figures(run.results[1]["metrics"], metrics)
+
+
+def test_the_encoder_of_a_folder_travels_with_the_checkpoint(tmp_path, private_cache):
+    items = image_dataset(tmp_path)
+    folder = sentence_model(tmp_path / "tiny")
+    encoders = {
+        "image": {"name": "pixels", "size": 2},
+        "text": {"name": "sentence-transformers", "model": str(folder)},
+    }
+    recipe = load_recipe("cca").changed(encoders=encoders, config={"embed_dim": 2})
+    splits = DatasetDict(train=items, validation=items, test=items)
+    run = train(recipe, splits, "toy", tmp_path / "checkpoint")
+    shutil.rmtree(folder)
+    retriever = cmr_hub.from_pretrained(tmp_path / "checkpoint")
+    assert retriever.processor.text_encoder.name == "sentence-transformers/tiny"
+    assert_figures(run.results[0]["metrics"], evaluate(retriever, items, "dscmr").metrics)
 
 
 def test_trainings_share_features(dataset, tmp_path, monkeypatch):
