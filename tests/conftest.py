@@ -10,6 +10,8 @@ import pytest
 pytest_plugins = ["hub_server", "file_server", "small_checkpoints"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Converting a network takes seconds; the tests of backends ask for them by name.
+os.environ.setdefault("CMR_HUB_BACKEND", "torch")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from inspect import signature
@@ -179,6 +181,46 @@ encoder_choice_options = option_group(
         "encoder, '{text: glove, methods: [cca, dscmr]}' of these methods alone.",
     ),
 )
+
+
+@contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment within a block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _variable_option(flag: str, variable: str, choices: Sequence[str], help: str) -> Decorator:
+    """An option that the command's processes find in their environment."""
+
+    def set_variable(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            ctx.with_resource(environment(variable, value))
+
+    return option(flag, type=click.Choice(choices), expose_value=False, callback=set_variable, help=help)
+
+
+def backend_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What computes the encoders' networks."""
+    for add in (
+        _variable_option(
+            *("--precision", "CMR_HUB_PRECISION", ("f32", "bf16")),
+            help="Precision of the encoders' networks. By default $CMR_HUB_PRECISION, or f32.",
+        ),
+        _variable_option(
+            *("--backend", "CMR_HUB_BACKEND", ("auto", "torch", "openvino", "onnx")),
+            help="What computes the encoders' networks. By default $CMR_HUB_BACKEND, or auto: what is installed.",
+        ),
+    ):
+        function = add(function)
+    return function
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,9 @@ def register_encoder(
     return register
 
 
-def create_encoder(modality: str, name: str, **options: Any) -> Encoder:
+def create_encoder(
+    modality: str, name: str, *, backend: str | None = None, precision: str | None = None, **options: Any
+) -> Encoder:
     """A new encoder by name.
 
     Args:
@@ -80,10 +82,13 @@ def create_encoder(modality: str, name: str, **options: Any) -> Encoder:
         name: one of `list_encoders(modality)`; a family's name goes on after the slash:
             "torchvision/resnet50", "transformers/openai/clip-vit-base-patch32", "transformers//a/local/folder". Also
             what else [`resolve_encoder`] takes.
+        backend: what computes its network, if it has one; see [`~cmr_hub.encoders.base.Encoder.use_backend`].
+        precision: of its network, "f32" or "bf16".
         options: what the encoder's class takes.
 
     Raises:
-        UnknownNameError: no such modality or encoder; near names are suggested.
+        UnknownNameError: no such modality, encoder, backend or precision; near names are suggested.
+        MissingExtraError: a package that the backend needs is not installed.
         InputError: a family without a model.
 
     Example:
@@ -95,7 +100,8 @@ def create_encoder(modality: str, name: str, **options: Any) -> Encoder:
     ```
     """
     spec = resolve_encoder(modality, EncoderSpec(name, options))
-    return encoder_class(modality, spec.name).from_name(spec.name, modality, **spec.options)
+    encoder = encoder_class(modality, spec.name).from_name(spec.name, modality, **spec.options)
+    return encoder if backend is precision is None else encoder.use_backend(backend, precision)
 
 
 def resolve_encoder(modality: str, given: GivenEncoder) -> EncoderSpec:

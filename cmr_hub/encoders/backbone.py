@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from PIL import Image
 from cmr_hub.errors import InputError
 from cmr_hub.utils.images import ImageSource, load_image
 
+from .backends import Inputs
 from .base import ImageEncoder, NetworkEncoder, input_position
 
 T = TypeVar("T")
@@ -77,8 +78,16 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
             raise InputError("one image was given where a list of images is taken. Put it into a list.")
         if not len(inputs):
             return torch.empty(0, *([] if self.grid is None else [self.grid**2]), self.dim)
-        # Joined outside the inference mode: what is made inside it could not be trained on.
-        return torch.cat([self._embed(batch) for batch in prefetch(self.pixels(inputs))])
+        # Made outside the inference mode: what is made inside it could not be trained on.
+        features, done = torch.empty(0), 0
+        compute = self._computing(len(inputs))
+        for pixels in prefetch(self.pixels(inputs)):
+            rows = self._embed(pixels, compute)
+            if not done:  # the width is known by now; collecting batches would take the memory twice
+                features = torch.empty(len(inputs), *rows.shape[1:])
+            features[done : done + len(rows)] = rows
+            done += len(rows)
+        return features
 
     def pixels(self, inputs: Sequence[ImageSource]) -> Iterator[torch.Tensor]:
         """What the network is given, `batch_size` images at a time.
@@ -101,9 +110,12 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
                 parts = []
 
     @torch.inference_mode()
-    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
-        pixels = pixels.to(self.device, memory_format=torch.channels_last)
-        return self.as_features(self.network(pixels)).cpu()
+    def _embed(self, pixels: torch.Tensor, compute: Callable[..., torch.Tensor] | None = None) -> torch.Tensor:
+        return self.as_features((compute or self._compute_in_torch)(pixels)).cpu()
+
+    def _example_inputs(self, count: int) -> Inputs:
+        noise = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
+        return (self._preprocess([Image.fromarray(image) for image in noise]),)
 
     def as_features(self, outputs: torch.Tensor) -> torch.Tensor:
         """What the network gave as features, float32: `(n, dim)`, or with a grid `(n, grid * grid, dim)`.

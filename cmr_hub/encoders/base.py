@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,23 @@ from torch import nn
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.utils.checkpoint_files import inner_path
 from cmr_hub.utils.deprecation import RenamedAttribute, adopt_renamed
+
+from .backends import (
+    BF16,
+    F32,
+    MIN_INPUTS,
+    TORCH,
+    Conversion,
+    ConversionError,
+    ConvertedNetwork,
+    Inputs,
+    check_backend,
+    chosen_backend,
+    default_backend,
+    default_precision,
+)
+
+logger = logging.getLogger(__name__)
 
 _RENAMED = {"averages": "supports_mean_pooling", "knows": "has_known_tokens", "takes_raw": "accepts_raw_input"}
 
@@ -143,6 +161,24 @@ class Encoder(ABC):
         """Compute on this device, where there is anything to compute; vectors are on the CPU all the same."""
         return self
 
+    def use_backend(self, backend: str | None = None, precision: str | None = None) -> Self:
+        """Compute the network by this backend, where there is a network.
+
+        Neither is part of the encoder's description: a checkpoint does not depend on them.
+
+        Args:
+            backend: "torch", "openvino" or "onnx" (of extras of the same names), or "auto": on a CPU the first that is
+                installed of OpenVINO, ONNX Runtime and torch, elsewhere torch. None for `$CMR_HUB_BACKEND`, or "auto".
+            precision: "f32", or "bf16", which is faster on CPUs that have it and less exact; features of the two are
+                cached apart. None for `$CMR_HUB_PRECISION`, or "f32".
+
+        Raises:
+            UnknownNameError: there is no such backend or precision.
+            MissingExtraError: a package that the backend needs is not installed; names the extra.
+            InputError: the backend does not compute in this precision.
+        """
+        return self
+
     @property
     def fingerprint(self) -> str:
         """A short digest of what decides this encoder's output; features are cached under it."""
@@ -159,10 +195,20 @@ class Encoder(ABC):
 class NetworkEncoder(Encoder):
     """An encoder whose vectors a network computes, on the CPU or another device.
 
-    The network is built when the first input is encoded: creating or loading the encoder costs next to nothing.
+    The network is built when the first input is encoded: creating or loading the encoder costs next to nothing. Where
+    OpenVINO or ONNX Runtime compute, it is not built at all once a conversion is in the cache.
+
+    Attributes:
+        device: where torch computes.
+        varying_sizes: how many of the first sizes of the network's inputs vary from batch to batch.
     """
 
     device: torch.device | str = "cpu"
+    varying_sizes: ClassVar[int] = 1
+    _backend: str | None = None
+    _precision: str | None = None
+    _converted: ConvertedNetwork | None = None
+    _has_failed = False  # to be converted
 
     @abstractmethod
     def _build_network(self) -> nn.Module:
@@ -177,11 +223,92 @@ class NetworkEncoder(Encoder):
             network.to(memory_format=torch.channels_last)
             return network.to(self.device)
 
+    @property
+    def _tower(self) -> nn.Module:
+        """The part of the network that is computed, from the tensors of `_example_inputs` to one tensor."""
+        return self.network
+
+    def _example_inputs(self, count: int) -> Inputs:
+        """What the network is given of `count` made-up inputs; nothing where torch alone computes it."""
+        return ()
+
     def to(self, device: torch.device | str) -> Self:
         self.device = device
         if "network" in self.__dict__:
             self.network.to(device)
         return self
+
+    @property
+    def precision(self) -> str:
+        """In which the network is computed: "f32" or "bf16"."""
+        return self._precision or default_precision()
+
+    def use_backend(self, backend: str | None = None, precision: str | None = None) -> Self:
+        check_backend(backend or default_backend(), precision or default_precision())
+        self._backend, self._precision = backend, precision
+        self._forget_conversion()
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        exact = super().fingerprint
+        return exact if self.precision == F32 else f"{exact}-{self.precision}"
+
+    def _forget_conversion(self) -> None:
+        """Have the network converted anew, as its weights or the backend changed."""
+        self._converted, self._has_failed = None, False
+
+    def _computing(self, count: int) -> Callable[..., torch.Tensor]:
+        """What computes the network, for a job of `count` inputs: from the tower's inputs to its output.
+
+        Few inputs do not wait for a conversion, unless the backend was asked for by name.
+
+        Raises:
+            UnknownNameError, MissingExtraError, InputError: the backend cannot be used; see [`use_backend`].
+        """
+        backend = self._backend or default_backend()
+        check_backend(backend, self.precision)
+        chosen = chosen_backend(backend, self.precision, self.device)
+        if chosen == TORCH or self._has_failed or self._is_learning:
+            return self._compute_in_torch
+        if self._converted is None:
+            self._converted = self._convert(chosen, may_wait=backend == chosen or count >= MIN_INPUTS)
+        converted = self._converted
+        if converted is None:
+            return self._compute_in_torch
+
+        def compute(*inputs: torch.Tensor) -> torch.Tensor:
+            return converted(*inputs) if converted.takes(*inputs) else self._compute_in_torch(*inputs)
+
+        return compute
+
+    @property
+    def _is_learning(self) -> bool:
+        """Whether the network is being trained, so that a conversion would lag behind it."""
+        network = self.__dict__.get("network")
+        return network is not None and any(weights.requires_grad for weights in network.parameters())
+
+    def _convert(self, backend: str, may_wait: bool) -> ConvertedNetwork | None:
+        """The converted network from the cache, or made now; None where torch computes."""
+        conversion = Conversion(backend, self.name, super().fingerprint)
+        try:
+            stored = conversion.load(self.precision)
+            if stored is not None or not may_wait:
+                return stored
+            examples = [self._example_inputs(2), self._example_inputs(3)]
+            if not examples[0]:
+                return None
+            return conversion.make(self._tower, examples, self.varying_sizes, self.precision)
+        except ConversionError as error:
+            logger.warning("%s cannot be computed by %s (%s): torch computes it.", self.name, backend, error)
+            self._has_failed = True
+            return None
+
+    def _compute_in_torch(self, *inputs: torch.Tensor) -> torch.Tensor:
+        layout = [torch.channels_last if given.ndim == 4 else torch.preserve_format for given in inputs]
+        moved = [given.to(self.device, memory_format=how) for given, how in zip(inputs, layout, strict=True)]
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == BF16):
+            return self._tower(*moved)
 
 
 class ImageEncoder(Encoder):

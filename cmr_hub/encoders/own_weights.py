@@ -52,6 +52,7 @@ class OwnWeightsEncoder(BackboneEncoder):
         ```
         """
         self.has_own_weights = True
+        self._forget_conversion()
 
     def save_files(self, folder: Path) -> None:
         if self.has_own_weights:

@@ -14,6 +14,7 @@ from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import InputError
 
 from .backbone import BackboneEncoder, squeeze
+from .backends import Inputs
 
 
 @register_encoder("image", "pixels")
@@ -46,6 +47,9 @@ class PixelsEncoder(BackboneEncoder):
 
     def _build_network(self) -> nn.Module:
         return nn.Identity()
+
+    def _example_inputs(self, count: int) -> Inputs:
+        return ()  # there is nothing to compute
 
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
         values = np.divide(squeeze(images, self.size), 127.5, dtype=np.float32)

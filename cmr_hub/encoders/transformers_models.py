@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from cmr_hub.utils.hub import check_repo_id
 from cmr_hub.utils.images import ImageSource
 
 from .backbone import BackboneEncoder
+from .backends import Inputs
 from .base import NetworkEncoder, TextEncoder, check_texts, checkpoint_file
 
 if TYPE_CHECKING:
@@ -315,7 +316,8 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
     """
 
     cacheable = True
-    batch_size = 32
+    batch_size = 16
+    varying_sizes = 2  # the number of texts, and of tokens
     _preprocessor_class = "AutoTokenizer"
     _has_warned = False
 
@@ -333,20 +335,32 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         known = [index for index, tokens in enumerate(read) if self._has_known(tokens)]
         # Texts of about one length share a batch: little is computed on padding.
         known.sort(key=lambda index: len(read[index]))
+        compute = self._computing(len(known))
         for start in range(0, len(known), self.batch_size):
             batch = known[start : start + self.batch_size]
-            features[batch] = self._embed([inputs[index] for index in batch])
+            features[batch] = self._embed([inputs[index] for index in batch], compute)
         return features
 
     @torch.inference_mode()
-    def _embed(self, texts: list[str]) -> torch.Tensor:
-        tokens = self._tokens(texts, max_length=self._max_length, padding=self._padding, return_tensors="pt")
-        tokens = tokens.to(self.device)
-        network: Any = self.network
-        if hasattr(network, "get_text_features"):
-            return network.get_text_features(**tokens, return_dict=True).pooler_output.float().cpu()
-        states = network(**tokens, return_dict=True).last_hidden_state
-        return self._pooled(states.float(), tokens["attention_mask"]).cpu()
+    def _embed(self, texts: list[str], compute: Callable[..., torch.Tensor] | None = None) -> torch.Tensor:
+        tokens = self._padded(texts)
+        outputs = (compute or self._compute_in_torch)(*tokens.values()).float().cpu()
+        return outputs if outputs.ndim == 2 else self._pooled(outputs, tokens["attention_mask"])
+
+    @property
+    def _tower(self) -> nn.Module:
+        return TextTower(self.network, self._token_names).eval()
+
+    @cached_property
+    def _token_names(self) -> list[str]:
+        return list(self._padded(["a"]))
+
+    def _example_inputs(self, count: int) -> Inputs:
+        return tuple(self._padded([" ".join(["a bird"] * count * (row + 1)) for row in range(count)]).values())
+
+    def _padded(self, texts: list[str]) -> Any:
+        """What the model is given of texts, name -> `(n, tokens)`."""
+        return self._tokens(texts, max_length=self._max_length, padding=self._padding, return_tensors="pt")
 
     def _pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The texts' vectors `(n, dim)`.
@@ -392,15 +406,22 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         return self._max_length - self._preprocessor.num_special_tokens_to_add()
 
     @cached_property
+    def _config(self) -> Any:
+        """The model's configuration, without its weights."""
+        from transformers import AutoConfig
+
+        return self._load(AutoConfig)
+
+    @cached_property
     def _max_length(self) -> int:
-        config = self._model[0].config
+        config = self._config
         positions = getattr(config.get_text_config(), "max_position_embeddings", None)
         return min(self._preprocessor.model_max_length, positions or 512)
 
     @cached_property
     def _padding(self) -> str:
         # SigLIP reads the vector off the last position, padding or not, and has only seen texts of full length.
-        return "max_length" if "siglip" in self._model[0].config.model_type else "longest"
+        return "max_length" if "siglip" in self._config.model_type else "longest"
 
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         return [self._has_known(tokens) for tokens in self._read(texts)]
@@ -417,3 +438,26 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
 
     def _measured_dim(self) -> int:
         return self._embed(["a"]).shape[1]
+
+
+class TextTower(nn.Module):
+    """Tokens to the vectors of a dual encoder's texts, `(n, dim)`, or to the states of tokens, `(n, tokens, dim)`.
+
+    Args:
+        model: of transformers.
+        names: what it calls the inputs of `forward`, in order.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str]):
+        super().__init__()
+        self.model: Any = model
+        self.names = names
+
+    def forward(
+        self, first: torch.Tensor, second: torch.Tensor | None = None, third: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        given = [tokens for tokens in (first, second, third) if tokens is not None]
+        tokens = dict(zip(self.names, given, strict=True))
+        if hasattr(self.model, "get_text_features"):
+            return self.model.get_text_features(**tokens, return_dict=True).pooler_output
+        return self.model(**tokens, return_dict=True).last_hidden_state

@@ -113,6 +113,20 @@ class CMRProcessor(ProcessorMixin):
         """Where the texts' features are kept."""
         return FeatureStore(self.text_encoder)
 
+    def use_backend(self, backend: str | None = None, precision: str | None = None) -> CMRProcessor:
+        """Compute the networks of both encoders by this backend; see [`~cmr_hub.encoders.base.Encoder.use_backend`].
+
+        Raises:
+            UnknownNameError: there is no such backend or precision.
+            MissingExtraError: a package that the backend needs is not installed; names the extra.
+            InputError: the backend does not compute in this precision.
+        """
+        for encoder in (self.image_encoder, self.text_encoder):
+            encoder.use_backend(backend, precision)
+        for store in ("store", "text_store"):  # features of another precision are stored elsewhere
+            self.__dict__.pop(store, None)
+        return self
+
     def _encode_texts(self, texts: Sequence[str | Sequence[str]], cache: bool, show_progress: bool) -> torch.Tensor:
         if isinstance(texts, str):
             raise InputError("Texts come as a list: give [text] for a single one.")
@@ -182,7 +196,8 @@ class CMRProcessor(ProcessorMixin):
         Args:
             pretrained_model_name_or_path: folder or id.
             verify: compare the files with their digests in `checksums.json`.
-            kwargs: `revision`, `force_download` and `token`, as for `Retriever.from_pretrained`.
+            kwargs: `revision`, `force_download`, `token`, `backend` and `precision`, as for
+                `Retriever.from_pretrained`.
 
         Raises:
             CheckpointNotFoundError: nothing of this id is bundled, cached or on the Hub.
@@ -194,7 +209,8 @@ class CMRProcessor(ProcessorMixin):
         with checked(folder, verify):
             check_folder(folder)
             config = read_json(folder / CONFIG_NAME)
-            return cls(*(_load_encoder(config, modality, folder) for modality in ("image", "text")))
+            processor = cls(*(_load_encoder(config, modality, folder) for modality in ("image", "text")))
+        return processor.use_backend(kwargs.get("backend"), kwargs.get("precision"))
 
 
 def _load_encoder(config: Mapping[str, Any], modality: str, folder: Path) -> Encoder:

@@ -69,6 +69,8 @@ class Retriever:
         force_download: bool = False,
         token: str | bool | None = None,
         device: str | torch.device | None = None,
+        backend: str | None = None,
+        precision: str | None = None,
         verify: bool = True,
     ) -> Retriever:
         """Load a checkpoint of any method, or a dual encoder of transformers (CLIP, SigLIP …) as it is.
@@ -80,11 +82,16 @@ class Retriever:
             force_download: fetch from the Hub even where a bundled or cached copy exists.
             token: access token for private repos.
             device: where encoders and model compute; default CPU.
+            backend: what computes the encoders' networks: "torch", "openvino", "onnx" or "auto", the fastest that is
+                installed; None for `$CMR_HUB_BACKEND`, or "auto". See [`~cmr_hub.encoders.base.Encoder.use_backend`].
+            precision: of the encoders' networks, "f32" or "bf16"; None for `$CMR_HUB_PRECISION`, or "f32".
             verify: compare the files with their digests in `checksums.json`, where the checkpoint has it.
 
         Raises:
             CheckpointNotFoundError: no such folder, bundled name or repo; lists what is bundled.
             CheckpointError: files that are missing, corrupt or do not fit each other.
+            UnknownNameError: there is no such backend or precision.
+            MissingExtraError: a package that the backend needs is not installed; names the extra.
         """
         model, processor, folder = load_parts(
             repo_id_or_path,
@@ -94,6 +101,7 @@ class Retriever:
             device=device,
             verify=verify,
         )
+        processor.use_backend(backend, precision)
         try:
             retriever = cls(model, processor, name=str(repo_id_or_path))
         except CMRError as error:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from closeness import assert_alike
 from cmr_hub.encoders import create_encoder, load_encoder
+from cmr_hub.encoders.backends import CONVERTERS
 from cmr_hub.errors import CheckpointError, InputError
 
 IMAGES = [
@@ -202,3 +203,28 @@ def test_bad_input_is_named_by_position(folders):
         image_encoder(folders / "vit").encode([IMAGES[0], b"no image"])
     with pytest.raises(InputError, match="text 2 of 2"):
         text_encoder(folders / "bert").encode(["a car", 5])
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [("bert", "openvino"), ("clip", "openvino"), pytest.param("bert", "onnx", marks=pytest.mark.slow)],
+)
+def test_texts_of_other_backends(folders, name, backend, private_cache, caplog):
+    for package in CONVERTERS[backend].packages:
+        pytest.importorskip(package)
+    texts = ["a red bird", "a", "", "blue cars ! " * 20, "?"]
+    encoder = text_encoder(folders / name).use_backend(backend)
+    features = encoder.encode(texts)
+    assert encoder._converted is not None, caplog.text
+    expected = text_encoder(folders / name).use_backend("torch").encode(texts)
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vit", "clip"])
+def test_images_of_another_backend(folders, name, private_cache, caplog):
+    pytest.importorskip("openvino")
+    encoder = image_encoder(folders / name).use_backend("openvino")
+    features = encoder.encode(IMAGES)
+    assert encoder._converted is not None, caplog.text
+    expected = image_encoder(folders / name).use_backend("torch").encode(IMAGES)
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-4)

@@ -63,7 +63,7 @@ def test_images_to_be_turned_are_decoded_one_after_the_other(encoder, tmp_path, 
     load = features.load_image
     monkeypatch.setattr(features, "load_image", lambda image: loaded.append(image) or load(image))
     monkeypatch.setattr(encoder.encoder, "_preprocess", lambda images: loaded.append(len(images)) or torch.zeros(1))
-    monkeypatch.setattr(encoder.encoder, "_embed", lambda pixels: torch.zeros(1, encoder.encoder.dim))
+    monkeypatch.setattr(encoder.encoder, "_embed", lambda pixels, compute: torch.zeros(1, encoder.encoder.dim))
     monkeypatch.setattr(encoder.encoder, "batch_size", 1)
     paths = image_files(tmp_path)
     FeatureStore(encoder, tmp_path / "store", "rotate_90").encode(paths)

@@ -11,6 +11,7 @@ import click
 from cmr_hub.cli.command import Command
 from cmr_hub.cli.options import (
     DatasetChoice,
+    backend_options,
     dataset_options,
     figure_option,
     focus_option,
@@ -35,6 +36,7 @@ from cmr_hub.cli.options import (
 @split_option
 @protocol_option("dcmh", "Protocol, one with class labels.")
 @focus_option("Focus of the queries")
+@backend_options
 @figure_option("Receives the figure")
 @json_option("Also write the points here.")
 def command(

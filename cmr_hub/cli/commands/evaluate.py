@@ -11,6 +11,7 @@ import click
 from cmr_hub.cli.command import Command
 from cmr_hub.cli.options import (
     DatasetChoice,
+    backend_options,
     checkpoint_option,
     dataset_options,
     focus_option,
@@ -28,6 +29,7 @@ from cmr_hub.cli.options import (
 @split_option
 @protocols_option(["dscmr"], "Protocols of the results.")
 @focus_option("Measure by each protocol once for each focus", several=True)
+@backend_options
 @json_option()
 @option("--record", is_flag=True, help="Store the results in the checkpoint, for its card.")
 def command(

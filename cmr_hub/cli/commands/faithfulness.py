@@ -10,6 +10,7 @@ import click
 from cmr_hub.cli.command import Command
 from cmr_hub.cli.options import (
     DatasetChoice,
+    backend_options,
     checkpoint_option,
     dataset_options,
     json_option,
@@ -30,6 +31,7 @@ from cmr_hub.cli.options import (
     default="pixels",
     help="What is replaced by its mean: a region's cell of the image, which is encoded again, or its features.",
 )
+@backend_options
 @seed_option("Seed of the random regions and of the bootstrap.")
 @json_option("Also write the figures here.")
 def command(*, checkpoint: str, data: DatasetChoice, split: str, by: str, seed: int, json: Path | None) -> None:

@@ -10,6 +10,7 @@ import click
 from cmr_hub.cli.command import Command
 from cmr_hub.cli.options import (
     DatasetChoice,
+    backend_options,
     checkpoint_option,
     dataset_options,
     figure_option,
@@ -33,6 +34,7 @@ from cmr_hub.cli.options import (
     renamed_from=["--most"],
     help="Pairs to draw at most; of more, some are chosen by their ids.",
 )
+@backend_options
 @seed_option("Seed of the layout.")
 @option("--perplexity", type=float, default=30.0, help="Number of neighbours of a point, roughly.")
 @json_option("Also write the coordinates here.")

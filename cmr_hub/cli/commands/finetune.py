@@ -13,6 +13,7 @@ from cmr_hub.cli.options import (
     TRAINING,
     DatasetChoice,
     TrainingSettings,
+    backend_options,
     checkpoint_option,
     dataset_options,
     option,
@@ -51,6 +52,7 @@ from cmr_hub.cli.training_arguments import TrainingCommand
 )
 @seed_option()
 @protocols_option(["instance"], "Protocols of the results; the first also chooses the epoch.")
+@backend_options
 @TRAINING
 @resume_option
 @overwrite_option

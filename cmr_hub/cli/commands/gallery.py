@@ -11,7 +11,13 @@ from typing import Any
 import click
 
 from cmr_hub.cli.command import Command
-from cmr_hub.cli.options import checkpoint_option, option, output_dir_option, settings
+from cmr_hub.cli.options import (
+    backend_options,
+    checkpoint_option,
+    option,
+    output_dir_option,
+    settings,
+)
 from cmr_hub.cli.types import PATH
 
 
@@ -25,6 +31,7 @@ from cmr_hub.cli.types import PATH
     metavar="PATH",
     help="Parquet files, or one folder: of Parquet files, of images with a metadata.csv, or of images alone.",
 )
+@backend_options
 @output_dir_option("Receives the gallery.")
 @option("--index", default="auto", metavar="NAME", help="Index; auto chooses one by the number of items.")
 @settings("--index-option", "Options of the index.")

@@ -8,7 +8,13 @@ from pathlib import Path
 import click
 
 from cmr_hub.cli.command import Command
-from cmr_hub.cli.options import DATA_DIR, Report, option, progress_option
+from cmr_hub.cli.options import (
+    DATA_DIR,
+    Report,
+    backend_options,
+    option,
+    progress_option,
+)
 from cmr_hub.cli.types import PATH, DatasetName
 from cmr_hub.utils.extras import require
 
@@ -18,6 +24,7 @@ from cmr_hub.utils.extras import require
 @option("--dataset", type=DatasetName(), metavar="NAME", help="Data set, instead of a gallery.")
 @option("--checkpoint", metavar="CHECKPOINT", help="Folder or repo id that embeds the data set.")
 @DATA_DIR
+@backend_options
 @progress_option
 def command(
     *, gallery: Path | None, dataset: str | None, checkpoint: str | None, data_dir: Path | None, report: Report

@@ -14,6 +14,7 @@ from cmr_hub.cli.command import Command, deprecate
 from cmr_hub.cli.experiment import ReproduceExperiment, experiment_option
 from cmr_hub.cli.options import (
     DatasetChoice,
+    backend_options,
     bits_option,
     dataset_options,
     encoder_choice_options,
@@ -50,6 +51,7 @@ def read_seeds(ctx: click.Context, param: click.Parameter, seeds: tuple[int, ...
 @bits_option("Code lengths of hashing methods.", default=(16, 32, 64, 128))
 @encoder_choice_options
 @output_dir_option("Receives the checkpoints. By default outputs/reproduce/<dataset>.", required=False)
+@backend_options
 @option("--jobs", type=int, help="Trainings at a time, of one thread each. By default one per core.")
 @option("--only-finished", is_flag=True, help="Train nothing: tabulate what the output folder holds.")
 @option("--check", is_flag=True, help="Compare with the stored results instead of writing them.")

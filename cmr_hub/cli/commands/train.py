@@ -14,6 +14,7 @@ from cmr_hub.cli.command import recorded_command
 from cmr_hub.cli.options import (
     DatasetChoice,
     TrainingSettings,
+    backend_options,
     bits_option,
     dataset_options,
     encoder_options,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 @training_options
 @option("--batch-size", type=int, help="Training pairs per step and device.")
 @option("--learning-rate", type=float, help="Initial learning rate.")
+@backend_options
 @patience_option
 @option("--half", is_flag=True, help="Store the weights in half precision.")
 @resume_option
