@@ -50,7 +50,6 @@ TRAINING = """
     import cmr_hub
     from cmr_hub.training.recipe import load_recipe
     from cmr_hub.training.train import train
-    from transformers import AutoModel, AutoProcessor
 
     COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "turquoise": (0, 200, 200)}
     features = Features(
@@ -90,6 +89,11 @@ LOADING = """
     assert "first_letter" in list_encoders("text")
     (info,) = cmr_hub.list_methods("toy")
     assert (info.title, info.supervision) == ("Toy", "supervised")
+
+    # The method's own test, in this process since starting another takes seconds.
+    import pytest
+
+    raise SystemExit(pytest.main(["--rootdir", "cmr-toy", "cmr-toy/tests/test_toy.py"]))
 """
 
 
@@ -151,16 +155,16 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(tmp_path, caplog):
 
 
 @pytest.mark.slow
-def test_a_method_in_a_checkout_passes_its_test_and_the_linter(tmp_path):
+def test_a_method_in_a_checkout_passes_its_test_and_the_linter(tmp_path, monkeypatch):
     shutil.copytree(REPOSITORY / "cmr_hub", tmp_path / "cmr_hub", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     (tmp_path / "tests" / "methods").mkdir(parents=True)
-    here = {"PYTHONPATH": str(tmp_path)}
-    run([sys.executable, "-m", "cmr_hub.cli", "new-method", "toy"], tmp_path, **here)
+    assert new_method.__kwdefaults__["checkout"] == REPOSITORY
+    monkeypatch.setitem(new_method.__kwdefaults__, "checkout", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert main(["new-method", "toy"]) == 0
     assert "ToyConfig, ToyModel" in (tmp_path / "cmr_hub" / "__init__.pyi").read_text()
-    passed = run(
-        [sys.executable, "-m", "pytest", "--override-ini=pythonpath=.", "tests/methods/test_toy.py"], tmp_path, **here
-    )
+    passed = run([sys.executable, "-m", "pytest", "--override-ini=pythonpath=.", "tests/methods/test_toy.py"], tmp_path)
     assert "4 passed" in passed
     changed = ["cmr_hub/__init__.pyi", "cmr_hub/methods/toy", "tests/methods/test_toy.py"]
     run([sys.executable, "-m", "ruff", "check", *changed], tmp_path)
@@ -190,13 +194,7 @@ def installed(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.mark.slow
-def test_an_outside_package_trains_saves_loads_and_searches(installed):
+def test_an_outside_package_trains_saves_loads_and_searches_and_passes_its_test(installed):
     python, folder = installed
     run([python, "-c", textwrap.dedent(TRAINING)], folder, CMR_HUB_CACHE=str(folder / "cache"))
-    run([python, "-c", textwrap.dedent(LOADING)], folder)
-
-
-@pytest.mark.slow
-def test_a_method_in_a_package_passes_its_test(installed):
-    python, folder = installed
-    assert "4 passed" in run([python, "-m", "pytest", "tests/test_toy.py"], folder / "cmr-toy")
+    assert "4 passed" in run([python, "-c", textwrap.dedent(LOADING)], folder)
