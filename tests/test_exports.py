@@ -61,34 +61,37 @@ def test_importing_the_package_imports_no_heavy_library():
     assert not {"torch", "transformers", "numpy", "datasets", "huggingface_hub", "PIL", "yaml"} & set(loaded)
 
 
-def test_loading_a_checkpoint_imports_no_library_that_it_does_not_use():
-    code = """
-        import sys, cmr_hub
-        cmr_hub.from_pretrained("cmr/dscmr-wiki")
-        print(*{name.partition(".")[0] for name in sys.modules})
-    """
-    unused = {"datasets", "faiss", "gensim", "gradio", "h5py", "matplotlib", "optuna", "pandas", "plotly", "pymilvus"}
-    assert not (unused | {"sklearn", "timm"}) & set(run(code).split())
+AUTO_CLASSES = f"""
+    for auto_class in (AutoProcessor, AutoConfig, AutoModel):
+        print(type(auto_class.from_pretrained({str(CCA)!r})).__name__)
+    print(*(name for name in sys.modules if name.startswith("cmr_hub.methods.") and name.count(".") == 2))
+"""
+AUTO_CLASSES_GIVE = ["CMRProcessor", "CCAConfig", "CCAModel", "cmr_hub.methods.cca"]
 
 
-@pytest.mark.parametrize(
-    "imports",
-    [
-        "import cmr_hub; from transformers import AutoConfig, AutoModel, AutoProcessor",
-        "from transformers import AutoConfig, AutoModel, AutoProcessor; import cmr_hub",
-    ],
-    ids=["cmr_hub first", "transformers first"],
-)
-def test_the_auto_classes_load_a_checkpoint_and_import_its_method_alone(imports):
+# One process for both facts: each imports torch, which takes seconds.
+def test_loading_a_checkpoint_imports_its_method_alone_and_no_library_that_it_does_not_use():
     code = f"""
-        import sys
-        {imports}
-        print(type(AutoProcessor.from_pretrained({str(CCA)!r})).__name__)
-        print(type(AutoConfig.from_pretrained({str(CCA)!r})).__name__)
-        print(type(AutoModel.from_pretrained({str(CCA)!r})).__name__)
-        print(*(name for name in sys.modules if name.startswith("cmr_hub.methods.") and name.count(".") == 2))
+    import sys, cmr_hub
+    from transformers import AutoConfig, AutoModel, AutoProcessor
+    {AUTO_CLASSES}
+    cmr_hub.from_pretrained("cmr/dscmr-wiki")
+    print(*{{name.partition(".")[0] for name in sys.modules}})
     """
-    assert run(code).split() == ["CMRProcessor", "CCAConfig", "CCAModel", "cmr_hub.methods.cca"]
+    *given, modules = run(code).splitlines()
+    assert given == AUTO_CLASSES_GIVE
+    unused = {"datasets", "faiss", "gensim", "gradio", "h5py", "matplotlib", "optuna", "pandas", "plotly", "pymilvus"}
+    assert not (unused | {"sklearn", "timm"}) & set(modules.split())
+
+
+def test_the_auto_classes_load_a_checkpoint_where_transformers_was_imported_first():
+    code = f"""
+    import sys
+    from transformers import AutoConfig, AutoModel, AutoProcessor
+    import cmr_hub
+    {AUTO_CLASSES}
+    """
+    assert run(code).split() == AUTO_CLASSES_GIVE
 
 
 def test_the_auto_classes_know_a_configuration_that_was_made_directly():

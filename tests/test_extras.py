@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from cmr_hub.cli import commands
+from cmr_hub.cli.main import application
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# Hides the optional libraries from imports, tries each feature, and prints what it raises.
+# Hides the optional libraries from imports, tries each feature and what each command imports, and prints what they raise.
 PROGRAM = """
 import inspect, json, sys
+from importlib import import_module
 from importlib.machinery import PathFinder
 
-HIDDEN = set(json.loads(sys.argv[1]))
+HIDDEN, MODULES = map(json.loads, sys.argv[1:])
 
 class WithoutExtras(PathFinder):
     @classmethod
@@ -94,6 +100,13 @@ for name, feature in FEATURES.items():
         raised[name] = str(error)
     except Exception as error:
         raised[name] = f"{type(error).__name__}: {error}"
+for command, modules in MODULES.items():
+    try:
+        for module in modules:
+            import_module(module)
+        raised[f"cmr {command}"] = "nothing"
+    except ModuleNotFoundError as error:
+        raised[f"cmr {command}"] = f"{type(error).__name__}: {error}"
 print(json.dumps(raised))
 """
 
@@ -117,11 +130,26 @@ EXTRAS = {
 }
 
 
+def imported_by(path: Path) -> list[str]:
+    """The modules of the package that a command imports when it runs."""
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    nodes = [node for function in functions for node in ast.walk(function) if isinstance(node, ast.ImportFrom)]
+    return [node.module for node in nodes if node.module.startswith("cmr_hub")]
+
+
+def modules_of_commands() -> dict[str, list[str]]:
+    """Command that says of no optional library that it needs it -> the modules that it imports."""
+    paths = {path.stem.replace("_", "-"): path for path in Path(commands.__file__).parent.glob("*.py")}
+    context = click.Context(application)
+    needy = {name for name in paths if getattr(application.get_command(context, name), "requires", {})}
+    return {name: imported_by(path) for name, path in paths.items() if name not in needy}
+
+
 @pytest.fixture(scope="module")
 def raised() -> dict[str, str]:
-    """Feature -> the message of the error that it raises without any extra."""
+    """Feature or command -> the message of the error that it raises without any extra."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(HIDDEN)],
+        [sys.executable, "-c", PROGRAM, json.dumps(HIDDEN), json.dumps(modules_of_commands())],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -140,3 +168,10 @@ def test_a_missing_library_is_named_with_its_extra(raised, feature, extra):
 @pytest.mark.slow
 def test_what_lists_every_public_name_needs_no_extra(raised):
     assert raised["help"] == "nothing"
+
+
+@pytest.mark.slow
+def test_only_the_commands_that_say_so_need_an_extra(raised):
+    modules = modules_of_commands()
+    assert "cmr_hub.training.train" in modules["train"]
+    assert {name: raised[f"cmr {name}"] for name in modules} == dict.fromkeys(modules, "nothing")

@@ -11,7 +11,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-import torch
 from transformers.utils.logging import disable_progress_bar
 
 from cmr_hub.errors import TrainingError
@@ -65,6 +64,8 @@ def work(make: Callable[[], Worker], tasks: Iterable[Any], jobs: int) -> Iterato
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch and the libraries for linear algebra compute with one thread."""
+    import torch  # here, since worker processes import this module and need torch only where their tasks do
+
     threadpoolctl = require("threadpoolctl", "train", "Training with one thread")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -82,6 +83,8 @@ def usable_cores() -> int:
 
 def machine(jobs: int) -> str:
     """Describe the hardware and the number of jobs, for the header of a table."""
+    import torch
+
     cores = usable_cores()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
     trainings = "one training at a time" if jobs == 1 else f"{jobs} trainings at a time"
