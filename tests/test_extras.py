@@ -16,7 +16,7 @@ from cmr_hub.cli.main import application
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# Hides the optional libraries from imports, tries each feature and what each command imports, and prints what they raise.
+# Hides the optional libraries from imports, tries features and what commands import, and prints what they raise.
 PROGRAM = """
 import inspect, json, sys
 from importlib import import_module

@@ -164,7 +164,9 @@ def test_a_method_in_a_checkout_passes_its_test_and_the_linter(tmp_path, monkeyp
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert main(["new-method", "toy"]) == 0
     assert "ToyConfig, ToyModel" in (tmp_path / "cmr_hub" / "__init__.pyi").read_text()
-    passed = run([sys.executable, "-m", "pytest", "--override-ini=pythonpath=.", "tests/methods/test_toy.py"], tmp_path)
+    passed = run(
+        [sys.executable, "-m", "pytest", "--override-ini=pythonpath=.", "tests/methods/test_toy.py"], tmp_path
+    )
     assert "4 passed" in passed
     changed = ["cmr_hub/__init__.pyi", "cmr_hub/methods/toy", "tests/methods/test_toy.py"]
     run([sys.executable, "-m", "ruff", "check", *changed], tmp_path)

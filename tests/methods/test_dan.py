@@ -411,7 +411,7 @@ def test_it_learns_to_tell_images_by_their_captions(tmp_path, private_cache):
     dataset = raw_dataset(tmp_path)
     recipe = load_recipe("dan").changed(
         config={"embed_dim": 96},
-        training={"num_train_epochs": 20, "per_device_train_batch_size": 16, "learning_rate": 3e-3},
+        training={"num_train_epochs": 12, "per_device_train_batch_size": 16, "learning_rate": 3e-3},
     )
     run = train(recipe, dataset, "toy", tmp_path / "out", protocols=["instance"])
     # Of 18 test items, chance finds 1 in 18 first.

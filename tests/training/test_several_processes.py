@@ -15,7 +15,7 @@ from cmr_hub import Gallery
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from cmr_hub.training.train import train
 from cmr_hub.training.trainer import CMRTrainer
-from several_processes import EPOCHS, TRAININGS, toy_dataset, toy_recipe, write_images
+from several_processes import EPOCHS, TRAININGS, toy_dataset, toy_recipe, train_all, write_images
 
 pytestmark = pytest.mark.slow
 
@@ -31,12 +31,11 @@ TOLERANCE = 1e-4
 GATHERED = dict.fromkeys(TRAININGS, 12 * EPOCHS) | {"dropout": 0, "batch-norm": 2 * EPOCHS, "closed-form": 0}
 
 
-def run(folder, *launcher):
-    """The trainings of `several_processes.py`, by themselves or by a launcher, over loopback alone."""
-    write_images(folder / "images")
+def launch(folder):
+    """The trainings of `several_processes.py` by two processes, over loopback alone; what they said."""
     own = {"CMR_HUB_CACHE": str(folder / "cache"), "GLOO_SOCKET_IFNAME": "lo", "MASTER_ADDR": "127.0.0.1"}
     own |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, *launcher, str(SCRIPT), str(folder)]
+    words = [sys.executable, *LAUNCH.split(), str(SCRIPT), str(folder)]
     done = subprocess.run(words, env=os.environ | own, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stderr
@@ -44,9 +43,12 @@ def run(folder, *launcher):
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    """The folder of what one process made."""
+    """The folder of what one process made: this one."""
     folder = tmp_path_factory.mktemp("one")
-    run(folder)
+    write_images(folder / "images")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMR_HUB_CACHE", str(folder / "cache"))
+        train_all(folder)
     return folder
 
 
@@ -54,8 +56,9 @@ def one(tmp_path_factory):
 def two(tmp_path_factory):
     """The folder of what two processes made, an interrupted run of one process among it, and what they said."""
     folder = tmp_path_factory.mktemp("two")
+    write_images(folder / "images")
     _interrupt(folder / "interrupted")
-    return folder, run(folder, *LAUNCH.split())
+    return folder, launch(folder)
 
 
 def _interrupt(folder):
