@@ -432,7 +432,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
             words = text.split()
             return [word for word, tokens in zip(words, self._read(words), strict=True) if unknown in tokens]
         with self._naming_model():
-            tokens = self._tokens([text], self._max_length, add_special_tokens=False, return_offsets_mapping=True)
+            tokens = self._tokens([text], self._window, add_special_tokens=False, return_offsets_mapping=True)
         places = zip(tokens["input_ids"][0], tokens["offset_mapping"][0], strict=True)
         return list(dict.fromkeys(text[start:end] for token, (start, end) in places if token == unknown))
 

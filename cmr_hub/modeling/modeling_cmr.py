@@ -104,6 +104,7 @@ class CMRModel(CheckedModel):
         is_stochastic: whether another seed gives other weights.
         image_input, text_input: what the method eats, by the name of the first argument of `get_image_features` and
             `get_text_features`; the processor's encoders must give it.
+        text_inputs: what else it may eat of texts, where a field `text_input` of the configuration says so.
         has_attention: whether it weighs regions and words, and can show how.
         groups_texts: whether a training batch must hold several texts of an item; they then stay together.
         has_focus: whether its embeddings have a class part and an item part, which `with_focus` weighs in queries.
@@ -120,6 +121,7 @@ class CMRModel(CheckedModel):
     is_stochastic: ClassVar[bool] = True
     image_input: ClassVar[str] = "image_features"
     text_input: ClassVar[str] = "text_features"
+    text_inputs: ClassVar[tuple[str, ...]] = ()
     has_attention: ClassVar[bool] = False
     groups_texts: ClassVar[bool] = False
     has_focus: ClassVar[bool] = False

@@ -22,6 +22,7 @@ from .attention_images import COLUMN, FONTS, heat_map, panel
 if TYPE_CHECKING:
     from cmr_hub.encoders.backbone import BackboneEncoder
     from cmr_hub.encoders.tokens import TokensEncoder
+    from cmr_hub.encoders.word_states import WordStatesEncoder
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def explain(model: CMRModel, processor: CMRProcessor, image: ImageSource, text: 
         raise InputError(f"One text is explained at a time, and a text is a string, not {type(text).__name__}.")
     output = attend(model, processor(images=[image], text=[text]))
     # A method that attends takes words and regions, which no other encoders give.
-    tokens = cast("TokensEncoder", processor.text_encoder)
+    tokens = cast("TokensEncoder | WordStatesEncoder", processor.text_encoder)
     grid = cast(int, cast("BackboneEncoder", processor.image_encoder).grid)
     words = tokens.words(text)
     cosine = matching_scores(output)

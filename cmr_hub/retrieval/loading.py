@@ -73,6 +73,9 @@ def check_fit(model: CMRModel, processor: CMRProcessor) -> None:
         if takes != gets:
             raise CheckpointError(f"The model eats {modality} features of width {takes}, its processor gives {gets}.")
     check_inputs(type(model), processor)
+    takes, gets = getattr(model.config, "text_input", model.text_input), processor.text_encoder.input_name
+    if takes != gets:
+        raise CheckpointError(f"The model eats {takes}, and its text encoder gives {gets}.")
 
 
 def check_inputs(model_class: type[CMRModel], processor: CMRProcessor) -> None:
@@ -82,11 +85,13 @@ def check_inputs(model_class: type[CMRModel], processor: CMRProcessor) -> None:
         CheckpointError: pooled features for a method that attends to regions, or the like.
     """
     for modality in ("image", "text"):
-        eats, encoder = getattr(model_class, f"{modality}_input"), getattr(processor, f"{modality}_encoder")
-        if encoder.input_name != eats:
+        eats, encoder = [getattr(model_class, f"{modality}_input")], getattr(processor, f"{modality}_encoder")
+        if modality == "text":
+            eats.extend(model_class.text_inputs)
+        if encoder.input_name not in eats:
             raise CheckpointError(
-                f"{model_class.title} eats {eats}, and the {modality} encoder {encoder.name!r} gives "
+                f"{model_class.title} eats {' or '.join(eats)}, and the {modality} encoder {encoder.name!r} gives "
                 f"{encoder.input_name}: region_features come from an image encoder with a grid "
-                "({name: efficientnet-lite0, grid: 7}), input_ids from the text encoder 'tokens', and features from "
-                "the others."
+                "({name: efficientnet-lite0, grid: 7}), input_ids from the text encoder 'tokens', word_features from "
+                "'minilm-tokens', and features from the others."
             )

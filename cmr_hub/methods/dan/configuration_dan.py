@@ -19,8 +19,12 @@ class DANConfig(CMRConfig):
             an image: both attend by one joint memory, and a classifier over `num_labels` answers reads it.
         image_dim (`int`, defaults to 1280):
             Width of the feature vector of one image region.
+        text_input (`"input_ids"` or `"word_features"`, defaults to `"input_ids"`):
+            What stands for a word: its number, and its vector is learned; or features of a text encoder that reads
+            words in order ("minilm-tokens"), which are projected. Training takes what the text encoder gives.
         text_dim (`int`, defaults to 5000):
-            Width of a one-hot word: how many words the tokeniser tells apart, padding and the unknown word included.
+            Width of a one-hot word: how many words the tokeniser tells apart, padding and the unknown word included;
+            or of a word's features.
         embed_dim (`int`, defaults to 768):
             Width of what all steps give together: (`steps` + 1) times the width of one, which is also that of the
             memory, of a word's state and of the attention's hidden layer.
@@ -55,6 +59,7 @@ class DANConfig(CMRConfig):
     model_type = "dan"
 
     variant: Literal["m-dan", "r-dan"] = "m-dan"
+    text_input: Literal["input_ids", "word_features"] = "input_ids"
     text_dim: int = 5000
     embed_dim: int = 768
     steps: int = 2

@@ -121,20 +121,32 @@ class Attention(nn.Module):
 
 
 class WordStates(nn.Module):
-    """u_t: a bidirectional LSTM's states at each word, forward and backward added, and the word's vector projected."""
+    """u_t: a bidirectional LSTM's states at each word, forward and backward added, and the word's vector projected.
+
+    A word's vector is that of its number, or where words come as features, these projected.
+    """
 
     def __init__(self, config: DANConfig):
         super().__init__()
-        self.vectors = nn.Embedding(config.text_dim, config.word_dim, padding_idx=0)
+        self.vectors: nn.Embedding | nn.Linear
+        if config.text_input == "word_features":
+            self.vectors = nn.Linear(config.text_dim, config.word_dim)
+        else:
+            self.vectors = nn.Embedding(config.text_dim, config.word_dim, padding_idx=0)
         self.lstm = nn.LSTM(config.word_dim, config.step_dim, batch_first=True, bidirectional=True)
         self.shortcut = nn.Linear(config.word_dim, config.step_dim, bias=False) if config.word_shortcut else None
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, input_ids: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        """`(b, T)` numbers of words, and which of them are words and no padding, to `(b, T, step_dim)`."""
-        words = self.dropout(self.vectors(input_ids))
+    def forward(self, words: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Words and which of them are no padding, `(b, T)`, to `(b, T, step_dim)`.
+
+        Args:
+            words: their numbers, `(b, T)`, or features, `(b, T, text_dim)`.
+            valid: booleans.
+        """
+        words = self.dropout(self.vectors(words))
         packed = pack_padded_sequence(words, valid.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=input_ids.shape[1])
+        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=words.shape[1])
         forward, backward = states.chunk(2, dim=-1)
         states = forward + backward
         return self.dropout(states if self.shortcut is None else states + self.shortcut(words))
@@ -150,6 +162,7 @@ class DANModel(CMRModel):
     representation = "real-valued"
     image_input = "region_features"
     text_input = "input_ids"
+    text_inputs = ("word_features",)
     has_attention = True
     config_class = DANConfig
     config: DANConfig
@@ -192,24 +205,32 @@ class DANModel(CMRModel):
         self._check_matches()
         return self.join_image(self._look(region_features)[0])
 
-    def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Embed texts alone: `(n, words)` int64 numbers of words to `(n, embed_dim)` rows of unit length.
+    def get_text_features(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        word_features: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Embed texts alone: numbers or features of words, as `text_input` says, to `(n, embed_dim)` unit rows.
 
         Args:
-            input_ids: numbers of words, padded behind with 0.
+            input_ids: `(n, words)` int64 numbers of words, padded behind with 0.
             attention_mask: `(n, words)`, 1 for words, 0 for padding; by default all that is not 0 is a word.
+            word_features: `(n, words, text_dim)` float features of words, padded behind with 0.
 
         Raises:
-            InputError: the variant answers questions and embeds no side alone, or a text without a word.
+            InputError: the variant answers questions and embeds no side alone, a text has no word, or words come as
+                what the model does not take.
         """
         self._check_matches()
-        return self.join_text(self._read(input_ids, attention_mask)[0])
+        return self.join_text(self._read(input_ids, attention_mask, word_features)[0])
 
     def embed(
         self,
         region_features: torch.Tensor | None = None,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
+        word_features: torch.Tensor | None = None,
         output_attentions: bool = False,
     ) -> CMROutput:
         """Embed whichever modalities are given; r-DAN answers the texts as questions about the images.
@@ -218,13 +239,16 @@ class DANModel(CMRModel):
             region_features: `(n, regions, image_dim)` float tensor.
             input_ids: `(n, words)` int64 tensor; row i is a text of image i.
             attention_mask: as for [`get_text_features`].
+            word_features: likewise, in place of `input_ids`.
             output_attentions: also give where each step looked.
 
         Raises:
             InputError: r-DAN is given one modality alone, or an input has another shape.
         """
-        if self.answers_questions and region_features is not None and input_ids is not None:
-            return self._answer(region_features, input_ids, attention_mask, output_attentions)
+        has_texts = input_ids is not None or word_features is not None
+        if self.answers_questions and region_features is not None and has_texts:
+            words, valid = self._words(input_ids, attention_mask, word_features)
+            return self._answer(region_features, words, valid, output_attentions)
         self._check_matches()
         output = CMROutput()
         if region_features is not None:
@@ -232,8 +256,8 @@ class DANModel(CMRModel):
             output.image_embeds = self.join_image(steps)
             if output_attentions:
                 output.image_attentions = weights
-        if input_ids is not None:
-            steps, weights = self._read(input_ids, attention_mask)
+        if has_texts:
+            steps, weights = self._read(input_ids, attention_mask, word_features)
             output.text_embeds = self.join_text(steps)
             if output_attentions:
                 output.text_attentions = weights
@@ -298,10 +322,13 @@ class DANModel(CMRModel):
         return steps, _stacked(all_weights, regions)
 
     def _read(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+        self,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        word_features: torch.Tensor | None,
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """u^(0) … u^(K), `(n, step_dim)` each, and the attention `(n, K, words)`, by the text's own memory."""
-        words, valid = self._words(input_ids, attention_mask)
+        words, valid = self._words(input_ids, attention_mask, word_features)
         steps = [_mean_of_valid(words, valid)]
         memory, all_weights = steps[0], []
         for attention in self.text_attentions:
@@ -314,13 +341,12 @@ class DANModel(CMRModel):
     def _answer(
         self,
         region_features: torch.Tensor,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None,
+        words: torch.Tensor,
+        valid: torch.Tensor,
         output_attentions: bool,
     ) -> CMROutput:
         """Both sides attend by one memory m^(k) = m^(k-1) + v^(k) * u^(k), which the classifier reads at the end."""
         regions = self._regions(region_features)
-        words, valid = self._words(input_ids, attention_mask)
         memory = self._seen(0, regions.mean(dim=1)) * _mean_of_valid(words, valid)
         image_weights, text_weights = [], []
         for k, (look, read) in enumerate(zip(self.image_attentions, self.text_attentions, strict=True), start=1):
@@ -347,10 +373,24 @@ class DANModel(CMRModel):
         return self.regions(region_features)
 
     def _words(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+        self,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        word_features: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """States of the words, `(n, T, step_dim)`, and which are words, `(n, T)`, cut to the longest text's T."""
-        valid = (input_ids if attention_mask is None else attention_mask) != 0
+        given = {"input_ids": input_ids, "word_features": word_features}
+        words = given.pop(self.config.text_input)
+        if words is None or any(other is not None for other in given.values()):
+            raise InputError(f"This DAN takes a text's words as {self.config.text_input} alone.")
+        if word_features is not None and (word_features.ndim != 3 or word_features.shape[2] != self.config.text_dim):
+            raise InputError(
+                f"DAN takes word features of the shape (n, words, {self.config.text_dim}), not "
+                f"{tuple(word_features.shape)}."
+            )
+        if attention_mask is None:
+            attention_mask = words if word_features is None else _words_and_first(word_features)
+        valid = attention_mask != 0
         lengths = valid.sum(dim=1)
         wordless = (lengths == 0).nonzero().flatten()
         if len(wordless):
@@ -359,7 +399,7 @@ class DANModel(CMRModel):
         if not valid[:, :longest].sum(dim=1).equal(lengths):
             raise InputError("Padding stands behind a text's words, never before or between them.")
         valid = valid[:, :longest]
-        return self.words(input_ids[:, :longest], valid), valid
+        return self.words(words[:, :longest], valid), valid
 
     def _seen(self, step: int, attended: torch.Tensor) -> torch.Tensor:
         """v^(k) = tanh(P^(k) v), `(n, image_dim)` to `(n, step_dim)`."""
@@ -371,6 +411,13 @@ class DANModel(CMRModel):
                 "r-DAN looks at an image with a question in mind and embeds neither alone: it answers "
                 "(Retriever.answer). To search, train the variant m-dan."
             )
+
+
+def _words_and_first(word_features: torch.Tensor) -> torch.Tensor:
+    """Which features `(n, words, dim)` are not zero, and the first, which a text without words has: `(n, words)`."""
+    valid = word_features.any(dim=2)
+    valid[:, :1] = True
+    return valid
 
 
 def _mean_of_valid(words: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
