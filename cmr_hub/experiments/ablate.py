@@ -42,11 +42,12 @@ def ablate(
         output_dir: receives one checkpoint a row and seed, `<table>/<row>/seed-<n>`. A complete one with the same
             settings is kept and not trained again; one that was interrupted goes on.
         seeds: each row is trained once with each.
-        protocol: defines the figures and the choice of the epoch.
+        protocol: defines the figures and the choice of the epoch, of tables that name no protocols themselves.
         command: for the record.
 
     Returns:
-        The tables, in the recipe's order. A row that needs what the data set lacks says so and stops no other.
+        The tables, in the recipe's order; one per protocol of those that name several. A row that needs what the data
+        set lacks says so and stops no other.
 
     Raises:
         InputError: the recipe lists no ablations.
@@ -54,44 +55,60 @@ def ablate(
     """
     if not recipe.ablations:
         raise InputError(f"The recipe of {recipe.method!r} lists no ablations: add a section 'ablations' to it.")
-    protocol = get_protocol(protocol)
+    asked = get_protocol(protocol)
     variants = [table.variants(recipe) for table in recipe.ablations]
 
-    def measure(table: Ablation, name: str, variant: Recipe) -> AblationRow:
+    def measure(table: Ablation, name: str, variant: Recipe, protocols: Sequence[Protocol]) -> list[AblationRow]:
+        """A row for each protocol."""
         folder, published = Path(output_dir) / slug(table.title) / slug(name), with_average(table.rows[name])
         try:
             runs = [
-                cached_or_trained(variant, dataset, dataset_name, folder / f"seed-{seed}", seed, protocol, command)
+                cached_or_trained(variant, dataset, dataset_name, folder / f"seed-{seed}", seed, protocols, command)
                 for seed in seeds
             ]
         except CMRError as error:
             logger.warning("%s, %s: %s", table.title, name, error)
-            return AblationRow(name, {}, published, str(error))
-        results = [result_under(protocol, run) for run in runs]
-        return AblationRow(name, {metric: [result[metric] for result in results] for metric in results[0]}, published)
+            return [AblationRow(name, {}, published, str(error)) for _ in protocols]
+        rows = []
+        for protocol in protocols:
+            results = [result_under(protocol, run) for run in runs]
+            values = {metric: [result[metric] for result in results] for metric in results[0]}
+            rows.append(AblationRow(name, values, published))
+        return rows
 
-    return [
-        AblationTable(
-            title=table.title,
-            method=recipe.method,
-            dataset=dataset_name,
-            seeds=list(seeds),
-            protocol=protocol.name,
-            rows=[measure(table, name, variant) for name, variant in recipes.items()],
-            published=table.published,
-            protocol_description=protocol.describe(),
-        )
-        for table, recipes in zip(recipe.ablations, variants, strict=True)
-    ]
+    tables = []
+    for table, recipes in zip(recipe.ablations, variants, strict=True):
+        protocols = [get_protocol(name) for name in table.protocols] or [asked]
+        measured = [measure(table, name, variant, protocols) for name, variant in recipes.items()]
+        tables += [
+            AblationTable(
+                title=table.title,
+                method=recipe.method,
+                dataset=dataset_name,
+                seeds=list(seeds),
+                protocol=protocol.name,
+                rows=list(rows),
+                published=table.published,
+                protocol_description=protocol.describe(),
+            )
+            for protocol, rows in zip(protocols, zip(*measured, strict=True), strict=True)
+        ]
+    return tables
 
 
 def cached_or_trained(
-    recipe: Recipe, dataset: DatasetDict, name: str, folder: Path, seed: int, protocol: Protocol, command: str
+    recipe: Recipe,
+    dataset: DatasetDict,
+    name: str,
+    folder: Path,
+    seed: int,
+    protocols: Sequence[Protocol],
+    command: str,
 ) -> TrainingRun:
     """The run in `folder` where it is complete and of the same settings; else one trained now."""
     asked = TrainingRun.of(recipe, dataset, name, seed)
-    return this_process().run_on_main(lambda: cached_run(asked, folder, [protocol])) or train(
-        recipe, dataset, name, folder, seed=seed, protocols=[protocol], resume=True, overwrite=True, command=command
+    return this_process().run_on_main(lambda: cached_run(asked, folder, protocols)) or train(
+        recipe, dataset, name, folder, seed=seed, protocols=protocols, resume=True, overwrite=True, command=command
     )
 
 

@@ -101,11 +101,13 @@ class Ablation(msgspec.Struct, frozen=True):
     Attributes:
         title: what is varied.
         rows: name of a variant -> what it changes.
+        protocols: what the rows are measured under, a table each; by default the one that is asked for.
         published: where the published figures of the rows come from.
     """
 
     title: str
     rows: Mapping[str, Variant]
+    protocols: Sequence[str] = ()
     published: AblationSource = AblationSource()
 
     def variants(self, recipe: Recipe) -> dict[str, Recipe]:
@@ -136,7 +138,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
         early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
         selection: protocols that choose the epoch by the mean of their primary metrics; without any it is the first
-            that a training is measured under. Those that the data or the model have nothing for are left out.
+            that a training is measured under. Those that the data have no classes for are left out.
         answering: what it changes to make a model that answers questions; None where the method makes none.
         prepare: whether `cmr prepare` trains it for a gallery.
         protocols: the protocols of the paper, where those that `cmr reproduce` measures every method under are not
@@ -409,4 +411,6 @@ def _read(path: Path, method: str | None) -> Recipe:
         checked.for_answering()
     for table in recipe.ablations:
         table.variants(checked)
+        for name in table.protocols:
+            get_protocol(name)
     return checked

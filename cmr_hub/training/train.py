@@ -217,16 +217,15 @@ def selection_protocols(
         recipe: names them, or none.
         protocols: of the training's results; the first chooses where the recipe names none that can be used, or where
             it chooses on the test split.
-        model: one without two parts leaves out protocols with a focus.
+        model: one of one part takes protocols with a focus without it.
         has_classes: whether the data have classes, which some protocols go by.
     """
     if protocols[0].selection_split == "test":
         return [protocols[0]]
-    usable = [
-        protocol
-        for protocol in map(get_protocol, recipe.selection)
-        if (has_classes or protocol.relevance == "pair") and (protocol.focus is None or model.accepts_focus)
-    ]
+    named = [get_protocol(name) for name in recipe.selection]
+    usable = [protocol for protocol in named if has_classes or protocol.relevance == "pair"]
+    if not model.accepts_focus:
+        usable = [get_protocol(protocol, focus=None) for protocol in usable]
     return usable or [protocols[0]]
 
 

@@ -72,6 +72,18 @@ def test_every_row_of_every_table_is_measured_over_the_seeds(dataset, tmp_path):
     assert [row.name for row in (*table.rows, *texts.rows)] == ["narrow (4)", "wide", "bow", "released"]
 
 
+def test_a_table_of_several_protocols_is_trained_once_and_is_one_table_for_each(dataset, tmp_path, trainings):
+    both = Ablation(TEXTS.title, rows=TEXTS.rows, protocols=("instance", "dscmr"))
+    tables = ablate(toy_recipe(both), dataset, "toy", tmp_path, protocol="djsrh")
+    assert [folder.parent.name for folder in trainings] == ["bow", "released"]
+    assert [(table.title, table.protocol) for table in tables] == [(TEXTS.title, "instance"), (TEXTS.title, "dscmr")]
+    for table, metric in zip(tables, ("mean_recall", "map"), strict=True):
+        bow, released = table.rows
+        assert not bow.values
+        assert bow.reason
+        assert len(released.values[metric]) == 1
+
+
 def test_a_row_that_the_data_set_cannot_give_says_why_and_stops_no_other(dataset, tmp_path):
     (table,) = ablate(toy_recipe(TEXTS), dataset, "toy", tmp_path)
     bow, released = table.rows
