@@ -11,6 +11,9 @@ from cmr_hub.retrieval.retriever import Retriever
 
 from .catalogue import Catalogue
 
+# Data sets of photos of everyday things, the one first whose checkpoints know most of what visitors bring.
+PHOTOS = ("flickr8k", "pascal")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -30,12 +33,14 @@ class Checkpoint:
 def own_checkpoints(catalogue: Catalogue) -> dict[str, Checkpoint]:
     """The models that can embed anybody's images and texts, by their titles: bundled ones and prepared ones.
 
+    Those that learned from photos come first, in the order of `PHOTOS`, and of each data set the registry's first.
+
     Example:
     ```python
     >>> from cmr_hub.space.services.catalogue import Catalogue
     >>> from cmr_hub.space.services.user_checkpoints import own_checkpoints
-    >>> next(iter(own_checkpoints(Catalogue())))
-    'DSCMR, trained on emoji'
+    >>> "CCA, trained on emoji" in own_checkpoints(Catalogue())
+    True
     ```
     """
     found = [
@@ -49,12 +54,17 @@ def own_checkpoints(catalogue: Catalogue) -> dict[str, Checkpoint]:
         for source in catalogue[name].sources.values()
         if source.folder is not None and source.takes_images and source.takes_texts
     ]
-    order = list(METHODS)
     checkpoints = [
         Checkpoint(f"{METHODS[method].title}, trained on {dataset}", method, location)
-        for method, dataset, location in sorted(found, key=lambda each: order.index(each[0]))
+        for method, dataset, location in sorted(found, key=_rank)
     ]
     return {checkpoint.title: checkpoint for checkpoint in checkpoints}
+
+
+def _rank(found: tuple[str, str, str]) -> tuple[int, int]:
+    """The place of a method, data set and location: by the data set, then by the method."""
+    method, dataset, _ = found
+    return PHOTOS.index(dataset) if dataset in PHOTOS else len(PHOTOS), list(METHODS).index(method)
 
 
 @lru_cache(maxsize=2)  # visitors mostly take the one that is offered first

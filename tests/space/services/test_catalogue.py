@@ -62,6 +62,12 @@ def test_default_needs_nothing_and_starts_with_the_trained_model():
     assert catalogue.source().checkpoint == "cmr/dscmr-emoji"
 
 
+def test_a_checkpoint_of_two_parts_is_the_first_where_one_is_bundled(monkeypatch: pytest.MonkeyPatch):
+    bundled = [checkpoint(method, "emoji") for method in ("cca", "unified_hash", "dscmr", "unified")]
+    monkeypatch.setattr(module, "list_checkpoints", lambda: bundled)
+    assert list(Catalogue()["emoji"].sources) == ["unified", "dscmr", "cca", "unified_hash"]
+
+
 def test_released_features_are_ready_but_worth_preparing():
     assert Catalogue()["wiki"].is_ready
     assert Catalogue()["wiki"].can_prepare

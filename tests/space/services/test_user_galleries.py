@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from cmr_hub.errors import InputError, UnknownNameError
-from cmr_hub.hub import list_checkpoints
+from cmr_hub.hub import CheckpointInfo, list_checkpoints
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.space.services import user_checkpoints, user_galleries, user_gallery
 from cmr_hub.space.services.catalogue import Catalogue
@@ -428,6 +428,16 @@ def test_models_are_all_that_take_raw_images_and_raw_texts(catalogue: Catalogue)
     assert {each.location for each in checkpoints.values()} == {known.repo_id for known in bundled}
     assert "cmr/dscmr-wiki" not in {each.location for each in checkpoints.values()}
     assert all(title == each.title for title, each in checkpoints.items())
+
+
+def test_models_of_photos_are_offered_first(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch):
+    bundled = [
+        CheckpointInfo(f"cmr/{name}", *name.split("-"), "apache-2.0", "efficientnet-lite0", "glove", ())
+        for name in ("unified-emoji", "dscmr-flickr8k", "dscmr-emoji", "unified-pascal", "unified-flickr8k")
+    ]
+    monkeypatch.setattr(user_checkpoints, "list_checkpoints", lambda: bundled)
+    offered = [each.location.removeprefix("cmr/") for each in own_checkpoints(catalogue).values()]
+    assert offered == ["unified-flickr8k", "dscmr-flickr8k", "unified-pascal", "unified-emoji", "dscmr-emoji"]
 
 
 def test_prepared_model_is_offered(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch):
