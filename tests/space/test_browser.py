@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from browsing import DESK, HIT, PHONE, BrowserContext, Page, expect, overflow, serious_findings
+from cmr_hub.utils.hub import bundled_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+# The default model is then one of two parts.
+HAS_PARTS = (bundled_folder() / "unified-emoji").is_dir()
 
 
 def find(page: Page, text: str) -> None:
@@ -73,11 +77,20 @@ def test_answer_has_an_address_that_leads_back_to_it(page: Page, browser: Browse
     page.get_by_label("Texts", exact=True).check()
     expect(page.locator(".cmr-texts .cmr-hit")).to_have_count(12)
     expect(page).to_have_url(re.compile("text=fire\\+engine&target=text"))
+    focus = page.get_by_label("number input for Focus")
+    if HAS_PARTS:
+        focus.fill("0.2")
+        expect(page.locator(".cmr-summary")).to_contain_text("at focus 0.2")
+        expect(page).to_have_url(re.compile("&focus=0.2"))
+    else:
+        expect(focus).to_be_hidden()
     other = browser.new_page()
     other.goto(page.url)
     expect(other.locator("h2.cmr-asked")).to_have_text("“fire engine”")
     expect(other.locator(".cmr-texts .cmr-hit")).to_have_count(12)
     expect(other.get_by_label("Texts", exact=True)).to_be_checked()
+    if HAS_PARTS:
+        expect(other.get_by_label("number input for Focus")).to_have_value("0.2")
     assert other.locator(".cmr-words").all_inner_texts() == page.locator(".cmr-words").all_inner_texts()
     other.close()
 

@@ -37,7 +37,7 @@ def draw(curves: Mapping[str, list[FocusCurve]]) -> go.Figure:
         figure,
         "Mean of both directions",
         HEIGHT,
-        xaxis={**AXIS, "range": [-0.02, 1.02], "title": "focus (0: the same kind of thing, 1: this very thing)"},
+        xaxis={**AXIS, "range": [-0.02, 1.02], "dtick": 0.25, "title": "focus"},
         yaxis={**AXIS, "rangemode": "tozero"},
         hovermode="x unified",
     )

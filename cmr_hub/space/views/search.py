@@ -73,7 +73,7 @@ class SearchView(GalleryView):
             )
             self.label = gr.Dropdown([("Any class", ANY_CLASS)], value=ANY_CLASS, label="Of class", min_width=160)
             self.k = gr.Slider(1, MAX_HITS, value=FIRST_HITS, step=1, label="How many", min_width=200, elem_id="cmr-k")
-        self.focus = focus_slider(elem_id="cmr-focus")
+            self.focus = focus_slider(elem_id="cmr-focus")
         self.modality = gr.Radio(
             [(title, modality) for modality, title in SOURCES.items()],
             label="Search from",
