@@ -63,7 +63,7 @@ def test_checkpoints_trained_here_are_listed_beside_the_bundled_ones(
     )
     feature_retriever("cca").save_pretrained(trained)
     entry = {"protocol": "dscmr", "description": "dscmr: …", "split": "test", "metrics": {"map": 0.4}, "seeds": []}
-    run = {"method": "cca", "dataset": "wiki", "recipe": {"published": {}}, "results": [entry]}
+    run = {"method": "cca", "dataset": "wiki", "recipe": {"published": {}, "encoders": {}}, "results": [entry]}
     (trained / RUN_NAME).write_text(json.dumps(run))
     bundled_ones = list_scores()
     (one_more,) = [each for each in known_scores() if each not in bundled_ones]
