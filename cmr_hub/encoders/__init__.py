@@ -194,9 +194,9 @@ def list_encoders(modality: str) -> list[str]:
     ```python
     >>> from cmr_hub.encoders import list_encoders
     >>> list_encoders("image")[:4]
-    ['efficientnet-lite0', 'efficientnet-lite1', 'efficientnet-lite2', 'pixels']
+    ['alexnet', 'efficientnet-lite0', 'efficientnet-lite1', 'efficientnet-lite2']
     >>> list_encoders("text")[:4]
-    ['bow', 'glove', 'minilm', 'precomputed']
+    ['bow', 'glove', 'minilm', 'minilm-tokens']
     ```
     """
     return _registry(modality).list()
