@@ -161,6 +161,11 @@ class Encoder(ABC):
         """Compute on this device, where there is anything to compute; vectors are on the CPU all the same."""
         return self
 
+    @property
+    def precision(self) -> str:
+        """In which the encoder's network is computed: "f32", as where it has none, or "bf16"."""
+        return F32
+
     def use_backend(self, backend: str | None = None, precision: str | None = None) -> Self:
         """Compute the network by this backend, where there is a network.
 
@@ -240,7 +245,6 @@ class NetworkEncoder(Encoder):
 
     @property
     def precision(self) -> str:
-        """In which the network is computed: "f32" or "bf16"."""
         return self._precision or default_precision()
 
     def use_backend(self, backend: str | None = None, precision: str | None = None) -> Self:

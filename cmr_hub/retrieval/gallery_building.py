@@ -156,8 +156,12 @@ class Building:
     @cached_property
     def _record(self) -> dict[str, Any]:
         """What makes an embedded item worth keeping when the building goes on."""
+        processor = self.retriever.processor
+        precisions = {name: getattr(processor, f"{name}_encoder").precision for name in ("image", "text")}
         return {
             "retriever": self.retriever.fingerprint,
+            # None is also what galleries of earlier versions say.
+            "precisions": None if set(precisions.values()) == {"f32"} else precisions,
             "shard_rows": self.shard_rows,
             "keep_images": self.keep_images,
             "keep_real_valued": self.embedder.real_valued,

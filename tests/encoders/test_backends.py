@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
+from cmr_hub.cli.options import backend_options
 from cmr_hub.encoders import backends, create_encoder
 from cmr_hub.encoders.backbone import BackboneEncoder
-from cmr_hub.encoders.backends import BACKENDS, CONVERTERS, MIN_INPUTS, ConversionError, OpenVINONetwork
-from cmr_hub.errors import CMRError, InputError, MissingExtraError, UnknownNameError
+from cmr_hub.encoders.backends import BACKENDS, CONVERTERS, MIN_INPUTS, OpenVINONetwork
+from cmr_hub.errors import InputError, MissingExtraError, UnknownNameError
+from cmr_hub.processing.processing_cmr import CMRProcessor
 
 
 class SmallNetwork(nn.Module):
@@ -276,5 +280,23 @@ def test_the_command_line_offers_every_backend():
     assert sorted(option.type.choices) == sorted(BACKENDS)
 
 
-def test_errors_of_conversions_stay_inside():
-    assert not issubclass(ConversionError, CMRError)
+def test_a_command_computes_by_the_backend_that_it_is_given(monkeypatch):
+    @click.command()
+    @backend_options
+    def command() -> None:
+        click.echo(f"{backends.default_backend()} {backends.default_precision()}")
+
+    monkeypatch.setenv("CMR_HUB_BACKEND", "torch")
+    monkeypatch.delenv("CMR_HUB_PRECISION", raising=False)
+    run = CliRunner().invoke
+    assert run(command, ["--backend", "onnx", "--precision", "bf16"]).output == "onnx bf16\n"
+    assert run(command, []).output == "torch f32\n"  # nothing is left of the command before
+
+
+def test_both_encoders_of_a_processor_follow(openvino):
+    processor = CMRProcessor(SmallEncoder(), create_encoder("text", "bow", vocabulary=["red"]))
+    store = processor.store
+    processor.use_backend(openvino, "bf16")
+    assert processor.image_encoder.precision == "bf16"
+    assert processor.text_encoder.precision == "f32"  # it has no network
+    assert processor.store.folder != store.folder

@@ -146,6 +146,16 @@ def test_images_replaced_under_the_same_names_are_another_source(tmp_path, raw):
         Gallery.build(where[0], retriever, where[1], show_progress=False)
 
 
+def test_images_of_two_precisions_are_not_mixed(tmp_path, raw, monkeypatch):
+    (tmp_path / "images").mkdir()
+    image_dataset(tmp_path / "images")
+    where = tmp_path / "images", tmp_path / "gallery"
+    Gallery.build(where[0], raw, where[1], show_progress=False)
+    monkeypatch.setenv("CMR_HUB_PRECISION", "bf16")
+    with pytest.raises(InputError, match="it differs in precisions"):
+        Gallery.build(where[0], raw, where[1], show_progress=False)
+
+
 def test_what_is_new_at_the_end_is_added(tmp_path, counted):
     retriever, seen = counted
     dataset = feature_dataset(30)
