@@ -62,7 +62,9 @@ class CodeParts:
             class_distances: Hamming distances of the class parts.
             distances: Hamming distances of the whole codes, of the same shape.
         """
-        return self._numbered[1][class_distances, distances]
+        row = np.multiply(class_distances, self.bits + 1, dtype=np.intp)
+        row += distances
+        return self._numbered[1].take(row)
 
     @cached_property
     def _numbered(self) -> tuple[np.ndarray, np.ndarray]:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from cmr_hub.errors import InputError
-from cmr_hub.indexes import INDEXES, hamming
+from cmr_hub.indexes import INDEXES, Filter, hamming
 from cmr_hub.indexes.hamming import HammingIndex
+from cmr_hub.modeling.code_parts import CodeParts
+from cmr_hub.modeling.codes import unpack
 
 
 def random_codes(seed, n, nbytes):
@@ -113,3 +115,36 @@ def test_queries_that_cannot_be_compared_are_refused():
 def test_a_radius_out_of_range_is_refused(radius):
     with pytest.raises(InputError, match=f"between 0 and the code length, 64; it is {radius}"):
         HammingIndex(random_codes(0, 3, 8)).range_search(random_codes(1, 1, 8), radius)
+
+
+@pytest.mark.usefixtures("sizes")
+@pytest.mark.parametrize(("nbytes", "class_bits"), [(2, 8), (3, 5), (8, 32), (16, 100), (32, 128)])
+@pytest.mark.parametrize("focus", [0.0, 0.3, 1.0])
+def test_parts_are_weighed_as_by_sorting_everything(nbytes, class_bits, focus):
+    """Equal scores keep the rows' order."""
+    vectors, queries = random_codes(0, 40, nbytes), random_codes(1, 3, nbytes)
+    signs, asked = unpack(vectors), unpack(queries)
+    class_cosines, item_cosines = (
+        asked[:, part] @ signs[:, part].T / np.float64(signs[:, part].shape[1])
+        for part in (slice(class_bits), slice(class_bits, None))
+    )
+    expected = (1 - focus) * class_cosines + focus * item_cosines
+    parts = CodeParts(class_bits, 8 * nbytes - class_bits, focus)
+    allowed = np.arange(0, 40, 2)
+    for filter, rows in ((None, np.arange(40)), (Filter(allowed), allowed)):
+        scores, found = HammingIndex(vectors).search_parts(queries, 12, parts, filter)
+        for query in range(len(queries)):
+            order = rows[np.argsort(-expected[query, rows].round(9), kind="stable")[:12]]
+            assert found[query].tolist() == order.tolist()
+            assert scores[query] == pytest.approx(expected[query, order], abs=1e-6)
+
+
+def test_equal_parts_in_the_middle_are_whole_codes():
+    vectors, queries = random_codes(0, 40, 8), random_codes(1, 3, 8)
+    parts = CodeParts(32, 32, 0.5)
+    assert parts.is_plain
+    assert not CodeParts(32, 32, 0.25).is_plain
+    assert not CodeParts(24, 40, 0.5).is_plain
+    by_parts, plain = HammingIndex(vectors).search_parts(queries, 12, parts), HammingIndex(vectors).search(queries, 12)
+    assert by_parts[0] == pytest.approx(plain[0], abs=1e-6)
+    assert by_parts[1].tolist() == plain[1].tolist()
