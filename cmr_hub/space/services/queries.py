@@ -89,6 +89,12 @@ class Answer:
     seconds: float
 
     @cached_property
+    def unknown_words(self) -> list[str]:
+        """Words of a typed query that the model has no vector for."""
+        query = self.asked.query
+        return self.gallery.retriever.unknown_words(query.value) if query.kind == "text" else []
+
+    @cached_property
     def average_precision(self) -> float | None:
         """Of a query whose class is known, over the whole gallery; None of others."""
         query = self.asked.query

@@ -50,6 +50,12 @@ def test_hits_carry_image_caption_label_and_score(gallery: Gallery):
     assert "12 ms" in page
 
 
+def test_words_without_a_vector_are_named(gallery: Gallery):
+    page = results(gallery, Query("text", "red <qwxyz> " + "z" * 30), "image")
+    assert f"no vector for: qwxyz, {'z' * 20}</span>" in unescape(page)
+    assert "no vector" not in results(gallery, Query("text", "red"), "image")
+
+
 def test_text_hits_show_all_their_texts_with_the_image(gallery: Gallery):
     page = results(gallery, Query("text", "red"), "text", k=4)
     assert "an old cat, again" in page
