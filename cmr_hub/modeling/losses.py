@@ -147,6 +147,24 @@ def info_nce(logits: torch.Tensor, ignored: torch.Tensor | None = None, hardness
     return F.cross_entropy(rows, torch.arange(len(rows), device=rows.device))
 
 
+def symmetric_info_nce(
+    logits: torch.Tensor, matching: torch.Tensor | None = None, hardness: float = 0.0
+) -> dict[str, torch.Tensor]:
+    """InfoNCE from images to texts and from texts to images, as two terms of an objective.
+
+    Args:
+        logits: `(n, n)`, image i to text j; pairs are on the diagonal.
+        matching: `(n, n)` booleans, which text describes which image; by default text i describes image i alone.
+            Another text of an image, and one that stands word for word under it too, are no wrong answers.
+        hardness: as in [`info_nce`].
+    """
+    backwards = None if matching is None else matching.T
+    return {
+        "image_to_text": info_nce(logits, matching, hardness),
+        "text_to_image": info_nce(logits.T, backwards, hardness),
+    }
+
+
 def straight_through_signs(values: torch.Tensor) -> torch.Tensor:
     """+1 where a value is above zero, else -1, with the gradient of the identity (Bengio et al., 2013)."""
     signs = torch.where(values > 0, 1.0, -1.0).to(values.dtype)

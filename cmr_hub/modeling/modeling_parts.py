@@ -14,7 +14,7 @@ from torch import nn
 from cmr_hub.errors import InputError
 
 from .configuration_parts import TwoPartConfig
-from .losses import classification_loss, info_nce, inverse_temperature, pair_logits
+from .losses import classification_loss, inverse_temperature, pair_logits, symmetric_info_nce
 from .modeling_cmr import CMRModel, CMROutput
 from .parts import focused
 
@@ -149,11 +149,7 @@ class TwoPartModel(CMRModel, abstract=True):
     ) -> dict[str, torch.Tensor]:
         """InfoNCE in both directions, from the `(n, item_dim)` item parts of both modalities."""
         logits = pair_logits(image, text, inverse_temperature(self.log_scale, training=self.training))
-        backwards = None if matching is None else matching.T
-        return {
-            "image_to_text": info_nce(logits, matching, self.config.hardness),
-            "text_to_image": info_nce(logits.T, backwards, self.config.hardness),
-        }
+        return symmetric_info_nce(logits, matching, self.config.hardness)
 
     def check_labels(self, labels: torch.Tensor | None) -> None:
         if not self.config.has_class_part:

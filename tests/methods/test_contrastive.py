@@ -30,12 +30,16 @@ def cosine(a, b):
     return dot / math.sqrt(sum(x * x for x in a)) / math.sqrt(sum(y * y for y in b))
 
 
-def slow_info_nce(queries, answers, scale):
-    """-1/n sum_i log( exp(s cos(q_i, a_i)) / sum_j exp(s cos(q_i, a_j)) )"""
+def slow_info_nce(queries, answers, scale, right=None):
+    """-1/n sum_i log( exp(s cos(q_i, a_i)) / sum_j exp(s cos(q_i, a_j)) ), over j that are i or not `right` for i."""
     total = 0.0
     for i in range(N):
-        scores = [math.exp(scale * cosine(queries[i].tolist(), answers[j].tolist())) for j in range(N)]
-        total -= math.log(scores[i] / sum(scores))
+        scores = {
+            j: math.exp(scale * cosine(queries[i].tolist(), answers[j].tolist()))
+            for j in range(N)
+            if j == i or right is None or not right[i][j]
+        }
+        total -= math.log(scores[i] / sum(scores.values()))
     return total / N
 
 
@@ -61,6 +65,20 @@ def test_the_objective_is_the_mean_of_both_directions(hidden_dim):
     slow = [slow_info_nce(*map(torch.tensor, pair), 1 / 0.07) for pair in ((image, text), (text, image))]
     assert output.loss.item() == pytest.approx(sum(slow) / 2, rel=1e-4)
     assert set(output.loss_terms) == {"image_to_text", "text_to_image"}
+
+
+def test_what_describes_an_image_too_is_no_wrong_answer():
+    matching = torch.eye(N, dtype=torch.bool)
+    matching[0, 1] = matching[1, 0] = True  # two texts of one image
+    matching[2, 5] = True  # a text of image 5 that stands under image 2 too
+    model = make_model()
+    output = model(torch.randn(N, 7), torch.randn(N, 4), matching=matching)
+    image, text = output.embeds
+    expected = {
+        "image_to_text": slow_info_nce(image, text, 1 / 0.07, matching.tolist()),
+        "text_to_image": slow_info_nce(text, image, 1 / 0.07, matching.T.tolist()),
+    }
+    assert {name: term.item() for name, term in output.loss_terms.items()} == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("hidden_dim", [0, 9])

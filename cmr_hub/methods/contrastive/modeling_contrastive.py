@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cmr_hub.methods import register_method
-from cmr_hub.modeling.losses import info_nce, inverse_temperature, pair_logits
+from cmr_hub.modeling.losses import inverse_temperature, pair_logits, symmetric_info_nce
 from cmr_hub.modeling.modeling_cmr import CMRModel, CMROutput
 
 from .configuration_contrastive import ContrastiveConfig
@@ -50,7 +50,13 @@ class ContrastiveModel(CMRModel):
     def loss_weights(self) -> dict[str, float]:
         return {"image_to_text": 0.5, "text_to_image": 0.5}
 
-    def compute_loss(self, output: CMROutput) -> dict[str, torch.Tensor]:
-        """InfoNCE in both directions."""
+    def compute_loss(self, output: CMROutput, matching: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """InfoNCE in both directions.
+
+        Args:
+            output: of a batch of pairs.
+            matching: `(n, n)` booleans, which text describes which image; by default text i describes image i alone.
+                Another text of an image, and one that stands word for word under it too, are no wrong answers.
+        """
         logits = pair_logits(*output.embeds, inverse_temperature(self.log_scale, training=self.training))
-        return {"image_to_text": info_nce(logits), "text_to_image": info_nce(logits.T)}
+        return symmetric_info_nce(logits, matching)
