@@ -194,9 +194,9 @@ def list_encoders(modality: str) -> list[str]:
     ```python
     >>> from cmr_hub.encoders import list_encoders
     >>> list_encoders("image")[:4]
-    ['alexnet', 'efficientnet-lite0', 'efficientnet-lite1', 'efficientnet-lite2']
+    ['alexnet', 'concat/', 'efficientnet-lite0', 'efficientnet-lite1']
     >>> list_encoders("text")[:4]
-    ['bow', 'glove', 'minilm', 'minilm-tokens']
+    ['bow', 'concat/', 'glove', 'minilm']
     ```
     """
     return _registry(modality).list()
