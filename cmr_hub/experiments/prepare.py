@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from datasets import DatasetDict, concatenate_datasets
@@ -63,12 +63,12 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         progress=lambda fraction, message: report("download", DOWNLOADED * fraction, message),
     )
     _check_data(dataset, dataset_name)
-    published = [
-        known.method
+    published = {
+        known.method: known
         for known in list_checkpoints()
         # What eats released features needs no gallery of its own: it is embedded in no time.
         if known.accepts_raw_images and _is_for(known, dataset_name, dataset)
-    ]
+    }
     recipes = [load_recipe(method, dataset_name) for method in methods_with_recipe()]
     recipes = [
         for_data(recipe, dataset)
@@ -77,7 +77,7 @@ def prepare(dataset_name: str, data_dir: Path | None = None, *, report: Report) 
         and (has_labels(dataset["train"].column_names) or not METHODS[recipe.method].needs_labels())
     ]
     report("features", DOWNLOADED, f"Encoding {sum(map(len, dataset.values()))} pairs")
-    _extract_features(recipes, dataset, report)
+    _extract_features(recipes, published, dataset, report)
     step = (1 - EXTRACTED) / len(recipes)
     for number, recipe in enumerate(recipes):
         start = EXTRACTED + number * step
@@ -134,9 +134,16 @@ def for_data(recipe: Recipe, dataset: DatasetDict) -> Recipe:
     return recipe.changed(encoders=general.encoders, config=general.config)
 
 
-def _extract_features(recipes: Sequence[Recipe], dataset: DatasetDict, report: Report) -> None:
+def _extract_features(
+    recipes: Sequence[Recipe], published: Mapping[str, CheckpointInfo], dataset: DatasetDict, report: Report
+) -> None:
     """Fill the feature store of each image encoder split by split, so that the progress moves."""
-    encoders = [make_encoder("image", recipe.encoders["image"], dataset["train"]) for recipe in recipes]
+    encoders = [
+        Retriever.from_pretrained(published[recipe.method].repo_id).processor.image_encoder
+        if recipe.method in published
+        else make_encoder("image", recipe.encoders["image"], dataset["train"])
+        for recipe in recipes
+    ]
     different = {encoder.fingerprint: encoder for encoder in encoders if encoder.cacheable}
     steps = [(encoder, split) for encoder in different.values() for split in dataset]
     for number, (encoder, split) in enumerate(steps, start=1):

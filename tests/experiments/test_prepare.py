@@ -21,7 +21,7 @@ from cmr_hub.retrieval.maps import NeighbourMap
 from cmr_hub.retrieval.prepared import prepared_folder, prepared_galleries
 from cmr_hub.training.recipe import Recipe, load_recipe
 from cmr_hub.training.run import TrainingRun
-from toys import COLOURS, feature_dataset, serve_pascal
+from toys import COLOURS, feature_dataset, image_dataset, raw_retriever, serve_pascal
 
 
 @pytest.fixture
@@ -212,3 +212,12 @@ def test_a_checkpoint_with_a_record_that_is_damaged_or_of_other_weights_is_train
     retriever = prepare_module._checkpoint(recipe, dataset, "wiki", epochs=None)
     assert retriever.folder == folder
     assert TrainingRun.load(folder).results
+
+
+def test_images_are_encoded_as_the_published_checkpoint_takes_them(tmp_path, private_cache, monkeypatch, progress):
+    raw_retriever().save_pretrained(tmp_path / "published")
+    known = CheckpointInfo(str(tmp_path / "published"), "cca", "pascal", "apache-2.0", "efficientnet-lite0", "bow", ())
+    monkeypatch.setattr(prepare_module, "make_encoder", lambda *given: pytest.fail("the recipe's encoder is made"))
+    dataset = DatasetDict(train=image_dataset(tmp_path))
+    prepare_module._extract_features([load_recipe("cca")], {"cca": known}, dataset, progress)
+    assert [message for _, _, message in progress.lines] == ["Encoded the train split"]
