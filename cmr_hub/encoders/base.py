@@ -212,6 +212,7 @@ class NetworkEncoder(Encoder):
     varying_sizes: ClassVar[int] = 1
     _backend: str | None = None
     _precision: str | None = None
+    _conversion: Conversion | None = None
     _converted: ConvertedNetwork | None = None
     _has_failed = False  # to be converted
 
@@ -260,7 +261,7 @@ class NetworkEncoder(Encoder):
 
     def _forget_conversion(self) -> None:
         """Have the network converted anew, as its weights or the backend changed."""
-        self._converted, self._has_failed = None, False
+        self._conversion, self._converted, self._has_failed = None, None, False
 
     def _computing(self, count: int) -> Callable[..., torch.Tensor]:
         """What computes the network, for a job of `count` inputs: from the tower's inputs to its output.
@@ -294,7 +295,9 @@ class NetworkEncoder(Encoder):
 
     def _convert(self, backend: str, may_wait: bool) -> ConvertedNetwork | None:
         """The converted network from the cache, or made now; None where torch computes."""
-        conversion = Conversion(backend, self.name, super().fingerprint)
+        if self._conversion is None or self._conversion.backend != backend:  # digests of large weights take long
+            self._conversion = Conversion(backend, self.name, super().fingerprint)
+        conversion = self._conversion
         try:
             stored = conversion.load(self.precision)
             if stored is not None or not may_wait:

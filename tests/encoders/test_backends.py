@@ -106,6 +106,16 @@ def test_few_images_do_not_wait_for_a_conversion(openvino, images):
     assert isinstance(encoder._converted, OpenVINONetwork)
 
 
+def test_weights_are_digested_once_for_many_queries(openvino, images, monkeypatch):
+    digested = []
+    monkeypatch.setattr(SmallEncoder, "_fitted_parts", lambda self: digested.append(self) or [])
+    encoder = SmallEncoder().use_backend("auto")
+    for image in images[:3]:
+        encoder.encode([image])
+    assert digested == [encoder]
+    assert encoder._converted is None
+
+
 @pytest.mark.parametrize("damage", ["shorter", "changed", "missing"])
 def test_a_damaged_conversion_is_set_aside_and_made_anew(damage, openvino, images, private_cache, caplog):
     expected = SmallEncoder().use_backend(openvino).encode(images)
