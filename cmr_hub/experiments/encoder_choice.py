@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
 import msgspec
+import yaml
 
 
 class EncoderChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -20,6 +22,8 @@ class EncoderChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ```python
     >>> EncoderChoice(text="minilm", methods=["cca"])
     EncoderChoice(image=None, text='minilm', methods=['cca'])
+    >>> str(EncoderChoice(text="minilm"))
+    '{text: minilm}'
     >>> EncoderChoice(text={"name": "word2vec", "algorithm": "cbow"}).folder
     'text-word2vec-algorithm-cbow'
     ```
@@ -33,6 +37,11 @@ class EncoderChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     def encoders(self) -> dict[Any, str | dict[str, Any]]:
         """Modality -> encoder, of those that are replaced."""
         return {modality: encoder for modality in ("image", "text") if (encoder := getattr(self, modality))}
+
+    def __str__(self) -> str:
+        """The choice as YAML on one line: "{text: minilm, methods: [cca]}"."""
+        content = msgspec.to_builtins(self)
+        return yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=math.inf).strip()
 
     @property
     def folder(self) -> str:

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from datasets import DatasetDict
 
 from cmr_hub.data import info, load_dataset
@@ -126,7 +125,7 @@ class Plan:
             for modality, encoder in choices[0].encoders.items():
                 words += [f"--{modality}-encoder", encoder if isinstance(encoder, str) else json.dumps(encoder)]
         else:
-            words += ["--encoders", *(json.dumps(msgspec.to_builtins(choice)) for choice in choices)]
+            words += ["--encoders", *map(str, choices)]
         words += ["--dataset-option"] * bool(self.options)
         words += [f"{name}={json.dumps(value)}" for name, value in self.options.items()]
         return shlex.join(words)
