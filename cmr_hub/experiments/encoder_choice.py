@@ -40,14 +40,27 @@ class EncoderChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     def __str__(self) -> str:
         """The choice as YAML on one line: "{text: minilm, methods: [cca]}"."""
-        content = msgspec.to_builtins(self)
-        return yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=math.inf).strip()
+        return one_line(msgspec.to_builtins(self))
 
     @property
     def folder(self) -> str:
         """Name of the folder with what is trained with it; empty for the recipes' own encoders."""
         words = [f"{modality} {json.dumps(encoder)}" for modality, encoder in self.encoders.items()]
         return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower().replace('"name":', "")).strip("-")
+
+
+def one_line(content: Any) -> str:
+    """A mapping as YAML on one line; a text as it is.
+
+    Example:
+    ```python
+    >>> one_line({"name": "word2vec", "window": 3})
+    '{name: word2vec, window: 3}'
+    ```
+    """
+    if isinstance(content, str):
+        return content
+    return yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=math.inf).strip()
 
 
 RECIPES_OWN = EncoderChoice()

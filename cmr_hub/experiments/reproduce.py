@@ -34,7 +34,7 @@ from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.damaged import set_aside
 from cmr_hub.utils.files import atomic_file
 
-from .encoder_choice import RECIPES_OWN, EncoderChoice
+from .encoder_choice import RECIPES_OWN, EncoderChoice, one_line
 from .run_cache import cached_run
 from .table import Checkpoint, find_checkpoints, make_tables
 from .workers import machine, work
@@ -123,7 +123,7 @@ class Plan:
         choices = [task.choice] if task else self.choices
         if len(choices) == 1 and not (choices[0].methods and task is None):
             for modality, encoder in choices[0].encoders.items():
-                words += [f"--{modality}-encoder", encoder if isinstance(encoder, str) else json.dumps(encoder)]
+                words += [f"--{modality}-encoder", one_line(encoder)]
         else:
             words += ["--encoders", *map(str, choices)]
         words += ["--dataset-option"] * bool(self.options)

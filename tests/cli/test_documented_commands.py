@@ -33,7 +33,8 @@ def command_lines(text):
     for found in START.finditer(text):
         line, closed, _ = text[found.end() :].partition(QUOTES[found["quote"]])
         if closed:
-            line = re.split(r'#| >|"', " ".join(line.split()))[0].strip("' .,;)")
+            line = re.split(r'#| >|"', " ".join(line.split()))[0].strip(" .,;)")
+            line = line.strip("' .,;)") if line.count("'") % 2 else line
             yield found["program"], shlex.split(line), not found["quote"] and "…" not in line
 
 
@@ -52,9 +53,9 @@ def test_the_command_lines_are_found():
 
 
 def test_a_command_line_ends_where_its_quotes_or_its_line_do():
-    text = "`cmr map --gallery\nx`, <code>cmr train</code>, or\n\n    cmr table a \\\n      --json b    # why\n"
+    text = "`cmr map --gallery\nx '{}'`, <code>cmr train'</code>, or\n\n    cmr table a \\\n      --json b    # why\n"
     assert list(command_lines(text)) == [
-        ("cmr", ["map", "--gallery", "x"], False),
+        ("cmr", ["map", "--gallery", "x", "{}"], False),
         ("cmr", ["train"], False),
         ("cmr", ["table", "a", "--json", "b"], True),
     ]

@@ -225,7 +225,7 @@ def test_other_encoders_for_all(data, quick, tmp_path):
     reproduce(asked)
     folder = tmp_path / "image-precomputed-description-another/cca/seed-0"
     assert TrainingRun.load(folder).recipe["encoders"]["image"]["description"] == "another"
-    assert """--image-encoder '{"name": "precomputed", "description": "another"}'""" in asked.command()
+    assert "--image-encoder '{name: precomputed, description: another}'" in asked.command()
 
 
 OTHER = EncoderChoice(text={"name": "precomputed", "description": "other"}, methods=["cca", "dan"])
@@ -243,7 +243,7 @@ def test_each_choice_of_encoders_has_rows_of_its_own(data, quick, trainings, tmp
     record = TrainingRun.load(tmp_path / OTHER.folder / "cca/seed-0")
     assert record.command == (
         "cmr reproduce --dataset wiki --methods cca --seeds 0 1 --bits 8 "
-        """--text-encoder '{"name": "precomputed", "description": "other"}'"""
+        "--text-encoder '{name: precomputed, description: other}'"
     )
     with parse(shlex.split(asked.command())[1:]) as again:
         assert again.params["encoders"] == (EncoderChoice(), OTHER)
