@@ -10,9 +10,10 @@ import torch
 
 from cmr_hub.encoders import create_encoder, encoder_class, load_encoder, register_encoder
 from cmr_hub.errors import InputError
+from cmr_hub.utils.checkpoint_files import inner_path
 from cmr_hub.utils.decoding import check_names
 
-from .base import Encoder, ImageEncoder, TextEncoder, checkpoint_file
+from .base import Encoder, ImageEncoder, TextEncoder
 
 SEPARATOR = "+"
 
@@ -112,7 +113,8 @@ class ConcatEncoder(Encoder):
         joined = cls.__new__(cls)
         joined._use(
             [
-                load_encoder(described, checkpoint_file(folder, cls._folder(number), config["name"]))
+                # Without files of its own an encoder has no folder.
+                load_encoder(described, None if folder is None else inner_path(folder, cls._folder(number)))
                 for number, described in enumerate(config["encoders"])
             ]
         )

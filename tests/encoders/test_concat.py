@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cmr_hub import CMRProcessor
 from cmr_hub.encoders import create_encoder, encoder_class, load_encoder
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 
@@ -41,6 +42,14 @@ def test_round_trip(joined, tmp_path):
     again = load_encoder(json.loads(json.dumps(joined.to_dict())), tmp_path)
     assert (again.name, again.fingerprint) == ("concat/bow+tfidf+glove", joined.fingerprint)
     torch.testing.assert_close(again.encode(TEXTS), joined.encode(TEXTS))
+
+
+def test_a_checkpoint_carries_all_encoders(joined, tmp_path):
+    images = create_encoder("image", "concat/efficientnet-lite0+pixels")  # without files
+    CMRProcessor(images, joined).save_pretrained(tmp_path)
+    again = CMRProcessor.from_pretrained(tmp_path)
+    assert again.image_encoder.fingerprint == images.fingerprint
+    assert again.text_encoder.fingerprint == joined.fingerprint
 
 
 def test_what_an_encoder_learned_is_in_the_fingerprint(joined):
