@@ -154,8 +154,12 @@ def test_acmr_lists_the_three_tables_of_the_slides():
     assert [table.title for table in recipe.ablations] == ["Text vectors", "Alignment loss", "Loss terms"]
     for table in recipe.ablations:
         assert list(table.variants(recipe)) == list(table.rows)
-    supports_mean_pooling = [[with_average(row)["map"] for row in table.rows.values()] for table in recipe.ablations]
-    assert supports_mean_pooling == [[0.46, 0.48, 0.48, 0.495], [0.495, 0.49, 0.475, 0.435], [0.375, 0.43, 0.495]]
+    published = [[with_average(row) for row in table.rows.values() if row.published] for table in recipe.ablations]
+    assert [[row["map"] for row in rows] for rows in published] == [
+        [0.46, 0.48, 0.48, 0.495],
+        [0.495, 0.49, 0.475, 0.435],
+        [0.375, 0.43, 0.495],
+    ]
 
 
 def test_command(dataset, tmp_path, monkeypatch, caplog):
