@@ -168,6 +168,11 @@ class Task:
         return Path(self.choice.folder, self.method, *length, f"seed-{self.seed}")
 
     @property
+    def used(self) -> dict[str, str]:
+        """Modality -> encoder, as people write it."""
+        return dict(zip(COLUMNS, self.encoders, strict=False))
+
+    @property
     def replaced(self) -> dict[str, str]:
         """Modality -> encoder that the recipe's is replaced by, as people write it."""
         return {modality: str(EncoderSpec.parse(encoder)) for modality, encoder in self.choice.encoders.items()}
@@ -311,8 +316,8 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
         logger.info("%d/%d  %s: %s", len(outcomes), len(tasks), outcome.task.title, what)
     done = [plan.output_dir / outcome.task.folder for outcome in outcomes if not outcome.reason]
     pairs = {split: len(rows) for split, rows in dataset.items()}
-    known = {row.key for row in earlier.table.rows} if earlier and earlier.pairs == pairs else set()
-    missing = not_measured([one for one in outcomes if one.reason != NOT_TRAINED or one.task.row_key not in known])
+    stored = earlier if earlier and earlier.pairs == pairs else None
+    missing = not_measured([one for one in outcomes if one.reason != NOT_TRAINED or not is_stored(one.task, stored)])
     if not done:
         reasons = "\n".join(f"- {one.title}: {one.reason}" for one in missing)
         raise InputError(f"None of these methods can be trained on {plan.dataset!r}:\n{reasons}")
@@ -328,6 +333,16 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
         not_measured=missing,
     )
     return results, outcomes
+
+
+def is_stored(task: Task, stored: Reproduction | None) -> bool:
+    """Whether results have a row of a task, or say why there can be none."""
+    if stored is None:
+        return False
+    reasons = [one for one in stored.not_measured if one.reason != NOT_TRAINED]
+    return task.row_key in {row.key for row in stored.table.rows} or any(
+        one.is_of(task.method, task.used) for one in reasons
+    )
 
 
 def longest_first(tasks: Sequence[Task], earlier: Reproduction | None) -> list[Task]:
@@ -355,7 +370,7 @@ def not_measured(outcomes: Sequence[Outcome]) -> list[NotMeasured]:
     for (method, title, reason), tasks in groups.items():
         bits = sorted({task.bits for task in tasks if task.bits is not None})
         listed = f" ({', '.join(map(str, bits))} bits)" if bits else ""
-        missing.append(NotMeasured(method, title + listed, reason, tasks[0].replaced))
+        missing.append(NotMeasured(method, title + listed, reason, tasks[0].used))
     return sorted(missing, key=lambda one: (one.method, one.title))
 
 

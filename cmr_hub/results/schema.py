@@ -144,13 +144,17 @@ class NotMeasured(Record, frozen=True):
         method: its name in the registry.
         title: its name for people, with the encoders where these are not the recipe's.
         reason: why it has no row.
-        encoders: modality -> encoder that the recipe's was replaced by, as people write it.
+        encoders: modality -> encoder, as people write it; empty in files of before version 3.
     """
 
     method: str
     title: str
     reason: str
     encoders: Mapping[str, str] = {}
+
+    def is_of(self, method: str, encoders: Mapping[str, str]) -> bool:
+        """Whether it says why a method with these encoders has no row."""
+        return self.method == method and self.encoders in ({}, encoders)
 
 
 class Reproduction(Record, frozen=True, kw_only=True):

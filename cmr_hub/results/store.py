@@ -108,8 +108,8 @@ def _is_settled(missing: NotMeasured, results: Reproduction) -> bool:
         found = {modality: str(encoder) for modality, encoder in row.encoders.items()}
         return row.method == missing.method and missing.encoders.items() <= found.items()
 
-    again = {(one.method, tuple(one.encoders.items())) for one in results.not_measured}
-    return (missing.method, tuple(missing.encoders.items())) in again or any(map(has, results.table.rows))
+    again = any(missing.is_of(one.method, one.encoders) for one in results.not_measured)
+    return again or any(map(has, results.table.rows))
 
 
 def merged(results: Reproduction, earlier: Reproduction | None, planned: Collection[RowKey] = ()) -> Reproduction:

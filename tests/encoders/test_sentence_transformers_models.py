@@ -226,6 +226,7 @@ def test_vectors_are_those_of_sentence_transformers(model, pooling):
 def test_models_that_were_trained_on_captions_say_so():
     for name in (
         "minilm",
+        "minilm-tokens",
         "sentence-transformers/all-mpnet-base-v2",
         "sentence-transformers//models/all-MiniLM-L6-v2",
     ):

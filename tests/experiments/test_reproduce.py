@@ -10,7 +10,9 @@ from cmr_hub.experiments import reproduce as module
 from cmr_hub.experiments.encoder_choice import EncoderChoice
 from cmr_hub.experiments.reproduce import Outcome, Plan, Task, longest_first, not_measured, protocols_for, reproduce
 from cmr_hub.hub.weights import weights_digest
+from cmr_hub.results import NotMeasured
 from cmr_hub.results.markdown import results_markdown
+from cmr_hub.results.store import merged
 from cmr_hub.training.recipe import CitedFigures, load_recipe
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from cmr_hub.utils.checksums import write_checksums
@@ -266,14 +268,19 @@ def test_finished_trainings_alone_can_be_tabulated(data, quick, trainings, tmp_p
     assert trainings == []
     assert [row.title for row in results.table.rows] == ["CCA"]
     assert [(one.title, one.encoders) for one in results.not_measured] == [
-        ("CCA, precomputed (description=other)", {"text": "precomputed (description=other)"}),
-        ("SH (8, 16 bits)", {}),
+        ("CCA, precomputed (description=other)", {"image": "precomputed", "text": "precomputed (description=other)"}),
+        ("SH (8, 16 bits)", {"image": "precomputed", "text": "precomputed"}),
     ]
     assert all("not been trained yet" in one.reason for one in results.not_measured)
     assert not any(outcome.failed for outcome in outcomes)
     stored = small_row("sh", 0.3, bits=8, text="precomputed")
     again, _ = reproduce(asked, earlier=small_results(rows=[stored], pairs=results.pairs))
     assert [one.title for one in again.not_measured] == ["CCA, precomputed (description=other)", "SH (16 bits)"]
+    impossible = [NotMeasured("sh", "SH (16 bits)", "it has too few dimensions")]
+    with_reason = small_results(rows=[stored], pairs=results.pairs, not_measured=impossible)
+    again, _ = reproduce(asked, earlier=with_reason)
+    assert [one.method for one in again.not_measured] == ["cca"]
+    assert merged(again, with_reason).not_measured == [*again.not_measured, *impossible]
 
 
 def test_the_length_that_a_data_set_asks_for_is_trained_beside_the_usual_ones():
