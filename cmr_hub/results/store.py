@@ -138,5 +138,7 @@ def merged(results: Reproduction, earlier: Reproduction | None, planned: Collect
     others = [one for one in earlier.not_measured if not _is_settled(one, results)]
     larger = earlier if len(earlier.table.rows) > len(results.table.rows) else results
     if rows and all(row.key in planned for row in rows):
-        larger = msgspec.structs.replace(results, seconds=round(earlier.seconds + results.seconds, 1))
+        took = (earlier.seconds, results.seconds)
+        seconds = max(took) if earlier.command == results.command else sum(took)  # recorded again, it is counted
+        larger = msgspec.structs.replace(results, seconds=round(seconds, 1))
     return msgspec.structs.replace(larger, table=in_order(table), not_measured=[*results.not_measured, *others])

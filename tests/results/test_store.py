@@ -47,6 +47,8 @@ def test_a_command_that_makes_all_rows_is_that_of_the_whole():
         together = merged(again, earlier, keys)
         assert (together.command, together.seconds) == expected
         assert len(together.table.rows) == 3
+    once = merged(again, earlier, planned)
+    assert merged(again, once, planned).seconds == once.seconds
 
 
 def test_what_had_no_row_is_settled_by_a_row_of_its_encoders_alone():
