@@ -19,12 +19,12 @@ def test_a_quick_row_of_the_results_comes_out_again(dataset, methods, request, t
         command += ["--data-dir", str(request.getfixturevalue("real_data") / dataset)]
     with caplog.at_level("INFO"):
         status = cmr(command)
-    known = {(row.method, row.bits): row for row in stored.table.rows}
+    known = {row.key: row for row in stored.table.rows}
     measured = read_results(tmp_path / "results.json").table.rows
     assert {row.method for row in measured} == set(methods)
-    is_same_stack = all(known[row.method, row.bits].versions == row.versions for row in measured)
+    is_same_stack = all(known[row.key].versions == row.versions for row in measured)
     for row in measured:
-        old = known[row.method, row.bits]
+        old = known[row.key]
         for protocol, spreads in row.metrics.items():
             primary = row.primary_metric(protocol)
             expected = pytest.approx(old.metrics[protocol][primary].mean, abs=1e-3 if is_same_stack else 1e-2)

@@ -92,7 +92,7 @@ def test_a_closed_form_is_searched_on_what_it_was_not_fitted_on(dataset, tmp_pat
 def test_without_a_validation_split_a_tenth_of_the_training_split_serves(tmp_path, monkeypatch, method):
     measured = []
     real = sweep_module.evaluate_pairs
-    for module in ("cmr_hub.experiments.sweep", "cmr_hub.training.trainer"):
+    for module in ("cmr_hub.experiments.sweep", "cmr_hub.training.selection"):
         monkeypatch.setattr(f"{module}.evaluate_pairs", lambda *given: measured.append(len(given[3])) or real(*given))
     dataset = {"train": feature_dataset(100)}
     space = RATES[:1] if method == "dscmr" else searched("config.regularization=log:1e-6:1e4")

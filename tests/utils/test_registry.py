@@ -274,7 +274,7 @@ def test_list_methods_takes_patterns():
 
 def test_methods_are_shown_with_the_one_to_start_with_first_and_codes_last():
     names = list(METHODS)
-    assert names[0] == "dscmr"
+    assert names[0] == "unified"
     binary = [METHODS.fact(name, "representation") == "binary" for name in names]
     assert binary == sorted(binary)
 

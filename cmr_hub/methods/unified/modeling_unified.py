@@ -19,7 +19,7 @@ class UnifiedModel(TwoPartModel):
     """Class probabilities and an item vector, each of unit length; a query weighs them, from kind to very thing."""
 
     title = "Unified"
-    paper = "cmr_hub, class probabilities and InfoNCE in one embedding"
+    paper = "cmr_hub, class probabilities and InfoNCE in one embedding, 2026"
     supervision = "supervised"
     representation = "real-valued"
     config_class = UnifiedConfig

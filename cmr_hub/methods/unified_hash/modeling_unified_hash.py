@@ -18,7 +18,7 @@ class UnifiedHashModel(HashingMixin, TwoPartModel):
     """Unified as a binary code: both losses see the signs, with the gradient of what they are the signs of."""
 
     title = "Unified-Hash"
-    paper = "cmr_hub, Unified with binary codes"
+    paper = "cmr_hub, Unified with binary codes, 2026"
     supervision = "supervised"
     representation = "binary"
     config_class = UnifiedHashConfig
