@@ -89,7 +89,7 @@ def create_encoder(
     Raises:
         UnknownNameError: no such modality, encoder, backend or precision; near names are suggested.
         MissingExtraError: a package that the backend needs is not installed.
-        InputError: a family without a model.
+        InputError: a family without a model, or options that the encoder's class does not take.
 
     Example:
     ```python
@@ -100,7 +100,13 @@ def create_encoder(
     ```
     """
     spec = resolve_encoder(modality, EncoderSpec(name, options))
-    encoder = encoder_class(modality, spec.name).from_name(spec.name, modality, **spec.options)
+    kind = encoder_class(modality, spec.name)
+    try:
+        encoder = kind.from_name(spec.name, modality, **spec.options)
+    except TypeError as error:
+        raise InputError(
+            f"The {modality} encoder {spec.name!r:.200} does not take these options ({error}). See {kind.__name__}."
+        ) from error
     return encoder if backend is precision is None else encoder.use_backend(backend, precision)
 
 

@@ -11,11 +11,11 @@ import torch
 from cmr_hub.encoders import create_encoder, encoder_class, load_encoder, register_encoder
 from cmr_hub.errors import InputError
 from cmr_hub.utils.checkpoint_files import inner_path
-from cmr_hub.utils.decoding import check_names
+from cmr_hub.utils.decoding import check_names, check_value
 
 from .base import Encoder, ImageEncoder, TextEncoder
 
-SEPARATOR = "+"
+FAMILY, SEPARATOR = "concat/", "+"
 
 
 class ConcatEncoder(Encoder):
@@ -31,8 +31,8 @@ class ConcatEncoder(Encoder):
         options: name of an encoder -> what its class takes.
 
     Raises:
-        InputError: fewer than two encoders, one of them twice, one that gives no single vector per input, or one that
-            learns from classes.
+        InputError: fewer than two encoders, one of them twice, one of another modality, one that gives no single
+            vector per input, one that learns from classes, or options that one does not take.
         UnknownNameError: there is no such encoder, or options are of none that is named.
 
     Example:
@@ -46,15 +46,20 @@ class ConcatEncoder(Encoder):
     encoders: Sequence[Encoder]
 
     def __init__(self, names: str, options: Mapping[str, Mapping[str, Any]] | None = None):
-        known = names.split(SEPARATOR)
-        check_names("encoder of concat", options or {}, known)
-        self._use([create_encoder(self.modality, name, **(options or {}).get(name, {})) for name in known])
+        known, given = names.split(SEPARATOR), options or {}
+        check_value(given, Mapping[str, Mapping[str, Any]], "options")
+        check_names("encoder of concat", given, known)
+        if any(name.startswith(FAMILY) for name in known):
+            raise InputError(f"{FAMILY}{names:.200} has a concat inside a concat. Join all encoders by one.")
+        self._use([create_encoder(self.modality, name, **given.get(name, {})) for name in known])
 
     def _use(self, encoders: Sequence[Encoder]) -> None:
         names = [encoder.name for encoder in encoders]
         if len(set(names)) < max(2, len(names)):
             raise InputError(f"concat joins two or more different encoders, and is given {', '.join(names)}.")
         for encoder in encoders:
+            if encoder.modality != self.modality:
+                raise InputError(f"concat joins {self.modality} encoders, and {encoder.name!r} is none.")
             if encoder.mapped or not encoder.accepts_raw_input or not encoder.supports_mean_pooling:
                 raise InputError(
                     f"concat joins encoders of one vector per image or text, and {encoder.name!r}, as it is set, is "
@@ -63,16 +68,16 @@ class ConcatEncoder(Encoder):
             if isinstance(encoder, TextEncoder) and encoder.learns_labels:
                 raise InputError(f"concat joins encoders that learn from texts alone, and {encoder.name!r} is none.")
         self.encoders = encoders
-        self.name = f"concat/{SEPARATOR.join(names)}"
+        self.name = f"{FAMILY}{SEPARATOR.join(names)}"
 
     @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Self:
-        return cls(name.removeprefix("concat/"), **options)
+        return cls(name.removeprefix(FAMILY), **options)
 
     @classmethod
     def trained_on(cls, name: str) -> Mapping[str, str]:
         reasons: dict[str, str] = {}
-        for part in name.removeprefix("concat/").split(SEPARATOR):
+        for part in name.removeprefix(FAMILY).split(SEPARATOR):
             reasons |= encoder_class(cls.modality, part).trained_on(part)
         return reasons
 

@@ -402,8 +402,18 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
 
     @cached_property
     def _window(self) -> int:
-        """How many tokens of a text are read, in addition to special ones."""
-        return self._max_length - self._preprocessor.num_special_tokens_to_add()
+        """How many tokens of a text are read, in addition to special ones.
+
+        Raises:
+            CheckpointError: none are.
+        """
+        window = self._max_length - self._preprocessor.num_special_tokens_to_add()
+        if window < 1:
+            raise CheckpointError(
+                f"{self.model} reads {self._max_length} tokens of a text, special ones included, and none is left for "
+                "words. Fetch the model again."
+            )
+        return window
 
     @cached_property
     def _config(self) -> Any:

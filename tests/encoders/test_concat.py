@@ -93,6 +93,12 @@ def test_limits_are_those_of_all(joined):
         ("text", "concat/glove+tokens", {}, "'tokens', as it is set, is none"),
         ("text", "concat/glove+sentence_cnn", {}, "learn from texts alone, and 'sentence_cnn'"),
         ("image", "concat/pixels+efficientnet-lite0", {"efficientnet-lite0": {"grid": 7}}, "'efficientnet-lite0', as"),
+        ("text", "concat/" * 2000 + "bow+tfidf", {}, "a concat inside a concat"),
+        ("text", "concat/bow+precomputed", {}, "does not take these options .*'dim'"),
+        ("text", "concat/bow+tfidf", {"bow": {"min_cuont": 2}}, "'bow' does not take these options .*'min_cuont'"),
+        ("text", "concat/bow+tfidf", {"bow": {"modality": "image"}}, "does not take these options .*'modality'"),
+        ("text", "concat/bow+tfidf", {"bow": 3}, "options must be"),
+        ("text", "concat/bow+tfidf", ["bow"], "options must be"),
     ],
 )
 def test_encoders_that_cannot_be_joined(modality, name, options, message):
@@ -111,3 +117,9 @@ def test_a_checkpoint_without_one_of_the_encoders(joined, tmp_path):
     (tmp_path / "text_encoder_1" / "text_vocabulary.json").unlink()
     with pytest.raises(CheckpointError, match=r"text_vocabulary\.json"):
         load_encoder(joined.to_dict(), tmp_path)
+
+
+def test_a_checkpoint_that_names_encoders_of_another_modality():
+    images = [create_encoder("image", name).to_dict() for name in ("efficientnet-lite0", "efficientnet-lite2")]
+    with pytest.raises(CheckpointError, match="concat joins text encoders, and 'efficientnet-lite0' is none"):
+        load_encoder({"name": "concat/bow+tfidf", "modality": "text", "encoders": images})

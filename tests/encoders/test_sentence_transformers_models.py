@@ -134,6 +134,7 @@ def test_models_of_the_hub_by_name(name, model):
         ({"pooling": {"pooling_mode": ["mean", "cls"]}}, "the pooling"),
         ({"max_seq_length": "many"}, "sentence_bert_config.json cannot be used"),
         ({"max_seq_length": 0}, "max_seq_length 0"),
+        ({"max_seq_length": 2}, "reads 2 tokens of a text, special ones included, and none is left for words"),
         ({"transformer_task": "fill-mask"}, "the task 'fill-mask'"),
     ],
 )
