@@ -74,6 +74,10 @@ class Protocol:
             choices = get_args(hint)
             if all(isinstance(choice, str) for choice in choices) and choices and getattr(self, field) not in choices:
                 self._refuse(f"{field}={getattr(self, field)!r} is not one of {', '.join(map(repr, choices))}")
+        for field in ("cut_off", "rerank", "captions_per_item", "at"):
+            value = getattr(self, field)
+            if any(type(number) is not int for number in (value if field == "at" else [value]) if number is not None):
+                self._refuse(f"{field}={value!r} is made of whole numbers")
         if any(k < 1 for k in (*self.at, *([] if self.cut_off is None else [self.cut_off]))):
             self._refuse(f"cut_off={self.cut_off} and at={self.at} must be numbers of ranks, from 1")
         if self.rerank is not None and (self.rerank < 1 or self.relevance == "pair"):
@@ -306,7 +310,8 @@ def _read_name(name: str) -> tuple[str, dict[str, Any]]:
 
 def _written(value: Any) -> str:
     """A value as it stands in a name: a whole number the same, whether it was given as 1 or as 1.0."""
-    return f"{value:g}" if isinstance(value, float) else repr(value)
+    short = f"{value:g}" if isinstance(value, float) else repr(value)
+    return repr(value) if isinstance(value, float) and float(short) != value else short
 
 
 def list_protocols(pattern: str = "*") -> list[str]:

@@ -2,6 +2,7 @@
 
 # Configurations postpone no annotations: `@strict` checks types only where they are types, not strings.
 
+import math
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ class CMRConfig(CheckedConfig):
         for name in ("image_dim", "text_dim", "embed_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, and is {getattr(self, name)}.")
+        for name in self.own_fields():
+            if isinstance(value := getattr(self, name), float) and not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, and is {value}.")
 
     @classmethod
     def own_fields(cls) -> list[str]:

@@ -83,6 +83,13 @@ class TwoPartModel(CMRModel, abstract=True):
                 f"This {self.config.model_type} checkpoint has one part, and a focus weighs two: it was trained with "
                 "one of them alone, or with one embedding for both. Leave the focus out."
             )
+        width = self.config.embed_dim
+        shape = (width // 8,) if getattr(embeds, "dtype", None) == np.uint8 else (width,)
+        if not isinstance(embeds, np.ndarray) or embeds.ndim != 2 or embeds.shape[1:] != shape:
+            given = f"of shape {embeds.shape}" if isinstance(embeds, np.ndarray) else f"a {type(embeds).__name__}"
+            raise InputError(
+                f"embeds must be an array (n, {shape[0]}) of this checkpoint's embeddings, and is {given}."
+            )
         return focused(embeds, self.config.class_dim, focus)
 
     def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def check_focus(focus: float) -> float:
     Raises:
         InputError: it is not.
     """
-    if isinstance(focus, bool) or not isinstance(focus, int | float) or not 0 <= focus <= 1:  # false for NaN
+    if isinstance(focus, bool) or not isinstance(focus, Real) or not 0 <= focus <= 1:  # false for NaN
         raise InputError(
             f"focus must be a number from 0 (the same kind of thing) to 1 (this very thing), not {focus!r}."
         )

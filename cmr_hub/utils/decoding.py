@@ -242,6 +242,8 @@ def _described(hint: Any) -> str:
         return " or ".join(dict.fromkeys(map(_described, parts)))
     if get_origin(hint) in (list, tuple, Sequence):
         return "a list"
+    if get_origin(hint) in (dict, Mapping):
+        return "a mapping" if get_args(hint)[1] is Any else f"a mapping to {_described(get_args(hint)[1])}"
     return "null" if hint is type(None) else named.get(hint, str(hint).removeprefix("typing."))
 
 

@@ -97,7 +97,7 @@ def test_limits_are_those_of_all(joined):
         ("text", "concat/bow+precomputed", {}, "does not take these options .*'dim'"),
         ("text", "concat/bow+tfidf", {"bow": {"min_cuont": 2}}, "'bow' does not take these options .*'min_cuont'"),
         ("text", "concat/bow+tfidf", {"bow": {"modality": "image"}}, "does not take these options .*'modality'"),
-        ("text", "concat/bow+tfidf", {"bow": 3}, "options must be"),
+        ("text", "concat/bow+tfidf", {"bow": 3}, "options must be a mapping to a mapping"),
         ("text", "concat/bow+tfidf", ["bow"], "options must be"),
     ],
 )

@@ -280,6 +280,9 @@ def test_patterns_list_protocols():
     ("name", "changes", "message"),
     [
         ("dscmr", {"cutoff": 5}, "no field 'cutoff'"),
+        ("dscmr", {"cut_off": 1e99}, r"cut_off=1e\+99 is made of whole numbers"),
+        ("dscmr", {"cut_off": True}, "cut_off=True is made of whole numbers"),
+        ("instance", {"at": (1, 2.5)}, r"at=\(1, 2\.5\) is made of whole numbers"),
         ("dscmr", {"cut_off": 0}, "from 1"),
         ("dscmr", {"ties": "random"}, "ties='random' is not one of 'order', 'expected'"),
         ("dscmr", {"ap_divisor": "k"}, "ap_divisor='k' is not one of"),
@@ -323,7 +326,7 @@ def test_names_with_changes_can_be_read():
         ("dscmr(focus=nan)", "write them as in Python"),
         ("dscmr(focus=__import__('os'))", "write them as in Python"),
         ("dscmr(at=1)", "a value of a wrong type"),
-        ("dscmr(cut_off='x')", "a value of a wrong type"),
+        ("dscmr(cut_off='x')", "is made of whole numbers"),
         ("dscmr(fokus=0)", "has no field 'fokus'"),
         ("dscmrr(focus=0)", "There is no protocol named 'dscmrr'"),
     ],
@@ -351,3 +354,9 @@ def test_a_focus_is_part_of_the_description():
 def test_a_name_of_ones_own_may_have_brackets():
     mine = Protocol(name="mine (v2)", source="ours")
     assert get_protocol(mine, focus=1).name == "mine (v2)(focus=1)"
+
+
+def test_protocols_that_differ_have_names_that_differ():
+    names = {get_protocol("dscmr", focus=focus).name for focus in (1, 1.0, 0.9999999, 0.99999991)}
+    assert names == {"dscmr(focus=1)", "dscmr(focus=0.9999999)", "dscmr(focus=0.99999991)"}
+    assert {get_protocol(name).name for name in names} == names

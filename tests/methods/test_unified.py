@@ -130,6 +130,12 @@ def test_one_part_alone_has_no_focus(batch, settings, terms, width):
         model.with_focus(embeds, 0.5)
 
 
+@pytest.mark.parametrize("embeds", [np.zeros((2, 3), np.float32), np.zeros(16, np.float32), [[1.0]], None])
+def test_a_focus_weighs_embeddings_of_the_checkpoint_alone(embeds):
+    with pytest.raises(InputError, match=r"embeds must be an array \(n, \d+\) of this checkpoint's embeddings"):
+        make_model().with_focus(embeds, 0.5)
+
+
 def test_the_item_part_learns_without_labels(batch):
     del batch["labels"]
     model = make_model(has_class_part=False)
@@ -158,7 +164,8 @@ def test_each_part_learns_by_its_own_loss_alone(batch):
     [
         ({"embed_dim": 2}, "the class part alone takes 3, one per class"),
         ({"focus": 1.5}, "focus must be from 0"),
-        ({"focus": math.nan}, "focus must be from 0"),
+        ({"focus": math.nan}, "focus must be a finite number, and is nan"),
+        ({"initial_temperature": math.inf}, "initial_temperature must be a finite number, and is inf"),
         ({"item_hidden_dim": -1}, "item_hidden_dim must be 0"),
         ({"class_dropout": 1.0}, "class_dropout must be at least 0 and below 1"),
         ({"hardness": -0.1}, "hardness must not be negative"),

@@ -62,3 +62,7 @@ def test_a_row_of_zeros_stays():
 def test_a_focus_is_a_number_from_0_to_1(focus):
     with pytest.raises(InputError, match="focus must be a number from 0"):
         check_focus(focus)
+
+
+def test_a_focus_may_be_numpys():
+    assert check_focus(np.float32(0.5)) == 0.5
