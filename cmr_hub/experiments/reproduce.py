@@ -319,8 +319,8 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
     stored = earlier if earlier and earlier.pairs == pairs else None
     missing = not_measured([one for one in outcomes if one.reason != NOT_TRAINED or not is_stored(one.task, stored)])
     if not done:
-        reasons = "\n".join(f"- {one.title}: {one.reason}" for one in missing)
-        raise InputError(f"None of these methods can be trained on {plan.dataset!r}:\n{reasons}")
+        reasons = "\n".join(f"- {one.title}: {one.reason}" for one in missing or not_measured(outcomes))
+        raise InputError(f"None of these methods has results on {plan.dataset!r}:\n{reasons}")
     checkpoints = find_checkpoints(done)
     (table,) = make_tables(checkpoints, shared_first(checkpoints))
     results = Reproduction(

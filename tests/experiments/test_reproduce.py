@@ -217,7 +217,7 @@ def test_a_fault_of_the_program_costs_its_own_row_alone(data, quick, tmp_path, m
 
 def test_nothing_at_all(data, quick, tmp_path):
     quick["dan"] = {}
-    with pytest.raises(InputError, match=r"None of these methods can be trained on 'wiki':\n- DAN: The encoders"):
+    with pytest.raises(InputError, match=r"None of these methods has results on 'wiki':\n- DAN: The encoders"):
         reproduce(plan(tmp_path, ["dan"]))
 
 
@@ -258,6 +258,14 @@ def test_an_encoder_that_the_recipe_has_already_is_not_measured_twice(data, quic
     own = EncoderChoice(text="glove")
     tasks = plan(tmp_path, ["cca"], choices=[EncoderChoice(), own, EncoderChoice(text="bow")]).tasks()
     assert [task.replaced for task in tasks] == [{}, {"text": "bow"}]
+
+
+def test_where_nothing_is_finished_all_is_named_even_what_results_have(data, quick, tmp_path):
+    asked = plan(tmp_path, ["cca"], trains=False)
+    pairs = {split: len(rows) for split, rows in asked.load().items()}
+    stored = small_results(rows=[small_row("cca", 0.3, text="precomputed")], pairs=pairs)
+    with pytest.raises(InputError, match="has results on 'wiki':\n- CCA: it has not been trained yet"):
+        reproduce(asked, earlier=stored)
 
 
 def test_finished_trainings_alone_can_be_tabulated(data, quick, trainings, tmp_path):
