@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from datasets import DatasetDict
 from transformers import TrainerState
 
@@ -250,9 +251,9 @@ def metrics_entry(protocol: Protocol, split: str, metrics: Mapping[str, float], 
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """The settings of a recipe that a [`TrainingRun`] stores."""
+    """The settings of a recipe that a [`TrainingRun`] stores: JSON values, also of mappings that YAML nests."""
     chosen_by = {"selection": list(recipe.selection)} if recipe.selection else {}  # as in records of before it
-    return {
+    settings = {
         **chosen_by,
         "encoders": {modality: spec.to_dict() for modality, spec in recipe.encoders.items()},
         "captions": recipe.captions,
@@ -262,6 +263,7 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
         "augmentations": list(recipe.augmentations),
         "published": recipe.published_here.to_dict(),
     }
+    return msgspec.to_builtins(settings)
 
 
 def versions() -> dict[str, str]:

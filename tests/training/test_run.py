@@ -10,6 +10,7 @@ from cmr_hub.evaluation import get_protocol
 from cmr_hub.hub.weights import weights_digest
 from cmr_hub.results.leaderboard import RUN_NAME, read_scores
 from cmr_hub.training import train as module
+from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun, cached_run
 from cmr_hub.training.train import train
 from small_trainings import feature_splits, quick_recipe
@@ -162,3 +163,14 @@ def test_a_damaged_record_is_named(finished, dataset):
     for options in ({}, {"resume": True}):
         with pytest.raises(CheckpointError, match=r"training_run\.json is no valid JSON"):
             train(quick_recipe("cca"), dataset, "toy", finished, **options)
+
+
+def test_mappings_that_a_recipe_file_nests_are_stored_as_json(dataset, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "method: cca\nsummary: s\npaper: {title: t, authors: a, url: https://example.org, citation: c}\n"
+        "encoders:\n  image: {name: concat/one+two, options: {one: {view: whole}}}\n  text: glove\n"
+    )
+    run = asked(dataset, recipe=load_recipe(recipe))
+    run.save(tmp_path)
+    assert TrainingRun.load(tmp_path).recipe["encoders"]["image"]["options"] == {"one": {"view": "whole"}}
