@@ -150,9 +150,10 @@ class UserGalleryView(View):
         """
         self.galleries.touch(_owner(request), (name, method, asked))
         own = self.galleries[_owner(request)]
-        if own is None:  # maybe a moment ago, and the page is told so already: this tells it nothing else
-            gone = self._gone(name, method, known, shown) if known else {}
-            return {**self._state(request, REMOVED if known else CANCELLED), **gone}
+        if own is None and known is None:  # cancelled or removed a moment ago, and the page has been told so
+            return {component: value for component, value in self._state(request).items() if component != self.status}
+        if own is None:
+            return {**self._state(request, REMOVED), **self._gone(name, method, known, shown)}
         if own.progress.state == "done" and own.name != known:
             return {**self._state(request), **self._arrived(own, shown)}
         if own.progress.is_active:
