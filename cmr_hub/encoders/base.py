@@ -91,6 +91,15 @@ class Encoder(ABC):
         return {}
 
     @classmethod
+    def limits_of(cls, name: str) -> str:
+        """What a model card should say of what an encoder loses.
+
+        Args:
+            name: the name that was registered, or of a family a name that it stands for.
+        """
+        return cls.limits
+
+    @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Encoder:
         """The encoder that a registered name stands for; a family of encoders takes the rest of the name."""
         return cls(**options)

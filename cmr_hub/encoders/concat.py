@@ -77,23 +77,23 @@ class ConcatEncoder(Encoder):
     @classmethod
     def trained_on(cls, name: str) -> Mapping[str, str]:
         reasons: dict[str, str] = {}
-        for part in name.removeprefix(FAMILY).split(SEPARATOR):
+        for part in _parts(name):
             reasons |= encoder_class(cls.modality, part).trained_on(part)
         return reasons
+
+    @classmethod
+    def limits_of(cls, name: str) -> str:
+        return " ".join(filter(None, (encoder_class(cls.modality, part).limits_of(part) for part in _parts(name))))
 
     @property
     def dim(self) -> int:
         return sum(encoder.dim for encoder in self.encoders)
 
-    @property
-    def limits(self) -> str:  # type: ignore[override]  # of its encoders, which differ
-        return " ".join(dict.fromkeys(encoder.limits for encoder in self.encoders if encoder.limits))
-
     def encode(self, inputs: Sequence[Any]) -> torch.Tensor:
         return torch.cat([encoder.encode(inputs) for encoder in self.encoders], dim=1)
 
     @property
-    def cacheable(self) -> bool:  # type: ignore[override]  # likewise
+    def cacheable(self) -> bool:  # type: ignore[override]  # of its encoders, which differ
         return any(encoder.cacheable for encoder in self.encoders)
 
     def to(self, device: torch.device | str) -> Self:
@@ -162,3 +162,7 @@ class ConcatTextEncoder(ConcatEncoder, TextEncoder):
     def unknown_words(self, text: str) -> list[str]:
         first, *others = (encoder.unknown_words(text) for encoder in self.encoders)
         return [word for word in first if all(word in unknown for unknown in others)]
+
+
+def _parts(name: str) -> list[str]:
+    return name.removeprefix(FAMILY).split(SEPARATOR)

@@ -159,9 +159,9 @@ def _limits(run: TrainingRun, facts: data.DatasetInfo, processor: dict) -> str:
         "lies outside these classes has no place of its own in the common space.",
         SCORES[METHODS[run.method].representation],
     ]
-    encoder = encoder_class("text", processor["text_encoder"]["name"])
-    if encoder.limits:
-        lines.append(encoder.limits)
+    name = processor["text_encoder"]["name"]
+    encoder = encoder_class("text", name)
+    lines += filter(None, (encoder.limits_of(name), encoder.trained_on(name).get(run.dataset)))
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -82,7 +82,7 @@ def test_precisions_are_cached_apart():
 
 
 def test_limits_are_those_of_all(joined):
-    assert all(part.limits in joined.limits for part in joined.encoders)
+    assert all(part.limits in joined.limits_of(joined.name) for part in joined.encoders)
 
 
 @pytest.mark.parametrize(
