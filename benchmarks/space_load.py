@@ -66,11 +66,11 @@ async def ask(client: httpx2.AsyncClient, session: str, question: Question) -> N
     if question.kind == "image":
         upload = await client.post("/gradio_api/upload", files={"files": ("query.png", question.value)})
         image = {"path": upload.raise_for_status().json()[0], "meta": {"_type": "gradio.FileData"}}
-        data = [image, "", "", question.target, 10, ""]
+        data = [image, "", "", question.target, 10, "", None]
     elif question.kind == "item":
-        data = [question.value, "", "", question.target, "", 10, ""]
+        data = [question.value, "", "", question.target, "", 10, "", None]
     else:
-        data = [question.value, "", "", question.target, 10, ""]
+        data = [question.value, "", "", question.target, 10, "", None]
     address = f"/gradio_api/call/{ENDPOINTS[question.kind]}"
     call = await client.post(address, json={"data": data, "session_hash": session})
     answer = await client.get(f"{address}/{call.raise_for_status().json()['event_id']}")

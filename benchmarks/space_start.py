@@ -34,7 +34,7 @@ def measure(app: Path, query: str) -> dict[str, Any]:
     started, spent = time.perf_counter(), children_cpu()
     with running_space(app) as (address, _), httpx2.Client(base_url=address, timeout=PATIENCE) as client:
         paged = time.perf_counter() - started
-        call = client.post("/gradio_api/call/search_text", json={"data": [query, "", "", "image", 5, ""]})
+        call = client.post("/gradio_api/call/search_text", json={"data": [query, "", "", "image", 5, "", None]})
         answer = client.get(f"/gradio_api/call/search_text/{call.raise_for_status().json()['event_id']}").text
         answered = time.perf_counter() - started
     if "event: complete" not in answer:

@@ -20,7 +20,7 @@ from space_server import SpaceServer
 
 API = "/gradio_api"
 TIMEOUT = 30.0
-GOOD = ["smiling cat", "", "", "image", 3, ""]  # arguments of search_text
+GOOD = ["smiling cat", "", "", "image", 3, "", None]  # arguments of search_text
 OWN_ERRORS = ("cmr_hub.errors.", "gradio.exceptions.Error")
 
 
