@@ -9,12 +9,8 @@ from typing import Any
 import pytest
 
 from browsing import DESK, HIT, PHONE, BrowserContext, Page, expect, overflow, serious_findings
-from cmr_hub.utils.hub import bundled_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-
-# The default model is then one of two parts.
-HAS_PARTS = (bundled_folder() / "unified-emoji").is_dir()
 
 
 def find(page: Page, text: str) -> None:
@@ -78,19 +74,15 @@ def test_answer_has_an_address_that_leads_back_to_it(page: Page, browser: Browse
     expect(page.locator(".cmr-texts .cmr-hit")).to_have_count(12)
     expect(page).to_have_url(re.compile("text=fire\\+engine&target=text"))
     focus = page.get_by_label("number input for Focus")
-    if HAS_PARTS:
-        focus.fill("0.2")
-        expect(page.locator(".cmr-summary")).to_contain_text("at focus 0.2")
-        expect(page).to_have_url(re.compile("&focus=0.2"))
-    else:
-        expect(focus).to_be_hidden()
+    focus.fill("0.2")
+    expect(page.locator(".cmr-summary")).to_contain_text("at focus 0.2")
+    expect(page).to_have_url(re.compile("&focus=0.2"))
     other = browser.new_page()
     other.goto(page.url)
     expect(other.locator("h2.cmr-asked")).to_have_text("“fire engine”")
     expect(other.locator(".cmr-texts .cmr-hit")).to_have_count(12)
     expect(other.get_by_label("Texts", exact=True)).to_be_checked()
-    if HAS_PARTS:
-        expect(other.get_by_label("number input for Focus")).to_have_value("0.2")
+    expect(other.get_by_label("number input for Focus")).to_have_value("0.2")
     assert other.locator(".cmr-words").all_inner_texts() == page.locator(".cmr-words").all_inner_texts()
     other.close()
 
@@ -171,7 +163,7 @@ def test_slider_decides_how_many(page: Page):
     [
         ("  ", "type at least one word"),
         ("x" * 2001, "2,001 characters"),
-        ("qwxyzzq <&>", "knows no word of 'qwxyzzq <&>'"),
+        ("\U0001f600", "knows no word of '\U0001f600'"),
     ],
 )
 def test_refused_words_show_a_notice(page: Page, text: str, message: str):
@@ -179,6 +171,13 @@ def test_refused_words_show_a_notice(page: Page, text: str, message: str):
     expect(page.get_by_role("alert")).to_contain_text(message)
     find(page, "dog")
     expect(page.locator(HIT)).to_have_count(12)
+
+
+def test_unknown_words_are_shown_as_they_were_typed(page: Page):
+    page.goto(f"{page.url.partition('?')[0]}?model=dscmr")
+    expect(page.locator(HIT)).to_have_count(12)
+    find(page, "qwxyzzq <&>")
+    expect(page.get_by_role("alert")).to_contain_text("knows no word of 'qwxyzzq <&>'")
 
 
 def test_file_that_is_no_image_shows_a_notice(page: Page, no_image: Path):

@@ -75,7 +75,7 @@ def test_words_and_images_find_their_places(page: Page, image_file: Path):
     page.set_input_files("#cmr-map-ask input[type=file]", image_file)
     expect(page.locator(f"{QUESTION} h2")).to_have_text("Your image")
     expect(page.locator(STAR)).not_to_have_attribute("transform", star)
-    page.fill("#cmr-map-text textarea", "qwxyzzq")
+    page.fill("#cmr-map-text textarea", "\U0001f600")
     page.locator("#cmr-map-text textarea").press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("knows no word")
     expect(page.locator(STAR)).to_have_count(0)
