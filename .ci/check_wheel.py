@@ -14,7 +14,6 @@ from pathlib import Path
 README = Path(__file__).resolve().parents[1] / "README.md"
 EXTRA_PACKAGES = (
     "gradio",
-    "sklearn",
     "matplotlib",
     "plotly",
     "faiss",
@@ -26,7 +25,7 @@ EXTRA_PACKAGES = (
 CHECKS = """
 import cmr_hub
 assert "site-packages" in cmr_hub.__file__, cmr_hub.__file__
-assert texts.shape == (2, 1024) and images.shape == (1, 1024) and scores.shape == (1, 2)
+assert texts.shape == (2, 256) and images.shape == (1, 256) and scores.shape == (1, 2)
 """
 
 
