@@ -67,7 +67,7 @@ def train(
         seed: of everything that chance decides.
         protocols: each gives a result on the test split; the first also defines the validation metric that chooses the
             epoch, where the recipe has no `selection`. Of one that chooses it on the test split instead, the best
-            epoch's figure is a result beside those of the epoch that is kept, and says so ("epoch").
+            epoch's figure is a result next to those of the epoch that is kept, and says so ("epoch").
         half: store the weights in half precision; the result is measured as stored.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`; a finished one is returned.
         overwrite: train over what `output_dir` holds, but for an interrupted run that `resume` goes on with.
