@@ -5,19 +5,38 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin, TiffImagePlugin
+from PIL import Image, ImageFile, ImageOps, JpegImagePlugin, TiffImagePlugin, features
 
-from cmr_hub.errors import BusyError, InputError, UnknownNameError
+from cmr_hub.errors import BusyError, InputError, MissingExtraError, UnknownNameError
+from cmr_hub.utils.extras import require
 from cmr_hub.utils.memory import MemoryBudget
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+# What image files are called, HEIF included, whose reader is an extra.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif", ".hif"),
+)
+# Images to people, of formats that are not read.
+OTHER_SUFFIXES = (
+    *(".svg", ".jxl", ".jp2", ".psd", ".ico", ".tga"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),  # raw files of cameras
+)
+# The brands of ISO media files with images -> their formats; "mif1" may be either.
+BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), ("AVIF",)),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), ("HEIF",)),
+    **dict.fromkeys((b"mif1", b"msf1"), ("HEIF", "AVIF")),
+}
+GREY_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners store in 16
 MAX_PIXELS = 64_000_000
 MAX_SIDE = 65_535  # pixels, the most that a JPEG can have; Pillow takes memory for each row of an image
 MAX_BYTES = 64 * 2**20
@@ -64,8 +83,10 @@ def load_image(
     | animated (GIF, WEBP, TIFF pages) | its first frame; a PIL image gives the frame it stands at |
     | transparent (alpha, palette with a transparent colour) | composited over white |
     | CMYK, YCbCr, LAB, palette, 1-bit, grey | converted to RGB; colour profiles are ignored |
-    | 16-bit grey | scaled to 8 bits (65535 becomes 255), not clipped |
+    | of 16 bits | scaled to 8 bits (65535 becomes 255), not clipped |
+    | of 16 bits, of which 8, 10, 12 or 14 are in use | scaled by the largest value of so many bits |
     | rotated by EXIF | turned upright |
+    | AVIF; HEIF (HEIC) | read by Pillow, and with the extra `heif` |
     | an array | `(H, W)`, `(H, W, 3)` or `(H, W, 4)`, `uint8`, or floats in [0, 1] |
 
     Args:
@@ -77,8 +98,8 @@ def load_image(
             until the shorter side has less than twice `min_side` pixels and the longer one at most four times as many.
         max_pixels: more than this is refused before decoding.
         max_bytes: a larger file is refused before it is read.
-        to_rgb: False leaves the image in the mode that it is stored in, palette and transparency included; one that is
-            scaled down is "RGBA" then, or "RGB" without transparency.
+        to_rgb: False leaves the image in the mode that it is stored in, palette and transparency included, except that
+            grey of more than 8 bits is "L"; one that is scaled down is "RGBA" then, or "RGB" without transparency.
 
     Returns:
         An image of mode "RGB", independent of `source`.
@@ -201,14 +222,39 @@ def _opened(source: Any, max_bytes: int) -> Iterator[tuple[BinaryIO, str]]:
 
 def _parsed(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """The image in a file, of which the header alone has been read."""
+    formats = _formats_of(file, name)
     try:
-        return Image.open(file, formats=FORMATS)
+        return Image.open(file, formats=formats)
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} declares too many pixels: at most {max_pixels:,} are allowed. Scale it.") from error
     except Exception as error:  # on a hostile file the format readers raise whatever their parsing runs into
         file.seek(0)
         kind = "an SVG drawing" if b"<svg" in file.read(4096).lower() else "not an image that can be read"
         raise InputError(f"{name} is {kind}. Accepted are {', '.join(FORMATS)}.") from error
+
+
+def _formats_of(file: BinaryIO, name: str) -> Sequence[str]:
+    """The formats that a file may have. The reader of HEIF is imported for such files alone.
+
+    Raises:
+        InputError: the reader is not installed.
+    """
+    head = file.read(12)
+    file.seek(0)
+    possible = BRANDS.get(head[8:], ()) if head[4:8] == b"ftyp" else FORMATS[:-2]
+    if possible == ("AVIF",) and not features.check("avif"):
+        raise InputError(f"{name} is an AVIF image, which this Pillow cannot read: pip install --upgrade pillow.")
+    if "HEIF" in possible:
+        try:
+            _register_heif()
+        except MissingExtraError as error:
+            raise InputError(f"{name} cannot be read. {error} Or save it as JPEG.") from error
+    return possible
+
+
+@cache
+def _register_heif() -> None:
+    require("pillow_heif", "heif", "A HEIF image (HEIC)").register_heif_opener()
 
 
 def _check_pixels(image: Image.Image, name: str, max_pixels: int) -> None:
@@ -247,9 +293,11 @@ def _decoded(image: Image.Image, name: str, max_pixels: int, wanted: _Wanted, dr
         _check_scans(image)
         if draft and wanted.min_side:
             image.draft(None, (wanted.min_side, wanted.min_side))
+        is_deep = _is_deep(image)
         with DECODING.hold(_decoding_bytes(image, pixels, wanted)):
             image.load()
-            return _converted(image, wanted)
+            _check_pixels(image, name, max_pixels)  # of HEIF the header may say less than there is
+            return _converted(image, wanted, _Depth.of(image, is_deep))
     except InputError as error:
         raise InputError(f"{name} {error}") from error
     except BusyError:
@@ -280,6 +328,8 @@ def _decoding_bytes(image: Image.Image, pixels: int, wanted: _Wanted) -> int:
         "WEBP": 12,  # the decoder composes frames on two canvases, and gives a third
         "TIFF": 8,  # all may be one strip
         "GIF": 4,  # the first frame may become RGBA
+        "AVIF": 8,  # the decoder's planes, and a copy of the result
+        "HEIF": 8,  # likewise
         "BMP": 2,  # run lengths are decoded apart
     }
     return decoded + pixels * extra.get(image.format or "", 0)
@@ -304,19 +354,81 @@ def _check_scans(image: Image.Image) -> None:
             raise InputError(f"is a JPEG of {scans:,} scans, and {MAX_SCANS} are allowed. Save it again.")
 
 
-def _converted(image: Image.Image, wanted: _Wanted) -> Image.Image:
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a file that is not decoded yet has colours of 16 bits, of which Pillow reads the upper 8."""
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else ()
+    return any(";16" in str(tile[3]) for tile in tiles) and not image.mode.startswith("I")
+
+
+@dataclass(frozen=True)
+class _Depth:
+    """How values of more than 8 bits become 8 bits.
+
+    Attributes:
+        top: of grey values the one that becomes white; None where the image has 8 bits.
+        table: of colours what each value of each band becomes; None where they stay.
+    """
+
+    top: float | None = None
+    table: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, image: Image.Image, is_deep: bool) -> _Depth:
+        """Return what a decoded image needs.
+
+        Args:
+            image: decoded.
+            is_deep: whether its values are the upper halves of 16 bits.
+
+        Raises:
+            InputError: its values are outside of the range that an image of its kind has.
+        """
+        if image.mode == "F" or image.mode.startswith("I"):
+            values, largest = np.asarray(image), 1.0 if image.mode == "F" else 65535
+            low, high = values.min(), values.max()
+            if not (low >= 0 and high <= largest):  # also true of NaN
+                raise InputError(
+                    f"has grey values from {low} to {high}, outside 0 to {largest:g}. Scale them into that range."
+                )
+            return cls(top=largest if image.mode == "F" else _full_scale(int(high)))
+        if not is_deep:
+            return cls()
+        highest = [high for _, high in image.getextrema()]
+        colours = len(highest) - (image.mode[-1] in "Aa")  # and alpha, which may use other bits
+        brightest = max(highest[:colours])
+        if not brightest:
+            raise InputError("has colours of 16 bits, and uses the lower 8 alone. Save it with 8 bits.")
+        if _full_scale(brightest << 8) == 65535:
+            return cls()
+        tops = [brightest] * colours + highest[colours:]
+        scales = [255 / max(1, _full_scale(top << 8) >> 8) for top in tops]
+        return cls(table=tuple(min(255, round(value * scale)) for scale in scales for value in range(256)))
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """Return the image, or a piece of it, with 8 bits."""
+        if self.top is not None:
+            return Image.fromarray(np.rint(np.asarray(image) * (255 / self.top)).astype(np.uint8))
+        return image if self.table is None else image.point(self.table)
+
+
+def _full_scale(value: int) -> int:
+    """The largest value of the smallest depth in `GREY_DEPTHS` that has room for a value."""
+    return next(2**depth - 1 for depth in GREY_DEPTHS if value < 2**depth)
+
+
+def _converted(image: Image.Image, wanted: _Wanted, depth: _Depth) -> Image.Image:
     """What is asked for of a decoded image. One that is large is converted in pieces, to the same pixels."""
     factor = wanted.factor(*image.size)
     is_plain = not wanted.to_rgb or (image.mode == "RGB" and not image.has_transparency_data)
     if factor == 1 and (is_plain or image.width * image.height <= WHOLE):
-        upright = ImageOps.exif_transpose(image)
+        upright = depth.apply(ImageOps.exif_transpose(image))
         return _to_rgb(upright) if wanted.to_rgb else upright
     mode = "RGB" if wanted.to_rgb or not (image.has_transparency_data or image.mode == "P") else "RGBA"
     size = (-(-image.width // factor), -(-image.height // factor))
     result, step = Image.new(mode, size), max(1, BLOCK // factor) * factor
     for top in range(0, image.height, step):
         for left in range(0, image.width, step):
-            block = image.crop((left, top, min(left + step, image.width), min(top + step, image.height)))
+            block = depth.apply(image.crop((left, top, min(left + step, image.width), min(top + step, image.height))))
             block = _to_rgb(block) if mode == "RGB" else block.convert(mode)
             result.paste(block.reduce(factor) if factor > 1 else block, (left // factor, top // factor))
     turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
@@ -324,21 +436,10 @@ def _converted(image: Image.Image, wanted: _Wanted) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Grey values of more than 8 bits, `(H, W)`: floats in [0, 1], integers in [0, 65535], scaled to `uint8`."""
-    top = 1.0 if values.dtype.kind == "f" else 65535.0
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= top):  # also true of NaN
-        raise InputError(f"has grey values from {low} to {high}, outside 0 to {top:g}. Scale them into that range.")
-    return np.rint(values * (255 / top)).astype(np.uint8)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

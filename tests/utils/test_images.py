@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -40,7 +41,28 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def deep_png(values: np.ndarray) -> bytes:
+    """`(H, W, bands)` values as a PNG of 16 bits; Pillow writes none in colour."""
+    height, width, bands = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[bands], 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    )
+
+
+HEIC = struct.pack(">I4s4s", 24, b"ftyp", b"heic") + bytes(12)
+
+
+@pytest.fixture
+def heif():
+    """Pillow that also writes HEIF."""
+    pytest.importorskip("pillow_heif").register_heif_opener()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_every_accepted_format_opens_as_rgb(format):
     loaded = load_image(encoded(Image.new("RGB", (30, 20), RED), format))
     assert (loaded.mode, loaded.size) == ("RGB", (30, 20))
@@ -83,6 +105,47 @@ def lossless(format: str) -> dict:
     return {"lossless": True} if format == "WEBP" else {}
 
 
+@pytest.mark.parametrize("format", ["WEBP", "AVIF", "HEIF", "TIFF", "PNG"])
+def test_photos_of_phones_are_upright(format, heif):
+    image = Image.new("RGB", (80, 40), "blue")
+    image.paste(RED, (0, 0, 40, 40))
+    loaded = load_image(encoded(image, format, exif=turned_upright(6)["exif"].tobytes()))
+    assert loaded.size == (40, 80)
+    assert np.argmax(loaded.getpixel((20, 10))) == 0
+    assert np.argmax(loaded.getpixel((20, 70))) == 2
+
+
+def test_photos_of_phones_under_another_name_are_read(tmp_path, heif):
+    (tmp_path / "IMG_1.jpg").write_bytes(encoded(noise(), "HEIF", quality=90))
+    assert load_image(tmp_path / "IMG_1.jpg").size == (64, 48)
+
+
+def test_a_damaged_photo_of_a_phone_is_refused(heif):
+    content = encoded(noise(), "HEIF")
+    for damaged in (content[: len(content) // 2], HEIC):
+        with pytest.raises(InputError, match=r"truncated or damaged|not an image"):
+            load_image(damaged)
+
+
+def test_a_photo_of_a_phone_names_the_extra_that_reads_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr(images, "_register_heif", images._register_heif.__wrapped__)
+    with pytest.raises(InputError, match=r'the image.s bytes cannot be read.*pip install "cmr-hub\[heif\]"'):
+        load_image(HEIC)
+
+
+def test_an_avif_that_this_pillow_cannot_read_says_so(monkeypatch):
+    content = encoded(noise(), "AVIF")
+    monkeypatch.setattr(images.features, "check", lambda feature: False)
+    with pytest.raises(InputError, match=r"AVIF image, which this Pillow cannot read: pip install --upgrade pillow"):
+        load_image(content)
+
+
+def test_a_film_is_no_image():
+    with pytest.raises(InputError, match="not an image"):
+        load_image(struct.pack(">I4s4s", 24, b"ftyp", b"isom") + bytes(12))
+
+
 def test_cmyk_becomes_rgb():
     loaded = load_image(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95))
     assert np.abs(np.subtract(loaded.getpixel((8, 8)), RED)).max() <= 8
@@ -93,6 +156,37 @@ def test_16_bit_grey_is_scaled_and_not_clipped(format):
     grey = np.array([[0, 1000, 32768, 65535]], np.uint16)
     loaded = load_image(encoded(Image.fromarray(grey), format))
     assert np.asarray(loaded)[0, :, 0].tolist() == [0, 4, 128, 255]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_16_bit_grey_of_fewer_bits_is_scaled_by_these(format, bits):
+    top = 2**bits - 1
+    grey = np.array([[0, top // 2, top]], np.uint16)
+    loaded = load_image(encoded(Image.fromarray(grey), format))
+    np.testing.assert_allclose(np.asarray(loaded)[0, :, 0], [0, 127, 255], atol=1)
+
+
+@pytest.mark.parametrize("bands", [2, 3, 4])
+def test_16_bit_colours_of_12_bits_are_scaled_by_these(bands):
+    values = np.full((1, 3, bands), 65535)
+    values[0, :, : bands - (bands != 3)] = np.array([0, 2048, 4095])[:, None]
+    np.testing.assert_allclose(np.asarray(load_image(deep_png(values)))[0, :, 0], [0, 136, 255], atol=1)
+
+
+def test_16_bit_colours_of_all_bits_stay():
+    values = np.array([[[0, 0, 0], [2048, 32768, 65535]]])
+    assert np.asarray(load_image(deep_png(values))).tolist() == [[[0, 0, 0], [8, 128, 255]]]
+
+
+def test_16_bit_colours_whose_upper_half_is_empty_are_refused():
+    with pytest.raises(InputError, match="uses the lower 8 alone"):
+        load_image(deep_png(np.full((2, 2, 3), 200)))
+
+
+def test_16_bit_grey_is_shown_as_it_is_read():
+    shown = load_image(encoded(Image.fromarray(np.array([[0, 4095]], np.uint16)), "PNG"), to_rgb=False)
+    assert (shown.mode, shown.getpixel((1, 0))) == ("L", 255)
 
 
 def test_floating_point_grey_lies_in_0_to_1():
@@ -173,6 +267,7 @@ KINDS = {
     "palette": (palette, "PNG", {}),
     "palette, one colour clear": (palette, "PNG", {"transparency": 3}),
     "16-bit": (lambda: gradient("I;16"), "PNG", {}),
+    "12-bit": (lambda: gradient("I;16").point(lambda value: value * (1 / 16)), "PNG", {}),
     "floats": (lambda: gradient("F"), "TIFF", {}),
     "CMYK": (lambda: gradient("CMYK"), "JPEG", {}),
     "GIF": (palette, "GIF", {}),
@@ -326,7 +421,7 @@ def test_a_format_outside_the_list_is_refused():
         load_image(encoded(noise(), "PPM"))
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
 def test_a_truncated_file_is_refused(format, share):
     content = encoded(noise(), format)
