@@ -156,7 +156,8 @@ def load_dataset(
         )
     folder = _folder(data_dir)
     if folder is not None and not folder.is_dir():
-        raise DatasetError(f"Data set {name!r}: there is no folder {folder}. Give an existing folder as data_dir.")
+        what = f"{folder} is a file: unpack it" if folder.is_file() else f"there is no folder {folder}"
+        raise DatasetError(f"Data set {name!r}: {what}. Give an existing folder as data_dir.")
     return loader.load(folder, progress=progress, **options)
 
 

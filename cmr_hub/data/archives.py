@@ -1,34 +1,41 @@
-"""Extract archives that come from outside: every entry is checked before anything is written."""
+"""Extract archives: those that come from outside, of which every entry is checked first, and people's own."""
 
 from __future__ import annotations
 
 import gzip
+import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from cmr_hub.errors import DownloadError
+from cmr_hub.errors import DownloadError, InputError
+from cmr_hub.utils.full_disk import is_of_full_disk
 
 from .base import ProgressCallback
+from .image_folders import is_litter
 from .paths import unsafe_reason
 from .progress import stepwise
 
+# What people's archives are called; `unpack` reads them.
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 CHUNK = 1 << 18
 MAX_FILES = 100_000  # of one archive
+UTF_8 = 0x800  # flag of an entry of a ZIP archive
 DAMAGE = (
     zipfile.BadZipFile,
     NotImplementedError,  # a compression that zipfile does not know
     tarfile.TarError,
     gzip.BadGzipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
 )
 
@@ -90,6 +97,82 @@ def extract(
             path.unlink(missing_ok=True)
         archive.unlink()
         raise DownloadError(f"{archive.name} is damaged or not safe: {error}. It was deleted.") from error
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Extract a person's own archive, as the system that packed it meant it.
+
+    Only plain files are extracted: no links, nothing hidden, and nothing that systems leave (see
+    [`~cmr_hub.data.image_folders.is_litter`]). The archive stays.
+
+    Args:
+        archive: of one of the [`SUFFIXES`].
+        folder: an empty one, that receives the files.
+
+    Returns:
+        The folder with the files: `folder`, or the one that all of them are packed in.
+
+    Raises:
+        InputError: the archive is damaged, encrypted, needs more room than there is, or has a path out of itself.
+    """
+    try:
+        with _files(archive) as files:
+            left = shutil.disk_usage(folder).free
+            for name, size, read in files:
+                left -= size
+                if is_litter(name):
+                    continue
+                if reason := unsafe_reason(name):
+                    raise InputError(f"{archive}: the path {name!r} is refused, {reason}.")
+                if left < 0:
+                    raise InputError(f"{archive} unpacks to more than there is room for in {folder.parent}.")
+                _write(Entry(name, read), folder / name)
+    except (*DAMAGE, RuntimeError, OSError) as error:  # where a password is needed; bz2's damage, or names too long
+        if is_of_full_disk(error):
+            raise
+        reason = str(error).partition(":\n")[0]  # tarfile lists what it tried
+        raise InputError(f"{archive} cannot be unpacked: {reason}. Pack it again, without a password.") from error
+    while len(inside := list(folder.iterdir())) == 1 and inside[0].is_dir():
+        folder = inside[0]
+    return folder
+
+
+def zip_name(entry: zipfile.ZipInfo) -> str:
+    """The path of an entry of a ZIP archive, with "/" between names, as its packer meant it.
+
+    macOS does not mark names as UTF-8, and old .NET writes backslashes.
+
+    Example:
+    ```python
+    >>> zip_name(zipfile.ZipInfo("caf├⌐.png"))  # as the bytes of UTF-8 look that are not marked
+    'café.png'
+    ```
+    """
+    name = entry.filename
+    if not entry.flag_bits & UTF_8:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return name.replace("\\", "/")
+
+
+@contextmanager
+def _files(archive: Path) -> Iterator[Iterator[tuple[str, int, Callable[[], IO[bytes]]]]]:
+    """Path, size and opener of each plain file of a person's archive."""
+    if archive.suffix.lower() == ".zip":
+        with zipfile.ZipFile(archive) as zipped:
+            yield (
+                (zip_name(entry), entry.file_size, partial(zipped.open, entry))
+                for entry in zipped.infolist()
+                if not entry.is_dir() and stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
+            )
+    else:
+        with tarfile.open(archive) as tarred:
+            read = cast(Callable[[tarfile.TarInfo], IO[bytes]], tarred.extractfile)  # of a file never None
+            yield (
+                (str(PurePosixPath(entry.name)), entry.size, partial(read, entry))
+                for entry in tarred
+                if entry.isfile() and not entry.sparse
+            )
 
 
 @contextmanager

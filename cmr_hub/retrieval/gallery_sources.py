@@ -1,8 +1,9 @@
-"""Where the items of a big gallery come from, read piece by piece: Parquet files, a folder of images, a data set."""
+"""Where the items of a big gallery come from, read piece by piece: Parquet files, image files, a data set."""
 
 from __future__ import annotations
 
 import os
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Features, Image, Value, concatenate_datasets
 
-from cmr_hub.data import load_dataset
+from cmr_hub.data import archives, load_dataset
 from cmr_hub.data.folder import TABLES
 from cmr_hub.data.image_cells import ImageFiles, plain_features, undecoded
+from cmr_hub.data.image_folders import find_images, is_image_name, is_litter
 from cmr_hub.errors import InputError
+from cmr_hub.utils.images import SUFFIXES
+from cmr_hub.utils.private_folder import PrivateFolder
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 READ_ROWS = 256  # of a Parquet file at once
 
 
@@ -80,13 +83,11 @@ class ParquetSource(Source):
         image_root: the folder in which files must be that image cells name; without it they may name none.
 
     Raises:
-        InputError: there are no files, one cannot be read, or one has other columns than the first.
+        InputError: a file cannot be read, or has other columns than the first.
     """
 
     def __init__(self, paths: Sequence[Path], image_root: str | os.PathLike | None = None):
         self.image_files = ImageFiles() if image_root is None else ImageFiles.of_folder(image_root)
-        if not paths:
-            raise InputError("The list of Parquet files is empty: give at least one.")
         with _opened(paths[0]) as first:
             schema = first.schema_arrow
         self._starts: list[np.ndarray] = []  # of each file the number of each row group's first row
@@ -135,11 +136,75 @@ class ParquetSource(Source):
                     row += len(batch)
 
 
+class ImageFilesSource(Source):
+    """Image files without any text; their paths are the ids.
+
+    Args:
+        paths: of the files.
+        root: the folder that ids start from, and in which the files must be, links resolved; by default the deepest
+            one that all are in, and files may be anywhere.
+    """
+
+    features = Features({"id": Value("string"), "image": Image()})
+
+    def __init__(self, paths: Sequence[Path], root: Path | None = None):
+        self._paths = [path.absolute() for path in paths]
+        self._start = Path(os.path.commonpath([path.parent for path in self._paths])) if root is None else root
+        self._start = self._start.absolute()
+        self.image_files = ImageFiles(is_trusted=True) if root is None else ImageFiles.of_folder(root)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def read(self, start: int, stop: int) -> Dataset:
+        paths = self._paths[start:stop]
+        ids = [os.fsencode(path.relative_to(self._start)).decode(errors="backslashreplace") for path in paths]
+        return Dataset.from_dict({"id": ids, "image": [_cell(path) for path in paths]}, self.features)
+
+    def folder_of_images(self) -> Path:
+        return self._start
+
+
+def _cell(path: Path) -> dict[str, str | bytes | None]:
+    """The file of an image, or its content where Arrow cannot hold its name, which is not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return {"path": None, "bytes": path.read_bytes()}
+    return {"path": str(path), "bytes": None}
+
+
+class ArchiveSource(Source):
+    """The files in an archive, unpacked into a temporary folder as long as this is in use.
+
+    Args:
+        path: of the archive.
+
+    Raises:
+        InputError: it cannot be unpacked, or has nothing that a gallery can be built from.
+    """
+
+    def __init__(self, path: Path):
+        unpacked = PrivateFolder("cmr-archive-")
+        weakref.finalize(self, unpacked.remove)
+        self._source = open_source(archives.unpack(path, unpacked.path))
+        self.features, self.image_files = self._source.features, self._source.image_files
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, start: int, stop: int) -> Dataset:
+        return self._source.read(start, stop)
+
+
 def _opened(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read as Parquet: {error}.") from error
+        raise InputError(
+            f"{path} cannot be read as Parquet: {error}. A gallery is built from Parquet files, images, an archive of "
+            f"images ({', '.join(archives.SUFFIXES)}) or a folder."
+        ) from error
 
 
 def _typed(table: pa.Table) -> Dataset:
@@ -168,8 +233,9 @@ def open_source(
     """What `Gallery.build` reads from.
 
     Args:
-        source: a [`Source`], a data set (of a `DatasetDict` all splits), Parquet files, or a folder: of Parquet files,
-            of images with a `metadata.csv` (see `cmr_hub.data.folder`), or of images alone, in depth.
+        source: a [`Source`], a data set (of a `DatasetDict` all splits), Parquet files, image files, an archive, or a
+            folder: of Parquet files, of images with a `metadata.csv` (see `cmr_hub.data.folder`), or of images alone,
+            in depth.
         image_root: the folder in which files must be that image cells of Parquet files or data sets name. Without it
             only data sets in memory may name files, and folders of images those in them.
 
@@ -182,20 +248,32 @@ def open_source(
         return DatasetSource(source, image_root)
     if isinstance(source, DatasetDict):
         return DatasetSource(concatenate_datasets(list(source.values())), image_root)
-    if not isinstance(source, str | os.PathLike):
-        return ParquetSource([Path(path) for path in source], image_root)
-    folder = Path(source)
-    if folder.is_file():
-        return ParquetSource([folder], image_root)
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no file and no folder: give Parquet files or a folder of them or of images.")
+    if isinstance(source, str | os.PathLike):
+        path = Path(source).expanduser()
+        return _open_folder(path, image_root) if path.is_dir() else _open_files([path], image_root)
+    return _open_files([Path(path).expanduser() for path in source], image_root)
+
+
+def _open_files(paths: Sequence[Path], image_root: str | os.PathLike | None) -> Source:
+    if not paths:
+        raise InputError("The list of files is empty: give at least one.")
+    for path in paths:
+        if not path.is_file():
+            what = "a folder: give one alone" if path.is_dir() else "no file and no folder"
+            raise InputError(f"{path} is {what}. Sources are Parquet files, images, an archive or a folder of them.")
+    if len(paths) == 1 and paths[0].name.lower().endswith(archives.SUFFIXES):
+        return ArchiveSource(paths[0])
+    if all(is_image_name(path.name) for path in paths):
+        return ImageFilesSource(paths)
+    return ParquetSource(paths, image_root)
+
+
+def _open_folder(folder: Path, image_root: str | os.PathLike | None) -> Source:
     if any((folder / name).is_file() for name in TABLES):
         return open_source(load_dataset("folder", folder), folder)
-    if shards := sorted(folder.glob("*.parquet")):
+    if shards := sorted(path for path in folder.glob("*.parquet") if not is_litter(path.name)):
         return ParquetSource(shards, image_root)
-    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
+    images = find_images(folder)
     if not images:
-        raise InputError(f"{folder} has no Parquet files and no images ({', '.join(IMAGES)}).")
-    ids = [str(path.relative_to(folder)) for path in images]
-    columns = {"id": ids, "image": [str(path.absolute()) for path in images]}  # relative ones start from image_root
-    return DatasetSource(Dataset.from_dict(columns, Features({"id": Value("string"), "image": Image()})), folder)
+        raise InputError(f"{folder} has no Parquet files and no images ({', '.join(SUFFIXES)}).")
+    return ImageFilesSource(images, folder)

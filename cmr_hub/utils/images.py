@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +31,7 @@ OTHER_SUFFIXES = (
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),  # raw files of cameras
 )
 # The brands of ISO media files with images -> their formats; "mif1" may be either.
-BRANDS = {
+BRANDS: dict[bytes, tuple[str, ...]] = {
     **dict.fromkeys((b"avif", b"avis"), ("AVIF",)),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), ("HEIF",)),
     **dict.fromkeys((b"mif1", b"msf1"), ("HEIF", "AVIF")),
@@ -233,7 +233,7 @@ def _parsed(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
         raise InputError(f"{name} is {kind}. Accepted are {', '.join(FORMATS)}.") from error
 
 
-def _formats_of(file: BinaryIO, name: str) -> Sequence[str]:
+def _formats_of(file: BinaryIO, name: str) -> tuple[str, ...]:
     """The formats that a file may have. The reader of HEIF is imported for such files alone.
 
     Raises:
@@ -393,7 +393,7 @@ class _Depth:
             return cls(top=largest if image.mode == "F" else _full_scale(int(high)))
         if not is_deep:
             return cls()
-        highest = [high for _, high in image.getextrema()]
+        highest = np.reshape(image.getextrema(), (-1, 2))[:, 1].tolist()
         colours = len(highest) - (image.mode[-1] in "Aa")  # and alpha, which may use other bits
         brightest = max(highest[:colours])
         if not brightest:

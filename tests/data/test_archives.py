@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cmr_hub.data import archives
-from cmr_hub.data.archives import extract
-from cmr_hub.errors import DownloadError
+from cmr_hub.data.archives import extract, unpack
+from cmr_hub.errors import DownloadError, InputError
 
 LIMIT = 1 << 24
 
@@ -176,3 +176,89 @@ def test_damaged_tars_are_deleted_before_anything_is_written(tmp_path, harm):
     with pytest.raises(DownloadError, match=r"bad.tgz is damaged"):
         extract(archive, tmp_path / "out", LIMIT)
     assert list(tmp_path.iterdir()) == []
+
+
+def packed(path: Path, entries: dict[str, bytes]) -> Path:
+    """An archive of the kind that its name says."""
+    if path.suffix == ".zip":
+        return make_zip(path, entries)
+    compression = {".gz": "gz", ".tgz": "gz", ".bz2": "bz2", ".xz": "xz"}.get(path.suffix, "")
+    with tarfile.open(path, f"w:{compression}") as archive:
+        for name, content in entries.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "unpacked").mkdir()
+    return tmp_path / "unpacked"
+
+
+def inside(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tgz", "a.tar.bz2", "a.tar.xz"])
+def test_people_s_archives_of_every_kind(tmp_path, folder, name):
+    archive = packed(tmp_path / name, {"photos/a.png": b"1", "photos/deep/猫.png": b"22", "photos/.DS_Store": b"3"})
+    assert unpack(archive, folder) == folder / "photos"
+    assert inside(folder / "photos") == {"a.png": b"1", "deep/猫.png": b"22"}
+    assert archive.is_file()
+
+
+def test_a_zip_of_a_mac(tmp_path, folder):
+    """Names are UTF-8 without a mark that says so, and each file has a double."""
+    archive = make_zip(tmp_path / "a.zip", {"__MACOSX/._caf#.png": b"x", "caf#.png": b"1"})
+    archive.write_bytes(archive.read_bytes().replace(b"caf#", "fé".encode() + b"x"))
+    assert inside(unpack(archive, folder)) == {"féx.png": b"1"}
+
+
+def test_a_zip_of_old_windows(tmp_path, folder):
+    assert inside(unpack(make_zip(tmp_path / "a.zip", {"p\\a.png": b"1", "p\\q\\b.png": b"2"}), folder)) == {
+        "a.png": b"1",
+        "q/b.png": b"2",
+    }
+
+
+def test_links_are_left_out(tmp_path, folder):
+    assert inside(unpack(make_zip(tmp_path / "a.zip", {link(): b"/etc/passwd", "a.png": b"1"}), folder)) == {
+        "a.png": b"1"
+    }
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_paths_out_of_people_s_archives_are_refused(tmp_path, folder, name):
+    archive = packed(tmp_path / name, {"../evil.png": b"1"})
+    with pytest.raises(InputError, match=r"the path '../evil.png' is refused, it contains '\.\.'"):
+        unpack(archive, folder)
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz"])
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_half_an_archive_is_refused_and_stays(tmp_path, folder, name, share):
+    archive = packed(tmp_path / name, {"a.png": os.urandom(5000), "b.png": os.urandom(50_000)})
+    content = archive.read_bytes()
+    archive.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=rf"{name} cannot be unpacked: .*Pack it again"):
+        unpack(archive, folder)
+    assert archive.is_file()
+
+
+def test_a_zip_with_a_password_is_refused(tmp_path, folder):
+    archive = make_zip(tmp_path / "a.zip", {"a.png": b"1"})
+    content = bytearray(archive.read_bytes())
+    content[6] |= 1
+    content[content.find(b"PK\x01\x02") + 8] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match=r"encrypted, password required.* without a password"):
+        unpack(archive, folder)
+
+
+def test_an_archive_without_room_is_refused(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10}))
+    with pytest.raises(InputError, match="more than there is room for"):
+        unpack(packed(tmp_path / "a.tar", {"a.png": bytes(11)}), folder)
+    assert inside(folder) == {}

@@ -1,5 +1,11 @@
 """Sources of galleries give the same items whatever they are read from, and whatever piece is asked for."""
 
+import gc
+import os
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,6 +78,62 @@ def test_a_folder_of_images_alone(tmp_path):
     assert source.read(2, 3)[0]["image"].convert("RGB").getpixel((0, 0)) == COLOURS["red"]
 
 
+def test_files_of_systems_are_no_items(tmp_path):
+    """As a folder looks that was copied from a Mac and opened on Windows."""
+    image_dataset(tmp_path)
+    pq.write_table(pa.table({"texts": [["a"]]}), tmp_path / "._a.parquet")
+    for name in ("._red.png", ".DS_Store", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    assert open_source(tmp_path).read(0, 9)["id"][:] == ["blue.png", "green.png", "red.png"]
+
+
+def test_image_files_by_their_paths(tmp_path):
+    image_dataset(tmp_path)
+    source = open_source(tmp_path.glob("*e*.png"))
+    assert sorted(source.read(0, 9)["id"]) == ["blue.png", "green.png", "red.png"]
+    assert source.folder_of_images() == tmp_path
+    assert open_source(tmp_path / "red.png").read(0, 1)["id"][:] == ["red.png"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf_8(tmp_path):
+    """As of a file from a Windows in another script."""
+    image_dataset(tmp_path)
+    os.rename(tmp_path / "red.png", os.fsencode(tmp_path) + b"/\xba\xec.png")
+    source = open_source(tmp_path)
+    items = source.read(0, 3)
+    assert items["id"][:] == ["blue.png", "green.png", "\\xba\\xec.png"]
+    assert (
+        load_image(read_column(items, "image", image_files=source.image_files)[2]).getpixel((0, 0)) == COLOURS["red"]
+    )
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tar.gz"])
+def test_an_archive(tmp_path, name):
+    (tmp_path / "photos").mkdir()
+    image_dataset(tmp_path / "photos")
+    shutil.make_archive(
+        tmp_path / "photos", {"zip": "zip", "gz": "gztar"}[name.rpartition(".")[2]], tmp_path, "photos"
+    )
+    source = open_source(tmp_path / name)
+    items = source.read(0, 3)
+    images = read_column(items, "image", image_files=source.image_files)
+    assert items["id"][:] == ["blue.png", "green.png", "red.png"]
+    assert load_image(images[2]).getpixel((0, 0)) == COLOURS["red"]
+    folder = Path(images[0]["path"]).parents[1]
+    assert folder.is_dir()
+    del source
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_an_archive_of_a_folder_with_a_table(tmp_path):
+    image_dataset(tmp_path)
+    (tmp_path / "metadata.csv").write_text("file_name,text\nred.png,a red square\nblue.png,paint\n")
+    path = shutil.make_archive(tmp_path.parent / "table", "zip", tmp_path.parent, tmp_path.name)
+    assert sorted(open_source(path).read(0, 2)["texts"]) == [["a red square"], ["paint"]]
+
+
 def test_a_folder_of_images_by_a_relative_path(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     image_dataset(tmp_path / "images")
@@ -116,8 +178,13 @@ def test_what_is_no_source(tmp_path):
         open_source(tmp_path)
     with pytest.raises(InputError, match="no file and no folder"):
         open_source(tmp_path / "nothing")
-    with pytest.raises(InputError, match="list of Parquet files is empty"):
+    with pytest.raises(InputError, match="list of files is empty"):
         open_source([])
+    with pytest.raises(InputError, match="is a folder: give one alone"):
+        open_source([tmp_path, tmp_path])
+    (tmp_path / "photos.rar").write_bytes(b"Rar!")
+    with pytest.raises(InputError, match=r"photos\.rar cannot be read as Parquet: .* an archive of images \(\.zip"):
+        open_source(tmp_path / "photos.rar")
     (tmp_path / "junk.parquet").write_bytes(b"junk")
     with pytest.raises(InputError, match=r"junk\.parquet cannot be read as Parquet"):
         open_source(tmp_path)

@@ -16,11 +16,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from cmr_hub.data.archives import zip_name
+from cmr_hub.data.image_folders import is_image_name, is_litter
 from cmr_hub.data.paths import unsafe_reason
 from cmr_hub.data.table import Pair, read_pairs
 from cmr_hub.errors import DatasetError, InputError
-from cmr_hub.retrieval.gallery_sources import IMAGES
-from cmr_hub.utils.images import FORMATS, load_image
+from cmr_hub.utils.images import FORMATS, OTHER_SUFFIXES, load_image
 
 from .upload_tables import MAX_LINES, MAX_TABLE, MB, SUFFIXES, check_size, check_text, printable, without_folders
 
@@ -32,8 +33,6 @@ MAX_RATIO = 500  # a file of a zip that grows by more was made to do harm; image
 MAX_READ = 4 * MB  # of a zip at once; only a hostile one has a longer list of its files
 BLOCK = 1 << 16
 LONGEST_NAME, LONGEST_PART = 1_000, 200  # bytes of a path and of a name in it; file systems take 255
-LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems leave beside people's files
-UNREADABLE = (".svg", ".heic", ".heif", ".avif")  # images to people; they are named as left out, not skipped
 
 Kind = Literal["image", "table", "hidden", "other"]
 Step = Callable[[float, str], None]  # told the share that is done, in [0, 1], and what is done; may raise to stop
@@ -90,7 +89,7 @@ class Unpacked:
             entries = self._entries(archive, name)
             for done, (kind, entry) in enumerate(entries):
                 step(done / len(entries), f"Unpacking {name}: {done + 1:,} of {len(entries):,}")
-                inside = printable(entry.filename)
+                inside = printable(zip_name(entry))
                 if kind == "image":
                     self._add_image(inside, partial(archive.open, entry))
                 else:
@@ -132,7 +131,7 @@ class Unpacked:
             raise InputError(f"These are more than {MAX_IMAGES:,} images, the most that are taken. Send fewer.")
         path, reason = self._reserve(name)
         self.images[path] = name
-        if path.suffix.lower() in UNREADABLE:
+        if path.suffix.lower() in OTHER_SUFFIXES:
             reason = f"it is none of {', '.join(FORMATS)}; save it as one of them"
         if reason is None:
             try:
@@ -231,15 +230,13 @@ def _table_of(archive: ZipFile, entry: ZipInfo, name: str) -> bytes:
 
 def _kind_of(entry: ZipInfo) -> Kind:
     is_link = stat.S_ISLNK(entry.external_attr >> 16)
-    return "other" if is_link else _kind(entry.filename)
+    return "other" if is_link else _kind(zip_name(entry))
 
 
 def _kind(name: str) -> Kind:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if any(part in LITTER or (part.startswith(".") and part != "..") for part in path.parts):
+    if is_litter(name):
         return "hidden"
-    suffix = path.suffix.lower()
-    return "image" if suffix in (*IMAGES, *UNREADABLE) else "table" if suffix in SUFFIXES else "other"
+    return "image" if is_image_name(name) else "table" if name.lower().endswith(SUFFIXES) else "other"
 
 
 def _unusable_name(name: str) -> str | None:
@@ -247,6 +244,6 @@ def _unusable_name(name: str) -> str | None:
     parts = [part.encode() for part in name.split("/")]
     if len(name.encode()) > LONGEST_NAME or max(map(len, parts)) > LONGEST_PART:
         return "its name is too long"
-    if any(PurePosixPath(part.decode()).suffix.lower() in IMAGES for part in parts[:-1]):
+    if any(is_image_name(part.decode()) for part in parts[:-1]):
         return "it lies in a folder that is called like an image"
     return unsafe_reason(name)

@@ -17,6 +17,7 @@ from PIL import Image
 from cmr_hub.errors import InputError
 from cmr_hub.space.services import unpacking, uploads
 from cmr_hub.space.services.uploads import Upload, read_upload
+from cmr_hub.utils.images import FORMATS
 
 HTML = '<img src=x onerror="alert(1)">'
 
@@ -137,6 +138,22 @@ def test_images_that_cannot_be_used_are_left_out_and_named(send: Callable, tmp_p
     assert "more than 0 MB" in reasons["large.bmp"]
     assert all(line.endswith(".") and str(tmp_path) not in line for line in upload.left_out)
     assert written(tmp_path) == ["images/a.png", "images/b.png"]
+
+
+def test_zip_of_a_mac_has_names_in_utf_8_and_doubles_of_its_files(send: Callable):
+    files = {"caf#.png": image("red"), "b.png": image("blue"), "__MACOSX/._caf#.png": b"\0\5\x16\7"}
+    content = zipped(files | {"m.csv": "file_name,text\nféx.png,x\nb.png,y\n".encode()})
+    upload = send({"set.zip": content.replace(b"caf#", "féx".encode())})
+    assert (upload.items["id"][:], list(upload.left_out), upload.skipped) == (["féx.png", "b.png"], [], 0)
+
+
+def test_photos_of_phones_are_read_and_those_of_cameras_named(send: Callable):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    upload = send(
+        {"a.heic": image(kind="HEIF"), "b.avif": image(kind="AVIF"), "c.jfif": image(kind="JPEG"), "d.NEF": b"x"}
+    )
+    assert upload.items["id"][:] == ["a.heic", "b.avif", "c.jfif"]
+    assert upload.left_out == [f"d.NEF: it is none of {', '.join(FORMATS)}; save it as one of them."]
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
