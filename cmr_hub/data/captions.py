@@ -22,7 +22,8 @@ from cmr_hub.utils.messages import name_some
 
 from .base import DatasetInfo, Loader, ProgressCallback, split_by_hash, warn_of_sizes
 from .download import cached, fetch_once, open_client
-from .table import IMAGE_COLUMNS, Row, read_text, to_dataset, to_pairs
+from .table import IMAGE_COLUMNS, to_dataset, to_pairs
+from .table_files import Row, read_text
 
 TOKENS = re.compile(r"(?P<image>[^#\t]+)#\d+\t(?P<caption>.*)")
 # One row of Kaggle's results.csv lacks its second bar: "2199200615.jpg| 4   A dog runs across the grass ."
@@ -65,7 +66,7 @@ class CaptionFiles:
             raise DatasetError(f"{folder} lacks {name_some(missing)}; put it beside the other lists, or none.")
         splits: dict[str, str] = {}
         for split, path in found.items():
-            for name in read_text(path).split():
+            for name in read_text(path, "utf-8").split():
                 if splits.setdefault(name, split) != split:
                     raise DatasetError(f"{path}: {name} is in the list of the {splits[name]} split too.")
         return splits
@@ -136,7 +137,7 @@ def read_bars(path: Path) -> Iterator[Row]:
 
 
 def _read_lines(path: Path, line_of: re.Pattern, called: str, header: re.Pattern | None = None) -> Iterator[Row]:
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path, "utf-8").split("\n"), start=1):
         if not line.strip() or (number == 1 and header and header.match(line)):
             continue
         match = line_of.fullmatch(line.rstrip("\r"))

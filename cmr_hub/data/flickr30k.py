@@ -22,7 +22,7 @@ from .base import DatasetInfo, ProgressCallback
 from .captions import CaptionedLoader, CaptionFiles, read_bars, read_tokens
 from .download import address_of, fetch_archive
 from .karpathy import fetch_listing, read_listing
-from .table import read_rows
+from .table_files import read_rows
 
 PHOTOS_URL = "https://huggingface.co/datasets/nlphuji/flickr30k/resolve/main/flickr30k-images.zip"
 MAX_BYTES = 16 << 30

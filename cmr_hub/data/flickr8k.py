@@ -24,7 +24,7 @@ from .base import DatasetInfo, ProgressCallback
 from .captions import CaptionedLoader, CaptionFiles, read_tokens
 from .download import fetch_archive, source_of
 from .karpathy import read_listing
-from .table import Row, read_rows
+from .table_files import Row, read_rows
 
 MAX_BYTES = 4 << 30
 STRAY = "2258277193_586949ec62.jpg.1"  # has captions, and no photo in the archive

@@ -15,7 +15,7 @@ import msgspec
 from .base import DatasetInfo, ProgressCallback
 from .download import address_of, fetch_archive
 from .json_files import read_json
-from .table import Row
+from .table_files import Row
 
 URL = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
 MAX_BYTES = 1 << 30

@@ -35,7 +35,8 @@ from .captions import find_below
 from .download import address_of, cached, fetch_archive, fetch_once, open_client
 from .json_files import read_json
 from .karpathy import CAPTIONS, fetch_listing, read_listing
-from .table import Row, to_dataset, to_pairs
+from .table import to_dataset, to_pairs
+from .table_files import Row
 
 PARTS = {"train2014": "train", "val2014": "test"}  # and the split of each without Karpathy's file
 LISTING = "dataset_coco.json"

@@ -1,13 +1,10 @@
-"""Pairs of images and texts listed in one metadata table (CSV or JSON lines) next to a folder of images."""
+"""Pairs of images and texts listed in one metadata table next to a folder of images."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,20 +16,24 @@ from cmr_hub.errors import DatasetError
 from cmr_hub.utils.messages import name_some
 
 from .base import TEXTS, DatasetInfo, build, label_features
+from .cells import class_name, is_blank, listed, natural_order, to_text, unify_numbers
+from .file_names import FileNames
+from .image_folders import is_litter
 from .labels import LABEL_COLUMNS
 from .paths import leads_out, unsafe_reason
+from .table_files import Row, read_rows
 
 logger = logging.getLogger(__name__)
 
-MAX_TABLE_BYTES = 256 << 20  # a table is read whole; a million captions take about 100 MB
-IMAGE_COLUMNS = ("file_name", "image")
+IMAGE_COLUMNS = ("file_name", "image", "filename", "image_path")
 TEXT_COLUMN = re.compile(r"(text|caption)(s|_?\d+)?")
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-Row = tuple[str, dict[str, Any]]  # where it stands, as in "table, line 3", and column -> value
+LABEL_SEPARATOR = ";"
+OTHER_SEPARATORS = {",": "a comma", "|": "a bar"}
 
 
 @dataclass
@@ -69,44 +70,58 @@ class Columns:
     id: str | None
 
 
-def read_pairs(table: Path, images: Path, label_separator: str = ";") -> tuple[list[Pair], Columns]:
+def read_pairs(
+    table: Path, images: Path, label_separator: str | None = None, encoding: str | None = None
+) -> tuple[list[Pair], Columns]:
     """Read a table; rows of the same image become one pair with several texts.
 
     Args:
-        table: a file with a header and comma-separated cells or, called `.jsonl`, with one object a line, in UTF-8.
+        table: a file with a header and a row per line, or with objects; see [`read_rows`].
         images: the folder that the table's image names start from. No name may lead out of it.
-        label_separator: between the class names in a CSV cell of the column `labels`.
+        label_separator: between the class names in a cell of the column `labels`. By default ";", and a comma or bar
+            where no cell has a ";" is refused.
+        encoding: of the table's text; found by default.
 
     Raises:
         DatasetError: the table cannot be read, lacks a column, names files that are not there or lie outside of
             `images`, has rows without text, or rows of one image that contradict each other.
     """
-    return to_pairs(table, read_rows(table), images, label_separator)
+    return to_pairs(table, read_rows(table, encoding), images, label_separator)
 
 
-def to_pairs(table: Path, rows: Iterable[Row], images: Path, label_separator: str = ";") -> tuple[list[Pair], Columns]:
+def to_pairs(
+    table: Path, rows: Iterable[Row], images: Path, label_separator: str | None = None
+) -> tuple[list[Pair], Columns]:
     """The same of rows that another reader found in `table`."""
     rows = list(rows)
     if not rows:
         raise DatasetError(f"{table} lists no images: there is no row in it.")
     columns = _find_columns(table, dict.fromkeys(name for _, row in rows for name in row))
-    images = images.resolve()
+    if label_separator is None and columns.label == "labels":
+        _refuse_other_separators(rows)
+    names = FileNames(images.resolve())
+    separator = label_separator or LABEL_SEPARATOR
+    read = [
+        _read_pair(where, row, columns, names, separator)
+        for where, row in tqdm(rows, desc=f"Reading {table.name}", unit=" rows", delay=1)
+    ]
+    read = [pair for pair in read if not _is_of_system(pair)]
+    _unify_labels(table, read)
     pairs: dict[str, Pair] = {}
     texts: dict[str, dict[str, None]] = {}  # of each image, in order
-    for where, row in tqdm(rows, desc=f"Reading {table.name}", unit=" rows", delay=1):
-        pair = _read_pair(where, row, columns, images, label_separator)
+    for pair in read:
         _check_agreement(pairs.setdefault(pair.name, pair), pair)
         texts.setdefault(pair.name, {}).update(dict.fromkeys(pair.texts))
     for name, pair in pairs.items():
         pair.texts = list(texts[name])
-    listed = list(pairs.values())
-    _refuse(table, listed, lambda pair: not pair.path.is_file(), "name a file that does not exist", _name)
-    _refuse(table, listed, lambda pair: not pair.texts, "have no text", _place)
+    found = list(pairs.values())
+    _refuse(table, found, lambda pair: not pair.path.is_file(), "name a file that does not exist", _name)
+    _refuse(table, found, lambda pair: not pair.texts, "have no text", _place)
     if columns.label:
         unlabelled = f"have nothing in the column {columns.label!r}; label all pairs, or take the column away"
-        _refuse(table, listed, lambda pair: not pair.labels, unlabelled, _place)
-    _refuse_equal_ids(table, listed)
-    return listed, columns
+        _refuse(table, found, lambda pair: not pair.labels, unlabelled, _place)
+    _refuse_equal_ids(table, found)
+    return found, columns
 
 
 def to_dataset(
@@ -122,7 +137,7 @@ def to_dataset(
         info: the data set.
         pairs: the pairs, in the order of the table.
         label_column: "label", "labels" or None, as in the table.
-        classes: class names in the order of their ids; None for those that occur, sorted.
+        classes: class names in the order of their ids; None for those that occur, in natural order.
         split_of: id -> split, for pairs whose table has no split.
     """
     columns: dict[str, list[Any]] = {
@@ -133,70 +148,13 @@ def to_dataset(
     features = datasets.Features({"id": datasets.Value("string"), "image": datasets.Image(), "texts": TEXTS})
     if label_column:
         several = label_column == "labels"
-        classes = classes or sorted({label for pair in pairs for label in pair.labels})
+        classes = classes or sorted({label for pair in pairs for label in pair.labels}, key=natural_order)
         unknown = sorted({label for pair in pairs for label in pair.labels} - set(classes))
         if unknown:
             raise DatasetError(f"{name_some(unknown)} is not a class of {info.title}: {', '.join(classes)}.")
         columns[label_column] = [list(pair.labels) if several else pair.labels[0] for pair in pairs]
         features = label_features(classes, several, image=datasets.Image(), texts=TEXTS)
     return build(info, columns, [pair.split or split_of(pair.id) for pair in pairs], features)
-
-
-def read_rows(table: Path) -> Iterator[Row]:
-    """The rows that are not blank, of CSV or JSON lines."""
-    content = read_text(table)
-    return _json_rows(table, content) if table.suffix == ".jsonl" else _csv_rows(table, content)
-
-
-def read_text(table: Path) -> str:
-    """A table's text.
-
-    Raises:
-        DatasetError: it is too large, or not UTF-8.
-    """
-    size = table.stat().st_size
-    if size > MAX_TABLE_BYTES:
-        raise DatasetError(f"{table} has {size:,} bytes; a metadata table may have {MAX_TABLE_BYTES:,}. Split it.")
-    try:
-        return table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{table} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}. Save it as UTF-8."
-        ) from error
-
-
-def _csv_rows(table: Path, content: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        if len(set(header)) < len(header):
-            raise DatasetError(f"{table} has two columns of one name in its header: {', '.join(header)}.")
-        for cells in reader:
-            where = f"{table}, line {reader.line_num}"
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                raise DatasetError(
-                    f"{where}: {len(cells)} cells, but the header has {len(header)} columns. Put texts with a comma "
-                    f"in double quotes."
-                )
-            yield where, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise DatasetError(f"{table}, line {reader.line_num}: not valid CSV ({error}).") from error
-
-
-def _json_rows(table: Path, content: str) -> Iterator[Row]:
-    for number, line in enumerate(content.split("\n"), start=1):
-        where = f"{table}, line {number}"
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DatasetError(f"{where}: not valid JSON ({error}). Each line is one JSON object.") from error
-        if not isinstance(row, dict):
-            raise DatasetError(f"{where}: a {type(row).__name__}; each line must be a JSON object.")
-        yield where, row
 
 
 def _find_columns(table: Path, names: Iterable[str]) -> Columns:
@@ -206,7 +164,7 @@ def _find_columns(table: Path, names: Iterable[str]) -> Columns:
     texts = tuple(name for name in names if TEXT_COLUMN.fullmatch(name))
     labels = [name for name in LABEL_COLUMNS if name in names]
     if not images:
-        raise DatasetError(f"{table} has no column {' or '.join(IMAGE_COLUMNS)} that names the images. {found}")
+        raise DatasetError(f"{table} has no column {' or '.join(IMAGE_COLUMNS[:2])} that names the images. {found}")
     if not texts:
         raise DatasetError(f"{table} has no text column: text, texts, caption, captions or caption_0, … {found}")
     if len(labels) > 1:
@@ -224,42 +182,89 @@ def _find_columns(table: Path, names: Iterable[str]) -> Columns:
     return columns
 
 
-def _read_pair(where: str, row: dict[str, Any], columns: Columns, images: Path, separator: str) -> Pair:
+def _refuse_other_separators(rows: Sequence[Row]) -> None:
+    """Refuse class names that look like several where none is divided as it should be."""
+    cells = [(where, cell) for where, row in rows if isinstance(cell := row.get("labels"), str)]
+    cells = [(where, cell) for where, cell in cells if not cell.lstrip().startswith(("[", "(", "{"))]
+    if any(LABEL_SEPARATOR in cell for _, cell in cells):
+        return
+    for where, cell in cells:
+        for sign, called in OTHER_SEPARATORS.items():
+            if sign in cell:
+                raise DatasetError(
+                    f"{where}: the labels {cell!r} have {called}. Several classes are separated by "
+                    f"{LABEL_SEPARATOR!r}: set the option label_separator to {sign!r}, or to {LABEL_SEPARATOR!r} if "
+                    "this is the name of one class."
+                )
+
+
+def _read_pair(where: str, row: dict[str, Any], columns: Columns, names: FileNames, separator: str) -> Pair:
     name = row.get(columns.image)
     if not isinstance(name, str):
         raise DatasetError(f"{where}: the column {columns.image} must hold the path of an image, not {name!r}.")
+    written, name = name, names.find(name)
     reason = unsafe_reason(name)
-    if reason is None and leads_out(images / name, images):
+    if reason is None and leads_out(names.folder / name, names.folder):
         reason = "a symbolic link leads out of the folder"
     if reason:
-        raise DatasetError(f"{where}: the path {name!r} is refused, {reason}. Images must lie in {images}.")
+        raise DatasetError(f"{where}: the path {written!r} is refused, {reason}. Images must lie in {names.folder}.")
     name = str(PurePosixPath(name))
     texts = [text for column in columns.texts for text in _strings(where, column, row.get(column))]
-    labels = _strings(where, columns.label, row.get(columns.label)) if columns.label else []
-    if columns.label == "labels" and isinstance(row.get("labels"), str):
-        labels = [label.strip() for label in row["labels"].split(separator) if label.strip()]
-    if columns.label == "label" and len(labels) > 1:
-        raise DatasetError(f"{where}: {len(labels)} classes in the column label; for several name it labels.")
     return Pair(
         where=where,
         name=name,
-        path=images / name,
+        path=names.folder / name,
         texts=list(dict.fromkeys(texts)),
-        labels=tuple(dict.fromkeys(labels)),
+        labels=_labels(where, columns.label, row.get(columns.label), separator) if columns.label else (),
         split=_split(where, row.get(columns.split)) if columns.split else None,
         id=_id(where, row.get(columns.id)) if columns.id else name,
     )
 
 
-def _strings(where: str, column: str, value: Any) -> list[str]:
+def _strings(where: str, column: str, value: Any, *, numbers: bool = False) -> list[str]:
     """A cell as its strings that are not blank; numbers and truth values count as their text."""
-    values = value if isinstance(value, list) else [] if value is None else [value]
+    several = listed(value, numbers=numbers) if isinstance(value, str) else value
+    values = several if isinstance(several, list) else [value]
+    values = [each for each in values if not is_blank(each)]
     if wrong := [each for each in values if not isinstance(each, str | int | float)]:
         raise DatasetError(f"{where}: the column {column} holds {wrong[0]!r}, which is not a text.")
-    return [text for text in (str(each).strip() for each in values) if text]
+    return [to_text(each) for each in values]
+
+
+def _labels(where: str, column: str, value: Any, separator: str) -> tuple[str, ...]:
+    names = _strings(where, column, value, numbers=True)
+    is_one_cell = isinstance(value, str) and listed(value, numbers=True) is None
+    if is_one_cell and column == "labels":
+        if value.lstrip().startswith("["):
+            raise DatasetError(
+                f"{where}: the labels {value!r} are no list of JSON or Python. Write ['x', 'y'], or x{separator}y."
+            )
+        names = [name for name in re.split(f"{re.escape(separator)}|[\r\n]", value) if not is_blank(name)]
+    if column == "label" and len(names) > 1:
+        raise DatasetError(f"{where}: {len(names)} classes in the column label; for several name it labels.")
+    return tuple(dict.fromkeys(map(class_name, names)))
+
+
+def _unify_labels(table: Path, pairs: Sequence[Pair]) -> None:
+    """Give the same class the same name in all rows."""
+    unified = unify_numbers(dict.fromkeys(name for pair in pairs for name in pair.labels))
+    for pair in pairs:
+        pair.labels = tuple(dict.fromkeys(unified[name] for name in pair.labels))
+    spellings: dict[str, list[str]] = {}
+    for name in dict.fromkeys(unified.values()):
+        spellings.setdefault(name.casefold(), []).append(name)
+    if alike := [" and ".join(names) for names in spellings.values() if len(names) > 1]:
+        logger.warning("%s: classes that differ in upper and lower case alone are two: %s.", table, name_some(alike))
+
+
+def _is_of_system(pair: Pair) -> bool:
+    """Whether the row names a file of a system, as a listing of the folder does."""
+    return is_litter(pair.name) and (not pair.texts or PurePosixPath(pair.name).name.startswith("._"))
 
 
 def _split(where: str, value: Any) -> str:
+    if is_blank(value):
+        raise DatasetError(f"{where}: there is no split; give every row one, or take the column away.")
     split = SPLIT_NAMES.get(str(value).strip().lower())
     if split is None:
         raise DatasetError(f"{where}: the split {value!r} is not one of {', '.join(SPLIT_NAMES)}.")

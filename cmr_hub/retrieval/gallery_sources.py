@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Features, Image, Value, concatenate_datasets
 
 from cmr_hub.data import archives, load_dataset
-from cmr_hub.data.folder import TABLES
+from cmr_hub.data.folder import has_table
 from cmr_hub.data.image_cells import ImageFiles, plain_features, undecoded
 from cmr_hub.data.image_folders import find_images, is_image_name, is_litter
 from cmr_hub.errors import InputError
@@ -269,7 +269,7 @@ def _open_files(paths: Sequence[Path], image_root: str | os.PathLike | None) -> 
 
 
 def _open_folder(folder: Path, image_root: str | os.PathLike | None) -> Source:
-    if any((folder / name).is_file() for name in TABLES):
+    if has_table(folder):
         return open_source(load_dataset("folder", folder), folder)
     if shards := sorted(path for path in folder.glob("*.parquet") if not is_litter(path.name)):
         return ParquetSource(shards, image_root)

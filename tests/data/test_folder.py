@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, List
 from PIL import Image
 
-from cmr_hub.data import is_available, load_dataset, table
+from cmr_hub.data import is_available, load_dataset, table_files
 from cmr_hub.data.base import split_by_hash
-from cmr_hub.errors import DatasetError
+from cmr_hub.errors import DatasetError, InputError
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_table_that_is_a_link_out_of_the_folder_is_refused(folder, tmp_path):
 
 def test_no_metadata(folder):
     assert not is_available("folder", folder)
-    with pytest.raises(DatasetError, match=r"has no metadata.csv or metadata.jsonl"):
+    with pytest.raises(DatasetError, match=r"has no metadata.csv that says .* folder per class"):
         load_dataset("folder", folder)
 
 
@@ -184,13 +185,259 @@ def test_two_metadata_files(folder):
         load_dataset("folder", folder)
 
 
-def test_metadata_that_is_not_utf8(folder):
+def test_windows_1252_is_read_with_a_warning(folder, caplog):
+    (folder / "metadata.csv").write_bytes("file_name,text,split\na.png,Café – 5 €,train\n".encode("cp1252"))
+    assert load_dataset("folder", folder)["train"]["texts"][:] == [["Café – 5 €"]]
+    assert "is not UTF-8 and is read as Windows-1252, as in 'Café'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [("Кошка спит", "cp1251"), ("一只微笑的猫", "gb18030"), ("café", "mac_roman"), ("żółw", "cp1250")],
+)
+def test_other_encodings_have_to_be_named(folder, text, encoding):
+    (folder / "metadata.csv").write_bytes(f"file_name,text,split\na.png,{text},train\n".encode(encoding))
+    with pytest.raises(DatasetError, match=r"is not UTF-8: byte .* is 0x.*Save it as UTF-8, or name its encoding"):
+        load_dataset("folder", folder)
+    assert load_dataset("folder", folder, encoding=encoding)["train"]["texts"][:] == [[text]]
+
+
+def test_an_encoding_that_is_not_the_table_s(folder):
     (folder / "metadata.csv").write_bytes("file_name,text\na.png,Café\n".encode("latin-1"))
-    with pytest.raises(DatasetError, match=r"not UTF-8: byte 24 is 0xe9. Save it as UTF-8"):
+    with pytest.raises(DatasetError, match=r"is not ASCII: byte 24 is 0xe9"):
+        load_dataset("folder", folder, encoding="ascii")
+    with pytest.raises(DatasetError, match="no encoding 'windows'"):
+        load_dataset("folder", folder, encoding="windows")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metadata.csv", "file_name\ttext\tsplit\r\na.png\t猫\ttrain\r\n"),
+        ("metadata.jsonl", '{"file_name": "a.png", "text": "猫", "split": "train"}\r\n'),
+        ("metadata.json", '[{"file_name": "a.png", "text": "猫", "split": "train"}]'),
+    ],
+)
+def test_encodings_that_the_first_bytes_tell(folder, name, content, encoding):
+    (folder / name).write_bytes(content.encode(encoding))
+    assert load_dataset("folder", folder)["train"]["texts"][:] == [["猫"]]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|", ","])
+@pytest.mark.parametrize("preamble", ["", "sep={}\r\n", "#TYPE System.Object\n"])
+def test_separators_are_found(folder, separator, preamble):
+    rows = [("File Name", "TEXT", "Label", "split"), ("a.png", '"A, b; c | d"', "x", "train")]
+    lines = "\r\n".join(separator.join(row) for row in [*rows, ("b.png", "B", "y", "train")])
+    (folder / "metadata.csv").write_text(preamble.format(separator) + lines, newline="")
+    loaded = load_dataset("folder", folder)["train"]
+    assert loaded["texts"][:] == [["A, b; c | d"], ["B"]]
+    assert loaded.features["label"].names == ["x", "y"]
+
+
+def test_index_column_of_pandas_and_blank_rows_and_columns(folder):
+    loaded = load(folder, ",file_name,text,split,,", "0,a.png,A,train,,", ",,,,,", "1,b.png,B,train", ",,,")
+    assert loaded["train"]["texts"][:] == [["A"], ["B"]]
+    with pytest.raises(DatasetError, match="line 2: 5 cells, but the header has 3 columns"):
+        load(folder, "file_name,text,split,,", "a.png,A,train,,stray")
+
+
+MISSING = {
+    "text": "have no text",
+    "label": "nothing in the column 'label'",
+    "id": "the id is .*; give every row one",
+    "split": "there is no split; give every row one",
+}
+
+
+@pytest.mark.parametrize("cell", ["NaN", "null", '"nan"', '"  "', '"<NA>"', "[NaN, null]", "[]"])
+def test_missing_values_of_json(folder, cell):
+    row = '{"file_name": "a.png", "text": "A", "caption": %s, "split": "train"}'
+    assert load(folder, row % cell, name="metadata.jsonl")["train"]["texts"][:] == [["A"]]
+    for column in ("text", "label", "id", "split"):
+        values = {"file_name": '"a.png"', "text": '"A"', column: cell}
+        line = ", ".join(f'"{name}": {value}' for name, value in values.items())
+        with pytest.raises(DatasetError, match=MISSING[column]):
+            load(folder, f"{{{line}}}", name="metadata.jsonl")
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "#N/A", "#NAME?", " "])
+@pytest.mark.parametrize("column", MISSING)
+def test_missing_values_of_csv(folder, cell, column):
+    values = {"file_name": "a.png", "text": "A", "label": "x", column: cell}
+    with pytest.raises(DatasetError, match=MISSING[column]):
+        load(folder, ",".join(values), ",".join(values.values()))
+
+
+@pytest.mark.parametrize(
+    "cell", ["['x', 'y']", '["x", "y"]', "('x', 'y')", "{'x', 'y'}", "['x' 'y']", "x;y", "x; y;", '"x\ny"']
+)
+def test_several_classes_in_a_cell_of_csv(folder, cell):
+    quoted = cell if cell.startswith('"') else '"' + cell.replace('"', '""') + '"'
+    loaded = load(folder, "file_name,text,labels,split", f"a.png,A,{quoted},train", "b.png,B,y,train")
+    assert loaded["train"].features["labels"].feature.names == ["x", "y"]
+    assert loaded["train"]["labels"][:] == [[0, 1], [1]]
+
+
+def test_several_classes_as_text_in_json_lines(folder):
+    lines = ['{"file_name": "a.png", "text": "A", "labels": "[3, 12]", "split": "train"}', ""]
+    assert load(folder, *lines, name="metadata.jsonl")["train"].features["labels"].feature.names == ["3", "12"]
+
+
+@pytest.mark.parametrize(("cell", "sign"), [("x, y", "a comma"), ("x|y", "a bar")])
+def test_other_separators_of_classes_are_refused_or_named(folder, cell, sign):
+    lines = ["file_name,text,labels,split", "b.png,B,y,train", f'a.png,A,"{cell}",train']
+    with pytest.raises(DatasetError, match=f"line 3: the labels .* have {sign}. Several classes are separated by ';'"):
+        load(folder, *lines)
+    assert load(folder, *lines, label_separator=cell[1])["train"]["labels"][:] == [[1], [0, 1]]
+    assert load(folder, *lines, label_separator=";")["train"]["labels"][:] == [[1], [0]]
+
+
+def test_commas_in_names_of_classes_that_are_separated(folder):
+    loaded = load(folder, "file_name,text,labels,split", 'a.png,A,"Food, drink;Sky",train', "b.png,B,Sky,train")
+    assert loaded["train"].features["labels"].feature.names == ["Food, drink", "Sky"]
+
+
+@pytest.mark.parametrize("cell", ["[x, y]", "['x', 'y'", "['x'...'y']"])
+def test_lists_that_cannot_be_read_are_refused(folder, cell):
+    with pytest.raises(DatasetError, match=r"line 2: the labels .* are no list of JSON or Python. Write \['x', 'y'\]"):
+        load(folder, "file_name,text,labels", f'a.png,A,"{cell}"')
+
+
+def test_list_in_the_column_of_one_class(folder):
+    with pytest.raises(DatasetError, match="2 classes in the column label; for several name it labels"):
+        load(folder, "file_name,text,label", "a.png,A,\"['x', 'y']\"")
+
+
+def test_several_texts_in_a_cell_of_csv(folder):
+    texts = """['A cat, asleep.', ""A dog's.""]"""
+    loaded = load(folder, "file_name,captions,split", f'a.png,"{texts}",train', "b.png,[sic] B,train")
+    assert loaded["train"]["texts"][:] == [["A cat, asleep.", "A dog's."], ["[sic] B"]]
+
+
+@pytest.mark.parametrize("values", [("3", "3.0", '"3"'), ("3.0", '"3.0"', '" 3 "'), ('["3"]', "[3]", "3")])
+def test_one_class_however_its_number_is_written(folder, values):
+    row = '{"file_name": "%s.png", "text": "A", "label": %s, "split": "train"}'
+    loaded = load(folder, *(row % each for each in zip("abc", values, strict=True)), name="metadata.jsonl")
+    assert loaded["train"].features["label"].names == ["3"]
+
+
+def test_class_ids_that_became_floats_are_in_natural_order(folder):
+    rows = [f"{name}.png,A,{number},train" for name, number in zip("abc", ("1.0", "10.0", "2.0"), strict=True)]
+    assert load(folder, "file_name,text,label,split", *rows)["train"].features["label"].names == ["1", "2", "10"]
+    rows = [f"{name}.png,A,{name_},train" for name, name_ in zip("abc", ("1.1", "1.10", "1.0"), strict=True)]
+    assert load(folder, "file_name,text,label,split", *rows)["train"].features["label"].names == ["1.0", "1.1", "1.10"]
+
+
+def test_rows_of_one_image_agree_in_a_class_written_in_two_ways(folder):
+    loaded = load(folder, "file_name,text,label,split", "a.png,A,2,train", "a.png,B,2.0,train")
+    assert loaded["train"]["texts"][:] == [["A", "B"]]
+
+
+def test_spellings_of_a_class(folder, caplog):
+    rows = ["a.png,A,Big  cat,train", "b.png,B,Big cat ,train", "c.png,C,big cat,train"]
+    loaded = load(folder, "file_name,text,label,split", *rows)
+    assert loaded["train"].features["label"].names == ["Big cat", "big cat"]
+    assert "differ in upper and lower case alone are two: Big cat and big cat" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["A.PNG", " a.png", ".\\a.png", "{folder}/a.png"])
+def test_names_of_files_as_other_systems_write_them(folder, name):
+    loaded = load(folder, "file_name,text,split", f"{name.format(folder=folder.resolve())},A,train")
+    assert loaded["train"]["id"][:] == ["a.png"]
+
+
+def test_names_that_two_files_may_mean(folder):
+    Image.new("RGB", (5, 5)).save(folder / "A.png")
+    if len(list(folder.glob("[aA].png"))) < 2:
+        pytest.skip("the file system does not tell upper and lower case apart")
+    with pytest.raises(DatasetError, match=r"a file that does not exist: A\.PNG"):
+        load(folder, "file_name,text", "A.PNG,A")
+
+
+def test_json_is_a_list_of_rows(folder):
+    with pytest.raises(DatasetError, match="must hold a list of objects, one per row"):
+        load(folder, '{"file_name": {"0": "a.png"}}', name="metadata.json")
+    with pytest.raises(DatasetError, match=r"not valid JSON .*call it \.jsonl"):
+        load(folder, '{"file_name": "a.png"}', '{"file_name": "b.png"}', name="metadata.json")
+
+
+def test_tables_of_another_name_are_proposed(folder):
+    (folder / "captions.csv").touch()
+    with pytest.raises(DatasetError, match=r"Is it captions\.csv\? Call it metadata\.csv"):
         load_dataset("folder", folder)
 
 
+def test_split_of_all_pairs(folder):
+    lines = ["file_name,text", "a.png,A", "b.png,B", "c.png,C"]
+    assert {split: len(part) for split, part in load(folder, *lines, split="train").items()} == {"train": 3}
+    with pytest.raises(InputError, match="split is one of train, validation, test, not 'all'"):
+        load(folder, *lines, split="all")
+
+
+@pytest.fixture
+def classes(tmp_path) -> Path:
+    """Images in train/cat_1, train/dog, Test/cat_1 and Test/dog, with files of systems."""
+    root = tmp_path / "classes"
+    for split, name, file in product(("train", "Test"), ("cat_1", "dog"), ("a.png", "b.PNG")):
+        (root / split / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (5, 5)).save(root / split / name / file)
+    for name in ("._a.png", ".DS_Store", "Thumbs.db"):
+        (root / "train" / "dog" / name).write_bytes(b"x")
+    return root
+
+
+def test_folders_of_classes_and_splits(classes, caplog):
+    loaded = load_dataset("folder", classes)
+    assert is_available("folder", classes)
+    assert {split: part["id"][:] for split, part in loaded.items()} == {
+        "train": ["train/cat_1/a.png", "train/cat_1/b.PNG", "train/dog/a.png", "train/dog/b.PNG"],
+        "test": ["Test/cat_1/a.png", "Test/cat_1/b.PNG", "Test/dog/a.png", "Test/dog/b.PNG"],
+    }
+    assert loaded["test"].features["label"].names == ["cat_1", "dog"]
+    assert loaded["test"]["texts"][:] == [["cat 1"], ["cat 1"], ["dog"], ["dog"]]
+    assert "the folders of the images are their classes" in caplog.text
+
+
+def test_folders_of_classes_without_splits(classes):
+    loaded = load_dataset("folder", classes / "train")
+    assert {row["id"]: row["label"] for part in loaded.values() for row in part} == {
+        "cat_1/a.png": 0,
+        "cat_1/b.PNG": 0,
+        "dog/a.png": 1,
+        "dog/b.PNG": 1,
+    }
+
+
+def test_folders_of_one_class_or_of_two_depths_need_a_table(classes):
+    (classes / "train" / "c.png").touch()
+    for folder in (classes, classes / "train" / "dog", classes.parent):
+        with pytest.raises(DatasetError, match=r"has no metadata\.csv"):
+            load_dataset("folder", folder)
+
+
+def test_table_above_folders_of_splits(classes):
+    rows = [f"{split}/dog/a.png,A" for split in ("train", "Test")]
+    loaded = load(classes, "file_name,text", *rows)
+    assert {split: part["id"][:] for split, part in loaded.items()} == {
+        "train": ["train/dog/a.png"],
+        "test": ["Test/dog/a.png"],
+    }
+
+
+def test_table_in_each_folder_of_a_split(classes):
+    for split, label in (("train", "3"), ("Test", "3.0")):
+        (classes / split / "metadata.csv").write_text(f"file_name,text,label\ndog/a.png,A,{label}\n")
+    loaded = load_dataset("folder", classes)
+    assert is_available("folder", classes)
+    assert {split: part["id"][:] for split, part in loaded.items()} == {
+        "train": ["train/dog/a.png"],
+        "test": ["Test/dog/a.png"],
+    }
+    assert loaded["test"].features["label"].names == ["3"]
+
+
 def test_metadata_that_is_too_large(folder, monkeypatch):
-    monkeypatch.setattr(table, "MAX_TABLE_BYTES", 20)
+    monkeypatch.setattr(table_files, "MAX_TABLE_BYTES", 20)
     with pytest.raises(DatasetError, match="may have 20"):
         load(folder, "file_name,text", "a.png,A")

@@ -19,7 +19,8 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 from cmr_hub.data.archives import zip_name
 from cmr_hub.data.image_folders import is_image_name, is_litter
 from cmr_hub.data.paths import unsafe_reason
-from cmr_hub.data.table import Pair, read_pairs
+from cmr_hub.data.table import Pair, to_pairs
+from cmr_hub.data.table_files import read_rows
 from cmr_hub.errors import DatasetError, InputError
 from cmr_hub.utils.images import FORMATS, OTHER_SUFFIXES, load_image
 
@@ -38,6 +39,23 @@ Kind = Literal["image", "table", "hidden", "other"]
 Step = Callable[[float, str], None]  # told the share that is done, in [0, 1], and what is done; may raise to stop
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table that was sent.
+
+    Attributes:
+        path: its file.
+        name: how the sender calls it.
+        start: the folder that the names in it start from.
+        is_loose: whether it was sent next to its images, which are then without their folders, and not in a zip.
+    """
+
+    path: Path
+    name: str
+    start: Path
+    is_loose: bool
+
+
 @dataclass
 class Unpacked:
     """What has been written so far.
@@ -46,7 +64,7 @@ class Unpacked:
         root: everything lies in it.
         images: file -> how the sender calls it. Of those that are refused the file is empty.
         refused: file -> why the image in it cannot be used.
-        table: the table's file, how the sender calls it, and the folder that its names start from.
+        table: the table, where there is one.
         skipped: files that were neither images nor tables.
         spent: bytes unpacked.
     """
@@ -54,7 +72,7 @@ class Unpacked:
     root: Path
     images: dict[Path, str] = field(default_factory=dict)
     refused: dict[Path, str] = field(default_factory=dict)
-    table: tuple[Path, str, Path] | None = None
+    table: Table | None = None
     skipped: int = 0
     spent: int = 0
 
@@ -173,19 +191,20 @@ class Unpacked:
 
     def _add_table(self, name: str, content: bytes, is_loose: bool) -> None:
         if self.table is not None:
-            raise InputError(f"There are two tables, {self.table[1]} and {name}; keep one of them.")
+            raise InputError(f"There are two tables, {self.table.name} and {name}; keep one of them.")
         check_size(name, content)
         path = self.root / f"table{PurePosixPath(name).suffix.lower()}"
-        path.write_bytes(without_folders(content, name) if is_loose else content)
+        path.write_bytes(content)
         start = self.folder if _unusable_name(name) else (self.folder / name).parent
-        self.table = path, name, start
+        self.table = Table(path, name, start, is_loose)
 
     def read_table(self) -> tuple[list[Pair], str | None]:
         """The pairs that the table lists, and which column has their classes."""
         assert self.table is not None  # whoever asks has looked
-        path, name, start = self.table
+        path, name, start = self.table.path, self.table.name, self.table.start
         try:
-            pairs, columns = read_pairs(path, start)
+            rows = read_rows(path)
+            pairs, columns = to_pairs(path, without_folders(rows, name) if self.table.is_loose else rows, start)
         except DatasetError as error:
             raise InputError(str(error).replace(str(path), name).replace(str(start), "the upload")) from error
         if sum(len(pair.texts) for pair in pairs) > MAX_LINES:

@@ -1,22 +1,20 @@
-"""Tables that visitors upload next to their images: checked, and rid of the folders that browsers do not send."""
+"""Tables that visitors upload next to their images: limits, and rows without the folders that browsers do not send."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 from cmr_hub.data.table import IMAGE_COLUMNS
+from cmr_hub.data.table_files import Row
 from cmr_hub.errors import InputError
 
 MB = 1_000_000
 MAX_TABLE = 4 * MB  # bytes
 MAX_LINES = 20_000
 MAX_TEXT = 5_000  # characters of one text, label or id
-SUFFIXES = (".csv", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".jsonl")
 
 
 def check_size(name: str, content: bytes) -> None:
@@ -43,10 +41,12 @@ def check_text(text: str, where: str) -> None:
         raise InputError(f"{where}: {text[:60]!r} holds halves of letters. Save the table again, as UTF-8.")
 
 
-def without_folders(content: bytes, name: str) -> bytes:
-    """A table that names files as browsers send them: without the folders that they lay in.
+def without_folders(rows: Iterable[Row], name: str) -> Iterator[Row]:
+    """Rows that name files as browsers send them: without the folders that they were in.
 
-    What cannot be read stays as it is, for `read_pairs` to say why.
+    Args:
+        rows: of the table.
+        name: how the sender calls the table.
 
     Raises:
         InputError: files of two folders have the same name.
@@ -62,35 +62,9 @@ def without_folders(content: bytes, name: str) -> bytes:
             )
         return found or value
 
-    try:
-        text = content.decode("utf-8-sig")
-        if name.lower().endswith(".csv"):
-            return _bare_csv(text, bare).encode()
-        return "\n".join(_bare_json(line, bare) for line in text.split("\n")).encode()
-    except (UnicodeError, csv.Error):
-        return content
-
-
-def _bare_csv(text: str, bare: Callable[[Any], Any]) -> str:
-    rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    column = next((header.index(known) for known in IMAGE_COLUMNS if known in header), None)
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    for number, row in enumerate(rows):
-        if number and column is not None and column < len(row):
-            row[column] = bare(row[column])
-        writer.writerow(row)
-    return out.getvalue()
-
-
-def _bare_json(line: str, bare: Callable[[Any], Any]) -> str:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return line
-    known = next((known for known in IMAGE_COLUMNS if isinstance(row, dict) and known in row), None)
-    return line if known is None else json.dumps({**row, known: bare(row[known])})
+    for where, row in rows:
+        column = next((column for column in IMAGE_COLUMNS if column in row), None)
+        yield where, row if column is None else {**row, column: bare(row[column])}
 
 
 def printable(name: str) -> str:

@@ -99,6 +99,7 @@ def test_zip_of_a_folder_with_a_table_keeps_its_order_and_its_texts(send: Callab
             '{"image": "photos/a.png", "captions": ["x", "y"]}\n\n{"image": "C:\\\\b.png", "captions": "z"}',
         ),
         ("pairs.csv", 'caption_0,file_name,caption_1\nx,deep/a.png,y\n"z",deep/b.png,\n'),
+        ("pairs.tsv", "File Name\tCaptions\r\nC:\\a.png\t['x', 'y']\r\nC:\\B.PNG\tz\r\n\t\r\n"),
     ],
 )
 def test_files_sent_beside_their_table_are_found_without_their_folders(send: Callable, name: str, table: str):
@@ -112,9 +113,15 @@ def test_two_folders_with_a_file_of_one_name_need_a_zip(send: Callable):
         send({"pairs.csv": b"file_name,text\nx/a.png,1\ny/a.png,2\n", **TWO})
 
 
-def test_several_classes_and_a_byte_order_mark(send: Callable):
-    upload = send({"m.csv": "\ufefffile_name,text,labels\na.png,x,one;two\nb.png,y,two\n".encode(), **TWO})
-    assert upload.items["labels"][:] == [[0, 1], [1]]
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_table_of_a_spreadsheet(send: Callable, encoding: str, is_zip: bool):
+    table = 'file_name;text;labels\r\na.png;grün;one;\r\nb.png;x;"two;1.0"\r\n;;\r\n'.encode(encoding)
+    files = {"m.csv": table, **TWO}
+    upload = send({"set.zip": zipped(files)} if is_zip else files)
+    assert upload.items["texts"][:] == [["grün"], ["x"]]
+    assert upload.items.features["labels"].feature.names == ["1.0", "one", "two"]
+    assert upload.items["labels"][:] == [[1], [2, 0]]
 
 
 def test_images_that_cannot_be_used_are_left_out_and_named(send: Callable, tmp_path: Path, monkeypatch: Any):
@@ -225,11 +232,13 @@ def test_table_that_names_files_elsewhere_is_refused(send: Callable):
         ),
         (b"name,text\na.png,x\n", r"no column file_name or image .* Its columns are: name, text"),
         (b"file_name,label\na.png,x\n", r"no text column"),
-        (b"file_name;text\na.png;x\n", r"Its columns are: file_name;text"),
-        ("file_name,text\na.png,é\n".encode("latin-1"), r"not UTF-8: byte 21 is 0xe9"),
+        (b"file_name/text\na.png/x\n", r"Its columns are: file_name/text"),
+        ("file_name,text\na.png,кот\n".encode("cp1251"), r"not UTF-8: byte 21 is 0xea"),
         (b"file_name,text\na.png," + b"x" * 1_000_000 + b"\n", r"line 2: not valid CSV \(field larger"),
         (b"file_name,text\na.png," + b"x" * 5_001 + b"\nb.png,y\n", r"line 2: a text has 5,001 characters"),
-        (b"file_name,text\na.png,x\nb.png\n", r"line 3: 1 cells, but the header has 2 columns"),
+        (b"file_name,text\na.png,x\nb.png\n", r"1 of 2 images have no text: b\.png \(line 3\)"),
+        (b"file_name,text\na.png,x, y\n", r"line 2: 3 cells, but the header has 2 columns"),
+        (b'file_name,text,labels\na.png,x,"one, two"\n', r"line 2: the labels 'one, two' have a comma"),
         (b'file_name,text\na.png,"x\n', r"not valid CSV"),
         (b"", r"no images"),
         (b"file_name,text\n" + b"a.png,x\n" * 20_001, r"20,002 lines; a table may have 20,000"),

@@ -1,0 +1,59 @@
+"""Files as people's tables name them, which may have been made on another system than the one that reads them."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+
+class FileNames:
+    """Finds the files that names mean.
+
+    Systems differ in what divides folders, in whether upper and lower case are the same, and in how they write
+    accents: a Mac may store "é" as two characters.
+
+    Args:
+        folder: the folder that names start from, resolved.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._found: dict[str, str] = {}
+
+    def find(self, name: str) -> str:
+        """Return the path of the one file that is meant, relative to the folder; the name itself where there is none.
+
+        A path from another system or above the folder is not looked for: check what is returned.
+        """
+        if name not in self._found:
+            self._found[name] = self._find(name.strip())
+        return self._found[name]
+
+    def _find(self, name: str) -> str:
+        name = name.replace("\\", "/").removeprefix(f"{self.folder.as_posix()}/")
+        if _exists(self.folder / name):
+            return name
+        meant = self._files.get(_plain(str(PurePosixPath(name))), [])
+        return meant[0] if len(meant) == 1 else name
+
+    @cached_property
+    def _files(self) -> dict[str, list[str]]:
+        """Plain name -> all files of this name."""
+        files: dict[str, list[str]] = {}
+        for path in self.folder.rglob("*"):
+            name = path.relative_to(self.folder).as_posix()
+            files.setdefault(_plain(name), []).append(name)
+        return files
+
+
+def _plain(name: str) -> str:
+    """A name without what systems do not tell apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or with a NUL
+        return False

@@ -1,0 +1,58 @@
+"""Folders as people's systems and programs make them."""
+
+import pytest
+
+from cmr_hub.data import load_dataset
+from peoples_folders import excel_folder, mac_folder, windows_folder
+
+PAIRS = 6
+
+
+def rows_of(dataset) -> list[dict]:
+    return sorted((row for part in dataset.values() for row in part), key=lambda row: row["id"])
+
+
+def test_folder_of_a_windows_user(tmp_path, caplog):
+    loaded = load_dataset("folder", windows_folder(tmp_path, PAIRS))
+    rows = rows_of(loaded)
+    assert [row["id"] for row in rows] == [f"Bilder/Größe_{number}.PNG" for number in range(PAIRS)]
+    assert rows[1]["texts"] == ["grün wie Gras; 1 €"]
+    assert rows[1]["image"].getpixel((0, 1)) == (0, 128, 0)
+    assert loaded["train"].features["label"].names == ["blue", "green", "red"]
+    assert "read as Windows-1252, as in 'größe_0'" in caplog.text
+
+
+def test_folder_of_a_mac_user(tmp_path):
+    loaded = load_dataset("folder", mac_folder(tmp_path, PAIRS))
+    rows = rows_of(loaded)
+    assert len(rows) == PAIRS
+    assert rows[0]["image"].size == (24, 24)
+    assert loaded["train"].features["label"].names == ["très blue", "très green", "très red"]
+
+
+def test_folder_of_an_excel_user(tmp_path, caplog):
+    loaded = load_dataset("folder", excel_folder(tmp_path, PAIRS))
+    rows = rows_of(loaded)
+    assert [row["texts"] for row in rows[:2]] == [["rot, wie Klatschmohn\n0"], ["grün wie Gras\n1"]]
+    assert loaded["train"].features["label"].names == ["2019", "2020", "2021"]
+    assert "metadata.csv is read, and not the workbook next to it" in caplog.text
+
+
+def test_workbook(tmp_path, caplog):
+    openpyxl = pytest.importorskip("openpyxl")
+    import datetime
+
+    excel_folder(tmp_path, 3)
+    (tmp_path / "metadata.csv").unlink()
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.append(["file_name", "text", "label", None])
+    for number in range(3):
+        sheet.append([f"{number}.png", f"a text {number}", datetime.datetime(2024, 1, 5 + number % 2), None])
+    sheet.append([None, " ", None, None])
+    book.create_sheet("Notizen")
+    book.save(tmp_path / "metadata.xlsx")
+    loaded = load_dataset("folder", tmp_path, split="train")
+    assert loaded["train"]["texts"][:] == [["a text 0"], ["a text 1"], ["a text 2"]]
+    assert loaded["train"].features["label"].names == ["2024-01-05", "2024-01-06"]
+    assert "2 sheets; the first one, 'Sheet', is read" in caplog.text
