@@ -88,6 +88,10 @@ class InputError(CMRError, ValueError):
     """An image, text, feature array, label or argument that cannot be used; names its position and the reason."""
 
 
+class ImageRootError(InputError):
+    """Files that a data set from elsewhere names, and whose folder the caller has not named."""
+
+
 class CheckpointError(CMRError, OSError):
     """A checkpoint that is missing, corrupt, incomplete, of another method or of other shapes."""
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, Image, LargeList, List, Value
 
-from cmr_hub.errors import InputError
+from cmr_hub.errors import ImageRootError, InputError
 from cmr_hub.utils.images import read_image_file
 
 Cell = Mapping[str, Any]
@@ -78,7 +78,8 @@ class ImageFiles:
             cell: what an undecoded image column holds; None where an item has no image.
 
         Raises:
-            InputError: the cell has no bytes, and its path is not that of a file that may be opened.
+            ImageRootError: the cell has no bytes, and files may be named only in a folder that the caller names.
+            InputError: there is no such file in the folder.
         """
         if cell is None or cell["bytes"] is not None or cell["path"] is None:
             return cell
@@ -86,7 +87,7 @@ class ImageFiles:
         if self.is_trusted:
             return cell
         if self.root is None:
-            raise InputError(
+            raise ImageRootError(
                 f"the data set does not hold the image, but names the file {path[:200]!r}. Such files are opened only "
                 "from a folder that you name: pass image_root to the function of Gallery, or make the data set "
                 "your own by cmr_hub.data.image_cells.resolve_images(dataset, image_root)."
@@ -118,7 +119,7 @@ class ImageFiles:
             try:
                 stored.append(self._stored(cell, copy))
             except InputError as error:
-                raise InputError(f"image {row + 1} of {len(cells)}: {error}") from error
+                raise type(error)(f"image {row + 1} of {len(cells)}: {error}") from error
         return pa.array(stored, Image.pa_type)
 
     def _stored(self, cell: Cell | None, copy: bool) -> Cell | None:
@@ -163,7 +164,7 @@ def read_images(dataset: Dataset, column: str = "image", *, files: ImageFiles | 
         try:
             checked.append(files.check(cell))
         except InputError as error:
-            raise InputError(f"image {row + 1} of {len(cells)}: {error}") from error
+            raise type(error)(f"image {row + 1} of {len(cells)}: {error}") from error
     return checked
 
 

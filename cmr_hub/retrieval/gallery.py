@@ -175,7 +175,7 @@ class Gallery:
         shard_rows: int = SHARD_ROWS,
         keep_images: bool = True,
         keep_real_valued: bool = False,
-        skip_unusable: bool = False,
+        strict: bool = False,
         show_progress: bool = True,
         image_root: str | os.PathLike | None = None,
     ) -> Gallery:
@@ -189,7 +189,8 @@ class Gallery:
 
         Args:
             source: Parquet files (one, several, or a folder of them) with columns as for [`Gallery`], a folder of
-                images (with a `metadata.csv` or without any text), or a data set.
+                images (with a `metadata.csv` or without any text), an archive of one (ZIP or TAR), image files, or a
+                data set.
             retriever: the checkpoint.
             save_directory: receives the gallery.
             index: name of an index, as for [`Gallery`].
@@ -199,14 +200,16 @@ class Gallery:
             keep_images: copy images into the shards, so that the folder is complete; otherwise their paths, and who
                 opens the gallery later names their folder (`image_root`).
             keep_real_valued: as for [`from_dataset`].
-            skip_unusable: leave out items whose image or text cannot be used, and log which; otherwise they raise.
+            strict: raise where the image or text of an item cannot be used. Otherwise such items are left out, a
+                warning names some of them, and `unusable.csv` in the folder lists all with the reasons; called again,
+                those are added that can be used by then, as with an extra that was not installed.
             show_progress: show a bar.
             image_root: the folder in which files must be that image cells of Parquet files name; without it such
                 cells are refused. URLs are never opened.
 
         Raises:
-            InputError: the source is none, a column is missing, an item cannot be used, or the folder holds a gallery
-                of other items, settings or weights, finished or not. What was embedded before stays.
+            InputError: the source is none, a column is missing, no item can be used (with `strict` any), or the folder
+                holds a gallery of other items, settings or weights, finished or not. What was embedded before stays.
         """
         building = Building(
             source,
@@ -216,7 +219,7 @@ class Gallery:
             shard_rows=shard_rows,
             keep_images=keep_images,
             keep_real_valued=keep_real_valued,
-            skip_unusable=skip_unusable,
+            strict=strict,
             image_root=image_root,
         )
         building.run(show_progress)

@@ -8,6 +8,7 @@ that they are made of, and are used for these only. The settings are written las
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,23 +29,46 @@ from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.checksums import read_checksums, saved
 from cmr_hub.utils.damaged import set_aside
 from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.messages import name_some
 from cmr_hub.utils.processes import this_process
 
 from .gallery_embedding import ChunkEmbedder, joined
-from .gallery_files import CONFIG_NAME, RECORD_NAME, MadeOf, filled, is_damaged, shard_path, write_config, write_items
-from .gallery_sources import Source, open_source
+from .gallery_files import (
+    CONFIG_NAME,
+    RECORD_NAME,
+    UNUSABLE_NAME,
+    MadeOf,
+    Unusable,
+    filled,
+    is_damaged,
+    shard_path,
+    write_config,
+    write_items,
+    write_unusable,
+)
+from .gallery_sources import ArchiveSource, Source, open_source
 from .retriever import Retriever
+
+logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 256  # embedded between two updates of the progress bar
 
 
 @dataclass
 class _Shard:
-    """The items of a shard that have been read so far, and the embeddings of the first of them."""
+    """The items of a shard that have been read so far, and the embeddings of the first of them.
+
+    Attributes:
+        digest: of the items.
+        items: pieces of them.
+        embeds: column -> rows of those that can be used, in pieces.
+        unusable: number of an item -> why it cannot be used.
+    """
 
     digest: ContentDigest
     items: list[Dataset] = field(default_factory=list)
-    embeds: list[dict[str, np.ndarray]] = field(default_factory=list)
+    embeds: list[Mapping[str, np.ndarray]] = field(default_factory=list)
+    unusable: dict[int, str] = field(default_factory=dict)
 
     @property
     def made_of(self) -> MadeOf:
@@ -53,6 +77,14 @@ class _Shard:
     def take(self, items: Dataset) -> None:
         self.digest.add(items)
         self.items.append(items)
+
+    def embed(self, items: Dataset, embedder: ChunkEmbedder) -> None:
+        """Take in some more items with their embeddings."""
+        first = self.digest.rows
+        self.take(items)
+        embedded = embedder.embed(items)
+        self.embeds.append(embedded.embeds)
+        self.unusable |= {first + row: reason for row, reason in embedded.unusable.items()}
 
 
 class Building:
@@ -63,10 +95,11 @@ class Building:
         retriever: the checkpoint.
         folder: receives the gallery.
         settings: "name", "index" and "index_options", as `Gallery.from_pretrained` reads them.
-        shard_rows, keep_images, keep_real_valued, skip_unusable, image_root: as for `Gallery.build`.
+        shard_rows, keep_images, keep_real_valued, strict, image_root: as for `Gallery.build`.
 
     Raises:
-        InputError: there are no items, or the folder holds another gallery or its beginnings.
+        InputError: there are no items, the folder holds another gallery or its beginnings, or images of an archive
+            are not to be copied.
     """
 
     def __init__(
@@ -79,7 +112,7 @@ class Building:
         shard_rows: int,
         keep_images: bool,
         keep_real_valued: bool,
-        skip_unusable: bool,
+        strict: bool,
         image_root: str | os.PathLike | None = None,
     ):
         self.source, self.retriever, self.folder = open_source(source, image_root), retriever, folder
@@ -91,10 +124,12 @@ class Building:
             list(self.source.features),
             self.source.image_files,
             keep_real_valued=keep_real_valued,
-            skip_unusable=skip_unusable,
+            strict=strict,
         )
         if not len(self.source):
             raise InputError("A gallery needs at least one item, and the source has none.")
+        if isinstance(self.source, ArchiveSource) and not keep_images:
+            raise InputError("Images of an archive are copied into the gallery. Unpack it to refer to its files.")
         if shard_rows < 1:
             raise InputError(f"shard_rows is {shard_rows}: a file holds at least one item.")
         self.shards = -(-len(self.source) // shard_rows)
@@ -103,6 +138,7 @@ class Building:
         """Embed what is missing, and finish the folder."""
         process = this_process()
         self.folder.mkdir(parents=True, exist_ok=True)
+        process.run_on_main(self._remove_empty_shards)
         # One after another, not every second: a Parquet file is read from its beginning to its end.
         own = np.array_split(np.arange(self.shards), process.count)[process.rank].tolist()
         missing = process.gather(lambda: self._missing(own))[process.rank]
@@ -129,11 +165,19 @@ class Building:
                         f"the items from number {rows.start} on ({path.name} holds others, and new items are added at "
                         "the end alone)"
                     )
-                if before.rows == len(rows):
+                if before.rows == len(rows) and not self._is_any_usable_now(path, rows):
                     self._left(number).unlink(missing_ok=True)  # of a process that ended between the two
                     continue
             missing.append(number)
         return missing
+
+    def _is_any_usable_now(self, path: Path, rows: range) -> bool:
+        """Whether an item that a shard leaves out can be used now, as with a library that was not installed then."""
+        unusable = [item.row for item in Unusable.of_shard(path)]
+        if not unusable:
+            return False
+        items = concatenate_datasets(self._read(rows).items).select(unusable)
+        return len(self.embedder.embed(items).unusable) < len(unusable)
 
     def _embed_shards(self, numbers: Sequence[int], show_progress: bool) -> None:
         total = sum(len(self._rows(number)) for number in numbers)
@@ -165,7 +209,6 @@ class Building:
             "shard_rows": self.shard_rows,
             "keep_images": self.keep_images,
             "keep_real_valued": self.embedder.real_valued,
-            "skip_unusable": self.embedder.skip_unusable,
             "image_root": self.image_root,
         }
 
@@ -182,7 +225,14 @@ class Building:
 
     def _holds_items(self) -> bool:
         """Whether any item was embedded: a building that failed before that may be asked for otherwise."""
-        return (self.folder / CONFIG_NAME).exists() or any(self.folder.glob("items-*"))
+        is_begun = (self.folder / CONFIG_NAME).exists() or any(self.folder.glob("items-*.partial.*"))
+        return is_begun or any(is_damaged(path) or filled([path]) for path in self.folder.glob("items-*.parquet"))
+
+    def _remove_empty_shards(self) -> None:
+        """Remove what a building left that could use no item."""
+        if not self._holds_items():
+            for path in self.folder.glob("items-*.parquet"):
+                path.unlink()
 
     def _another(self, difference: str) -> InputError:
         return InputError(
@@ -207,6 +257,7 @@ class Building:
             with safe_open(self._left(number), "numpy") as file:
                 stored = file.metadata()
                 before = MadeOf(**json.loads(stored["made_of"]))
+                unusable = {int(row): reason for row, reason in json.loads(stored["unusable"]).items()}
                 embeds = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
             if stored["digest"] != _digest_of(embeds):
                 raise ValueError("damaged")
@@ -216,6 +267,7 @@ class Building:
         if shard.made_of != before:
             return self._read(rows[:0])
         shard.embeds.append(embeds)
+        shard.unusable = unusable
         return shard
 
     def _embed_shard(self, number: int, bar: tqdm) -> None:
@@ -226,8 +278,7 @@ class Building:
         try:
             while (start := rows.start + shard.digest.rows) < rows.stop:
                 items = self.source.read(start, min(start + CHUNK_ROWS, rows.stop))
-                shard.take(items)
-                shard.embeds.append(self.embedder.embed(items))
+                shard.embed(items, self.embedder)
                 embedded = shard.made_of
                 bar.update(len(items))
         except BaseException:
@@ -244,7 +295,8 @@ class Building:
     def _save_left(self, number: int, shard: _Shard, made_of: MadeOf) -> None:
         with atomic_file(self._left(number)) as scratch:
             embeds = joined(shard.embeds)
-            save_file(embeds, scratch, {"made_of": json.dumps(asdict(made_of)), "digest": _digest_of(embeds)})
+            said = {"made_of": json.dumps(asdict(made_of)), "unusable": json.dumps(shard.unusable)}
+            save_file(embeds, scratch, {**said, "digest": _digest_of(embeds)})
 
     def _write_shard(self, path: Path, shard: _Shard) -> None:
         again = self._digest()
@@ -252,17 +304,18 @@ class Building:
             again.add(items)
         if not shard.embeds or again.hexdigest() != shard.digest.hexdigest():
             raise InputError("Items of the source changed while they were embedded: build again.")
-        items, embeds = concatenate_datasets(shard.items), joined(shard.embeds)
-        usable = embeds.pop("usable")
-        if not usable.all():
-            items = items.select(np.flatnonzero(usable))
+        items = concatenate_datasets(shard.items)
+        unusable = [Unusable(row, items["id"][row], reason) for row, reason in sorted(shard.unusable.items())]
+        if unusable:
+            items = items.select([row for row in range(len(items)) if row not in shard.unusable])
         write_items(
             path,
             items,
-            embeds,
+            joined(shard.embeds),
             copy_images=self.keep_images,
             image_files=self.source.image_files,
             made_of=shard.made_of,
+            unusable=unusable,
         )
 
     def _write_record(self) -> None:
@@ -278,23 +331,32 @@ class Building:
 
     def _finish(self) -> None:
         """Write the settings, and put shards that became longer in the place of the shorter ones."""
-        if not filled(self._shard_paths):
-            raise InputError(
-                f"A gallery needs at least one item, and of {len(self.source)} none could be used; the log says why."
-            )
+        longer = [number for number in range(self.shards) if self._left(number).exists()]
         config = {
             **self.settings,
             "retriever": self.retriever.name,
             "fingerprint": self.retriever.fingerprint,
             "shards": self.shards,
         }
-        longer = [number for number in range(self.shards) if self._left(number).exists()]
-        with saved(self.folder, in_place=[path.name for path in self._shard_paths]) as scratch:
+        in_place = [path.name for path in self._shard_paths]
+        with saved(self.folder, in_place=in_place, replaces=(UNUSABLE_NAME,)) as scratch:
             for number in longer:
                 self._write_shard(shard_path(scratch, number), self._resumed(number))
+            paths = [shard_path(scratch if n in longer else self.folder, n) for n in range(self.shards)]
+            unusable = [item for path in paths for item in Unusable.of_shard(path)]
+            named = name_some(f"{item.id!r} ({item.reason.rstrip('.')})" for item in unusable)
+            if not filled(paths):
+                raise InputError(
+                    f"A gallery needs at least one item, and of {len(self.source)} none can be used: {named}."
+                )
+            if unusable:
+                write_unusable(scratch, unusable)
             write_config(scratch, config)
         for number in longer:
             self._left(number).unlink()
+        if unusable:
+            listed, count = self.folder / UNUSABLE_NAME, f"{len(unusable):,} of {len(self.source):,}"
+            logger.warning("Left out %s items, which cannot be used: %s. All are listed in %s.", count, named, listed)
 
 
 def _digest_of(arrays: Mapping[str, np.ndarray]) -> str:

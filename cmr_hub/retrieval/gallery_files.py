@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -24,13 +25,14 @@ from .gallery_checks import check_rows
 
 CONFIG_NAME = "gallery_config.json"
 RECORD_NAME = "building.json"  # of a gallery that was built, or is being built
+UNUSABLE_NAME = "unusable.csv"  # what was left out, for people
 MAP_NAME = "map.safetensors"  # a layout of its items
 RETRIEVER = "retriever"  # the folder of the checkpoint, where a gallery brings its own
 SHARD_ROWS = 1024  # items per file
 # Modality -> column of what is searched, and of the real-valued rows behind codes.
 EMBEDS = {modality: f"{modality}_embeds" for modality in COLUMNS}
 REAL_VALUED = {modality: f"{modality}_real_valued" for modality in COLUMNS}
-MADE_OF = b"cmr_hub:made_of"  # key in a shard's metadata
+MADE_OF, UNUSABLE = b"cmr_hub:made_of", b"cmr_hub:unusable"  # keys in a shard's metadata
 ROW_GROUP = 128  # items that are read at once, even for one image
 
 
@@ -59,6 +61,34 @@ class MadeOf:
             return None
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """An item of a source that a gallery leaves out.
+
+    Attributes:
+        row: in its shard, counted in the source.
+        id: of the item.
+        reason: why it cannot be used.
+    """
+
+    row: int
+    id: str
+    reason: str
+
+    @classmethod
+    def of_shard(cls, path: Path) -> list[Self]:
+        """Read what [`write_items`] wrote."""
+        return [cls(**one) for one in json.loads((pq.read_schema(path).metadata or {}).get(UNUSABLE, b"[]"))]
+
+
+def write_unusable(folder: Path, items: Sequence[Unusable]) -> None:
+    """Write the list of what was left out, as spreadsheets read it."""
+    with (folder / UNUSABLE_NAME).open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "reason"])
+        writer.writerows([item.id, item.reason] for item in items)
+
+
 def shard_path(folder: Path, number: int) -> Path:
     """Path of the items of one shard."""
     return folder / f"items-{number:05d}.parquet"
@@ -72,6 +102,7 @@ def write_items(
     copy_images: bool = True,
     image_files: ImageFiles | None = None,
     made_of: MadeOf | None = None,
+    unusable: Sequence[Unusable] = (),
 ) -> None:
     """Write one shard.
 
@@ -82,6 +113,7 @@ def write_items(
         copy_images: copy images that lie in files elsewhere into the shard; otherwise their paths.
         image_files: which files image cells may name; by default as [`ImageFiles.of`] says.
         made_of: which items of a source the shard is made of.
+        unusable: those of them that it leaves out.
 
     Raises:
         InputError: a file that an image cell names may not be opened, or is no image.
@@ -97,6 +129,8 @@ def write_items(
         table = table.append_column(column, values)
         features[column] = List(Value(str(rows.dtype)), length=rows.shape[1])
     metadata = features.arrow_schema.metadata | ({} if made_of is None else made_of.as_metadata())
+    if unusable:
+        metadata[UNUSABLE] = json.dumps([asdict(item) for item in unusable]).encode()
     table = table.replace_schema_metadata(metadata)
     pq.write_table(table, path, row_group_size=ROW_GROUP, write_page_checksum=True)
 

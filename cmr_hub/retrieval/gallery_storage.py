@@ -29,6 +29,7 @@ from .gallery_files import (
     RECORD_NAME,
     RETRIEVER,
     SHARD_ROWS,
+    UNUSABLE_NAME,
     read_items,
     shard_path,
     write_config,
@@ -37,7 +38,7 @@ from .gallery_files import (
 from .retriever import Retriever
 
 # Of a gallery that was there before: more shards than now, what building it left, its map.
-REPLACED = ("items-*", RECORD_NAME, MAP_NAME)
+REPLACED = ("items-*", RECORD_NAME, UNUSABLE_NAME, MAP_NAME)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ _NOT_LISTED = (
     *(".*", "*/.*", "trainer/*", "LICENSE*", CHECKSUMS_NAME),
     # Records, a map of a gallery and parts of one: written and read by themselves.
     *("training_run.json", "spread_run.json", "answers.json", "building.json", "map.safetensors", "*.partial.*"),
+    "unusable.csv",  # a list for people, who may sort it or throw it away
 )
 
 _compared: set[tuple[int | str, ...]] = set()  # states of files that this process has found to be as listed

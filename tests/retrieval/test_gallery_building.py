@@ -1,6 +1,9 @@
 """Galleries built shard by shard are those that are built at once, whatever came between."""
 
+import csv
 import json
+import shutil
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -324,12 +327,12 @@ def test_parquet_files_name_no_files_unless_the_caller_says_where(tmp_path, capl
     paths = image_files(tmp_path / "images")
     Images.new("RGB", (9, 9)).save(tmp_path / "secret.png")
     rows = parquet_of_paths(tmp_path, *paths, tmp_path / "secret.png", "../secret.png", "http://127.0.0.1:9/a.png")
-    with pytest.raises(InputError, match=r"image 1 of 4: .*image_root.*Among the items '0' to '3'"):
+    with pytest.raises(InputError, match=r"image 1 of 4: .*image_root"):
         Gallery.build(rows, raw_retriever(), tmp_path / "refused", show_progress=False)
-    options = {"image_root": tmp_path / "images", "skip_unusable": True, "show_progress": False}
+    options = {"image_root": tmp_path / "images", "show_progress": False}
     gallery = Gallery.build(rows, raw_retriever(), tmp_path / "gallery", **options)
     assert gallery.ids == ["0", "1", "2"]
-    assert sum("no such file" in record.message for record in caplog.records) == 3
+    assert [item.message.count("no such file") for item in caplog.records if item.levelname == "WARNING"] == [3]
     stored = pq.read_table(tmp_path / "gallery" / "items-00000.parquet").column("image").to_pylist()
     assert [cell["path"] for cell in stored] == ["red.png", "green.png", "blue.png"]
 
@@ -353,39 +356,110 @@ def test_a_building_that_embedded_nothing_may_be_asked_for_otherwise(tmp_path):
     assert len(Gallery.build(rows, raw_retriever(), tmp_path / "gallery", **options)) == 3
 
 
-def test_a_bad_image_is_named_and_what_came_before_is_kept(tmp_path, with_a_bad_one, raw):
+def test_a_strict_building_names_a_bad_image_and_what_came_before_is_kept(tmp_path, with_a_bad_one, raw):
     with pytest.raises(InputError, match=r"06\.png.*Among the items '04.png' to '07.png'"):
-        Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", show_progress=False)
+        Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", strict=True, show_progress=False)
     assert (tmp_path / "gallery" / "items-00000.partial.safetensors").exists()
     Images.new("RGB", (20, 20)).save(with_a_bad_one / "06.png")
-    assert len(Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", show_progress=False)) == 11
+    assert len(Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", strict=True, show_progress=False)) == 11
 
 
-@pytest.mark.parametrize("shard_rows", [8, 1])
-def test_bad_images_can_be_left_out(tmp_path, with_a_bad_one, caplog, shard_rows, raw):
-    gallery = Gallery.build(
-        with_a_bad_one,
-        raw,
-        tmp_path / "gallery",
-        shard_rows=shard_rows,  # of one there is a shard without items
-        skip_unusable=True,
-        show_progress=False,
-    )
+@pytest.mark.parametrize("shard_rows", [8, 1])  # of one there is a shard without items
+def test_bad_images_are_left_out_said_once_and_listed(tmp_path, with_a_bad_one, caplog, shard_rows, raw):
+    options = {"shard_rows": shard_rows, "show_progress": False}
+    gallery = Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", **options)
     assert gallery.ids == [f"{i:02}.png" for i in range(11) if i != 6]
     assert gallery.search(item="07.png", source="image", target="image", k=9)
-    assert any("Left out '06.png'" in record.message for record in caplog.records)
     np.testing.assert_allclose(
         gallery.embeds["image"][6], gallery.retriever.encode_images([with_a_bad_one / "07.png"])[0], atol=1e-5
     )
+    (said,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    listed = tmp_path / "gallery" / "unusable.csv"
+    assert said.startswith("Left out 1 of 11 items, which cannot be used: '06.png' (is not an image that can be read")
+    assert said.endswith(f"All are listed in {listed}.")
+    header, row = csv.reader(listed.read_text(encoding="utf-8-sig").splitlines())
+    assert (header, row[0]) == (["id", "reason"], "06.png")
+    with pytest.raises(InputError, match=r"06\.png"):
+        Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", strict=True, **options)
+    listed.unlink()  # it is for people
+    assert len(Gallery.from_pretrained(tmp_path / "gallery", retriever=raw)) == 10
 
 
-def test_where_nothing_can_be_used_it_says_so(tmp_path, raw):
+def test_many_bad_ones_of_every_kind_cost_hardly_more(tmp_path, with_a_bad_one, monkeypatch, raw):
+    for i in (0, 3, 4, 10):
+        path = with_a_bad_one / f"{i:02}.png"
+        path.write_bytes(path.read_bytes()[: 30 * (i > 0)])
+    (with_a_bad_one / "nothing.png").symlink_to(with_a_bad_one / "is not there")
+    monkeypatch.setattr(gallery_building, "CHUNK_ROWS", 12)
+    embedded, encode = [], raw.encode_images
+    monkeypatch.setattr(raw, "encode_images", lambda images, **options: embedded.append(len(images)) or encode(images))
+    gallery = Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", show_progress=False)
+    assert gallery.ids == [f"{i:02}.png" for i in (1, 2, 5, 7, 8, 9)]
+    assert embedded[-1] == 6
+    assert sum(embedded) <= 12 + 6
+
+
+def test_items_whose_texts_cannot_be_used_are_left_out_too(tmp_path, raw):
+    items = image_dataset(tmp_path)
+    texts = [["red"], [], ["blue"]]
+    items = items.remove_columns("texts").add_column("texts", texts)
+    gallery = Gallery.build(items, raw, tmp_path / "gallery", show_progress=False)
+    assert gallery.ids == ["red", "blue"]
+    assert "empty list" in (tmp_path / "gallery" / "unusable.csv").read_text(encoding="utf-8-sig")
+
+
+def test_what_can_be_read_later_is_added(tmp_path, with_a_bad_one, monkeypatch, raw):
+    """As photos of phones can once the extra is installed."""
+    images = Images.new("RGB", (20, 20))
+    images.save(with_a_bad_one / "06.png", "AVIF")
+    build = partial(Gallery.build, with_a_bad_one, raw, tmp_path / "gallery", shard_rows=8, show_progress=False)
+    with monkeypatch.context() as without:
+        without.setattr("PIL.features.check", lambda feature: False)
+        assert len(build()) == 10
+        assert len(build()) == 10
+    assert build().ids == [f"{i:02}.png" for i in range(11)]
+    assert not (tmp_path / "gallery" / "unusable.csv").exists()
+    assert not list((tmp_path / "gallery").glob("*partial*"))
+
+
+def test_an_interrupt_forgets_nothing_that_was_left_out(tmp_path, with_a_bad_one, monkeypatch, raw):
+    encode = raw.encode_images
+
+    def encode_images(images, **options):
+        if any(str(image["path"]).endswith("08.png") for image in images):
+            raise KeyboardInterrupt
+        return encode(images, **options)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(raw, "encode_images", encode_images)
+        with pytest.raises(KeyboardInterrupt):
+            Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", show_progress=False)
+    gallery = Gallery.build(with_a_bad_one, raw, tmp_path / "gallery", show_progress=False)
+    assert gallery.ids == [f"{i:02}.png" for i in range(11) if i != 6]
+    assert "06.png" in (tmp_path / "gallery" / "unusable.csv").read_text(encoding="utf-8-sig")
+
+
+def test_where_nothing_can_be_used_it_says_why_and_may_be_asked_for_otherwise(tmp_path, raw):
     (tmp_path / "images").mkdir()
     for i in range(3):
         (tmp_path / "images" / f"{i}.png").write_bytes(b"no image")
-    where = (tmp_path / "images", raw, tmp_path / "gallery")
-    with pytest.raises(InputError, match="at least one item"):
-        Gallery.build(*where, shard_rows=2, skip_unusable=True, show_progress=False)
+    build = partial(Gallery.build, tmp_path / "images", raw, tmp_path / "gallery", show_progress=False)
+    with pytest.raises(InputError, match=r"at least one item, and of 3 none can be used: '0.png' \(is not an image"):
+        build(shard_rows=2)
+    Images.new("RGB", (20, 20)).save(tmp_path / "images" / "3.png")
+    assert build(shard_rows=3).ids == ["3.png"]
+
+
+def test_images_of_an_archive_are_copied(tmp_path, raw):
+    (tmp_path / "images").mkdir()
+    image_files(tmp_path / "images")
+    archive = shutil.make_archive(tmp_path / "photos", "zip", tmp_path, "images")
+    with pytest.raises(InputError, match="Unpack it to refer to its files"):
+        Gallery.build(archive, raw, tmp_path / "refused", keep_images=False, show_progress=False)
+    Gallery.build(archive, raw, tmp_path / "gallery", show_progress=False)
+    gallery = Gallery.build(archive, raw, tmp_path / "gallery", show_progress=False)  # unpacked elsewhere
+    assert gallery.ids == ["blue.png", "green.png", "red.png"]
+    assert gallery.image(2).getpixel((0, 0)) == COLOURS["red"]
 
 
 def test_what_is_left_beside_a_complete_shard_goes(tmp_path):

@@ -29,7 +29,7 @@ from cmr_hub.cli.types import PATH
     type=PATH,
     required=True,
     metavar="PATH",
-    help="Parquet files, or one folder: of Parquet files, of images with a metadata.csv, or of images alone.",
+    help="Parquet or image files, or one folder or archive: of Parquet files, or of images with or without a table.",
 )
 @backend_options
 @output_dir_option("Receives the gallery.")
@@ -40,7 +40,7 @@ from cmr_hub.cli.types import PATH
 @option("--refer", is_flag=True, help="Store paths of image files instead of copies.")
 @option("--image-root", type=PATH, metavar="DIR", help="Folder of the image files that Parquet files name.")
 @option("--keep-real-valued", is_flag=True, help="Store the values of codes too, to re-rank by.")
-@option("--skip-unusable", is_flag=True, help="Skip items that cannot be used, and report them.")
+@option("--strict", is_flag=True, help="Stop at items that cannot be used, instead of leaving them out.")
 def command(
     *,
     checkpoint: str,
@@ -53,7 +53,7 @@ def command(
     refer: bool,
     image_root: Path | None,
     keep_real_valued: bool,
-    skip_unusable: bool,
+    strict: bool,
 ) -> None:
     """Embed any number of items into a gallery.
 
@@ -74,7 +74,7 @@ def command(
         name=name,
         keep_images=not refer,
         keep_real_valued=keep_real_valued,
-        skip_unusable=skip_unusable,
+        strict=strict,
         image_root=image_root,
         shard_rows=SHARD_ROWS if shard_rows is None else shard_rows,
     )
