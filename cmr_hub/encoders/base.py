@@ -8,6 +8,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -36,6 +37,8 @@ from .backends import (
 
 logger = logging.getLogger(__name__)
 
+NEAR = 0.85  # how alike spellings are that are suggested, as difflib measures it
+MIN_SPELLING, MAX_SPELLING = 3, 30  # letters of a word that spellings are suggested for
 _RENAMED = {"averages": "supports_mean_pooling", "knows": "has_known_tokens", "takes_raw": "accepts_raw_input"}
 
 
@@ -351,6 +354,55 @@ class TextEncoder(Encoder):
         """For each text whether at least one of its words has a meaning to this encoder."""
         return [bool(text.strip()) for text in check_texts(texts)]
 
+    @property
+    def learns_words(self) -> bool:
+        """Whether `fit` learns from texts, so that training texts have the words that it knows."""
+        return type(self).fit is not TextEncoder.fit
+
+    def read_words(self, text: str) -> list[tuple[str, bool]]:
+        """The words of a text in order, each with whether it has a meaning to this encoder.
+
+        Example:
+        ```python
+        >>> from cmr_hub.encoders import create_encoder
+        >>> create_encoder("text", "bow", vocabulary=["bird"]).read_words("A bird!")
+        [('a', False), ('bird', True)]
+        ```
+        """
+        return []
+
+    def known_share(self, texts: Iterable[str]) -> float:
+        """The share of the words of some texts that have a meaning to this encoder; each occurrence counts.
+
+        Example:
+        ```python
+        >>> from cmr_hub.encoders import create_encoder
+        >>> create_encoder("text", "bow", vocabulary=["bird"]).known_share(["bird", "a red bird"])
+        0.5
+        ```
+        """
+        known = [is_known for text in texts for _, is_known in self.read_words(text)]
+        return sum(known) / len(known) if known else 1.0
+
+    def near_words(self, word: str) -> list[str]:
+        """Up to three words of the vocabulary that are spelled nearly as a word, the most alike first.
+
+        Example:
+        ```python
+        >>> from cmr_hub.encoders import create_encoder
+        >>> create_encoder("text", "bow", vocabulary=["bird", "sunglasses"]).near_words("sunglases")
+        ['sunglasses']
+        ```
+        """
+        if not MIN_SPELLING <= len(word) <= MAX_SPELLING:
+            return []
+        return get_close_matches(word, list(filter(_may_be(word), self._vocabulary_words)), cutoff=NEAR)
+
+    @property
+    def _vocabulary_words(self) -> Iterable[str]:
+        """The words that [`near_words`] looks through."""
+        return ()
+
     def unknown_words(self, text: str) -> list[str]:
         """The different words of a text that have no meaning to this encoder, in order.
 
@@ -361,9 +413,22 @@ class TextEncoder(Encoder):
         ['a', 'green', 'tree']
         ```
         """
-        return []
+        return list(dict.fromkeys(word for word, is_known in self.read_words(text) if not is_known))
 
     knows = RenamedAttribute("has_known_tokens")
+
+
+def _may_be(word: str) -> Callable[[str], bool]:
+    """Whether another word may be a spelling of this one: a quick look before [`difflib`](difflib) compares them.
+
+    Of GloVe's 400,000 words it leaves a few thousand, so that a comparison takes a tenth of a second.
+    """
+    length, start, end = len(word), word[0], word[-3:]
+
+    def may_be(other: str) -> bool:
+        return -1 <= len(other) - length <= 1 and (other[0] == start or other.endswith(end))
+
+    return may_be
 
 
 @contextmanager

@@ -159,9 +159,17 @@ class ConcatTextEncoder(ConcatEncoder, TextEncoder):
         known = (encoder.has_known_tokens(texts) for encoder in self.encoders)
         return [any(of_text) for of_text in zip(*known, strict=True)]
 
-    def unknown_words(self, text: str) -> list[str]:
-        first, *others = (encoder.unknown_words(text) for encoder in self.encoders)
-        return [word for word in first if all(word in unknown for unknown in others)]
+    def read_words(self, text: str) -> list[tuple[str, bool]]:
+        first, *others = self.encoders
+        unknown = [{word.lower() for word in encoder.unknown_words(text)} for encoder in others]
+        return [
+            (word, is_known or not all(word.lower() in words for words in unknown))
+            for word, is_known in first.read_words(text)
+        ]
+
+    @property
+    def _vocabulary_words(self) -> Iterable[str]:
+        return (word for encoder in self.encoders for word in encoder._vocabulary_words)
 
 
 def _parts(name: str) -> list[str]:

@@ -258,12 +258,16 @@ class SentenceCNNEncoder(TextEncoder):
 
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         self._fitted()
-        return [len(self.unknown_words(text)) < len(set(self._read(text))) for text in check_texts(texts)]
+        return [any(is_known for _, is_known in self.read_words(text)) for text in check_texts(texts)]
 
-    def unknown_words(self, text: str) -> list[str]:
+    def read_words(self, text: str) -> list[tuple[str, bool]]:
         self._fitted()
-        words = list(dict.fromkeys(self._read(text)))
-        return [word for word, vector in zip(words, self._vectors_of(words), strict=True) if not vector.any()]
+        words = self._read(text)
+        return list(zip(words, self._vectors_of(words).any(dim=1).tolist(), strict=True))
+
+    @property
+    def _vocabulary_words(self) -> Iterable[str]:
+        return [*self._rows, *(() if self.source is None else self.source._vocabulary_words)]
 
     def to_dict(self) -> dict[str, Any]:
         return {

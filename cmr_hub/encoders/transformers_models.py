@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 FAMILY = "transformers/"
 MAX_SIZE, MAX_LAYERS = 1 << 24, 1000
+MIN_SPELLED = 3  # letters of a word that pieces of single letters say nothing of
 COUNTS = ("layers", "depth", "blocks", "stages")  # how often a part is built, whatever its size
 # Fields of a config.json that fetch kernels or name other files than the folder's own.
 CODE_FIELDS = ("attn_implementation", "experts_implementation", "configuration_files", "transformers_weights")
@@ -436,18 +438,38 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         return [self._has_known(tokens) for tokens in self._read(texts)]
 
-    def unknown_words(self, text: str) -> list[str]:
+    def read_words(self, text: str) -> list[tuple[str, bool]]:
+        """The words of a text in order, each with whether it has a meaning to this encoder.
+
+        A word of three letters or more that the tokenizer spells letter by letter has none: it is of a script or a
+        language that the tokenizer was not made for.
+        """
         unknown = self._preprocessor.unk_token_id
         if not self._preprocessor.is_fast:  # it does not say where in the text a token stands
             words = text.split()
-            return [word for word, tokens in zip(words, self._read(words), strict=True) if unknown in tokens]
+            return [(word, unknown not in tokens) for word, tokens in zip(words, self._read(words), strict=True)]
         with self._naming_model():
             tokens = self._tokens([text], self._window, add_special_tokens=False, return_offsets_mapping=True)
-        places = zip(tokens["input_ids"][0], tokens["offset_mapping"][0], strict=True)
-        return list(dict.fromkeys(text[start:end] for token, (start, end) in places if token == unknown))
+        pieces = [
+            (word, text[start:end].strip(), token != unknown)
+            for word, (start, end), token in zip(
+                tokens.word_ids(0), tokens["offset_mapping"][0], tokens["input_ids"][0], strict=True
+            )
+        ]
+        return [_joined([piece[1:] for piece in word]) for _, word in groupby(pieces, lambda piece: piece[0])]
 
     def _measured_dim(self) -> int:
         return self._embed(["a"]).shape[1]
+
+
+def _joined(pieces: Iterable[tuple[str, bool]]) -> tuple[str, bool]:
+    """A word of its pieces, and whether these mean more than its letters."""
+    parts, known = zip(*pieces, strict=True)
+    word = "".join(parts)
+    is_spelled = len(word) >= MIN_SPELLED and all(len(part) < 2 for part in parts)
+    # Marks that letters of some scripts have are no letters by themselves.
+    is_of_letters = word[:1].isalpha() and not any(map(str.isdigit, word))
+    return word, all(known) and not (is_spelled and is_of_letters)
 
 
 class TextTower(nn.Module):

@@ -85,8 +85,12 @@ class VocabularyEncoder(TextEncoder):
         columns = self._columns
         return [any(word in columns for word in self._read(text)) for text in check_texts(texts)]
 
-    def unknown_words(self, text: str) -> list[str]:
-        return [word for word in dict.fromkeys(self._read(text)) if word not in self._columns]
+    def read_words(self, text: str) -> list[tuple[str, bool]]:
+        return [(word, word in self._columns) for word in self._read(text)]
+
+    @property
+    def _vocabulary_words(self) -> Iterable[str]:
+        return self._columns
 
     def _read(self, text: str) -> list[str]:
         """The words of a text that count, in order, known or not."""

@@ -90,8 +90,12 @@ class WordVectorEncoder(TextEncoder):
     def has_known_tokens(self, texts: Sequence[str]) -> list[bool]:
         return [bool(self._known(text)) for text in check_texts(texts)]
 
-    def unknown_words(self, text: str) -> list[str]:
-        return [word for word in dict.fromkeys(tokenise(text)) if word not in self._rows]
+    def read_words(self, text: str) -> list[tuple[str, bool]]:
+        return [(word, word in self._rows) for word in tokenise(text)]
+
+    @property
+    def _vocabulary_words(self) -> Iterable[str]:
+        return self._words
 
     def _known(self, text: str) -> list[int]:
         rows = self._rows

@@ -299,6 +299,26 @@ class Gallery:
         """
         return self._searcher.range_search(Query(text, image, item, source), target, radius)
 
+    def notes(self, *, text: str | None = None, image: Any | None = None) -> list[str]:
+        """What speaks against the hits of a query, as sentences: words of a text that the checkpoint does not know.
+
+        [`search`] and [`range_search`] log them as warnings.
+
+        Args:
+            text: a text query.
+            image: an image query, as for [`search`].
+
+        Raises:
+            InputError: the text is empty or has no word that the checkpoint knows.
+
+        Example:
+        ```python
+        >>> gallery.notes(text="red Sonnenbrille")  # doctest: +SKIP
+        ['No vector for: sonnenbrille. The query is answered without.']
+        ```
+        """
+        return self._searcher.notes(Query(text, image, None, None))
+
     def other_modality(self, target: Modality) -> Modality:
         """The modality that an item asks with for `target`: the other one where there is one."""
         return self._searcher.other_modality(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from cmr_hub.hub import push_folder
 from cmr_hub.modeling.checked_model import WEIGHT_FILES
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.modeling.parts import NEUTRAL
-from cmr_hub.processing.processing_cmr import CMRProcessor
+from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
 from cmr_hub.utils.checksums import saved
 from cmr_hub.utils.deprecation import RenamedAttribute
 from cmr_hub.utils.images import ImageSource
@@ -27,6 +28,9 @@ from .answering import answer
 from .embedding import Embedder
 from .explanation import Explanation, explain
 from .loading import check_fit, load_parts
+from .words import check_words, describe_unknown
+
+logger = logging.getLogger(__name__)
 
 
 class Retriever:
@@ -154,7 +158,7 @@ class Retriever:
             texts: `n` strings, or lists of strings that describe one thing together (their features are averaged; of
                 an encoder of single words their embeddings); for checkpoints on released features an `(n, text_dim)`
                 array. A text without any known word has the same embedding as every other such text: see
-                [`has_known_tokens`].
+                [`has_known_tokens`]. A warning says where most words, or most texts, are unknown.
             batch_size: how many are embedded at once.
             cache: keep the frozen encoder's features on disk, of encoders that are slow; see
                 [`~cmr_hub.processing.feature_store.FeatureStore`].
@@ -169,6 +173,7 @@ class Retriever:
         Raises:
             InputError: a text cannot be used; its position and the reason are named.
         """
+        self._warn_of_unknown_words(texts)
         return self._embedder.texts(
             texts, batch_size=batch_size, cache=cache, show_progress=show_progress, real_valued=real_valued
         )
@@ -266,6 +271,13 @@ class Retriever:
         """
         return answer(self.model, self.processor, image, question)
 
+    def _warn_of_unknown_words(self, texts: Sequence[Any]) -> None:
+        encoder = self.processor.text_encoder
+        if not isinstance(encoder, TextEncoder) or isinstance(texts, str | os.PathLike) or not len(texts):
+            return
+        if note := describe_unknown(encoder, flattened(texts)[0]):
+            logger.warning("%s", note)
+
     @property
     def _embedder(self) -> Embedder:
         return Embedder(self.model, self.processor)
@@ -279,6 +291,18 @@ class Retriever:
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that the text encoder has no vector for."""
         return cast(TextEncoder, self.processor.text_encoder).unknown_words(text)
+
+    def near_words(self, word: str) -> list[str]:
+        """Up to three words that the text encoder has a vector for, and that are spelled nearly as this one."""
+        return cast(TextEncoder, self.processor.text_encoder).near_words(word)
+
+    def check_words(self, text: str) -> str:
+        """Describe the words of a query that the text encoder has no vector for; "" where it knows each.
+
+        Raises:
+            InputError: the text is empty, or no word is known; near spellings are suggested.
+        """
+        return check_words(cast(TextEncoder, self.processor.text_encoder), text, self.name)
 
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write the model and its processor into one folder; an earlier checkpoint there survives a failure."""

@@ -17,8 +17,8 @@ from cmr_hub.indexes import Filter, Index
 from cmr_hub.modeling.code_parts import CodeParts
 from cmr_hub.modeling.codes import unpack
 from cmr_hub.modeling.parts import balanced, check_focus, focus_scale, focused
-from cmr_hub.utils.messages import name_some
 
+from .embedding import Embedder
 from .items import Items
 from .retriever import Retriever
 
@@ -211,6 +211,17 @@ class Searcher:
         """The modality that an item asks with for `target`: the other one where there is one."""
         return next((modality for modality in self.embeds if modality != target), target)
 
+    def _embed_text(self, text: str, real_valued: bool = False) -> np.ndarray:
+        """As `Retriever.encode_texts`, without a second warning of unknown words."""
+        embedder = Embedder(self.retriever.model, self.retriever.processor)
+        return embedder.texts([text], batch_size=1, cache=False, show_progress=False, real_valued=real_valued)
+
+    def notes(self, query: Query) -> list[str]:
+        """What speaks against the hits of a query, as sentences; see `Gallery.notes`."""
+        if query.text is None:
+            return []
+        return list(filter(None, [self.retriever.check_words(query.text)]))
+
     def _embedded(self, query: Query, target: Modality) -> _EmbeddedQuery:
         if target not in COLUMNS or query.source not in (None, *COLUMNS):
             raise InputError(f"target and source are 'image' or 'text', not {target!r} and {query.source!r}.")
@@ -218,8 +229,9 @@ class Searcher:
         if target not in self.indexes:
             raise InputError(f"The items of this gallery have no {target}s to find: its target is {known}.")
         if query.text is not None:
-            self._check_words(query.text)
-            return _EmbeddedQuery(partial(self.retriever.encode_texts, [query.text]))
+            for note in self.notes(query):
+                logger.warning("%s", note)
+            return _EmbeddedQuery(partial(self._embed_text, query.text))
         if query.image is not None:
             return _EmbeddedQuery(partial(self.retriever.encode_images, [query.image]))
         row, source = self.items.position(str(query.item)), query.source or self.other_modality(target)
@@ -230,25 +242,6 @@ class Searcher:
             return (self.real_valued if real_valued else self.embeds)[source][row][None]
 
         return _EmbeddedQuery(embeds, row, source)
-
-    def _check_words(self, text: str) -> None:
-        """Warn of words that the text encoder has no vector for.
-
-        Raises:
-            InputError: it knows none of them; or there is none.
-        """
-        if not isinstance(text, str) or not text.strip():
-            raise InputError("The text query is empty: type at least one word.")
-        is_known = self.retriever.has_known_tokens([text])[0]
-        unknown = name_some(word[:60] for word in self.retriever.unknown_words(text))
-        if not is_known:
-            named = f" (no vector for: {unknown})" if unknown else ""
-            raise InputError(
-                f"The checkpoint knows no word of {text[:60]!r}{named}. Its text encoder is "
-                f"{self.retriever.processor.text_encoder.name!r}; try other words."
-            )
-        if unknown:
-            logger.warning("No vector for: %s. The query is answered without.", unknown)
 
     def _exact_rows(self, target: Modality) -> np.ndarray:
         """What finds are re-ranked by."""

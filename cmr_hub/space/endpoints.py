@@ -3,7 +3,7 @@
 Annotations are no strings in this module: Gradio reads an endpoint's return type as it stands.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypedDict
 
 import gradio as gr
@@ -19,13 +19,14 @@ from .services.queries import MIN_SIDE, Asked, Query, ask
 
 
 class HitRecord(TypedDict):
-    """One hit, best first in its list."""
+    """One hit, best first in its list; notes say what speaks against all of them, such as unknown words."""
 
     id: str
     score: float
     texts: list[str]
     labels: list[str]
     same_class: bool | None
+    notes: list[str]
 
 
 class GalleryRecord(TypedDict):
@@ -186,14 +187,16 @@ def _records(
     focus: float | None,
 ) -> list[HitRecord]:
     asked = Asked(query, target or query.default_target, k, label or None, focus)
-    return [_record(hit) for hit in ask(catalogue, asked, gallery, model).hits]
+    answer = ask(catalogue, asked, gallery, model)
+    return [_record(hit, answer.notes) for hit in answer.hits]
 
 
-def _record(hit: Hit) -> HitRecord:
+def _record(hit: Hit, notes: Sequence[str]) -> HitRecord:
     return {
         "id": hit.id,
         "score": round(hit.score, 4),
         "texts": list(hit.texts),
         "labels": list(hit.labels),
         "same_class": hit.same_class,
+        "notes": list(notes),
     }

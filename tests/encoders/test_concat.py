@@ -123,3 +123,10 @@ def test_a_checkpoint_that_names_encoders_of_another_modality():
     images = [create_encoder("image", name).to_dict() for name in ("efficientnet-lite0", "efficientnet-lite2")]
     with pytest.raises(CheckpointError, match="concat joins text encoders, and 'efficientnet-lite0' is none"):
         load_encoder({"name": "concat/bow+tfidf", "modality": "text", "encoders": images})
+
+
+def test_a_word_counts_as_known_where_any_encoder_knows_it():
+    joined = create_encoder("text", "concat/bow+tfidf", options={"bow": {"max_features": 1}})
+    joined.fit(["bird bird cat", "bird sunglasses"])
+    assert joined.read_words("a bird, cat") == [("a", False), ("bird", True), ("cat", True)]
+    assert joined.near_words("sunglases") == ["sunglasses"]

@@ -159,3 +159,10 @@ def test_a_checkpoint_of_other_shapes_is_refused(text_file, tmp_path):
 def test_what_is_no_text_is_named_by_position(glove):
     with pytest.raises(InputError, match="text 2 of 3"):
         glove.encode(["a", b"b", "c"])
+
+
+def test_near_words_of_the_packaged_vectors():
+    glove = create_encoder("text", "glove")
+    assert glove.near_words("sunglases")[0] == "sunglasses"
+    assert "skateboard" in glove.near_words("skatebord")
+    assert glove.near_words("qwxyzzy") == glove.near_words("猫") == glove.near_words("x" * 1000) == []

@@ -37,7 +37,7 @@ def test_text_finds_images_of_its_class(client: Client):
     assert len(hits) == 10
     assert any("cat" in name for name in names(hits[:5]))
     assert hits == sorted(hits, key=lambda hit: -hit["score"])
-    assert hits[0].keys() == {"id", "score", "texts", "labels", "same_class"}
+    assert hits[0].keys() == {"id", "score", "texts", "labels", "same_class", "notes"}
     assert hits[0]["same_class"] is None
 
 

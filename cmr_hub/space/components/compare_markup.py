@@ -28,6 +28,7 @@ class AnswerColumn:
         kind: what it learns from, and what it gives.
         problem: why it has no answer; empty where it has one.
         cards: its hits.
+        notes: what speaks against them.
         average_precision: over the whole gallery, where it is known.
         same_class: how many of the hits share a class with the query, where that is known.
         duration: how long the search took.
@@ -38,6 +39,7 @@ class AnswerColumn:
     kind: str
     problem: str = ""
     cards: Sequence[Card] = ()
+    notes: Sequence[str] = ()
     average_precision: float | None = None
     same_class: int | None = None
     duration: str = ""
@@ -70,6 +72,7 @@ def _column(model: str, source: Source, answer: Answer | CMRError) -> AnswerColu
         source.title,
         f"{learns}, {described(next(iter(answer.gallery.embeds.values())))}",
         cards=cards_of(answer.gallery, answer.hits, answer.asked.target),
+        notes=answer.notes,
         average_precision=answer.average_precision,
         same_class=same_class_count(answer.hits),
         duration=duration(answer.seconds),

@@ -91,6 +91,7 @@ def question(answer: Answer, star: np.ndarray, rings: np.ndarray) -> Markup:
         marks=json.dumps({"star": star.tolist(), "rings": rings.T.tolist()}),
         nearest=f"its {nearest} ringed{f' of class {asked.label}' if asked.label else ''}",
         cards=cards_of(answer.gallery, answer.hits, asked.target),
+        notes=answer.notes,
     )
 
 

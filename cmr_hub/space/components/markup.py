@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.utils.messages import name_some
 
 from ..services.catalogue import Entry
 from ..services.examples import example_text
@@ -16,8 +15,6 @@ from ..services.preparation import Progress
 from ..services.queries import Answer, Asked
 from .items import NOUNS, cards_of, duration, heading_of, item_of, same_class_count
 from .rendering import render
-
-MAX_WORD = 20  # characters of a word that has no vector
 
 
 def results(answer: Answer, entry: Entry, method: str) -> Markup:
@@ -33,7 +30,7 @@ def results(answer: Answer, entry: Entry, method: str) -> Markup:
         "results",
         heading=heading_of(answer.gallery, asked.query),
         found=_found(answer),
-        unknown=name_some(word[:MAX_WORD] for word in answer.unknown_words),
+        notes=answer.notes,
         same_class=same_class_count(answer.hits) if asked.query.kind == "item" else None,
         average_precision=answer.average_precision,
         duration=duration(answer.seconds),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -81,18 +82,14 @@ class Answer:
         asked: the question.
         hits: best first.
         seconds: time from the query to the hits, encoding included.
+        notes: what speaks against the hits, as sentences; see `Gallery.notes`.
     """
 
     gallery: Gallery
     asked: Asked
     hits: list[Hit]
     seconds: float
-
-    @cached_property
-    def unknown_words(self) -> list[str]:
-        """Words of a typed query that the model has no vector for."""
-        query = self.asked.query
-        return self.gallery.retriever.unknown_words(query.value) if query.kind == "text" else []
+    notes: Sequence[str] = ()
 
     @cached_property
     def average_precision(self) -> float | None:
@@ -133,7 +130,9 @@ def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "")
         hits = opened.search(image=open_upload(query.value), **options)
     else:
         hits = opened.search(item=query.value, source=query.modality, **options)
-    return Answer(opened, asked, hits, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    notes = opened.notes(text=query.value) if query.kind == "text" else []
+    return Answer(opened, asked, hits, seconds, notes)
 
 
 def open_upload(path: str) -> Image:

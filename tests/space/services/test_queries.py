@@ -21,6 +21,11 @@ def test_text_looks_for_images_and_an_image_for_texts(catalogue: Any, image_file
     assert answer.average_precision is None
 
 
+def test_unknown_words_are_a_note(catalogue: Any):
+    assert "No vector for: purple." in ask(catalogue, Asked(Query("text", "red purple"), "image", k=1)).notes[0]
+    assert not ask(catalogue, Asked(Query("text", "red"), "image", k=1)).notes
+
+
 def test_item_marks_hits_of_its_class(catalogue: Any):
     answer = ask(catalogue, Asked(Query("item", "apple", "text"), "text", k=3))
     assert {hit.id: hit.same_class for hit in answer.hits} == {"pear": True, 'dog"><i>': False, "cat": False}
