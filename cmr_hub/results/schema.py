@@ -144,7 +144,7 @@ class NotMeasured(Record, frozen=True):
         method: its name in the registry.
         title: its name for people, with the encoders where these are not the recipe's.
         reason: why it has no row.
-        encoders: modality -> encoder, as people write it; empty in files of before version 3.
+        encoders: modality -> encoder, as people write it; in older files only those that differ from the recipe's.
     """
 
     method: str
@@ -154,7 +154,7 @@ class NotMeasured(Record, frozen=True):
 
     def is_of(self, method: str, encoders: Mapping[str, str]) -> bool:
         """Whether it says why a method with these encoders has no row."""
-        return self.method == method and self.encoders in ({}, encoders)
+        return self.method == method and self.encoders.items() <= encoders.items()
 
 
 class Reproduction(Record, frozen=True, kw_only=True):

@@ -63,6 +63,12 @@ def test_what_had_no_row_is_settled_by_a_row_of_its_encoders_alone():
     assert merged(new, earlier).not_measured == [again]
 
 
+def test_a_reason_gives_way_to_one_that_names_more_of_the_encoders():
+    earlier = small_results(not_measured=[NotMeasured("cca", "CCA, glove", "failed", {"text": "glove"})])
+    full = NotMeasured("cca", "CCA, glove", "failed", {"image": "efficientnet-lite0", "text": "glove"})
+    assert merged(small_results(not_measured=[full]), earlier).not_measured == [full]
+
+
 def changed(path, change):
     """A file of results with one thing in it changed."""
     write_results(small_results(), path)
