@@ -11,9 +11,9 @@ from cmr_hub import data
 from cmr_hub.encoders import encoder_class
 from cmr_hub.hub import push_folder
 from cmr_hub.hub.card import CardContent, DatasetFacts, Reproduced, ReproducedFigure, ResultRow, write_card
+from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.methods import METHODS
 from cmr_hub.results.cells import has_column
-from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.results.schema import Published, Row
 from cmr_hub.results.store import convert, stored_results
 from cmr_hub.training.recipe import load_recipe

@@ -12,10 +12,10 @@ from typing import Any
 from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import MeanStd, get_protocol
+from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.hub.weights import is_of_other_weights
 from cmr_hub.methods import METHODS, list_methods
 from cmr_hub.results import Row, Table
-from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.results.ranking import in_order
 from cmr_hub.results.schema import MODALITIES, Published
 from cmr_hub.results.store import convert

@@ -3,7 +3,7 @@
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.hub import RepoType, bundled_checkpoints, bundled_folder, resolve
 
-from .checkpoints import CheckpointInfo, list_checkpoints, read_card, read_inputs
+from .checkpoints import CheckpointInfo, checkpoint_info, list_checkpoints, read_card, read_inputs
 from .publish import check_publishable, push_folder
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "bundled_checkpoints",
     "bundled_folder",
     "check_publishable",
+    "checkpoint_info",
     "list_checkpoints",
     "push_folder",
     "read_card",

@@ -14,19 +14,20 @@ from huggingface_hub.repocard import RepoCard
 from cmr_hub.errors import CheckpointError
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.deprecation import RenamedAttribute
-from cmr_hub.utils.hub import NAMESPACE, bundled_checkpoints
+from cmr_hub.utils.hub import NAMESPACE, bundled_checkpoints, resolve
 
+RUN_NAME = "training_run.json"  # what a training leaves next to its weights; the card is written from it
 ARRAYS = "precomputed"  # the encoder that passes arrays on; no torch is imported to ask it
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a bundled checkpoint says of itself in its configuration and card.
+    """What a checkpoint says of itself in its configuration and card.
 
     Attributes:
-        repo_id: "cmr/<name>".
+        repo_id: "cmr/<name>" of a bundled one; a repo id, or a folder, of another.
         method: the method's name in the registry ("dscmr", "cca" …).
-        dataset: name of the data set that it was trained on.
+        dataset: name of the data set that it was trained on; "" where it does not say.
         license: licence of the weights.
         image_input: name of its image encoder; None where it eats arrays.
         text_input: name of its text encoder; None where it eats arrays.
@@ -68,18 +69,41 @@ def list_checkpoints(pattern: str = "*") -> list[CheckpointInfo]:
     True
     ```
     """
-    return [_read_info(folder) for folder in bundled_checkpoints(pattern).values()]
+    return [
+        _read_info(NAMESPACE + folder.name, folder, _card_data(folder / "README.md"))
+        for folder in bundled_checkpoints(pattern).values()
+    ]
 
 
-def _read_info(folder: Path) -> CheckpointInfo:
-    path = folder / "README.md"
-    card = _card_data(path, path.stat().st_mtime_ns if path.exists() else 0)
-    metrics = tuple(card.eval_results or ())
+def checkpoint_info(location: str) -> CheckpointInfo:
+    """What one checkpoint says of itself: a bundled one, one of the Hub, or a folder that `cmr train` made.
+
+    Args:
+        location: repo id or folder.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+
+    Example:
+    ```python
+    >>> from cmr_hub.hub import checkpoint_info
+    >>> info = checkpoint_info("cmr/dscmr-emoji")
+    >>> info.method, info.dataset
+    ('dscmr', 'emoji')
+    ```
+    """
+    folder = resolve(location)
+    path = folder / "README.md"  # a checkpoint that has not been published yet has none
+    return _read_info(location, folder, _card_data(path) if path.exists() else ModelCardData())
+
+
+def _read_info(location: str, folder: Path, card: ModelCardData) -> CheckpointInfo:
+    metrics, run = tuple(card.eval_results or ()), folder / RUN_NAME
     image_input, text_input = read_inputs(folder)
     return CheckpointInfo(
-        repo_id=NAMESPACE + folder.name,
+        repo_id=location,
         method=read_json(folder / "config.json").get("model_type", ""),
-        dataset=metrics[0].dataset_type if metrics else "",
+        dataset=metrics[0].dataset_type if metrics else read_json(run).get("dataset", "") if run.exists() else "",
         license=card.license or "",
         image_input=image_input,
         text_input=text_input,
@@ -87,8 +111,12 @@ def _read_info(folder: Path) -> CheckpointInfo:
     )
 
 
+def _card_data(path: Path) -> ModelCardData:
+    return _parsed_card(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
 @lru_cache  # a card's YAML takes long to parse, and the Space's views ask for all of them each time they open
-def _card_data(path: Path, changed: int) -> ModelCardData:
+def _parsed_card(path: Path, changed: int) -> ModelCardData:
     return cast(ModelCardData, read_card(path, ModelCard).data)
 
 

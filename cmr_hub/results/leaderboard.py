@@ -11,6 +11,7 @@ from typing import Any
 from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import CheckpointError
 from cmr_hub.evaluation import DIRECTIONS
+from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.hub.weights import check_weights
 from cmr_hub.methods import METHODS
 from cmr_hub.utils.checkpoint_files import read_json
@@ -20,7 +21,6 @@ from .ranking import saw_captions
 from .schema import Published
 from .store import convert
 
-RUN_NAME = "training_run.json"  # what a training leaves beside its weights; the card is written from it
 METRICS = ("map", "mean_recall")  # the numbers that protocols compare runs by
 
 

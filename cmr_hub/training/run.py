@@ -18,8 +18,8 @@ from transformers import TrainerState
 from cmr_hub.data.fingerprint import fingerprint
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import Protocol
+from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.hub.weights import check_weights, is_of_other_weights
-from cmr_hub.results.leaderboard import RUN_NAME
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_file
 from cmr_hub.utils.processes import this_process

@@ -181,3 +181,25 @@ def test_a_checkpoint_of_one_part_has_no_focus(capsys):
 def test_other_focuses_are_refused(capsys, option, code, message):
     assert cmr("evaluate", "--checkpoint", "cmr/cca-emoji", "--dataset", "emoji", *option) == code
     assert message in capsys.readouterr().err
+
+
+def test_the_space_with_a_gallery_and_a_checkpoint_of_ones_own(tmp_path, monkeypatch):
+    retriever = feature_retriever()
+    retriever.save_pretrained(tmp_path / "mine")
+    retriever.name = str(tmp_path / "mine")
+    Gallery.from_dataset(feature_dataset(8), retriever, name="Holiday").save_pretrained(tmp_path / "holiday")
+    built, launched = [], []
+    monkeypatch.setattr("cmr_hub.space.build_app", lambda catalogue, prepare: built.append((catalogue, prepare)))
+    monkeypatch.setattr("cmr_hub.space.launch", lambda app, **options: launched.append(options))
+    own = ("--gallery", tmp_path / "holiday", "--checkpoint", tmp_path / "mine")
+    assert cmr("serve", *own, "--prepare", "wiki", "--port", 7861) == 0
+    ((catalogue, prepare),) = built
+    assert catalogue.default == "holiday"
+    assert [known.repo_id for known in catalogue.checkpoints] == [str(tmp_path / "mine")]
+    assert list(prepare) == ["wiki"]
+    assert launched == [{"server_name": None, "server_port": 7861, "inbrowser": False}]
+
+
+def test_serving_a_folder_that_holds_no_gallery(tmp_path, capsys):
+    assert cmr("serve", "--gallery", tmp_path) == 1
+    assert str(tmp_path) in capsys.readouterr().err

@@ -48,6 +48,7 @@ class OneGallery:
 
     names = ("small",)
     default = "small"
+    checkpoints = ()
 
     def __init__(self, gallery: Gallery):
         encoders = gallery.retriever.processor

@@ -6,9 +6,9 @@ import pytest
 from cmr_hub.errors import CheckpointError, UnknownNameError
 from cmr_hub.evaluation import get_protocol
 from cmr_hub.hub import bundled_checkpoints, list_checkpoints
-from cmr_hub.hub.checkpoints import read_card
+from cmr_hub.hub.checkpoints import RUN_NAME, read_card
 from cmr_hub.hub.weights import WEIGHTS_KEY, weights_digest
-from cmr_hub.results.leaderboard import RUN_NAME, Figures, list_scores, read_scores
+from cmr_hub.results.leaderboard import Figures, list_scores, read_scores
 from toys import feature_retriever
 
 BOTH_WAYS = {"image_to_text/map": 0.5, "text_to_image/map": 0.4, "map": 0.45}

@@ -7,8 +7,9 @@ from safetensors.torch import load_file, save_file
 import cmr_hub
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import get_protocol
+from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.hub.weights import weights_digest
-from cmr_hub.results.leaderboard import RUN_NAME, read_scores
+from cmr_hub.results.leaderboard import read_scores
 from cmr_hub.training import train as module
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun, cached_run

@@ -42,7 +42,7 @@ def results(answer: Answer, entry: Entry, method: str) -> Markup:
 
 def _link(asked: Asked, entry: Entry, method: str) -> str | None:
     """The answer's address; a visitor's own gallery has none that outlasts the visit."""
-    return None if entry.is_own or asked.query.kind == "image" else link_to(entry.info.name, method, asked)
+    return None if entry.is_private or asked.query.kind == "image" else link_to(entry.info.name, method, asked)
 
 
 def _found(answer: Answer) -> str:
@@ -77,6 +77,7 @@ def about(entry: Entry, gallery: Gallery) -> Markup:
         model=gallery.retriever.name or "",
         takes_all=processor.text_encoder.accepts_raw_input and processor.image_encoder.accepts_raw_input,
         is_own=entry.is_own,
+        is_private=entry.is_private,
         info=entry.info,
     )
 

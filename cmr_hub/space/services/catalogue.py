@@ -14,8 +14,8 @@ from datasets import Dataset, concatenate_datasets
 
 from cmr_hub.data import info, is_available, list_datasets, load_dataset
 from cmr_hub.data.base import DatasetInfo
-from cmr_hub.errors import DatasetError, UnknownNameError
-from cmr_hub.hub import list_checkpoints, read_inputs
+from cmr_hub.errors import DatasetError, InputError, UnknownNameError
+from cmr_hub.hub import checkpoint_info, list_checkpoints, read_inputs
 from cmr_hub.methods import METHODS
 from cmr_hub.retrieval.gallery import CONFIG_NAME, Gallery
 from cmr_hub.retrieval.prepared import prepared_galleries
@@ -57,12 +57,14 @@ class Entry:
     Attributes:
         info: what the data set is.
         sources: method -> model, the one to start with first; empty where the gallery has to be prepared.
-        is_own: whether it is a visitor's own and no data set of the hub.
+        is_own: whether it is a gallery of somebody's own and no data set of the hub.
+        is_private: whether it is a visitor's, in no list and removed after the visit.
     """
 
     info: DatasetInfo
     sources: Mapping[str, Source]
     is_own: bool = False
+    is_private: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -87,6 +89,13 @@ class Catalogue:
     Args:
         names: data sets; by default all that have a source of their own and are small enough to be prepared by a
             click, and those that have been prepared by the command.
+        folders: saved galleries to serve next to them, in the list's first places; each is named after its folder.
+        checkpoints: folders or repo ids of further checkpoints. They search the data sets that they were trained on,
+            and embed visitors' galleries; a bundled one of the same method and data set gives way.
+
+    Raises:
+        CheckpointError: there is no gallery in a folder, or no checkpoint, or it is damaged.
+        InputError: two galleries would have one name.
 
     Example:
     ```python
@@ -99,18 +108,33 @@ class Catalogue:
     ```
     """
 
-    def __init__(self, names: Iterable[str] | None = None):
-        self.names = [name for name in list_datasets() if _is_offered(name)] if names is None else list(names)
+    def __init__(
+        self, names: Iterable[str] | None = None, folders: Iterable[Path] = (), checkpoints: Iterable[str] = ()
+    ):
+        self._datasets = [name for name in list_datasets() if _is_offered(name)] if names is None else list(names)
         self._kept: dict[Hashable, Gallery | Dataset] = {}
         self._locks: defaultdict[Hashable, threading.Lock] = defaultdict(threading.Lock)
         self._own: dict[str, Entry] = {}
+        self._served: dict[str, Entry] = {}
+        for folder in folders:
+            self._serve(folder)
+        self.names = [*self._served, *self._datasets]
+        self.checkpoints = [checkpoint_info(location) for location in checkpoints]
         self.refresh()
+
+    def _serve(self, folder: Path) -> None:
+        gallery, name = Gallery.from_pretrained(folder), folder.resolve().name
+        if name in [*self._served, *self._datasets]:
+            raise InputError(f"{folder}: there is a gallery {name!r} already; rename the folder.")
+        source = _source_of(gallery, folder)
+        self._served[name] = Entry(_own_facts(name, gallery.name), {source.method: source}, is_own=True)
+        self._kept[name, source] = gallery
 
     def refresh(self) -> None:
         """Look again at what this machine has."""
-        checkpoints = list_checkpoints()
-        self._entries = {}
-        for name in self.names:
+        checkpoints = [*list_checkpoints(), *self.checkpoints]
+        self._entries = dict(self._served)
+        for name in self._datasets:
             bundled = (
                 [
                     Source(known.method, known.repo_id, None, known.accepts_raw_texts, known.accepts_raw_images)
@@ -150,12 +174,11 @@ class Catalogue:
             title: what the visitor calls it.
             galleries: the method that embedded it -> the gallery.
         """
-        facts = DatasetInfo(name, title, license="yours", homepage="", source="", how_to_get="")
         sources = {
             method: Source(method, gallery.retriever.name or "", None, takes_texts=True, takes_images=True)
             for method, gallery in galleries.items()
         }
-        self._own[name] = Entry(facts, sources, is_own=True)
+        self._own[name] = Entry(_own_facts(name, title), sources, is_own=True, is_private=True)
         self._kept |= {(name, source): galleries[method] for method, source in sources.items()}
 
     def remove_own(self, name: str) -> None:
@@ -229,6 +252,23 @@ def _is_offered(name: str) -> bool:
     facts = info(name)
     by_a_click = bool(facts.source) and not facts.by_hand and sum(facts.sizes.values()) <= MAX_PAIRS
     return by_a_click or bool(prepared_galleries(name))
+
+
+def _own_facts(name: str, title: str) -> DatasetInfo:
+    return DatasetInfo(name, title, license="yours", homepage="", source="", how_to_get="")
+
+
+def _source_of(gallery: Gallery, folder: Path) -> Source:
+    """The model of a saved gallery that is open."""
+    retriever = gallery.retriever
+    encoders = retriever.processor
+    return Source(
+        retriever.model.config.model_type,
+        retriever.name or "",
+        folder,
+        takes_texts=encoders.text_encoder.accepts_raw_input,
+        takes_images=encoders.image_encoder.accepts_raw_input,
+    )
 
 
 def _prepared_source(method: str, folder: Path) -> Source:

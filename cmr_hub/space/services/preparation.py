@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 What = TypeVar("What", bound=Hashable)
 State = Literal["waiting", "running", "done", "failed", "stopped"]
+PREPARED_WHEN_HOSTED = ("pascal", "wiki")
 GRACE = 10.0  # seconds that a stopped command has before it is killed
 
 
@@ -55,7 +56,9 @@ def training_command(name: str) -> list[str]:
     return [sys.executable, "-m", "cmr_hub.cli", "prepare", name, "--progress", "json"]
 
 
-def names_to_prepare(hosted: Iterable[str], environ: Mapping[str, str] = os.environ) -> list[str]:
+def names_to_prepare(
+    hosted: Iterable[str] = PREPARED_WHEN_HOSTED, environ: Mapping[str, str] = os.environ
+) -> list[str]:
     """The galleries to prepare at start, without being asked.
 
     `CMR_HUB_PREPARE` names them, parted by commas ("0" for none). Where it is not set, a hosted Space takes `hosted`

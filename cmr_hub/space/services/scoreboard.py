@@ -10,7 +10,8 @@ from functools import cached_property
 
 from cmr_hub.data import list_datasets
 from cmr_hub.errors import CheckpointError
-from cmr_hub.results.leaderboard import RUN_NAME, Score, list_scores, read_scores
+from cmr_hub.hub.checkpoints import RUN_NAME
+from cmr_hub.results.leaderboard import Score, list_scores, read_scores
 from cmr_hub.retrieval.prepared import prepared_galleries
 
 logger = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from cmr_hub.hub import list_checkpoints
 from cmr_hub.methods import METHODS
@@ -31,9 +32,10 @@ class Checkpoint:
 
 
 def own_checkpoints(catalogue: Catalogue) -> dict[str, Checkpoint]:
-    """The models that can embed anybody's images and texts, by their titles: bundled ones and prepared ones.
+    """The models that can embed anybody's images and texts, by title: the server's own, bundled and prepared ones.
 
-    Those that learned from photos come first, in the order of `PHOTOS`, and of each data set the registry's first.
+    After the server's own come those that learned from photos, in the order of `PHOTOS`, and of each data set the
+    registry's first.
 
     Example:
     ```python
@@ -54,7 +56,12 @@ def own_checkpoints(catalogue: Catalogue) -> dict[str, Checkpoint]:
         for source in catalogue[name].sources.values()
         if source.folder is not None and source.takes_images and source.takes_texts
     ]
-    checkpoints = [
+    own = [
+        Checkpoint(f"{METHODS[known.method].title}, {Path(known.repo_id).name}", known.method, known.repo_id)
+        for known in catalogue.checkpoints
+        if known.accepts_raw_images and known.accepts_raw_texts
+    ]
+    checkpoints = own + [
         Checkpoint(f"{METHODS[method].title}, trained on {dataset}", method, location)
         for method, dataset, location in sorted(found, key=_rank)
     ]

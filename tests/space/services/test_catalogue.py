@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import shutil
 import weakref
 from pathlib import Path
@@ -8,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from cmr_hub.data import list_datasets
-from cmr_hub.errors import DatasetError, UnknownNameError
+from cmr_hub.errors import CheckpointError, DatasetError, InputError, UnknownNameError
 from cmr_hub.hub import CheckpointInfo
+from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.retrieval.gallery import Gallery
 from cmr_hub.retrieval.prepared import prepared_folder
 from cmr_hub.space.components.images import image_of
 from cmr_hub.space.services import catalogue as module
 from cmr_hub.space.services.catalogue import Catalogue
+from cmr_hub.space.services.user_checkpoints import own_checkpoints
 from small_space import make_gallery
 
 
@@ -53,6 +56,44 @@ def test_the_largest_are_offered_once_they_are_prepared(prepared: Gallery):
     assert "mscoco" not in Catalogue().names
     shutil.copytree(prepared_folder("pascal"), prepared_folder("mscoco"))
     assert list(Catalogue()["mscoco"].sources) == ["cca"]
+
+
+def test_saved_galleries_are_served_before_the_data_sets(gallery: Gallery, tmp_path: Path):
+    gallery.retriever.save_pretrained(tmp_path / "checkpoint")
+    gallery.retriever.name = str(tmp_path / "checkpoint")
+    gallery.save_pretrained(tmp_path / "holiday")
+    catalogue = Catalogue(["emoji"], folders=[tmp_path / "holiday"])
+    assert catalogue.names == ["holiday", "emoji"]
+    assert catalogue.default == "holiday"
+    assert catalogue["holiday"].title == gallery.name
+    assert not catalogue["holiday"].can_prepare
+    assert [hit.id for hit in catalogue.open().search(text="red", k=1)] == ["apple"]
+    catalogue.refresh()
+    assert catalogue["holiday"].is_ready
+
+
+def test_two_galleries_of_one_name_are_refused(gallery: Gallery, tmp_path: Path):
+    gallery.retriever.save_pretrained(tmp_path / "checkpoint")
+    gallery.retriever.name = str(tmp_path / "checkpoint")
+    folders = [tmp_path / "a" / "holiday", tmp_path / "b" / "holiday", tmp_path / "emoji"]
+    for folder in folders:
+        gallery.save_pretrained(folder)
+    with pytest.raises(InputError, match=r"'holiday' already; rename the folder"):
+        Catalogue(["emoji"], folders=folders[:2])
+    with pytest.raises(InputError, match="'emoji' already"):
+        Catalogue(["emoji"], folders=folders[2:])
+
+
+def test_a_checkpoint_of_ones_own_takes_the_place_of_a_bundled_one(gallery: Gallery, tmp_path: Path):
+    folder = tmp_path / "mine"
+    gallery.retriever.save_pretrained(folder)
+    method = gallery.retriever.model.config.model_type
+    (folder / RUN_NAME).write_text(json.dumps({"dataset": "emoji"}))
+    catalogue = Catalogue(["emoji"], checkpoints=[str(folder)])
+    assert catalogue["emoji"].sources[method].checkpoint == str(folder)
+    assert next(iter(own_checkpoints(catalogue).values())).location == str(folder)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        Catalogue(["emoji"], checkpoints=[str(tmp_path / "nowhere")])
 
 
 def test_default_needs_nothing_and_starts_with_the_trained_model():

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cmr_hub.results.leaderboard import RUN_NAME, list_scores
+from cmr_hub.hub.checkpoints import RUN_NAME
+from cmr_hub.results.leaderboard import list_scores
 from cmr_hub.retrieval.prepared import prepared_folder
 from cmr_hub.space.services import scoreboard
 from cmr_hub.space.services.scoreboard import Scoreboard, known_scores

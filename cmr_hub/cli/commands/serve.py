@@ -1,0 +1,60 @@
+"""`cmr serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from cmr_hub.cli.command import Command
+from cmr_hub.cli.options import option
+from cmr_hub.cli.types import PATH, DatasetName
+from cmr_hub.utils.server_environment import prepare_environment
+
+
+@click.command("serve", cls=Command, requires={"gradio": "space"})
+@option(
+    "--gallery", several=True, type=PATH, metavar="DIR", help="Saved galleries to serve first, as `cmr gallery` makes."
+)
+@option(
+    "--checkpoint",
+    several=True,
+    metavar="DIR_OR_ID",
+    help="Checkpoints of yours: they embed own galleries, and search the data set that they were trained on.",
+)
+@option(
+    "--prepare",
+    several=True,
+    type=DatasetName(),
+    metavar="NAME",
+    help="Data sets to prepare in the background, once it serves.",
+)
+@option("--host", metavar="NAME", help="Address to listen at; 0.0.0.0 for other machines too.")
+@option("--port", type=click.IntRange(0, 65535), metavar="PORT", help="Port; otherwise the first free one from 7860.")
+@option("--open", "opens", is_flag=True, help="Open it in the browser.")
+def command(
+    *,
+    gallery: Sequence[Path],
+    checkpoint: Sequence[str],
+    prepare: Sequence[str],
+    host: str | None,
+    port: int | None,
+    opens: bool,
+) -> None:
+    """Serve the Space: search in the browser, and over an API.
+
+    `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT` give host and port where the options do not.
+    """
+    prepare_environment()
+    from cmr_hub.space import build_app, launch
+    from cmr_hub.space.services.catalogue import Catalogue
+    from cmr_hub.space.services.preparation import names_to_prepare
+
+    catalogue = Catalogue(folders=gallery, checkpoints=checkpoint)
+    launch(
+        build_app(catalogue, prepare=prepare or names_to_prepare()),
+        server_name=host,
+        server_port=port,
+        inbrowser=opens,
+    )
