@@ -32,7 +32,7 @@ def results(gallery: Gallery, query: Query, target: str, k: int = 3, is_own: boo
     hits = gallery.search(item=query.value, target=target, k=k) if query.kind == "item" else []
     hits = hits or gallery.search(text="red", target=target, k=k)
     answer = Answer(gallery, Asked(query, target, k), hits, 0.0123, notes)
-    return markup.results(answer, Entry(info("wiki"), {"cca": SOURCE}, is_own), "cca")
+    return markup.results(answer, Entry(info("wiki"), {"cca": SOURCE}, is_private=is_private), "cca")
 
 
 def tags(page: str) -> set[str]:
@@ -74,7 +74,7 @@ def test_same_class_is_marked_and_counted(gallery: Gallery):
 def test_answer_has_a_link_that_others_can_follow(gallery: Gallery):
     page = results(gallery, Query("text", "a red & a green"), "image")
     assert "?gallery=wiki&amp;model=cca&amp;text=a+red+%26+a+green&amp;target=image&amp;k=3" in page
-    assert "data-link" not in results(gallery, Query("text", "red"), "image", is_own=True)
+    assert "data-link" not in results(gallery, Query("text", "red"), "image", is_private=True)
 
 
 def test_score_of_codes_is_told_as_a_distance(gallery: Gallery, monkeypatch: pytest.MonkeyPatch):
