@@ -27,7 +27,7 @@ EVIL = '<script>alert("1")</script>'
 SOURCE = Source("cca", "test/cca", None, takes_texts=True, takes_images=True)
 
 
-def results(gallery: Gallery, query: Query, target: str, k: int = 3, is_own: bool = False, notes=()) -> str:
+def results(gallery: Gallery, query: Query, target: str, k: int = 3, is_private: bool = False, notes=()) -> str:
     """The page's part for a query; of a text, with the hits of another one."""
     hits = gallery.search(item=query.value, target=target, k=k) if query.kind == "item" else []
     hits = hits or gallery.search(text="red", target=target, k=k)
