@@ -64,6 +64,7 @@ class Index(ABC):
         location_options: options that say where the index connects to or writes. They are never taken from a file,
             which anyone may have written.
         secret_options: options with credentials. They are never written to a file, and never taken from one.
+        owner: the gallery that it is a part of, and without which its items do not change; None where it is in none.
         vectors: what it keeps of each item: the embeddings, unless a subclass says otherwise.
         width: of an embedding, as it was given.
 
@@ -111,6 +112,7 @@ class Index(ABC):
         return {}
 
     lookup = RenamedAttribute("range_search")
+    owner: str | None = None
 
     @classmethod
     def options_for(cls, options: Mapping[str, Any], gallery: str, modality: str) -> dict[str, Any]:
@@ -206,8 +208,10 @@ class Index(ABC):
             ids: `(m,)` int64; by default numbers that go on after the largest id.
 
         Raises:
-            InputError: another kind or width of vectors, or ids that are taken. Nothing was added.
+            InputError: another kind or width of vectors, ids that are taken, or an index of a gallery. Nothing was
+                added.
         """
+        self.check_free()
         self.check(vectors, "new vectors")
         before = self.ids
         if ids is None and (self._ids is not None or len(before) < 1 + max(before, default=-1)):
@@ -222,8 +226,9 @@ class Index(ABC):
         """Forget items.
 
         Raises:
-            InputError: an id that is not there. Nothing was removed.
+            InputError: an id that is not there, or an index of a gallery. Nothing was removed.
         """
+        self.check_free()
         ids = np.asarray(ids, np.int64)
         missing = ids[~np.isin(ids, self.ids)]
         if len(missing):
@@ -232,6 +237,18 @@ class Index(ABC):
         self._ids = self.ids[stays]
         self.vectors = self.vectors[stays]
         self._build()
+
+    def check_free(self) -> None:
+        """Refuse to change an index whose items a gallery has too.
+
+        Raises:
+            InputError: it is a part of a gallery.
+        """
+        if self.owner is not None:
+            raise InputError(
+                f"This index is a part of the gallery {self.owner!r}, whose items would not change with it. Make the "
+                f"gallery anew with other items, or an index of your own: {type(self).__name__}(gallery.embeds[…])."
+            )
 
     def check(self, vectors: np.ndarray, what: str = "queries") -> None:
         """Refuse vectors that cannot be compared with those in the index.

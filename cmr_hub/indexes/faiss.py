@@ -155,6 +155,7 @@ class FaissIndex(Index):
         Raises:
             InputError: also where these are too few to train it. Nothing was added.
         """
+        self.check_free()
         self.check(vectors, "new vectors")
         if len(vectors) and not self._made.is_trained:
             self._train(self._made, self._kept(vectors))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import PIL.Image
@@ -19,6 +19,7 @@ from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import checked
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
 from cmr_hub.utils.hub import resolve
+from cmr_hub.utils.images import ImageSource
 
 from .gallery_building import Building
 from .gallery_checks import check_references, check_settings
@@ -32,6 +33,9 @@ from .retriever import Retriever
 from .search import Hit, Query, Searcher
 
 __all__ = ["Gallery", "Hit"]
+
+T = TypeVar("T")
+Several = list[T] | tuple[T, ...]
 
 
 class Gallery:
@@ -231,11 +235,12 @@ class Gallery:
             image_root=None if keep_images else building.source.folder_of_images(),
         )
 
+    @overload
     def search(
         self,
         *,
         text: str | None = None,
-        image: Any | None = None,
+        image: ImageSource | None = None,
         item: str | None = None,
         target: Modality = "image",
         k: int = 10,
@@ -243,15 +248,44 @@ class Gallery:
         label: str | Sequence[str] | None = None,
         rerank: int = 0,
         focus: float | None = None,
-    ) -> list[Hit]:
-        """The items nearest to one query.
+    ) -> list[Hit]: ...
+
+    @overload
+    def search(
+        self,
+        *,
+        text: Several[str] | None = None,
+        image: Several[ImageSource] | None = None,
+        item: Several[str] | None = None,
+        target: Modality = "image",
+        k: int = 10,
+        source: Modality | None = None,
+        label: str | Sequence[str] | None = None,
+        rerank: int = 0,
+        focus: float | None = None,
+    ) -> list[list[Hit]]: ...
+
+    def search(
+        self,
+        *,
+        text: str | Several[str] | None = None,
+        image: ImageSource | Several[ImageSource] | None = None,
+        item: str | Several[str] | None = None,
+        target: Modality = "image",
+        k: int = 10,
+        source: Modality | None = None,
+        label: str | Sequence[str] | None = None,
+        rerank: int = 0,
+        focus: float | None = None,
+    ) -> list[Hit] | list[list[Hit]]:
+        """The items nearest to one query, or to each of several.
 
         Args:
-            text: a text query.
-            image: an image query: path, PIL image or array.
-            item: the id of an item of this gallery as the query.
+            text: a text query, or a list of them.
+            image: an image query: path, PIL image or array; or a list of them.
+            item: the id of an item of this gallery as the query, or a list of them.
             target: which side of the items is compared: their images ("image") or their texts ("text").
-            k: how many hits.
+            k: how many hits, as far as there are so many items.
             source: with `item`, which of its sides is the query; by default the side that `target` is not.
             label: a class, or several of which one will do, that hits must have.
             rerank: of a hashing method or an approximate index, find so many (at least `k`), put them in order by the
@@ -261,35 +295,60 @@ class Gallery:
                 embedded again. Of codes the index 'hamming' alone weighs parts.
 
         Returns:
-            `k` hits, best first; fewer where no more have the label or an approximate index finds no more. An item
-            that is its own query on the same side is left out.
+            `k` hits, best first; fewer where there are no more items, no more have the label, or an approximate index
+            finds no more. An item that is its own query on the same side is left out. Of a list of queries a list
+            with the hits of each.
 
         Raises:
             InputError: none or several queries, an unknown item, an empty text or one without a known word, an image
-                that cannot be used, a `k` that the gallery cannot fill, an unknown label, re-ranking in a gallery that
-                keeps no real-valued embeddings, or a focus that is not from 0 to 1 or that the checkpoint or the index
-                does not support.
+                that cannot be used, a `k` below 1, an unknown label, re-ranking in a gallery that keeps no real-valued
+                embeddings, or a focus that is not from 0 to 1 or that the checkpoint or the index does not support.
+                Of several queries the first such one is named.
         """
-        return self._searcher.search(Query(text, image, item, source), target, k, label, rerank, focus)
+        return self._searcher.search(Query.of(text, image, item, source), target, k, label, rerank, focus)
 
+    @overload
     def range_search(
         self,
         *,
         text: str | None = None,
-        image: Any | None = None,
+        image: ImageSource | None = None,
         item: str | None = None,
         target: Modality = "image",
         source: Modality | None = None,
         radius: int = 2,
-    ) -> list[Hit]:
+    ) -> list[Hit]: ...
+
+    @overload
+    def range_search(
+        self,
+        *,
+        text: Several[str] | None = None,
+        image: Several[ImageSource] | None = None,
+        item: Several[str] | None = None,
+        target: Modality = "image",
+        source: Modality | None = None,
+        radius: int = 2,
+    ) -> list[list[Hit]]: ...
+
+    def range_search(
+        self,
+        *,
+        text: str | Several[str] | None = None,
+        image: ImageSource | Several[ImageSource] | None = None,
+        item: str | Several[str] | None = None,
+        target: Modality = "image",
+        source: Modality | None = None,
+        radius: int = 2,
+    ) -> list[Hit] | list[list[Hit]]:
         """Hash lookup: every item whose code lies within a Hamming radius of the query's, nearest first; maybe none.
 
         Whole codes are compared, also those that have a class part and an item part.
 
         Args:
-            text: a text query.
-            image: an image query, as for [`search`].
-            item: the id of an item of this gallery as the query.
+            text: a text query, or a list of them.
+            image: an image query or a list of them, as for [`search`].
+            item: the id of an item of this gallery as the query, or a list of them.
             target: which modality of the items is compared, "image" or "text".
             source: with `item`, which of its modalities is the query, as for [`search`].
             radius: largest Hamming distance, from 0 (the same code) to the code length.
@@ -297,7 +356,7 @@ class Gallery:
         Raises:
             InputError: as for [`search`], a radius out of range, or a gallery of real-valued embeddings.
         """
-        return self._searcher.range_search(Query(text, image, item, source), target, radius)
+        return self._searcher.range_search(Query.of(text, image, item, source), target, radius)
 
     def notes(self, *, text: str | None = None, image: Any | None = None) -> list[str]:
         """What speaks against the hits of a query, as sentences: words of a text that the checkpoint does not know.

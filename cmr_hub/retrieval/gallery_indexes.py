@@ -95,7 +95,9 @@ def build_index(choice: Choice, embeds: np.ndarray, items: Items, gallery: str, 
         known = ", ".join(name for name in taken if name not in ("vectors", "ids", "metadata")) or "none"
         raise InputError(f"The index {choice.name!r} has no option {unknown[0]!r}. It takes: {known}.")
     try:
-        return index_class(embeds, **options)
+        index = index_class(embeds, **options)
+        index.owner = gallery
+        return index
     except CMRError:
         raise
     except (TypeError, ValueError, ArithmeticError, AttributeError, KeyError, MemoryError) as error:

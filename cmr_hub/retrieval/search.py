@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,25 @@ class Query:
         if sum(query is not None for query in (self.text, self.image, self.item)) != 1:
             raise InputError("Give exactly one query: text=…, image=… or item=….")
 
+    @classmethod
+    def of(cls, text: Any | None, image: Any | None, item: Any | None, source: Modality | None) -> Query | list[Query]:
+        """Return one query, or one for each of what comes as a list, an iterator or an array of several.
+
+        Example:
+        ```python
+        >>> [query.text for query in Query.of(("a cat", "a dog"), None, None, None)]
+        ['a cat', 'a dog']
+        ```
+        """
+        whole = cls(text, image, item, source)
+        for kind, value in (("text", text), ("image", image), ("item", item)):
+            is_one = isinstance(value, str | bytes | bytearray | memoryview | Mapping) or (
+                kind == "image" and isinstance(value, np.ndarray) and value.ndim < 4
+            )
+            if isinstance(value, Iterable) and not is_one:
+                return [replace(whole, **{kind: one}) for one in value]
+        return whole
+
 
 @dataclass(frozen=True)
 class _EmbeddedQuery:
@@ -142,20 +161,29 @@ class Searcher:
 
     def search(
         self,
-        query: Query,
+        query: Query | Sequence[Query],
         target: Modality,
         k: int,
         label: str | Sequence[str] | None,
         rerank: int,
         focus: float | None = None,
+    ) -> list[Hit] | list[list[Hit]]:
+        """The `k` nearest items of one query, or of each of several; see `Gallery.search`."""
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise InputError(f"k is {k!r}, and it must be a whole number from 1.")
+        return self._of_each(query, target, lambda asked: self._search(asked, target, int(k), label, rerank, focus))
+
+    def _search(
+        self,
+        asked: _EmbeddedQuery,
+        target: Modality,
+        k: int,
+        label: str | Sequence[str] | None,
+        rerank: int,
+        focus: float | None,
     ) -> list[Hit]:
-        """The `k` nearest items; see `Gallery.search`."""
         parts = self._parts(focus)
-        asked = self._embedded(query, target)
         leaves_out_itself = asked.is_among(target)
-        largest = len(self.items) - leaves_out_itself
-        if not 1 <= k <= largest:
-            raise InputError(f"k is {k}, and this gallery can give 1 to {largest} hits.")
         exact = self._exact_rows(target) if rerank else None
         found = min(max(k, rerank) + leaves_out_itself, len(self.items))
         filter = None if label is None else self.items.filter(label)
@@ -170,15 +198,45 @@ class Searcher:
             scores, rows = scores[order], rows[order]
         return self._hits(scores[:k], rows[:k], asked.row)
 
-    def range_search(self, query: Query, target: Modality, radius: int) -> list[Hit]:
-        """The items within a Hamming radius; see `Gallery.range_search`."""
-        asked = self._embedded(query, target)
+    def range_search(
+        self, query: Query | Sequence[Query], target: Modality, radius: int
+    ) -> list[Hit] | list[list[Hit]]:
+        """The items within a Hamming radius of one query, or of each of several; see `Gallery.range_search`."""
+        return self._of_each(query, target, lambda asked: self._range_search(asked, target, radius))
+
+    def _range_search(self, asked: _EmbeddedQuery, target: Modality, radius: int) -> list[Hit]:
         codes = asked.embeds()
         rows = self.indexes[target].range_search(codes, radius)[0]
         if asked.is_among(target):
             rows = rows[rows != asked.row]
         signs = unpack(codes)[0]
         return self._hits(unpack(self.embeds[target][rows]) @ signs / len(signs), rows, asked.row)
+
+    def _of_each(
+        self, query: Query | Sequence[Query], target: Modality, find: Callable[[_EmbeddedQuery], list[Hit]]
+    ) -> list[Hit] | list[list[Hit]]:
+        """What is found with one query, or with each of several of a kind, which are embedded at once."""
+        if isinstance(query, Query):
+            return find(self._embedded(query, target))
+        queries = query
+
+        @cache
+        def rows(real_valued: bool) -> np.ndarray:
+            texts = [one.text for one in queries if one.text is not None]
+            if texts:
+                return self._embed_texts(texts, real_valued)
+            return self.retriever.encode_images([one.image for one in queries], real_valued=real_valued)
+
+        def row(number: int, real_valued: bool = False) -> np.ndarray:
+            return rows(real_valued)[number][None]
+
+        asked = []
+        for number, one in enumerate(queries):
+            try:
+                asked.append(self._embedded(one, target, partial(row, number)))
+            except InputError as error:
+                raise InputError(f"Query {number + 1} of {len(queries)}: {error}") from error
+        return [find(one) for one in asked]
 
     def _parts(self, focus: float | None) -> _Parts | None:
         """What a focus weighs, by default the checkpoint's own; None where embeddings have one part."""
@@ -211,10 +269,10 @@ class Searcher:
         """The modality that an item asks with for `target`: the other one where there is one."""
         return next((modality for modality in self.embeds if modality != target), target)
 
-    def _embed_text(self, text: str, real_valued: bool = False) -> np.ndarray:
+    def _embed_texts(self, texts: Sequence[str], real_valued: bool = False) -> np.ndarray:
         """As `Retriever.encode_texts`, without a second warning of unknown words."""
         embedder = Embedder(self.retriever.model, self.retriever.processor)
-        return embedder.texts([text], batch_size=1, cache=False, show_progress=False, real_valued=real_valued)
+        return embedder.texts(texts, batch_size=64, cache=False, show_progress=False, real_valued=real_valued)
 
     def notes(self, query: Query) -> list[str]:
         """What speaks against the hits of a query, as sentences; see `Gallery.notes`."""
@@ -222,7 +280,10 @@ class Searcher:
             return []
         return list(filter(None, [self.retriever.check_words(query.text)]))
 
-    def _embedded(self, query: Query, target: Modality) -> _EmbeddedQuery:
+    def _embedded(
+        self, query: Query, target: Modality, embeds_of_it: Callable[..., np.ndarray] | None = None
+    ) -> _EmbeddedQuery:
+        """Understand one query; a text or image may have been embedded together with others."""
         if target not in COLUMNS or query.source not in (None, *COLUMNS):
             raise InputError(f"target and source are 'image' or 'text', not {target!r} and {query.source!r}.")
         known = " or ".join(repr(modality) for modality in self.embeds)
@@ -231,9 +292,9 @@ class Searcher:
         if query.text is not None:
             for note in self.notes(query):
                 logger.warning("%s", note)
-            return _EmbeddedQuery(partial(self._embed_text, query.text))
+            return _EmbeddedQuery(embeds_of_it or partial(self._embed_texts, [query.text]))
         if query.image is not None:
-            return _EmbeddedQuery(partial(self.retriever.encode_images, [query.image]))
+            return _EmbeddedQuery(embeds_of_it or partial(self.retriever.encode_images, [query.image]))
         row, source = self.items.position(str(query.item)), query.source or self.other_modality(target)
         if source not in self.embeds:
             raise InputError(f"The items of this gallery have no {source}s to search by: take {known}.")

@@ -10,9 +10,10 @@ from PIL import ImageOps
 
 import cmr_hub
 from closeness import assert_hits
-from cmr_hub import Gallery
+from cmr_hub import Gallery, Hit
 from cmr_hub.data.columns import read_column
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
+from cmr_hub.retrieval.embedding import Embedder
 from hub_server import TOKEN
 from toys import COLOURS, feature_dataset, feature_retriever, image_dataset, raw_retriever
 
@@ -63,9 +64,50 @@ def test_an_item_as_query_marks_its_class(gallery):
 
 
 def test_an_item_is_not_its_own_neighbour_on_the_same_side(gallery):
-    assert "green" not in {hit.id for hit in gallery.search(item="green", source="image", target="image", k=2)}
-    with pytest.raises(InputError, match="k is 3, and this gallery can give 1 to 2 hits"):
-        gallery.search(item="green", source="image", target="image", k=3)
+    hits = gallery.search(item="green", source="image", target="image", k=3)
+    assert {hit.id for hit in hits} == {"red", "blue"}
+
+
+def test_a_small_gallery_gives_as_many_hits_as_it_has(gallery):
+    assert len(gallery.search(text="red", k=10)) == 3
+    assert len(gallery.search(text="red", k=np.int64(2))) == 2
+
+
+QUERIES = {
+    "text": lambda folder: ["red", "a blue square"],
+    "image": lambda folder: [folder / "red.png", Images.open(folder / "blue.png")],
+    "item": lambda folder: ["red", "blue"],
+}
+
+
+@pytest.mark.parametrize("kind", QUERIES)
+@pytest.mark.parametrize("as_several", [list, tuple, iter])
+def test_several_queries_are_answered_each(gallery, tmp_path, kind, as_several):
+    image_dataset(tmp_path)
+    queries = QUERIES[kind](tmp_path)
+    found = gallery.search(**{kind: as_several(queries)}, target="text", k=2)
+    assert len(found) == 2
+    for hits, query in zip(found, queries, strict=True):
+        assert_hits(hits, gallery.search(**{kind: query}, target="text", k=2))
+
+
+def test_several_queries_are_embedded_at_once(gallery, monkeypatch):
+    calls, embed = [], Embedder.texts
+    monkeypatch.setattr(Embedder, "texts", lambda self, texts, **by: calls.append(texts) or embed(self, texts, **by))
+    gallery.search(text=["red", "blue"])
+    assert calls == [["red", "blue"]]
+
+
+def test_an_array_of_images_is_several_and_one_of_pixels_is_one(gallery):
+    pixels = np.zeros((2, 8, 8, 3), np.uint8)
+    assert [len(hits) for hits in gallery.search(image=pixels, k=1)] == [1, 1]
+    assert isinstance(gallery.search(image=pixels[0], k=1)[0], Hit)
+    assert gallery.search(text=[]) == []
+
+
+def test_a_bad_one_among_several_queries_is_named(gallery):
+    with pytest.raises(InputError, match=r"Query 2 of 2: .*knows no word of 'purple'"):
+        gallery.search(text=["red", "purple"])
 
 
 @pytest.mark.parametrize(
@@ -77,8 +119,10 @@ def test_an_item_is_not_its_own_neighbour_on_the_same_side(gallery):
         ({"text": "purple"}, "knows no word of 'purple'"),
         ({"text": "🙂"}, "knows no word"),
         ({"item": "violet"}, "no item 'violet'"),
-        ({"text": "red", "k": 4}, "k is 4, and this gallery can give 1 to 3"),
         ({"text": "red", "k": 0}, "k is 0"),
+        ({"text": "red", "k": "3"}, "k is '3', and it must be a whole number from 1"),
+        ({"text": "red", "k": True}, "k is True"),
+        ({"text": "red", "k": 2.5}, "k is 2.5"),
         ({"text": "red", "target": "sound"}, "'image' or 'text', not 'sound'"),
         ({"image": "no-such-file.png"}, "no-such-file"),
     ],
@@ -310,6 +354,21 @@ def test_an_empty_data_set_is_no_gallery():
         Gallery.from_dataset(feature_dataset(4).select([]), feature_retriever())
 
 
+@pytest.mark.parametrize("index", ["exact", "faiss", "kd_tree"])
+def test_a_gallery_and_its_indexes_are_one_state(index):
+    gallery = Gallery.from_dataset(feature_dataset(9), feature_retriever(), index=index, name="Nine")
+    for change in (
+        lambda: gallery.indexes["image"].remove([0]),
+        lambda: gallery.indexes["image"].add(gallery.embeds["image"]),
+    ):
+        with pytest.raises(InputError, match=r"part of the gallery 'Nine'.*Make the gallery anew"):
+            change()
+    assert len(gallery.search(item="item-3", k=9)) == len(gallery) == len(gallery.indexes["image"])
+    own = type(gallery.indexes["image"])(gallery.embeds["image"])
+    own.remove([0])
+    assert len(own) == 8
+
+
 def test_unknown_index():
     with pytest.raises(UnknownNameError, match="Did you mean 'exact'"):
         Gallery.from_dataset(feature_dataset(4), feature_retriever(), index="exct")
@@ -376,6 +435,12 @@ def test_lookup_gives_all_within_the_radius_and_maybe_none(codes):
     assert [hit.position for hit in hits] == inside
     assert [hit.score for hit in hits] == pytest.approx([1 - distance[i] / 8 for i in inside])
     assert len(codes.range_search(item="item-5", target="image", radius=16)) == 60
+
+
+def test_lookups_of_several_queries(codes):
+    several = codes.range_search(item=["item-5", "item-6"], target="text", radius=6)
+    for hits, item in zip(several, ("item-5", "item-6"), strict=True):
+        assert_hits(hits, codes.range_search(item=item, target="text", radius=6))
 
 
 def test_codes_survive_saving(codes, tmp_path):

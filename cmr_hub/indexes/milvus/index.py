@@ -227,6 +227,7 @@ class MilvusIndex(Index):
             InputError: as for every index. Nothing was added.
             ServerError: as for the class. Some may have been added: `ids` says which.
         """
+        self.check_free()
         self.check(vectors, "new vectors")
         if ids is None:
             ids = self._items.next_id() + np.arange(len(vectors), dtype=np.int64)
@@ -235,6 +236,7 @@ class MilvusIndex(Index):
         self._ingest.send(vectors, ids, metadata, np.ones(len(vectors), bool))
 
     def remove(self, ids: np.ndarray) -> None:
+        self.check_free()
         ids = np.asarray(ids, np.int64)
         missing = ids[~np.isin(ids, self._items.there(ids))]
         if len(missing):

@@ -67,7 +67,7 @@ def test_longest_text_is_searched(catalogue: Any):
     assert ask(catalogue, Asked(Query("text", "red " * (MAX_TEXT // 4)), "image", k=1)).hits
 
 
-@pytest.mark.parametrize("k", [0, 5, -1, "3", 2.5])
+@pytest.mark.parametrize("k", [0, -1, "3", 2.5])
 def test_impossible_k(catalogue: Any, k: object):
     with pytest.raises(InputError, match="k "):
         ask(catalogue, Asked(Query("text", "red"), "image", k=k))
