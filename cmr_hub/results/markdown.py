@@ -24,6 +24,7 @@ from .cells import (
     value_cell,
     without_rows,
 )
+from .focus_curves import FocusCurve
 from .ranking import best_first, by_code_length, by_reason, differing_encoders
 from .schema import AblationTable, Reproduction, Row, Table
 
@@ -70,6 +71,23 @@ def table_markdown(table: Table) -> str:
         listed = "; ".join(f"{package} {', '.join(found)}" for package, found in table.versions.items())
         parts.append(f"The runs had different versions of libraries: {listed}.")
     return "\n\n".join(parts) + "\n"
+
+
+def focus_markdown(curves: Sequence[FocusCurve]) -> str:
+    """What bundled checkpoints score at each focus of the queries."""
+    steps = sorted({focus for curve in curves for focus in curve.scores})
+    lines = []
+    for curve in curves:
+        means = [curve.scores[step].measured.mean if step in curve.scores else None for step in steps]
+        figures = [UNKNOWN if mean is None else decimals(mean) for mean in means]
+        lines.append([f"`{curve.of.checkpoint}`", metric_title(curve.of.metric), curve.protocol.name, *figures])
+    head = ["checkpoint", "metric", "protocol", *(f"focus {step:g}" for step in steps)]
+    lead = (
+        "What one checkpoint scores, as the mean of both directions, where queries ask for the same kind of thing "
+        "(focus 0), for this very thing (1), or between. `cmr evaluate --focus 0 0.25 0.5 0.75 1 --record` measures "
+        "it."
+    )
+    return "\n\n".join(["### Focus of queries", lead, markdown_table(head, lines)])
 
 
 def _tables(table: Table, rows: Sequence[Row]) -> list[str]:

@@ -9,8 +9,10 @@ from cmr_hub.data import info
 from cmr_hub.utils.files import atomic_file
 
 from .ablations import list_ablations
-from .markdown import ablation_markdown, measured_on, results_markdown
-from .plots import draw, save_small
+from .focus_curves import FocusCurve, focus_curves
+from .leaderboard import list_scores
+from .markdown import ablation_markdown, focus_markdown, measured_on, results_markdown
+from .plots import draw, draw_focus, save_small
 from .schema import AblationTable, Reproduction
 from .store import list_results
 
@@ -34,7 +36,8 @@ def write_results_page(folder: Path) -> Path:
     """Write a page and a plot per data set, and the page that leads to them, into a checkout.
 
     Args:
-        folder: receives `RESULTS.md`, `docs/results/<dataset>.md` and `docs/results/<dataset>.png`.
+        folder: receives `RESULTS.md`, and in `docs/results/` `<dataset>.md`, `<dataset>.png` and, where checkpoints
+            have a focus, `<dataset>-focus.png`.
 
     Returns:
         The path of `RESULTS.md`.
@@ -42,10 +45,12 @@ def write_results_page(folder: Path) -> Path:
     Raises:
         CheckpointError: a file of results or ablations is damaged; nothing has been written then.
     """
-    texts = page_texts()
+    texts, curves = page_texts(), focus_curves(list_scores())
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     for results in list_results():
         save_small(draw(results), folder / FOLDER / f"{results.dataset}.png")
+        if own := _of_dataset(curves, results.dataset):
+            save_small(draw_focus(own), folder / FOLDER / _focus_plot(results.dataset))
     for path, text in texts.items():
         with atomic_file(folder / path) as scratch:
             scratch.write_text(text, encoding="utf-8")
@@ -58,12 +63,12 @@ def page_texts() -> dict[Path, str]:
     Raises:
         CheckpointError: a file of results or ablations is damaged.
     """
-    ablations, pages = list_ablations(), {}
+    ablations, curves, pages = list_ablations(), focus_curves(list_scores()), {}
     parts = ["# Results", LEAD]
     for results in list_results():
         page, plot = (FOLDER / f"{results.dataset}{suffix}" for suffix in (".md", ".png"))
         own = [table for table in ablations if table.dataset == results.dataset]
-        pages[page] = dataset_page(results, plot.name, own)
+        pages[page] = dataset_page(results, plot.name, own, _of_dataset(curves, results.dataset))
         parts += [
             f"## {info(results.dataset).title}",
             f"{measured_on(results)} [All tables]({page.as_posix()}).",
@@ -73,11 +78,24 @@ def page_texts() -> dict[Path, str]:
     return {path: text.strip() + "\n" for path, text in pages.items()}
 
 
-def dataset_page(results: Reproduction, plot: str, ablations: Sequence[AblationTable]) -> str:
-    """One data set: its heading, plot and tables, and what parts of methods contribute on it."""
+def dataset_page(
+    results: Reproduction, plot: str, ablations: Sequence[AblationTable], curves: Sequence[FocusCurve] = ()
+) -> str:
+    """One data set: its heading, plot and tables, what the focus of queries changes, and what parts of methods do."""
     heading, rest = results_markdown(results).split("\n\n", 1)
-    parts = [heading.removeprefix("#"), _image(results, plot), rest.strip(), *map(ablation_markdown, ablations)]
-    return "\n\n".join(parts)
+    parts = [heading.removeprefix("#"), _image(results, plot), rest.strip()]
+    if curves:
+        image = f"![Scores over the focus of queries on {results.dataset}]({_focus_plot(results.dataset)})"
+        parts += [focus_markdown(curves), image]
+    return "\n\n".join([*parts, *map(ablation_markdown, ablations)])
+
+
+def _of_dataset(curves: Sequence[FocusCurve], dataset: str) -> list[FocusCurve]:
+    return [curve for curve in curves if curve.of.dataset == dataset]
+
+
+def _focus_plot(dataset: str) -> str:
+    return f"{dataset}-focus.png"
 
 
 def _image(results: Reproduction, path: str) -> str:

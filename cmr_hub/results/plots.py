@@ -15,6 +15,7 @@ from cmr_hub.methods import LEARNS_FROM
 from cmr_hub.utils.files import atomic_file
 
 from .cells import metric_title
+from .focus_curves import FocusCurve
 from .ranking import best_of_each, by_code_length, by_reason, real_valued, row_label
 from .schema import Reproduction, Row
 
@@ -54,6 +55,30 @@ def draw(results: Reproduction) -> Figure:
     if codes:
         _draw_codes(axes.pop(0), curves, codes)
     figure.suptitle(f"{results.dataset}, {results.table.split} split: mean of both directions ± deviation over seeds")
+    return figure
+
+
+def draw_focus(curves: Sequence[FocusCurve]) -> Figure:
+    """Means of both directions over the focus of queries: one line for each checkpoint and protocol."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 3.6), dpi=90, layout="constrained")
+    axes, checkpoints = figure.subplots(), list(dict.fromkeys(curve.of.checkpoint for curve in curves))
+    for curve in curves:
+        metric = curve.of.metric
+        axes.plot(
+            list(curve.scores),
+            [score.measured.mean or 0.0 for score in curve.scores.values()],
+            label=f"{curve.of.checkpoint}: {metric_title(metric)}, {curve.protocol.name}",
+            color=f"C{checkpoints.index(curve.of.checkpoint)}",
+            linestyle="-" if metric == "map" else "--",
+            marker="o",
+            markersize=4,
+        )
+    axes.set(xlabel="focus: 0 the same kind of thing, 1 this very thing", ylabel="mean of both directions")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower center")
     return figure
 
 

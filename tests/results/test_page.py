@@ -11,7 +11,9 @@ from cmr_hub.results.markdown import results_markdown
 from cmr_hub.results.page import page_texts, write_results_page
 from cmr_hub.results.plots import draw
 from cmr_hub.results.schema import AblationRow, AblationSource, AblationTable
+from scored import score
 from small_results import CLEAN, CODES, PAPER, small_results, small_row
+from tables import unpadded
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +44,21 @@ def test_each_data_set_has_its_plot_its_tables_and_its_ablations(page):
     assert "Published: Slides" in wiki
     assert "### Terms" not in emoji
     assert "on rsicd" not in emoji + wiki
+
+
+def test_a_data_set_whose_checkpoints_have_a_focus_shows_its_curves(tmp_path, monkeypatch):
+    scores = [score("a", f"dscmr(focus={focus})", 0.6 - focus / 10) for focus in (0, 0.5, 1)]
+    scores += [score("a", f"instance(focus={focus})", focus / 10) for focus in (0, 1)]
+    monkeypatch.setattr(results_page, "list_scores", lambda: scores)
+    monkeypatch.setattr(results_page, "list_results", lambda: [small_results("emoji"), small_results("wiki")])
+    write_results_page(tmp_path)
+    shown = {name: (tmp_path / f"docs/results/{name}.md").read_text() for name in ("emoji", "wiki")}
+    (own,) = [name for name in shown if "### Focus of queries" in shown[name]]
+    assert own == scores[0].dataset
+    table = unpadded(shown[own])
+    assert "| `me/a` | mAP | dscmr | .600 | .550 | .500 |" in table
+    assert "| `me/a` | mR | instance | .000 | – | .100 |" in table
+    assert (tmp_path / f"docs/results/{own}-focus.png").is_file()
 
 
 def test_one_page_leads_to_all(page):

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from browsing import DESK, PHONE, Page, expect, open_view, overflow, serious_findings
-from cmr_hub.space.services.focus_curves import focus_of
+from cmr_hub.results.focus_curves import focus_of
 from cmr_hub.space.services.scoreboard import known_scores
 from cmr_hub.space.views import results as results_module
 from cmr_hub.space.views import scores as scores_module

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from cmr_hub.results.cells import metric_title
+from cmr_hub.results.focus_curves import FocusCurve
 
-from ..services.focus_curves import FocusCurve
 from .charts import AXIS, COLOURS, lay_out, plain
 
 HEIGHT = 400

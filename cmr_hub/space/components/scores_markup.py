@@ -12,10 +12,10 @@ from markupsafe import Markup
 from cmr_hub.data import DATASETS, info
 from cmr_hub.evaluation import DIRECTION_TITLES, EvaluationResult, MeanStd, decimals
 from cmr_hub.methods import LEARNS_FROM, METHODS
+from cmr_hub.results.focus_curves import FocusCurve
 from cmr_hub.results.leaderboard import Figures, Score
 from cmr_hub.results.schema import AblationRow, AblationTable
 
-from ..services.focus_curves import FocusCurve
 from ..services.scoreboard import Scoreboard
 from .curve_charts import curve_of
 from .rendering import render

@@ -10,6 +10,7 @@ import gradio as gr
 from cmr_hub.errors import CMRError
 from cmr_hub.evaluation import EvaluationResult
 from cmr_hub.results.ablations import list_ablations
+from cmr_hub.results.focus_curves import FocusCurve, focus_curves, without_focus
 from cmr_hub.results.leaderboard import Score
 from cmr_hub.retrieval.precision_recall import has_curves, is_quick, measure_curves
 
@@ -18,7 +19,6 @@ from ..components.curve_charts import MAX_CURVES, draw
 from ..components.rendering import render
 from ..components.session_state import QUIET, Updates
 from ..components.tables import SORTING
-from ..services.focus_curves import FocusCurve, focus_curves, without_focus
 from ..services.queries import Asked
 from ..services.scoreboard import Scoreboard, known_scores
 from .base import View

@@ -1,4 +1,4 @@
-"""How the scores of checkpoints change with the focus of queries, as they measured it. No user interface in here."""
+"""How the scores of checkpoints change with the focus of queries, as they measured it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from cmr_hub.errors import CMRError
 from cmr_hub.evaluation import Protocol, get_protocol
-from cmr_hub.results.leaderboard import Score
+
+from .leaderboard import Score
 
 
 @dataclass(frozen=True)

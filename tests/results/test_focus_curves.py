@@ -1,4 +1,4 @@
-from cmr_hub.space.services.focus_curves import focus_curves, without_focus
+from cmr_hub.results.focus_curves import focus_curves, without_focus
 from scored import score
 
 SCORES = [
