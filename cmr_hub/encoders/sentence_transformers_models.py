@@ -16,7 +16,7 @@ from huggingface_hub.errors import HTTPError
 from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import CheckpointError
 from cmr_hub.utils.checkpoint_files import MAX_JSON_BYTES, inner_path, read_bytes, read_json
-from cmr_hub.utils.hub_errors import lookup_error, root_cause
+from cmr_hub.utils.hub_errors import Lookup, lookup_error, root_cause
 
 from .packages import PackagedFile, sha256_of
 from .transformers_models import TransformersTextEncoder
@@ -228,7 +228,8 @@ class SentenceTransformersEncoder(TransformersTextEncoder):
         try:
             return Path(snapshot_download(self.model, revision=self.revision, allow_patterns=list(FILES)))
         except (HTTPError, OSError, ValueError) as error:
-            raise lookup_error(self.model, "model", self.revision, root_cause(error), not_local) from None
+            lookup = Lookup(self.model, "model", self.revision, None, not_local)
+            raise lookup_error(lookup, root_cause(error)) from None
 
     @property
     def _source(self) -> Path:

@@ -48,6 +48,7 @@ class Pretrained(NetworkEncoder):
     Attributes:
         saved_in: the folder inside a checkpoint that a local model is saved in; None where the repo id is enough. The
             two encoders of one model may name the same, and it is stored once.
+        hub_options: how the repo is fetched (`cache_dir`, `token` …), in the words of transformers; not saved.
 
     Raises:
         CheckpointError: on first use, when the model cannot be loaded: unknown, offline, incomplete, without
@@ -62,6 +63,7 @@ class Pretrained(NetworkEncoder):
         self._is_local = Path(model).is_dir()
         self.name = self.family + (Path(model).name if self._is_local else model)
         self.saved_in = f"{self.modality}_encoder" if self._is_local else None
+        self.hub_options: dict[str, Any] = {}
         self._known_dim: int | None = None
 
     @classmethod
@@ -114,7 +116,7 @@ class Pretrained(NetworkEncoder):
         try:
             # No code of a repo is ever run, and nobody is asked whether it may be.
             return auto_class.from_pretrained(
-                source, revision=self.revision or "main", trust_remote_code=False, **options
+                source, revision=self.revision or "main", trust_remote_code=False, **self.hub_options, **options
             )
         except CheckpointError:
             raise

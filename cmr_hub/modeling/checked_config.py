@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import fields
 from typing import Any, Self
 
 from transformers import PreTrainedConfig
 
 from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.hub import bundled_checkpoint
 
 MAX_SIZE = 1 << 24  # the largest that a number may be: no layer is wider, and an image of 224 x 224 has 150,528 values
 MAX_LABELS = 100_000  # classes; each has a name in memory
@@ -26,6 +28,16 @@ _ATTRIBUTES = frozenset(
 
 class CheckedConfig(PreTrainedConfig):
     """A `PreTrainedConfig` that raises a `CheckpointError` for values that no checkpoint of cmr_hub has."""
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As `PreTrainedConfig.get_config_dict`, with a bundled `cmr/<name>` found first."""
+        name = os.fspath(pretrained_model_name_or_path)
+        is_pinned = kwargs.get("revision") not in (None, "main")  # which transformers asks for by default
+        bundled = None if is_pinned or kwargs.get("force_download") else bundled_checkpoint(name)
+        return super().get_config_dict(bundled or name, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,16 +11,21 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from cmr_hub.errors import CheckpointError
-from cmr_hub.utils.checkpoint_files import check_folder, inner_path, read_json
+from cmr_hub.errors import CheckpointError, CMRError, InputError
+from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import checked, saved
-from cmr_hub.utils.hub import resolve
+from cmr_hub.utils.hub import Location, pop_location, resolve
+from cmr_hub.utils.loading_options import check_known, pop_device, pop_dtype, without_effect
 
 from .checked_weights import check_shapes, check_values, raise_if_wrong
 
 # What one save writes of them takes the place of all that an earlier one wrote.
 WEIGHT_FILES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 HUB_OPTIONS = ("repo_id", "commit_message", "private", "token", "create_pr")
+LOADING_OPTIONS = (
+    *Location.__annotations__,
+    *("dtype", "device", "device_map", "config", "output_loading_info", "verify"),
+)
 
 
 class CheckedModel(PreTrainedModel):
@@ -38,9 +44,15 @@ class CheckedModel(PreTrainedModel):
         """As in transformers, with a bundled `cmr/<name>` found first and no weight ever left to chance.
 
         Weights load as float32 unless `dtype` says otherwise: half precision is for the disk, not for the arithmetic.
-        `verify=False` loads files whatever their digests in `checksums.json`.
+        They are on one device, which `device` or `device_map` names; the CPU by default. `verify=False` loads files
+        whatever their digests in `checksums.json`. Fields of the configuration may be given too. What else
+        transformers takes is accepted where it would change nothing (`trust_remote_code`: no code of a repo is run),
+        and is an error where it would.
 
         Raises:
+            UnknownArgumentError: a TypeError; an option that is none of these.
+            InputError: a device that this machine lacks, or several; a type that is no floating-point type; pickled
+                weights, or weights that do not fit, are asked for.
             CheckpointNotFoundError: nothing of this id is bundled, cached or on the Hub.
             CheckpointError: files that differ from their digests; weights that are corrupt, missing, unexpected or of
                 another shape, hold NaN or nothing but zeros (see
@@ -54,29 +66,31 @@ class CheckedModel(PreTrainedModel):
         (128, 10)
         ```
         """
-        location = {name: kwargs.pop(name) for name in ("revision", "force_download", "token") if name in kwargs}
-        folder = resolve(str(pretrained_model_name_or_path), **location)
-        if subfolder := kwargs.pop("subfolder", ""):
-            folder = inner_path(folder, subfolder)
+        if kwargs.pop("use_safetensors", None) is False:
+            raise InputError("use_safetensors=False asks for pickled weights, which are never read: leave it out.")
+        if kwargs.pop("ignore_mismatched_sizes", False):
+            raise InputError("ignore_mismatched_sizes=True would leave weights to chance: leave it out.")
+        dtype, device = pop_dtype(kwargs) or torch.float32, pop_device(kwargs)
         with_info, verify = kwargs.pop("output_loading_info", False), kwargs.pop("verify", True)
-        kwargs.setdefault("dtype", torch.float32)
+        folder, kwargs = resolve(pretrained_model_name_or_path, **pop_location(kwargs)), without_effect(kwargs)
         try:
             with checked(folder, verify):
                 check_folder(folder)
                 config = kwargs.pop("config", None)
                 if not isinstance(config, PreTrainedConfig):
                     config, kwargs = cls._load_config(folder, kwargs)
+                check_known(cls.__name__, kwargs, (*LOADING_OPTIONS, *cls._own_fields()))
                 check_shapes(cls, config, folder)
                 loaded: Any = super().from_pretrained(
                     folder,
                     *model_args,
                     config=config,
+                    dtype=dtype,
                     use_safetensors=True,
                     ignore_mismatched_sizes=True,  # reported below with the rest
                     output_loading_info=True,
-                    **kwargs,
                 )
-        except CheckpointError:
+        except CMRError:
             raise
         except Exception as error:  # of safetensors, torch or transformers, by what is broken
             raise CheckpointError(
@@ -85,18 +99,24 @@ class CheckedModel(PreTrainedModel):
         kinds = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
         raise_if_wrong(cls, folder, {kind.replace("_", " "): loaded[1].get(kind) or () for kind in kinds})
         check_values(loaded[0], folder)
+        if device is not None:
+            loaded[0].to(device)
         return loaded if with_info else loaded[0]
 
     @classmethod
     def _load_config(cls, folder: Path, options: dict[str, Any]) -> tuple[PreTrainedConfig, dict[str, Any]]:
         """The configuration, changed by the options that name its fields, and the other options."""
         read_json(folder / "config.json")  # transformers reads it again, without looking at what it is first
-        changes = {name: value for name, value in options.items() if name != "dtype"}
         config_class: Any = cls.config_class
-        config, unused = config_class.from_pretrained(
-            folder, return_unused_kwargs=True, **{**changes, "name_or_path": str(folder)}
+        return config_class.from_pretrained(
+            folder, return_unused_kwargs=True, **{**options, "name_or_path": str(folder)}
         )
-        return config, {**unused, "dtype": options["dtype"]}
+
+    @classmethod
+    def _own_fields(cls) -> Sequence[str]:
+        """Fields of the configuration that are the method's own."""
+        own_fields = getattr(cls.config_class, "own_fields", None)
+        return () if own_fields is None else own_fields()
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """As in transformers, but an earlier checkpoint in `save_directory` survives a full disk or an interrupt."""

@@ -17,11 +17,13 @@ from cmr_hub.encoders.base import Encoder
 from cmr_hub.errors import CheckpointError, CMRError, InputError
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import CHECKSUMS_NAME, checked, saved
-from cmr_hub.utils.hub import resolve
+from cmr_hub.utils.hub import Location, pop_location, resolve
+from cmr_hub.utils.loading_options import check_known, pop_device, pop_dtype, without_effect
 
 from .feature_store import FeatureStore
 
 CONFIG_NAME = "processor_config.json"
+LOADING_OPTIONS = (*Location.__annotations__, "device", "device_map", "dtype", "backend", "precision", "verify")
 
 
 def flattened(texts: Sequence[str | Sequence[str]]) -> tuple[list[str], list[int]]:
@@ -127,6 +129,12 @@ class CMRProcessor(ProcessorMixin):
             self.__dict__.pop(store, None)
         return self
 
+    def to(self, device: torch.device | str) -> CMRProcessor:
+        """Compute the networks of both encoders on this device; features are on the CPU all the same."""
+        for encoder in (self.image_encoder, self.text_encoder):
+            encoder.to(device)
+        return self
+
     def _encode_texts(self, texts: Sequence[str | Sequence[str]], cache: bool, show_progress: bool) -> torch.Tensor:
         if isinstance(texts, str):
             raise InputError("Texts come as a list: give [text] for a single one.")
@@ -189,28 +197,42 @@ class CMRProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained(  # type: ignore[override]  # fewer options, all by name
-        cls, pretrained_model_name_or_path: str | os.PathLike, *, verify: bool = True, **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike,
+        *,
+        backend: str | None = None,
+        precision: str | None = None,
+        verify: bool = True,
+        **kwargs: Any,
     ) -> CMRProcessor:
         """Load from a folder, a bundled `cmr/<name>` or a Hub repo.
 
         Args:
             pretrained_model_name_or_path: folder or id.
+            backend: what computes the encoders' networks, as for `Retriever.from_pretrained`.
+            precision: of the encoders' networks, likewise.
             verify: compare the files with their digests in `checksums.json`.
-            kwargs: `revision`, `force_download`, `token`, `backend` and `precision`, as for
-                `Retriever.from_pretrained`.
+            kwargs: `revision`, `cache_dir`, `subfolder`, `token`, `local_files_only`, `force_download`, `device` and
+                `device_map`, as for `Retriever.from_pretrained`. `dtype` is accepted and changes nothing: features
+                are float32.
 
         Raises:
+            UnknownArgumentError: a TypeError; an option that is none of these.
+            InputError: a device that this machine lacks, or several.
             CheckpointNotFoundError: nothing of this id is bundled, cached or on the Hub.
             CheckpointError: `processor_config.json` is missing or not of this class, or files differ from their
                 digests.
         """
-        location = {name: kwargs[name] for name in ("revision", "force_download", "token") if name in kwargs}
-        folder = resolve(str(pretrained_model_name_or_path), **location)
+        device, _ = pop_device(kwargs), pop_dtype(kwargs)
+        folder = resolve(pretrained_model_name_or_path, **pop_location(kwargs))
+        check_known(cls.__name__, without_effect(kwargs), LOADING_OPTIONS)
         with checked(folder, verify):
             check_folder(folder)
             config = read_json(folder / CONFIG_NAME)
             processor = cls(*(_load_encoder(config, modality, folder) for modality in ("image", "text")))
-        return processor.use_backend(kwargs.get("backend"), kwargs.get("precision"))
+        if device is not None:
+            processor.to(device)
+        return processor.use_backend(backend, precision)
 
 
 def _load_encoder(config: Mapping[str, Any], modality: str, folder: Path) -> Encoder:

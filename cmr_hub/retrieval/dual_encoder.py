@@ -16,6 +16,7 @@ from cmr_hub.modeling.dual_encoder import DualEncoderConfig, DualEncoderModel
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
+from cmr_hub.utils.hub import Location
 
 if TYPE_CHECKING:
     from cmr_hub.encoders.transformers_models import Pretrained, TransformersImageEncoder
@@ -42,7 +43,7 @@ def is_dual_encoder(model_type: str | None) -> bool:
 
 
 def load_dual_encoder(
-    folder: Path, repo_id_or_path: str | os.PathLike, revision: str | None = None
+    folder: Path, repo_id_or_path: str | os.PathLike, location: Location | None = None
 ) -> tuple[DualEncoderModel, CMRProcessor]:
     """Model and processor of a dual encoder, as transformers saves it or as a Retriever does; files are not checked.
 
@@ -50,7 +51,7 @@ def load_dual_encoder(
         folder: where its files are.
         repo_id_or_path: what the user called it. A saved Retriever refers to a repo by its id and revision, and
             carries the model of a local folder.
-        revision: branch, tag or commit of the repo.
+        location: which files of it, and from where.
 
     Raises:
         CheckpointError: weights or preprocessors are missing or damaged, there are no safetensors, or its images
@@ -64,10 +65,14 @@ def load_dual_encoder(
         cast("Pretrained", processor.text_encoder).share_model(cast("Pretrained", processor.image_encoder))
         return model, processor
     check_config(content, str(folder))
-    is_local = Path(os.path.expanduser(repo_id_or_path)) == folder
+    hub_options = dict(location or {})
+    # A repo's folder inside is carried too: encoders refer to whole repos.
+    is_local = os.path.isdir(os.path.expanduser(repo_id_or_path)) or bool(hub_options.pop("subfolder", None))
+    revision = hub_options.pop("revision", None)
     name = f"transformers/{folder if is_local else repo_id_or_path}"
     image = cast("TransformersImageEncoder", create_encoder("image", name, revision=revision))
     text = cast("Pretrained", create_encoder("text", name, revision=revision))
+    image.hub_options = text.hub_options = hub_options
     if is_local:
         image.saved_in = text.saved_in = SAVED_IN
     text.share_model(image)

@@ -18,7 +18,7 @@ from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import checked
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
-from cmr_hub.utils.hub import resolve
+from cmr_hub.utils.hub import Location, resolve
 from cmr_hub.utils.images import ImageSource
 
 from .gallery_building import Building
@@ -431,7 +431,11 @@ class Gallery:
         index: str | None = None,
         index_options: Mapping[str, Any] | None = None,
         revision: str | None = None,
+        cache_dir: str | os.PathLike | None = None,
+        subfolder: str = "",
         token: str | bool | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
         verify: bool = True,
         image_root: str | os.PathLike | None = None,
     ) -> Gallery:
@@ -446,7 +450,12 @@ class Gallery:
                 server needs at least its `address` here (or `$MILVUS_URI`), which is then added to the saved options:
                 a gallery does not choose which servers are contacted.
             revision: branch, tag or commit on the Hub.
-            token: access token for private repos.
+            cache_dir: where downloads, also of the retriever, are stored and looked for; default is the cache of
+                Hugging Face.
+            subfolder: the folder inside the repo or folder that is the gallery.
+            token: access token for private repos, also of the retriever.
+            local_files_only: never ask the Hub, also not for the retriever.
+            force_download: fetch every file of the gallery again.
             verify: compare the files with their digests in `checksums.json`, where the gallery has it.
             image_root: the folder of the image files, where the gallery has their paths instead of copies. Files
                 outside of it are not opened; without it none is.
@@ -455,14 +464,21 @@ class Gallery:
             CheckpointError: files that are missing or corrupt, or a retriever other than the one it was embedded with.
             InputError: the gallery names a server that is not confirmed.
         """
-        folder = resolve(repo_id_or_path, revision=revision, token=token, repo_type="dataset")
+        source: Location = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
+        location: Location = {
+            **source,
+            "revision": revision,
+            "subfolder": subfolder,
+            "force_download": force_download,
+        }
+        folder = resolve(repo_id_or_path, repo_type="dataset", **location)
         with checked(folder, verify):
             check_folder(folder)
             config = read_json(folder / CONFIG_NAME)
             check_settings(config, folder / CONFIG_NAME)
             if not os.path.isdir(os.path.expanduser(repo_id_or_path)):
                 check_references(config, folder / CONFIG_NAME)
-            retriever = load_retriever(folder, config, retriever, token, verify)
+            retriever = load_retriever(folder, config, retriever, source, verify)
             stored = StoredGallery.load(folder, config)
         is_given = index is not None or index_options is not None
         if index is None:

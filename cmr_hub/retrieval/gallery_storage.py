@@ -19,6 +19,7 @@ from cmr_hub.errors import CheckpointError
 from cmr_hub.hub import push_folder
 from cmr_hub.utils.checkpoint_files import inner_path
 from cmr_hub.utils.checksums import saved
+from cmr_hub.utils.hub import Location
 
 from .gallery_checks import check_columns, check_count, check_shard
 from .gallery_files import (
@@ -143,7 +144,7 @@ class StoredGallery:
 
 
 def load_retriever(
-    folder: Path, config: Mapping[str, Any], given: Retriever | None, token: str | bool | None, verify: bool
+    folder: Path, config: Mapping[str, Any], given: Retriever | None, source: Location, verify: bool
 ) -> Retriever:
     """The retriever of a saved gallery.
 
@@ -152,7 +153,7 @@ def load_retriever(
         config: its settings.
         given: the retriever that the user gives; by default the one in the folder `retriever`, or the one that the
             settings name, is loaded.
-        token: access token for private repos.
+        source: from where a checkpoint of the Hub is fetched.
         verify: compare the checkpoint's files with their digests.
 
     Raises:
@@ -164,7 +165,7 @@ def load_retriever(
     if retriever is None:
         if not config.get("retriever"):
             raise CheckpointError(f"{folder} does not name its retriever: pass the one it was made with.")
-        retriever = Retriever.from_pretrained(config["retriever"], token=token, verify=verify)
+        retriever = Retriever.from_pretrained(config["retriever"], **source, verify=verify)
     if retriever.fingerprint != config.get("fingerprint"):
         raise CheckpointError(
             f"{folder} was embedded with other weights than those of {retriever.name!r}: pass the retriever it was "

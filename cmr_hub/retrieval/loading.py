@@ -14,7 +14,7 @@ from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.checksums import checked
-from cmr_hub.utils.hub import resolve
+from cmr_hub.utils.hub import Location, resolve
 
 from .dual_encoder import is_dual_encoder, load_dual_encoder
 
@@ -22,13 +22,19 @@ from .dual_encoder import is_dual_encoder, load_dual_encoder
 def load_parts(
     repo_id_or_path: str | os.PathLike,
     *,
-    revision: str | None,
-    force_download: bool,
-    token: str | bool | None,
-    device: str | torch.device | None,
+    location: Location,
+    dtype: torch.dtype | str | None,
+    device: torch.device,
     verify: bool,
 ) -> tuple[CMRModel, CMRProcessor, Path]:
     """Load a checkpoint's model and processor; see `Retriever.from_pretrained` for the arguments.
+
+    Args:
+        repo_id_or_path: folder or id.
+        location: which files of it, and from where.
+        dtype: of the model's weights.
+        device: where all of it computes.
+        verify: compare the files with their digests.
 
     Returns:
         Model, processor, and the folder that they come from.
@@ -37,24 +43,24 @@ def load_parts(
         CheckpointNotFoundError: no such folder, bundled name or repo.
         CheckpointError: files that are missing or corrupt, or a model of an unknown type.
     """
-    folder = resolve(repo_id_or_path, revision=revision, force_download=force_download, token=token)
+    folder = resolve(repo_id_or_path, **location)
     with checked(folder, verify):  # once for both
-        model, processor = _load_both(folder, repo_id_or_path, revision)
-    parts: tuple[Any, ...] = (model, processor.image_encoder, processor.text_encoder)
+        model, processor = _load_both(folder, repo_id_or_path, location, dtype)
+    parts: tuple[Any, ...] = (model, processor)
     for part in parts:
-        part.to(device or "cpu")
+        part.to(device)
     return model, processor, folder
 
 
 def _load_both(
-    folder: Path, repo_id_or_path: str | os.PathLike, revision: str | None
+    folder: Path, repo_id_or_path: str | os.PathLike, location: Location, dtype: torch.dtype | str | None
 ) -> tuple[CMRModel, CMRProcessor]:
     method = read_json(folder / "config.json").get("model_type")
     if isinstance(method, str) and method in METHODS:
-        model = METHODS[method].from_pretrained(str(folder), verify=False)
+        model = METHODS[method].from_pretrained(folder, dtype=dtype, verify=False)
         return model, CMRProcessor.from_pretrained(folder, verify=False)
     if isinstance(method, str) and is_dual_encoder(method):
-        return load_dual_encoder(folder, repo_id_or_path, revision)
+        return load_dual_encoder(folder, repo_id_or_path, location)
     raise CheckpointError(
         f"{folder / 'config.json'} is of model_type {method!r:.100}, which is no method of this cmr_hub "
         f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,8 +21,10 @@ from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.modeling.parts import NEUTRAL
 from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
 from cmr_hub.utils.checksums import saved
-from cmr_hub.utils.deprecation import RenamedAttribute
+from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
+from cmr_hub.utils.hub import Location
 from cmr_hub.utils.images import ImageSource
+from cmr_hub.utils.loading_options import chosen_device, pop_dtype
 
 from .answering import answer
 from .embedding import Embedder
@@ -65,14 +67,21 @@ class Retriever:
         return f"Retriever({self.name or type(self.model).__name__!r}, method={self.model.config.model_type!r})"
 
     @classmethod
+    @renamed_arguments(torch_dtype="dtype")
     def from_pretrained(
         cls,
         repo_id_or_path: str | os.PathLike,
         *,
         revision: str | None = None,
-        force_download: bool = False,
+        cache_dir: str | os.PathLike | None = None,
+        subfolder: str = "",
         token: str | bool | None = None,
-        device: str | torch.device | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        dtype: torch.dtype | str | None = None,
+        device: str | int | torch.device | None = None,
+        device_map: str | int | torch.device | Mapping[str, Any] | None = None,
+        trust_remote_code: bool | None = None,
         backend: str | None = None,
         precision: str | None = None,
         verify: bool = True,
@@ -83,9 +92,17 @@ class Retriever:
             repo_id_or_path: a folder, a bundled "cmr/<name>", or any repo id on the Hub; also of a dual encoder
                 ("openai/clip-vit-base-patch32").
             revision: branch, tag or commit on the Hub.
-            force_download: fetch from the Hub even where a bundled or cached copy exists.
+            cache_dir: where downloads are stored and looked for; default is the cache of Hugging Face.
+            subfolder: the folder inside the repo or folder that is the checkpoint.
             token: access token for private repos.
+            local_files_only: never ask the Hub.
+            force_download: fetch from the Hub even where a bundled or cached copy exists.
+            dtype: of the model's weights, "float32" (default), "float16", "bfloat16", or "auto" for what is stored.
+                Embeddings are float32 all the same; `precision` is that of the encoders.
             device: where encoders and model compute; default CPU.
+            device_map: the same in the words of transformers: one device, or "auto" for the accelerator where there
+                is one.
+            trust_remote_code: accepted and never used: no code of a repo is run.
             backend: what computes the encoders' networks: "torch", "openvino", "onnx" or "auto", the fastest that is
                 installed; None for `$CMR_HUB_BACKEND`, or "auto". See [`~cmr_hub.encoders.base.Encoder.use_backend`].
             precision: of the encoders' networks, "f32" or "bf16"; None for `$CMR_HUB_PRECISION`, or "f32".
@@ -94,15 +111,23 @@ class Retriever:
         Raises:
             CheckpointNotFoundError: no such folder, bundled name or repo; lists what is bundled.
             CheckpointError: files that are missing, corrupt or do not fit each other.
+            InputError: a device that this machine lacks, or several; a `dtype` that is no floating-point type.
             UnknownNameError: there is no such backend or precision.
             MissingExtraError: a package that the backend needs is not installed; names the extra.
         """
+        location: Location = {
+            "revision": revision,
+            "cache_dir": cache_dir,
+            "subfolder": subfolder,
+            "token": token,
+            "local_files_only": local_files_only,
+            "force_download": force_download,
+        }
         model, processor, folder = load_parts(
             repo_id_or_path,
-            revision=revision,
-            force_download=force_download,
-            token=token,
-            device=device,
+            location=location,
+            dtype=pop_dtype({"dtype": dtype}),
+            device=chosen_device(device, device_map) or torch.device("cpu"),
             verify=verify,
         )
         processor.use_backend(backend, precision)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, cast
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError
@@ -14,11 +14,37 @@ from huggingface_hub.utils import validate_repo_id
 
 from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, UnknownNameError
 
+from .checkpoint_files import inner_path
 from .files import SCRATCH_PATTERNS
-from .hub_errors import lookup_error, root_cause
+from .hub_errors import Lookup, lookup_error, root_cause
 
 NAMESPACE = "cmr/"
 RepoType = Literal["model", "dataset"]
+
+
+class Location(TypedDict, total=False):
+    """Which files of a repo are read, and from where: what all `from_pretrained` take, as [`resolve`] describes it."""
+
+    revision: str | None
+    cache_dir: str | os.PathLike | None
+    subfolder: str
+    token: str | bool | None
+    local_files_only: bool
+    force_download: bool
+
+
+def pop_location(options: dict[str, Any]) -> Location:
+    """Take the arguments that say where files are out of the keyword arguments of a `from_pretrained`.
+
+    Example:
+    ```python
+    >>> options = {"cache_dir": None, "subfolder": "best", "dtype": "float16"}
+    >>> pop_location(options), options
+    ({'subfolder': 'best'}, {'dtype': 'float16'})
+    ```
+    """
+    given = {name: options.pop(name) for name in Location.__annotations__ if name in options}
+    return cast(Location, {name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -76,8 +102,11 @@ def resolve(
     repo_id_or_path: str | os.PathLike,
     *,
     revision: str | None = None,
-    force_download: bool = False,
+    cache_dir: str | os.PathLike | None = None,
+    subfolder: str = "",
     token: str | bool | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
     repo_type: RepoType = "model",
 ) -> Path:
     """The local folder of a checkpoint (or gallery), downloaded if need be.
@@ -89,8 +118,11 @@ def resolve(
     Args:
         repo_id_or_path: a folder, or a repo id such as "cmr/dscmr-emoji".
         revision: branch, tag or commit on the Hub.
-        force_download: fetch every file again.
+        cache_dir: where downloads are stored and looked for; default is the cache of Hugging Face.
+        subfolder: the folder inside the repo (or local folder) that is the checkpoint.
         token: for private and gated repos; default is the one that `hf auth login` stored.
+        local_files_only: never ask the Hub.
+        force_download: fetch every file again.
         repo_type: "model" for checkpoints, "dataset" for galleries.
 
     Returns:
@@ -100,7 +132,8 @@ def resolve(
     Raises:
         CheckpointNotFoundError: no such folder, id or revision, or no way to reach it; says what is bundled, which
             names are near, and whether a token would help.
-        CheckpointError: what was found is no checkpoint, or cannot be stored.
+        CheckpointError: what was found is no checkpoint, or cannot be stored; or `subfolder` is no plain relative
+            name.
 
     Example:
     ```python
@@ -116,7 +149,7 @@ def resolve(
         raise CheckpointNotFoundError(f"{name!r:.200} leads out of {NAMESPACE}; give an id such as 'cmr/dscmr-emoji'.")
     path = Path(os.path.expanduser(name))  # which, unlike the method of Path, lets an unknown ~user stand
     if name and os.path.isdir(path):
-        return path
+        return _inside(path, subfolder)
     if name and os.path.isfile(path):
         raise CheckpointError(
             f"{path} is a file. Give the folder that holds it, or a repo id such as 'cmr/dscmr-emoji'."
@@ -125,11 +158,29 @@ def resolve(
         raise CheckpointNotFoundError(f"There is no folder {name!r:.200} (looked in {Path.cwd()}).")
     check_repo_id(name)
 
-    bundled = bundled_folder() / name.removeprefix(NAMESPACE)
-    wants_bundled = repo_type == "model" and name.startswith(NAMESPACE) and revision is None and not force_download
-    if wants_bundled and (bundled / "config.json").is_file():
-        return bundled
-    return _download(name, repo_type, revision=revision, force_download=force_download, token=token)
+    bundled = bundled_checkpoint(name)
+    if bundled is not None and repo_type == "model" and revision is None and not force_download:
+        return _inside(bundled, subfolder)
+    return _download(
+        name,
+        repo_type,
+        subfolder,
+        revision=revision,
+        cache_dir=cache_dir,
+        token=token,
+        local_files_only=local_files_only,
+        force_download=force_download,
+    )
+
+
+def _inside(folder: Path, subfolder: str) -> Path:
+    """A folder, or the one inside it that is asked for."""
+    if not subfolder:
+        return folder
+    inner = inner_path(folder, subfolder)
+    if not inner.is_dir():
+        raise CheckpointNotFoundError(f"There is no folder {subfolder!r:.200} in {folder}.")
+    return inner
 
 
 def _is_surely_a_path(repo_id_or_path: str | os.PathLike) -> bool:
@@ -155,7 +206,15 @@ def check_repo_id(name: str) -> None:
         ) from None
 
 
-def _download(repo_id: str, repo_type: RepoType, *, revision: str | None, **options: Any) -> Path:
+def _download(
+    repo_id: str,
+    repo_type: RepoType,
+    subfolder: str,
+    *,
+    revision: str | None,
+    cache_dir: str | os.PathLike | None,
+    **options: Any,
+) -> Path:
     kind = REPO_KINDS[repo_type]
     try:
         folder = Path(
@@ -163,14 +222,17 @@ def _download(repo_id: str, repo_type: RepoType, *, revision: str | None, **opti
                 repo_id,
                 repo_type=repo_type,
                 revision=revision,
-                allow_patterns=list(kind.patterns),
+                cache_dir=None if cache_dir is None else os.fspath(cache_dir),
+                allow_patterns=[f"{subfolder}/{each}" if subfolder else each for each in kind.patterns],
                 ignore_patterns=list(SCRATCH_PATTERNS),
                 **options,
             )
         )
     except (HTTPError, OSError, ValueError) as error:
+        lookup = Lookup(repo_id, repo_type, revision, cache_dir, _not_local(repo_id, repo_type))
         # The chain of errors under this one says nothing that the message does not.
-        raise lookup_error(repo_id, repo_type, revision, root_cause(error), _not_local(repo_id, repo_type)) from None
+        raise lookup_error(lookup, root_cause(error)) from None
+    folder = _inside(folder, subfolder)
     if not (folder / kind.landmark).is_file():
         raise CheckpointError(
             f"The Hub's {repo_id!r} is no cmr_hub {kind.noun}: it has no {kind.landmark}. "
@@ -187,6 +249,12 @@ def _not_local(repo_id: str, repo_type: RepoType) -> str:
     if repo_id in bundled:
         return f"{repo_id!r} is bundled, but a given revision or a forced download has to come from the Hub."
     return str(UnknownNameError("bundled checkpoint", repo_id, bundled))
+
+
+def bundled_checkpoint(repo_id: str) -> Path | None:
+    """The folder of a bundled checkpoint; None where none of this id is bundled."""
+    folder = bundled_folder() / repo_id.removeprefix(NAMESPACE)
+    return folder if repo_id.startswith(NAMESPACE) and (folder / "config.json").is_file() else None
 
 
 def bundled_checkpoints(pattern: str = "*") -> dict[str, Path]:
