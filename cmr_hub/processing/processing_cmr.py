@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BatchFeature, ProcessorMixin, TensorType
 
 from cmr_hub.encoders import load_encoder
+from cmr_hub.encoders.backbone import ONE_IMAGE
 from cmr_hub.encoders.base import Encoder
-from cmr_hub.errors import CheckpointError, CMRError, InputError
+from cmr_hub.errors import CheckpointError, CMRError, InputError, UnknownArgumentError
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import CHECKSUMS_NAME, checked, saved
 from cmr_hub.utils.hub import Location, pop_location, resolve
@@ -23,6 +25,15 @@ from cmr_hub.utils.loading_options import check_known, pop_device, pop_dtype, wi
 from .feature_store import FeatureStore
 
 CONFIG_NAME = "processor_config.json"
+TENSORS = (TensorType.PYTORCH, TensorType.NUMPY)
+# Of other processors' calls, without a meaning for frozen encoders: they pad and cut texts by themselves.
+TOKENIZER_OPTIONS = frozenset(
+    {
+        *("padding", "truncation", "max_length", "pad_to_multiple_of", "padding_side", "add_special_tokens"),
+        *("return_attention_mask", "return_token_type_ids"),
+    }
+)
+OPTION_GROUPS = ("text_kwargs", "images_kwargs", "common_kwargs")
 LOADING_OPTIONS = (*Location.__annotations__, "device", "device_map", "dtype", "backend", "precision", "verify")
 
 
@@ -45,8 +56,40 @@ def flattened(texts: Sequence[str | Sequence[str]]) -> tuple[list[str], list[int
     return [text for group in groups for text in group], [len(group) for group in groups]
 
 
+def _as_batch(inputs: Any, encoder: Encoder) -> Any:
+    """A single input as a batch of one; a batch as it is.
+
+    Raises:
+        InputError: it is neither.
+    """
+    is_array = isinstance(inputs, np.ndarray | torch.Tensor)
+    if encoder.modality == "image" and encoder.accepts_raw_input:
+        is_single = inputs.ndim < 4 if is_array else isinstance(inputs, ONE_IMAGE)
+    else:
+        is_single = inputs.ndim < 2 if is_array else isinstance(inputs, str)
+    if not is_single and not hasattr(inputs, "__len__"):
+        raise InputError(
+            f"{encoder.modality.capitalize()}s are a {type(inputs).__name__}: give one {encoder.modality} or a list."
+        )
+    return [inputs] if is_single else inputs
+
+
+def _checked_options(caller: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a processor's call, with those of one modality among the others.
+
+    Raises:
+        UnknownArgumentError: one has no meaning for any processor of cmr_hub.
+    """
+    groups = [options[name] or {} for name in OPTION_GROUPS if name in options]
+    single = {name: value for name, value in options.items() if name not in OPTION_GROUPS}
+    merged = {name: value for group in (single, *groups) for name, value in group.items() if value is not None}
+    for name in merged.keys() - {*TOKENIZER_OPTIONS, "return_tensors"}:
+        raise UnknownArgumentError(caller, name, ("images", "text", "return_tensors", *sorted(TOKENIZER_OPTIONS)))
+    return merged
+
+
 class CMRProcessor(ProcessorMixin):
-    """A frozen image encoder and a frozen text encoder, saved beside a model's weights.
+    """A frozen image encoder and a frozen text encoder, saved next to a model's weights.
 
     Args:
         image_encoder: what turns images (or released image features) into vectors.
@@ -69,41 +112,67 @@ class CMRProcessor(ProcessorMixin):
 
     def __call__(
         self,
-        images: Sequence[Any] | None = None,
-        text: Sequence[str | Sequence[str]] | None = None,
+        images: Any = None,
+        text: Any = None,
         *,
+        return_tensors: str | TensorType | None = "pt",
         cache: bool = False,
         show_progress: bool = False,
+        **options: Any,
     ) -> BatchFeature:
-        """Encode whichever sides are given.
+        """Encode whichever modalities are given.
 
         Args:
-            images: `n` paths, PIL images or arrays; or an `(n, dim)` array where the encoder is "precomputed".
-            text: `n` strings, or lists of strings that describe one thing together: their vectors are averaged.
-                An `(n, dim)` array where the encoder is "precomputed".
+            images: a path, PIL image or array, or a list of `n`; or an `(n, dim)` array where the encoder is
+                "precomputed".
+            text: a string, or a list of `n` strings or of lists of strings that describe one thing together: their
+                vectors are averaged. An `(n, dim)` array where the encoder is "precomputed".
+            return_tensors: "pt" for torch tensors, "np" for numpy arrays.
             cache: keep the features of encoders that are slow on disk and look for them there first; see
                 [`FeatureStore`].
             show_progress: show a bar while inputs are encoded through the cache.
+            options: `padding`, `truncation`, `max_length` and other options of tokenizers, which are accepted and
+                change nothing: the frozen encoders pad and cut texts by themselves. Also as `text_kwargs`,
+                `images_kwargs` and `common_kwargs`.
 
         Returns:
-            What the model eats. Mostly `image_features` `(n, image_dim)` and `text_features` `(n, text_dim)`, float32;
-            of encoders that keep an image's regions and a text's words apart, `region_features`
-            `(n, regions, image_dim)`, float32, and `input_ids` with `attention_mask` `(n, words)`, int64.
+            What the model takes, one row per input, also of a single one. Mostly `image_features` `(n, image_dim)` and
+            `text_features` `(n, text_dim)`, float32; of encoders that keep an image's regions and a text's words
+            apart, `region_features` `(n, regions, image_dim)`, float32, and `input_ids` with `attention_mask`
+            `(n, words)`, int64.
 
         Raises:
-            InputError: an input cannot be used, its position and the reason are named; or several texts of one thing
-                are given to an encoder of single words, whose numbers have no mean.
+            InputError: no modality is given; an input cannot be used, its position and the reason are named; several
+                texts of one thing are given to an encoder of single words, whose numbers have no mean; or other
+                tensors are asked for.
+            UnknownArgumentError: a TypeError; an option that is none of these.
+
+        Example:
+        ```python
+        >>> from cmr_hub import CMRProcessor
+        >>> processor = CMRProcessor.from_pretrained("cmr/cca-emoji")
+        >>> processor(text="a red apple", return_tensors="np")["text_features"].shape
+        (1, 50)
+        ```
         """
+        return_tensors = _checked_options(type(self).__name__, options).get("return_tensors", return_tensors)
+        if return_tensors not in (*TENSORS, None):
+            raise InputError(f"return_tensors is {return_tensors!r}: give 'pt' for torch tensors or 'np' for arrays.")
+        if images is None and text is None:
+            raise InputError("Neither images nor texts are given: give images=…, text=… or both.")
         inputs: dict[str, torch.Tensor] = {}
         if images is not None:
+            images = _as_batch(images, self.image_encoder)
             if cache and self.image_encoder.cacheable:
                 features = self.store.encode(images, show_progress=show_progress)
             else:
                 features = self.image_encoder.encode(images)
             inputs |= self.image_encoder.as_inputs(features)
         if text is not None:
-            inputs |= self.text_encoder.as_inputs(self._encode_texts(text, cache, show_progress))
-        return BatchFeature(inputs)
+            texts = _as_batch(text, self.text_encoder)
+            inputs |= self.text_encoder.as_inputs(self._encode_texts(texts, cache, show_progress))
+        is_numpy = return_tensors == TensorType.NUMPY
+        return BatchFeature({name: rows.numpy() for name, rows in inputs.items()} if is_numpy else inputs)
 
     @cached_property
     def store(self) -> FeatureStore:
@@ -136,9 +205,6 @@ class CMRProcessor(ProcessorMixin):
         return self
 
     def _encode_texts(self, texts: Sequence[str | Sequence[str]], cache: bool, show_progress: bool) -> torch.Tensor:
-        if isinstance(texts, str):
-            raise InputError("Texts come as a list: give [text] for a single one.")
-
         def encode(flat: Sequence[str]) -> torch.Tensor:
             if cache and self.text_encoder.cacheable and len(flat):
                 return self.text_store.encode(flat, show_progress=show_progress)
