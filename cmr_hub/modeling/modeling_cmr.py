@@ -23,11 +23,14 @@ from .embeddings import Representation
 from .forward_arguments import ForwardArguments
 from .losses import add
 from .parts import NEUTRAL
+from .precision import as_weights, in_precision_of_weights
 
 if TYPE_CHECKING:
     from cmr_hub.processing.processing_cmr import CMRProcessor
 
 logger = logging.getLogger(__name__)
+
+EMBEDDING = {"get_image_features", "get_text_features", "get_pair_features", "embed"}
 
 
 def unit_rows(features: torch.Tensor) -> np.ndarray:
@@ -151,6 +154,8 @@ class CMRModel(CheckedModel):
             if cls.representation != ("binary" if cls.is_hashing else "real-valued"):
                 raise TypeError(f"{cls.__name__} gives codes: derive it from HashingMixin, which sets representation.")
         super().__init_subclass__(**kwargs)
+        for name in EMBEDDING & cls.__dict__.keys():
+            setattr(cls, name, in_precision_of_weights(cls.__dict__[name]))
         cls.arguments = ForwardArguments.of(cls)
         cls.main_input_name = cls.image_input
 
@@ -231,6 +236,7 @@ class CMRModel(CheckedModel):
         inputs |= {name: value for name, value in named.items() if value is not None}
         self.arguments.check(type(self).__name__, inputs)
         given = {name: value for name, value in inputs.items() if value is not None}
+        given = dict(zip(given, as_weights(self, given.values()), strict=True))
         missing = self.arguments.missing_modalities(given)
         if missing and "labels" in given and type(self).compute_loss is not CMRModel.compute_loss:
             raise InputError(

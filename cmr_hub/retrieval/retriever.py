@@ -360,7 +360,8 @@ class Retriever:
             for part in encoder._fitted_parts():
                 digest.update(part)
         for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+            # As bytes: numpy has no bfloat16.
+            digest.update(name.encode() + tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import logging
 
+import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, DatasetDict
@@ -12,6 +15,7 @@ import cmr_hub
 from closeness import assert_alike
 from cmr_hub.errors import InputError, UnknownArgumentError
 from cmr_hub.methods import METHODS
+from cmr_hub.modeling.modeling_cmr import unit_rows
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import train
 from toys import feature_dataset, raw_dataset
@@ -216,3 +220,37 @@ def test_forward_belongs_to_the_base(method):
     assert model_class.forward is cmr_hub.CMRModel.forward
     assert model_class.main_input_name == model_class.image_input
     assert {model_class.image_input, model_class.text_input, "labels"} <= set(model_class.arguments.known)
+
+
+KERNELS = ("klsh", "seph")  # sums of many kernel values that cancel out: the eight bits of bfloat16 are too few
+
+
+@functools.cache
+def ready_model(method):
+    """A model with random weights, or of a closed form with solved ones, large enough that outputs differ."""
+    model = make_model(method).eval()
+    if isinstance(model, cmr_hub.ClosedFormCMRModel):
+        rows = torch.rand(160, sum(DIMS.values()), generator=torch.Generator().manual_seed(0))
+        return model.fit(**toy_inputs(method, rows), labels=torch.eye(3)[torch.arange(160) % 3])
+    if method == "dbm":  # which starts from weights near zero, so that all hidden units are at one half
+        for weight in model.parameters():
+            weight.data *= 50
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_half_precision_embeds_float32_features_as_float32_does(method, dtype):
+    whole, half = ready_model(method), copy.deepcopy(ready_model(method)).to(dtype)
+    inputs = toy_inputs(method, torch.rand(9, sum(DIMS.values()), generator=torch.Generator().manual_seed(1)))
+    for modality, (name, rows) in zip(("image", "text"), inputs.items(), strict=True):
+        embed = f"get_{modality}_features"
+        with torch.inference_mode():
+            values = [getattr(model, embed)(rows) for model in (whole, half)]
+            output = half(**{name: rows})
+        expected, found = map(unit_rows, values)
+        assert found.dtype == np.float32
+        if dtype == torch.float16 or method not in KERNELS:
+            assert (found * expected).sum(axis=1).min() > (0.8 if method in KERNELS else 0.97)
+        assert_alike(found, unit_rows(output[f"{modality}_embeds"]))
+        assert half.as_embeddings(values[1]).dtype == (np.uint8 if half.is_hashing else np.float32)

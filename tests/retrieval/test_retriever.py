@@ -128,3 +128,17 @@ def test_pairs_are_refused_by_methods_without_unified_codes():
         feature_retriever("sh").encode_pairs(np.zeros((2, 6), np.float32), np.zeros((2, 4), np.float32))
     with pytest.raises(InputError, match="2 images against 3 texts"):
         feature_retriever("sh").encode_pairs(np.zeros((2, 6), np.float32), np.zeros((3, 4), np.float32))
+
+
+@pytest.mark.parametrize("method", ["dscmr", "cca", "sh"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_a_model_of_any_precision_gives_float32(method, dtype):
+    retriever, given = feature_retriever(method), np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    expected, before = retriever.encode_texts(given, real_valued=True), retriever.fingerprint
+    retriever.model.to(dtype)
+    found = retriever.encode_texts(given, real_valued=True)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=0.1)
+    assert retriever.encode_texts(given).dtype == (np.uint8 if method == "sh" else np.float32)
+    assert retriever.fingerprint != before

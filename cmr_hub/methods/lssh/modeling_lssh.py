@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from cmr_hub.methods import register_method
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
 from cmr_hub.modeling.modeling_hashing import HashingMixin
+from cmr_hub.modeling.precision import at_least_single
 
 from .configuration_lssh import LSSHConfig
 
@@ -86,7 +87,7 @@ def latent_factors(
         mu: weight of the texts.
         gamma: weight of the images.
     """
-    left = mu * basis @ basis.T + gamma * torch.eye(len(basis), dtype=basis.dtype)
+    left = mu * basis @ basis.T + gamma * torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
     return torch.linalg.solve(left, mu * y @ basis.T + gamma * mapped, left=False)
 
 
@@ -191,8 +192,9 @@ class LSSHModel(HashingMixin, ClosedFormCMRModel):
     def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
         self.check_fitted()
         images = self._prepared_images(image_features)
-        codes = sparse_codes(images, self.dictionary, self.config.sparsity, self.config.sparse_steps)
-        return codes @ self.mapping
+        images, dictionary, mapping = at_least_single(images, self.dictionary, self.mapping)
+        codes = sparse_codes(images, dictionary, self.config.sparsity, self.config.sparse_steps)
+        return codes @ mapping
 
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         self.check_fitted()
@@ -212,8 +214,8 @@ class LSSHModel(HashingMixin, ClosedFormCMRModel):
         return self._latent(text_features, self.get_image_features(image_features))
 
     def _latent(self, text_features: torch.Tensor, mapped: torch.Tensor) -> torch.Tensor:
-        texts = self._prepared_texts(text_features)
-        return latent_factors(texts, mapped, self.basis, self.config.mu, self.config.gamma)
+        texts, mapped, basis = at_least_single(self._prepared_texts(text_features), mapped, self.basis)
+        return latent_factors(texts, mapped, basis, self.config.mu, self.config.gamma)
 
     def _prepared_images(self, features: torch.Tensor) -> torch.Tensor:
         return F.normalize((features - self.image_mean) @ self.components, dim=1)
