@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cmr_hub.errors import InputError
-
 from .command import Option, print_json
 from .training_arguments import given_training_arguments
 from .types import (
@@ -103,15 +101,16 @@ class DatasetChoice:
 
         return load_dataset(self.dataset, self.data_dir, **self.dataset_option)
 
-    def load_with(self, split: str) -> DatasetDict:
-        """The splits, after a check that one of them exists.
+    def load_with(self, *splits: str) -> DatasetDict:
+        """The splits, after a check that some of them exist.
 
         Raises:
-            InputError: there is no such split.
+            InputError: one does not.
         """
+        from cmr_hub.data.base import check_splits
+
         dataset = self.load()
-        if split not in dataset:
-            raise InputError(f"{self.dataset!r} has no split {split!r}, only {', '.join(dataset)}.")
+        check_splits(dataset, splits, self.dataset)
         return dataset
 
 

@@ -14,6 +14,8 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from cmr_hub.errors import InputError
+
 logger = logging.getLogger(__name__)
 
 ProgressCallback = Callable[[float, str], None]
@@ -112,6 +114,28 @@ def query_split(info: DatasetInfo, item_ids: Iterable[str]) -> dict[str, str]:
     ordered = sorted(item_ids, key=hash_order)
     queries = len(ordered) * info.sizes["test"] // sum(info.sizes.values())
     return {item_id: "test" if rank < queries else "train" for rank, item_id in enumerate(ordered)}
+
+
+def check_splits(dataset: Mapping[str, Any], wanted: Iterable[str], name: str) -> None:
+    """Refuse a data set that lacks splits.
+
+    Args:
+        dataset: split -> rows.
+        wanted: the splits that are needed.
+        name: the data set's.
+
+    Raises:
+        InputError: some are missing.
+
+    Example:
+    ```python
+    >>> check_splits({"train": []}, ["train"], "toy")
+    ```
+    """
+    missing = [split for split in wanted if split not in dataset]
+    if missing:
+        hint = " Say which pairs are of it by a column split, or by the option split." if name == "folder" else ""
+        raise InputError(f"{name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.{hint}")
 
 
 def describe_sizes(info: DatasetInfo, sizes: Mapping[str, int]) -> str:

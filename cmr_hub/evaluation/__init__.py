@@ -9,7 +9,7 @@ from cmr_hub.utils.deprecation import renamed_module_attributes
 from cmr_hub.utils.lazy_imports import lazy_attributes
 
 from .directions import DIRECTION_TITLES, DIRECTIONS
-from .protocols import Protocol, get_protocol, list_protocols
+from .protocols import Protocol, fitted, get_protocol, list_protocols
 
 if TYPE_CHECKING:
     from .captions import number_texts, spread_captions
@@ -46,6 +46,7 @@ __all__ = [
     "decimals",
     "evaluate",
     "evaluate_embeddings",
+    "fitted",
     "get_protocol",
     "list_protocols",
     "number_texts",

@@ -16,7 +16,7 @@ from cmr_hub.errors import InputError
 from .captions import number_texts, spread_captions
 from .embeddings import evaluate_embeddings
 from .inputs import check_parts
-from .protocols import Protocol, get_protocol
+from .protocols import Protocol, fitted, get_protocol
 from .result import EvaluationResult
 
 
@@ -43,7 +43,7 @@ class RetrievalEvaluator:
     Args:
         dataset: the queries: `image` or `image_features`, `texts` or `text_features`, and for class protocols `label`
             or `labels`.
-        protocol: name of [`list_protocols`] or a [`Protocol`].
+        protocol: name of [`list_protocols`] or a [`Protocol`], which is [`fitted`] to the gallery.
         gallery_dataset: the training split, for protocols that search it.
         image_column: the column that the retriever takes; found where only one of the two is there.
         text_column: likewise.
@@ -76,6 +76,7 @@ class RetrievalEvaluator:
         if (self.protocol.gallery == "train") != (gallery_dataset is not None):
             use = "searches the training split: pass it as" if gallery_dataset is None else "has no use for a"
             raise InputError(f"Protocol {self.protocol.name!r} {use} gallery_dataset.")
+        self.protocol = fitted(self.protocol, len(dataset if gallery_dataset is None else gallery_dataset))
         self.image_column = _pick_column(dataset, image_column, COLUMNS["image"])
         self.text_column = _pick_column(dataset, text_column, COLUMNS["text"])
         by_caption = self.protocol.shared_caption == "all" or self.protocol.captions_per_item

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import logging
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args, get_type_hints
 
 from cmr_hub.errors import InputError, UnknownNameError
 from cmr_hub.utils.deprecation import renamed_arguments
+
+logger = logging.getLogger(__name__)
 
 APDivisor = Literal["hits", "relevant", "min"]
 
@@ -274,6 +277,33 @@ def get_protocol(protocol: str | Protocol, **changes: Any) -> Protocol:
     if not changes:
         return protocol
     return replace(protocol, **{"name": _changed_name(protocol.name, changes), **changes})
+
+
+def fitted(protocol: Protocol, items: int) -> Protocol:
+    """A protocol for a gallery that has fewer items than the protocol looks at; a warning says what changes.
+
+    Of own pairs, R@k needs more than k items: it is 1 for any model otherwise.
+
+    Args:
+        protocol: any.
+        items: of the gallery.
+
+    Example:
+    ```python
+    >>> fitted(get_protocol("instance"), 6).at
+    (1, 5)
+    >>> fitted(get_protocol("djsrh"), 6).name
+    'djsrh(cut_off=6)'
+    ```
+    """
+    least = items - (protocol.relevance == "pair")
+    changes: dict[str, Any] = {"at": tuple(k for k in protocol.at if k <= least) or (protocol.at and (1,))}
+    if protocol.cut_off is not None:
+        changes["cut_off"] = min(protocol.cut_off, items)
+    changed = get_protocol(protocol, **changes)
+    if changed.name != protocol.name:
+        logger.warning("The gallery has %d items: %s is measured in place of %s.", items, changed.name, protocol.name)
+    return changed
 
 
 def _changed_name(name: str, changes: dict[str, Any]) -> str:

@@ -18,15 +18,17 @@ from datasets import DatasetDict
 from transformers import EarlyStoppingCallback, EvalPrediction, TrainerState, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from cmr_hub.data.base import check_splits
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import decimals
 from cmr_hub.hub.weights import weights_digest
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.retrieval.retriever import Retriever
-from cmr_hub.training.datasets import FeatureSplits, Pairs, with_validation
+from cmr_hub.training.datasets import FeatureSplits, Pairs
 from cmr_hub.training.recipe import Recipe
 from cmr_hub.training.resuming import ResumableTrainer, complete_states, last_state
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
+from cmr_hub.training.splits import with_validation
 from cmr_hub.training.train import make_features, make_model, training_arguments
 from cmr_hub.training.trainer import EpochLog
 from cmr_hub.utils.files import atomic_file
@@ -119,6 +121,7 @@ def answer(
         raise InputError(
             f"{output_dir} holds a finished run: give another folder, or add --overwrite-output-dir to train over it."
         )
+    check_splits(dataset, ["train", "test"], dataset_name)
     questions = make_questions(with_validation(dataset), words, share)
     features = make_features(recipe.changed(captions="each"), questions, dataset_name)
     set_seed(seed)

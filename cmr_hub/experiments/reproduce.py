@@ -16,7 +16,7 @@ from typing import Any
 from datasets import DatasetDict
 
 from cmr_hub.data import info, load_dataset
-from cmr_hub.data.base import describe_sizes
+from cmr_hub.data.base import check_splits, describe_sizes
 from cmr_hub.data.columns import COLUMNS
 from cmr_hub.data.labels import has_labels
 from cmr_hub.encoders.spec import EncoderSpec
@@ -306,6 +306,7 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
     if not plan.seeds or jobs < 1:
         raise InputError(f"{len(plan.seeds)} seeds and {jobs} trainings at a time: one of each at least.")
     dataset = plan.load()  # downloads once, before workers ask for it
+    check_splits(dataset, ["train", "test"], plan.dataset)
     tasks = longest_first(plan.tasks(dataset["train"].column_names), earlier)
     clock = Clock(plan.output_dir / "clock.json")
     outcomes: list[Outcome] = []

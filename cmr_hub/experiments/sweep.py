@@ -34,6 +34,7 @@ from cmr_hub.training.recipe import Recipe, config_types, training_types
 from cmr_hub.training.resuming import differences
 from cmr_hub.training.run import TRAINER_FOLDER, settings_of, versions
 from cmr_hub.training.selection import validation_protocol
+from cmr_hub.training.splits import with_validation
 from cmr_hub.training.train import check_protocols, fit_closed_form, make_model, training_arguments
 from cmr_hub.training.trainer import CMRTrainer
 from cmr_hub.utils.decoding import check_names
@@ -227,7 +228,8 @@ def sweep(
     Args:
         recipe: what the trials share.
         dataset: splits "train", and "validation" where the source defines one; a tenth of the training split serves
-            otherwise, for closed forms too. No other split is touched.
+            otherwise, for closed forms too (see [`~cmr_hub.training.splits.with_validation`]). No other split is
+            touched.
         dataset_name: as `cmr_hub.data` knows it.
         output_dir: receives `sweep.db`, Optuna's record, and `sweep.json`, for people and programs. A sweep of the
             same settings that lies there goes on.
@@ -287,7 +289,7 @@ def _run(
     study, missing = _open_study(storage, outcome, trials)
     if missing:
         features = FeatureSplits(
-            seen, recipe.encoders, holds_out=True, captions=recipe.captions, augmentations=recipe.augmentations
+            seen, with_validation(seen), recipe.encoders, captions=recipe.captions, augmentations=recipe.augmentations
         )
         search = _Search(recipe, features, protocol, outcome.space, outcome.seed)
         if issubclass(METHODS[recipe.method], ClosedFormCMRModel):

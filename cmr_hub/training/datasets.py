@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 
-from cmr_hub.data.base import hash_order
 from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
 from cmr_hub.data.labels import has_labels, label_matrix
 from cmr_hub.encoders import create_encoder
@@ -21,11 +20,12 @@ from cmr_hub.processing.feature_store import FeatureStore, StoredFeatures, Store
 from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
 from cmr_hub.utils.processes import Process, this_process
 
+from .splits import measured_split
+
 Captions = Literal["set", "each"]
 Rows = torch.Tensor | StoredFeatures | StoredViews  # of images or texts, indexed by the batch
 
 TEXT_INPUTS = ("text_features", "word_features", "input_ids", "attention_mask")
-HELD_OUT = 0.1  # share of the training split that serves for validation where a data set defines none
 
 
 class Pairs(torch.utils.data.Dataset):
@@ -112,57 +112,40 @@ def batch_as_is(batch: Any) -> dict[str, torch.Tensor]:
     return batch
 
 
-def with_validation(dataset: DatasetDict) -> DatasetDict:
-    """The data set with a validation split: its own, or a tenth of the training split chosen by a hash of the ids."""
-    if "validation" in dataset:
-        return dataset
-    train = dataset["train"]
-    held_out = [int.from_bytes(hash_order(item)[-8:]) / 2**64 < HELD_OUT for item in train["id"][:]]
-    rows = range(len(train))
-    return DatasetDict(
-        {
-            **dataset,
-            "train": train.select([row for row in rows if not held_out[row]]),
-            "validation": train.select([row for row in rows if held_out[row]]),
-        }
-    )
-
-
 class FeatureSplits:
     """The splits of a data set as feature pairs, each made when it is first asked for, and kept.
 
     Trainings that differ in seed or settings alone share one, so that nothing is encoded again.
 
     Args:
-        dataset: splits "train" and "test", and "validation" where the source defines one.
+        dataset: as its source defines it.
+        splits: of the same pairs, with what is held out; see [`with_validation`].
         encoders: the recipe's.
-        holds_out: whether a tenth of the training split serves for validation where the source defines none.
         captions: "set" where an item's captions are one text, "each" where every caption is a text of its own.
         augmentations: how training images are turned besides; see [`make_pairs`].
 
     Attributes:
-        dataset: as given.
+        dataset, splits: as given.
         processor: with the encoders, those that learn a vocabulary fitted on what is trained on.
     """
 
     def __init__(
         self,
         dataset: DatasetDict,
+        splits: DatasetDict,
         encoders: Mapping[Modality, GivenEncoder],
         *,
-        holds_out: bool,
         captions: Captions = "set",
         augmentations: Sequence[str] = (),
     ):
-        self.dataset, self.captions, self.augmentations = dataset, captions, augmentations
-        self._splits = with_validation(dataset) if holds_out else dataset
-        self.processor = make_processor(encoders, self._splits["train"])
+        self.dataset, self.splits, self.captions, self.augmentations = dataset, splits, captions, augmentations
+        self.processor = make_processor(encoders, self.splits["train"])
         self._pairs: dict[str, Pairs] = {}
 
     def __getitem__(self, split: str) -> Pairs:
         if split not in self._pairs:
             augmentations = self.augmentations if split == "train" else ()
-            self._pairs[split] = make_pairs(self._splits[split], self.processor, self.captions, augmentations)
+            self._pairs[split] = make_pairs(self.splits[split], self.processor, self.captions, augmentations)
         return self._pairs[split]
 
     def extract(self, process: Process) -> None:
@@ -185,12 +168,22 @@ class FeatureSplits:
         }
 
     @property
+    def measured_split(self) -> str:
+        """The split that trainings are measured on."""
+        return measured_split(self.splits)
+
+    @property
+    def gallery_dataset(self) -> Dataset:
+        """What some protocols search: the training split, what is held out of it included unless that is measured."""
+        return (self.dataset if self.measured_split in self.dataset else self.splits)["train"]
+
+    @property
     def gallery(self) -> Pairs:
-        """The whole training split, what is held out of it included: what some protocols search."""
-        if self._splits["train"] is self.dataset["train"] and not self.augmentations:
+        """[`gallery_dataset`] as pairs."""
+        if self.splits["train"] is self.gallery_dataset and not self.augmentations:
             return self["train"]
         if "gallery" not in self._pairs:
-            self._pairs["gallery"] = make_pairs(self.dataset["train"], self.processor, self.captions)
+            self._pairs["gallery"] = make_pairs(self.gallery_dataset, self.processor, self.captions)
         return self._pairs["gallery"]
 
 

@@ -19,12 +19,12 @@ ROWS_AT_ONCE = 1024
 
 
 def measure(retriever: Retriever, features: FeatureSplits, protocol: str | Protocol) -> EvaluationResult:
-    """As [`cmr_hub.evaluation.evaluate`] on the test split, from features that are at hand."""
-    protocol, dataset = get_protocol(protocol), features.dataset
+    """As [`cmr_hub.evaluation.evaluate`] on the split that is measured, from features that are at hand."""
+    protocol, split = get_protocol(protocol), features.measured_split
     # What is at hand is not what is measured, or both sides differ.
     if "each" in (protocol.captions, features.captions):
-        return evaluate(retriever, dataset["test"], protocol, dataset["train"])
-    model, test = retriever.model, features["test"]
+        return evaluate(retriever, features.splits[split], protocol, features.gallery_dataset)
+    model, test = retriever.model, features[split]
     with_gallery = protocol.gallery == "train"
 
     def embeds(real_valued: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from datasets import Dataset, DatasetDict
 from torch import nn
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
+from cmr_hub.data.base import check_splits
 from cmr_hub.data.columns import column_of, read_column
 from cmr_hub.data.labels import has_labels
 from cmr_hub.encoders.own_weights import OwnWeightsEncoder
@@ -28,13 +29,14 @@ from cmr_hub.modeling.standardizer import FitToFeatures
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.processes import this_process
 
-from .datasets import texts_and_labels, with_validation
+from .datasets import texts_and_labels
 from .image_datasets import NETWORK_INPUTS, PLACES, ROWS_AT_ONCE, ImagePairs, ImageSource, run_frozen
 from .network_parts import cut_after
 from .recipe import Recipe, check_settings, config_types, load_recipe
 from .resuming import last_state
 from .run import TRAINER_FOLDER, TrainingRun, result_entry, take_finished
 from .selection import Selection
+from .splits import fit_to_splits, measured_split, warn_of_measured_split, with_validation
 from .train import check_parts, check_protocols, selection_protocols, training_arguments
 from .trainer import CMRTrainer, ItemSampler
 
@@ -101,8 +103,11 @@ def finetune(
     retriever = Retriever.from_pretrained(checkpoint)
     output_dir = Path(output_dir)
     model, encoder = _check(retriever, output_dir)
-    protocols = check_protocols(protocols, type(model))
+    check_splits(dataset, ["train"], dataset_name)
+    splits = with_validation(dataset)
+    protocols = fit_to_splits(check_protocols(protocols, type(model)), splits)
     check_parts(protocols, model)
+    warn_of_measured_split(splits, dataset_name)
     start_folder = cast(Path, retriever.folder)
     start = TrainingRun.load(start_folder)
     recipe = recipe_of(start).changed(training=training)
@@ -110,9 +115,7 @@ def finetune(
     run = TrainingRun.of(recipe, dataset, dataset_name, seed, command, tuned=tuned)
     if finished := take_finished(run, output_dir, protocols, resume=resume, overwrite=overwrite):
         return finished
-    learner, splits = _make_splits(
-        retriever, with_validation(dataset), ("train", protocols[0].selection_split), recipe, tuning
-    )
+    learner, pairs = _make_splits(retriever, splits, ("train", protocols[0].selection_split), recipe, tuning)
     set_seed(seed)
     logger.info("%s on %s with its image encoder, seed %d", recipe.title, dataset_name, seed)
     folder = output_dir / TRAINER_FOLDER
@@ -120,7 +123,7 @@ def finetune(
     chosen_by = "; and ".join(protocol.describe() for protocol in selection)
     request = {**run.request, "epoch_chosen_by": chosen_by, "start": weights_digest(start_folder)}
     started = time.perf_counter()
-    trainer = _make_trainer(model, learner, splits, recipe, tuning, selection, folder, seed)
+    trainer = _make_trainer(model, learner, pairs, recipe, tuning, selection, folder, seed)
     trainer.train(resume_from_checkpoint=last_state(folder, request, resume=resume, overwrite=overwrite))
     trainer.release()
     run.seconds = round(time.perf_counter() - started, 1)
@@ -135,10 +138,12 @@ def finetune(
         retriever.save_pretrained(output_dir)
         run.weights = weights_digest(output_dir)
         stored = Retriever.from_pretrained(output_dir)
+        split = measured_split(splits)
+        gallery = (dataset if split in dataset else splits)["train"]
         for protocol in protocols:
-            result = evaluate(stored, dataset["test"], protocol, dataset["train"])
-            logger.info("Measured on the test split, %d s of tuning\n%s", run.seconds, result.table())
-            run.results.append(result_entry(result, "test", seed))
+            result = evaluate(stored, splits[split], protocol, gallery)
+            logger.info("Measured on the %s split, %d s of tuning\n%s", split, run.seconds, result.table())
+            run.results.append(result_entry(result, split, seed))
         run.save(output_dir)
         shutil.rmtree(folder, ignore_errors=True)  # last: until then the run can be resumed
         return run

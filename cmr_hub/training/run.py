@@ -26,6 +26,7 @@ from cmr_hub.utils.processes import this_process
 
 from .recipe import Recipe
 from .resuming import complete_states, differences, training_request
+from .splits import HELD_OUT
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class TrainingRun:
             None in records of before version 0.2.
         data: split -> what it was trained and measured on, as [`~cmr_hub.data.fingerprint.fingerprint`] has it; None
             in records of before version 0.2.
+        held_out: share of the training split that the epoch was chosen on, where the data set has no validation split
+            and the method epochs; 0: none was chosen.
     """
 
     method: str
@@ -65,6 +68,7 @@ class TrainingRun:
     results: list[dict[str, Any]] = field(default_factory=list)
     weights: str | None = None
     data: dict[str, str] | None = None
+    held_out: float = HELD_OUT
 
     @classmethod
     def of(
@@ -83,10 +87,12 @@ class TrainingRun:
         )
 
     def note_epochs(self, state: TrainerState) -> None:
-        """Set the epochs from the state of a Trainer that loaded the best one at its end."""
+        """Set the epochs from the state of a Trainer that loaded the best one at its end, if it measured any."""
         self.epochs = round(state.epoch)
-        # No best step: no epoch was better than what the training started from.
-        self.best_epoch = round((state.best_global_step or 0) / state.global_step * state.epoch)
+        if state.best_metric is None:  # nothing was measured
+            self.best_epoch = self.epochs
+        else:  # no best step: no epoch was better than what the training started from
+            self.best_epoch = round((state.best_global_step or 0) / state.global_step * state.epoch)
 
     def with_results(self, entries: list[dict[str, Any]]) -> TrainingRun:
         """Return the same run with further results, which replace those of the same protocol and split."""
@@ -120,6 +126,8 @@ class TrainingRun:
     def request(self) -> dict[str, Any]:
         """What the training was asked for, to be compared with another; see [`training_request`]."""
         about = {name: getattr(self, name) for name in ("method", "dataset", "seed", "tuned", "data")}
+        if self.held_out != HELD_OUT:  # records of before it have none
+            about["held_out"] = self.held_out
         return training_request(self.recipe, **about)
 
     def differences(self, asked: TrainingRun) -> str:
@@ -130,8 +138,10 @@ class TrainingRun:
         return differences(earlier, now)
 
     def lacks(self, protocols: Sequence[Protocol]) -> list[str]:
-        """The protocols, as they are defined now, that the test split was not measured under."""
-        measured = {(entry["protocol"], entry["description"]) for entry in self.results if entry["split"] == "test"}
+        """The protocols, as they are defined now, that the test split was not measured under, or what stood for it."""
+        has_test = self.data is None or "test" in self.data
+        entries = [entry for entry in self.results if entry["split"] == "test" or not has_test]
+        measured = {(entry["protocol"], entry["description"]) for entry in entries}
         return [protocol.name for protocol in protocols if (protocol.name, protocol.describe()) not in measured]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cmr_hub.errors import InputError
-from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.evaluation import Protocol, fitted, get_protocol
 from cmr_hub.modeling.modeling_cmr import CMRModel
 
 from .datasets import Pairs
@@ -38,6 +38,11 @@ class Selection:
     def metric(self) -> str:
         """The metric whose greatest value is of the best epoch."""
         return self.protocols[0].primary_metric if len(self.protocols) == 1 else MEAN
+
+    def fitted(self, pairs: Pairs) -> Selection:
+        """The selection on so many items; see [`~cmr_hub.evaluation.fitted`]."""
+        items = len(pairs.caption_to_image.unique())
+        return Selection(tuple(fitted(protocol, items) for protocol in self.protocols))
 
     def check(self, pairs: Pairs) -> None:
         """Refuse pairs that a protocol cannot be measured on.

@@ -15,6 +15,7 @@ from datasets import DatasetDict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
+from cmr_hub.data.base import check_splits
 from cmr_hub.data.labels import class_names, has_labels
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
@@ -34,6 +35,7 @@ from .recipe import Recipe
 from .resuming import last_state
 from .run import TRAINER_FOLDER, TrainingRun, metrics_entry, result_entry, take_finished
 from .selection import Selection
+from .splits import HELD_OUT, fit_to_splits, warn_of_measured_split, with_validation
 from .test_selection import WatchedEpochs
 from .trainer import CMRTrainer
 
@@ -54,20 +56,22 @@ def train(
     command: str = "",
     callbacks: Sequence[TrainerCallback] = (),
     features: FeatureSplits | None = None,
+    held_out: float = HELD_OUT,
 ) -> TrainingRun:
-    """Train one checkpoint and measure it on the test split.
+    """Train one checkpoint and measure it on the test split; without one, on the validation or training split.
 
     Of several processes all must call this; the main one alone saves and measures.
 
     Args:
         recipe: method, encoders, hyper-parameters.
-        dataset: splits "train" and "test", and "validation" where the source defines one.
+        dataset: a split "train", and "test" and "validation" where the source defines them.
         dataset_name: as `cmr_hub.data` knows it.
         output_dir: receives model, processor and `training_run.json`.
         seed: of everything that chance decides.
-        protocols: each gives a result on the test split; the first also defines the validation metric that chooses the
-            epoch, where the recipe has no `selection`. Of one that chooses it on the test split instead, the best
-            epoch's figure is a result next to those of the epoch that is kept, and says so ("epoch").
+        protocols: each gives a result, with the ranks that the gallery has; the first also defines the validation
+            metric that chooses the epoch, where the recipe has no `selection`. Of one that chooses it on the test
+            split instead, the best epoch's figure is a result next to those of the epoch that is kept, and says so
+            ("epoch").
         half: store the weights in half precision; the result is measured as stored.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`; a finished one is returned.
         overwrite: train over what `output_dir` holds, but for an interrupted run that `resume` goes on with.
@@ -75,16 +79,21 @@ def train(
         callbacks: what else is to happen while a method learns by gradient.
         features: those of this data set by this recipe's encoders, where other trainings have made them already; see
             [`make_features`].
+        held_out: share of the training split on which the epoch is chosen where the data set has no validation split;
+            0: none is chosen, and the last is kept.
 
     Raises:
-        InputError: the method needs what the data set lacks, a split is missing, the protocols do not go together, or
-            `output_dir` holds a run that is not to be overwritten, and `resume` is not set or asks for another.
+        InputError: the method needs what the data set lacks, there is no training split or too little of it, the
+            protocols do not go together, or `output_dir` holds a run that is not to be overwritten, and `resume` is
+            not set or asks for another.
     """
     output_dir, protocols = Path(output_dir), check_protocols(protocols, METHODS[recipe.method])
-    run = TrainingRun.of(recipe, dataset, dataset_name, seed, command)
+    splits = features.splits if features else make_splits(recipe, dataset, dataset_name, held_out)
+    protocols = fit_to_splits(protocols, splits)
+    run = TrainingRun.of(recipe, dataset, dataset_name, seed, command, held_out=held_out)
     if finished := take_finished(run, output_dir, protocols, resume=resume, overwrite=overwrite):
         return finished
-    features = features or make_features(recipe, dataset, dataset_name)
+    features = features or _make_features(recipe, dataset, splits)
     processor, pairs = features.processor, features["train"]
     set_seed(seed)
     model = make_model(recipe, processor, dataset)
@@ -100,8 +109,13 @@ def train(
     if isinstance(model, ClosedFormCMRModel):
         fit_closed_form(model, pairs)
     else:
-        selection = selection_protocols(recipe, protocols, model, has_labels(dataset["train"].column_names))
-        validation = features[protocols[0].selection_split]
+        selection: Sequence[Protocol] = ()
+        validation = None
+        if protocols[0].selection_split in splits:
+            selection = selection_protocols(recipe, protocols, model, has_labels(dataset["train"].column_names))
+            validation = features[protocols[0].selection_split]
+        else:
+            logger.info("No pairs are held out: the last epoch is kept.")
         watched = [
             WatchedEpochs(protocol, features, processor)
             for protocol in protocols
@@ -129,8 +143,9 @@ def train(
         for protocol in protocols:
             if protocol.name not in watched:
                 result = measure(retriever, features, protocol)
-                logger.info("Measured on the test split, %d s of training\n%s", run.seconds, result.table())
-                run.results.append(result_entry(result, "test", seed if model.is_stochastic else None))
+                split = features.measured_split
+                logger.info("Measured on the %s split, %d s of training\n%s", split, run.seconds, result.table())
+                run.results.append(result_entry(result, split, seed if model.is_stochastic else None))
         run.save(output_dir)
         shutil.rmtree(output_dir / TRAINER_FOLDER, ignore_errors=True)  # last: until then the run can be resumed
         return run
@@ -138,21 +153,37 @@ def train(
     return this_process().run_on_main(finish)
 
 
-def make_features(recipe: Recipe, dataset: DatasetDict, dataset_name: str) -> FeatureSplits:
+def make_splits(recipe: Recipe, dataset: DatasetDict, dataset_name: str, held_out: float = HELD_OUT) -> DatasetDict:
+    """The splits that a training by a recipe learns from, chooses the epoch on and is measured on.
+
+    A closed form has no epoch to choose, and so nothing is held out for it.
+
+    Raises:
+        InputError: there is no training split, or too little of it to hold some out.
+    """
+    check_splits(dataset, ["train"], dataset_name)
+    is_closed_form = issubclass(METHODS[recipe.method], ClosedFormCMRModel)
+    splits = dataset if is_closed_form else with_validation(dataset, held_out)
+    warn_of_measured_split(splits, dataset_name)
+    return splits
+
+
+def make_features(
+    recipe: Recipe, dataset: DatasetDict, dataset_name: str, held_out: float = HELD_OUT
+) -> FeatureSplits:
     """The features that trainings of a recipe on a data set share, whatever their seeds and other settings.
 
     Several processes encode the images together, each a share, and all must call this.
 
     Raises:
-        InputError: a split is missing.
+        InputError: as for [`make_splits`].
     """
-    missing = [split for split in ("train", "test") if split not in dataset]
-    if missing:
-        raise InputError(f"{dataset_name!r} has no {' and no '.join(missing)} split here, only {', '.join(dataset)}.")
-    # A closed form has no epoch to choose, and so no need to hold anything out.
-    holds_out = not issubclass(METHODS[recipe.method], ClosedFormCMRModel)
+    return _make_features(recipe, dataset, make_splits(recipe, dataset, dataset_name, held_out))
+
+
+def _make_features(recipe: Recipe, dataset: DatasetDict, splits: DatasetDict) -> FeatureSplits:
     features = FeatureSplits(
-        dataset, recipe.encoders, holds_out=holds_out, captions=recipe.captions, augmentations=recipe.augmentations
+        dataset, splits, recipe.encoders, captions=recipe.captions, augmentations=recipe.augmentations
     )
     if not this_process().is_alone:
         features.extract(this_process())
@@ -266,13 +297,13 @@ def _make_trainer(
     model: CMRModel,
     recipe: Recipe,
     pairs: Pairs,
-    validation: Pairs,
+    validation: Pairs | None,
     selection: Sequence[Protocol],
     folder: Path,
     seed: int,
     callbacks: Sequence[TrainerCallback],
 ) -> CMRTrainer:
-    arguments = training_arguments(recipe, folder, seed, metric=Selection.of(selection).metric)
+    arguments = training_arguments(recipe, folder, seed, metric=Selection.of(selection).metric if selection else None)
     trainer = CMRTrainer(
         model, arguments, pairs, validation, selection, early_stopping_patience=recipe.early_stopping_patience
     )
@@ -282,9 +313,9 @@ def _make_trainer(
 
 
 def training_arguments(
-    recipe: Recipe, folder: Path, seed: int, *, metric: str, labels: str = "rows"
+    recipe: Recipe, folder: Path, seed: int, *, metric: str | None, labels: str = "rows"
 ) -> TrainingArguments:
-    """The recipe's, such that the epoch with the greatest `metric` on the evaluation data is kept.
+    """The recipe's, such that the epoch with the greatest `metric` on the evaluation data is kept; of None the last.
 
     `labels` names what of a batch metrics get to see beside the model's output: the Trainer computes none without.
 
@@ -294,10 +325,10 @@ def training_arguments(
     fixed: dict[str, Any] = {
         "output_dir": str(folder),
         "seed": seed,
-        "eval_strategy": "epoch",
-        "save_strategy": "best",
+        "eval_strategy": "no" if metric is None else "epoch",
+        "save_strategy": "epoch" if metric is None else "best",
         "save_total_limit": 1,
-        "load_best_model_at_end": True,
+        "load_best_model_at_end": metric is not None,
         "metric_for_best_model": f"eval_{metric}",
         "greater_is_better": True,
         "label_names": [labels],

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.nn import functional as F
 from transformers import EarlyStoppingCallback, EvalPrediction, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import IntervalStrategy
 
 from cmr_hub.evaluation import Protocol
 from cmr_hub.modeling.modeling_cmr import CMRModel
@@ -40,7 +41,7 @@ class CMRTrainer(ResumableTrainer):
         model: the method.
         args: optimiser, schedule, logging and saving, as everywhere in transformers.
         train_dataset: pairs to learn from.
-        eval_dataset: pairs to measure on, under `protocol`.
+        eval_dataset: pairs to measure on, under `protocol`; None: nothing is measured.
         protocol: how the mAPs (or recalls) of the log are defined, as [`validation_protocol`] has it; of several, the
             log has the primary metric of each, and their mean.
         early_stopping_patience: evaluations without a better primary metric before training stops.
@@ -51,20 +52,22 @@ class CMRTrainer(ResumableTrainer):
 
     model: CMRModel
     train_dataset: Pairs
-    eval_dataset: Pairs
+    eval_dataset: Pairs | None
 
     def __init__(
         self,
         model: CMRModel | None,
         args: TrainingArguments,
         train_dataset: Pairs,
-        eval_dataset: Pairs,
+        eval_dataset: Pairs | None,
         protocol: Protocol | Sequence[Protocol],
         early_stopping_patience: int | None = None,
         **kwargs: Any,
     ):
         self.selection = Selection.of(protocol)
-        self.selection.check(eval_dataset)
+        if eval_dataset is not None:
+            self.selection = self.selection.fitted(eval_dataset)
+            self.selection.check(eval_dataset)
         if isinstance(model, CMRModel):  # before the Trainer makes its folder
             model.check_labels(train_dataset.labels)
         super().__init__(
@@ -91,7 +94,7 @@ class CMRTrainer(ResumableTrainer):
         for callback in self._callbacks_of_model:
             self.remove_callback(callback)
         self._callbacks_of_model = [EpochLog(*self._shown), *model.training_callbacks()]
-        if self._patience is not None:
+        if self._patience is not None and self.eval_dataset is not None:
             self._callbacks_of_model.append(EarlyStoppingCallback(self._patience))
         for callback in self._callbacks_of_model:
             self.add_callback(callback)
@@ -146,7 +149,7 @@ class CMRTrainer(ResumableTrainer):
                     modality,
                     likeness,
                 )
-        return self.selection.measure(self.model, image, text, self.eval_dataset)
+        return self.selection.measure(self.model, image, text, cast(Pairs, self.eval_dataset))
 
     def _get_train_sampler(self, train_dataset=None):
         if self.model.groups_texts:
@@ -188,6 +191,10 @@ class EpochLog(TrainerCallback):
 
     def __init__(self, shown: str = "_to_"):
         self.shown = shown
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if args.eval_strategy == IntervalStrategy.NO and "loss" in (logs or {}):
+            logger.info("Epoch %d/%d  loss %.4f", round(state.epoch), args.num_train_epochs, logs["loss"])
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         losses = [f"loss {entry['loss']:.4f}  " for entry in state.log_history if "loss" in entry]

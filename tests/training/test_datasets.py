@@ -6,7 +6,8 @@ from cmr_hub.encoders.sentence_cnn import SentenceCNNEncoder
 from cmr_hub.encoders.sentence_transformers_models import SentenceTransformersEncoder
 from cmr_hub.errors import InputError
 from cmr_hub.processing.feature_store import StoredFeatures, StoredViews
-from cmr_hub.training.datasets import FeatureSplits, Pairs, make_pairs, make_processor, with_validation
+from cmr_hub.training.datasets import FeatureSplits, Pairs, make_pairs, make_processor
+from cmr_hub.training.splits import with_validation
 from tiny_text_models import sentence_model
 from toys import feature_dataset, image_dataset
 
@@ -101,7 +102,7 @@ def test_each_caption_is_a_pair_of_its_item(tmp_path, private_cache):
 def test_training_images_are_turned_and_no_others(tmp_path, private_cache):
     dataset = DatasetDict(train=image_dataset(tmp_path), test=image_dataset(tmp_path))
     encoders = {"image": {"name": "efficientnet-lite0", "grid": 7}, "text": "tokens"}
-    splits = FeatureSplits(dataset, encoders, holds_out=False, captions="each", augmentations=["rotate_90"])
+    splits = FeatureSplits(dataset, dataset, encoders, captions="each", augmentations=["rotate_90"])
     assert isinstance(splits["train"].images["region_features"], StoredViews)
     for pairs in (splits["test"], splits.gallery):
         assert isinstance(pairs.images["region_features"], StoredFeatures)

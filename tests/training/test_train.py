@@ -204,11 +204,6 @@ def test_training_arguments_that_no_training_can_start_with(tmp_path, name, valu
         training_arguments(quick_recipe(**{name: value}), tmp_path, 3, metric="map")
 
 
-def test_a_split_that_is_missing(dataset, tmp_path):
-    with pytest.raises(InputError, match="'toy' has no test split here, only train, validation"):
-        train(quick_recipe(), DatasetDict(train=dataset["train"], validation=dataset["validation"]), "toy", tmp_path)
-
-
 PROTOCOLS = [
     get_protocol("dscmr-tie-aware"),
     get_protocol("djsrh-tie-aware", cut_off=10),

@@ -60,7 +60,7 @@ def command(
     dataset = data.load_with(split)
     results = {
         checkpoint: evaluate(
-            Retriever.from_pretrained(checkpoint), dataset[split], drawn, dataset["train"], curves=True
+            Retriever.from_pretrained(checkpoint), dataset[split], drawn, dataset.get("train"), curves=True
         )
         for checkpoint in checkpoints
     }

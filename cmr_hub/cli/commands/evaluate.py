@@ -54,7 +54,7 @@ def command(
     run = TrainingRun.load(Path(checkpoint)) if record else None
     entries = []
     for protocol in measured:
-        result = evaluate(retriever, dataset[split], protocol, dataset["train"])
+        result = evaluate(retriever, dataset[split], protocol, dataset.get("train"))
         logging.info("%s", result.table())
         entries.append(result_entry(result, split, run.seed if run and retriever.model.is_stochastic else None))
     if json:

@@ -65,7 +65,7 @@ def command(
     from cmr_hub.training.recipe import load_recipe
 
     space = [Dimension.parse(text) for text in search]
-    dataset = data.load()
+    dataset = data.load_with("train")
     recipe = load_recipe(method, data.dataset).for_columns(dataset["train"].column_names)
     recipe = recipe.changed(config=settings.config, training=training)
     if patience is not None:

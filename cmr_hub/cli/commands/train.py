@@ -54,6 +54,14 @@ if TYPE_CHECKING:
 @option("--learning-rate", type=float, help="Initial learning rate.")
 @backend_options
 @patience_option
+@option(
+    "--hold-out",
+    type=click.FloatRange(0, 0.5),
+    default=0.1,
+    metavar="SHARE",
+    help="Share of the training split on which the epoch is chosen where the data set has no validation split; 0: all "
+    "of it is learned from, and the last epoch is kept.",
+)
 @option("--half", is_flag=True, help="Store the weights in half precision.")
 @resume_option
 @overwrite_option
@@ -71,6 +79,7 @@ def command(
     batch_size: int | None,
     learning_rate: float | None,
     patience: int | None,
+    hold_out: float,
     half: bool,
     resume: bool,
     overwrite_output_dir: bool,
@@ -91,7 +100,7 @@ def command(
 
     recipe = load_recipe(method, data.dataset)
     check_protocols(protocols, METHODS[recipe.method])
-    dataset = data.load()
+    dataset = data.load_with("train")
     recipe = recipe.for_columns(dataset["train"].column_names)
     recipe = recipe.changed(encoders=encoders, config=settings.config, training=training)
     others: dict[str, Any] = {"early_stopping_patience": patience, "captions": captions}
@@ -104,7 +113,7 @@ def command(
     if not (resume or overwrite_output_dir):
         for folder in trainings:
             refuse_finished_run(folder)
-    features = make_features(recipe, dataset, data.dataset)
+    features = make_features(recipe, dataset, data.dataset, hold_out)
     runs: dict[Path, TrainingRun] = {}
     for folder, (recipe_of_length, seed) in trainings.items():
         runs[folder] = train(
@@ -119,6 +128,7 @@ def command(
             overwrite=overwrite_output_dir,
             command=recorded_command(),
             features=features,
+            held_out=hold_out,
         )
     if len(recipes) > 1:
         logging.info("%s", "\n".join(map(table_markdown, make_tables(find_checkpoints(list(runs))))))

@@ -24,7 +24,7 @@ def command(*, data: DatasetChoice, pairs: Sequence[str], output: Path | None) -
     if output:
         check_suffix(output)
     compared = parse_pairs(pairs) if pairs else default_pairs(data.dataset)
-    table = compare_vectorisers(data.load()["train"], compared, VECTORISERS)
+    table = compare_vectorisers(data.load_with("train")["train"], compared, VECTORISERS)
     logging.info("%s", table)
     if output:
         save(draw(table), output)
