@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import report
 from cmr_hub.indexes.hamming import HammingIndex
 
-TARGET_RATIO = 1.2
+TARGET_RATIO = 1.05
 TARGET_MEMORY = 1.1  # of the bare codes
 K = 10
 
@@ -57,10 +57,13 @@ def measure(items: int, bits: int, queries: int) -> dict[str, Any]:
     """One row of the table."""
     codes, asked = random_codes(items, bits, seed=0), random_codes(queries, bits, seed=1)
     ours, raw = HammingIndex(codes), faiss.IndexBinaryFlat(bits)
+    raw.use_heap = False  # the faster way, and the one that keeps equal distances in the rows' order
     raw.add(codes)
-    for query in asked[:3]:  # both find the same distances
-        cosines, _ = ours.search(query[None], K)
-        assert (ours.distances(cosines) == raw.search(query[None], K)[0]).all()
+    for query in asked[:3]:  # both find the same
+        cosines, rows = ours.search(query[None], K)
+        distances, expected = raw.search(query[None], K)
+        assert (ours.distances(cosines) == distances).all()
+        assert (rows == expected).all()
     times: dict[str, list[float]] = {"ours": [], "faiss": []}
     for query in asked:
         times["ours"].append(milliseconds(lambda query=query: ours.search(query[None], K)))

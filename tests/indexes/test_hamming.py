@@ -25,9 +25,15 @@ def slow_order(query, codes):
     return sorted(range(len(codes)), key=lambda i: (distance[i], i)), distance
 
 
-@pytest.fixture(params=["one block", "many blocks"])
+@pytest.fixture(params=["one block", "many blocks", "faiss", "faiss, few queries at once"])
 def sizes(request, monkeypatch):
-    """The same results however the rows are divided."""
+    """The same results however the rows are divided, and by whom."""
+    if request.param.startswith("faiss"):
+        pytest.importorskip("faiss")
+        if request.param != "faiss":
+            monkeypatch.setattr(hamming, "FAISS_MEMORY", 1 << 16)
+    else:
+        monkeypatch.setattr(hamming, "_faiss", lambda: None)
     if request.param == "many blocks":
         monkeypatch.setattr(hamming, "BLOCK_ROWS", 7)
 
