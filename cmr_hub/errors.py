@@ -104,6 +104,10 @@ class DiskFullError(CMRError, OSError):
     """A disk without space for what is to be written; names the folder."""
 
 
+class UnwritableError(CMRError, OSError):
+    """A folder that cannot be made or written to: a file is in its place, or this user may not; says which."""
+
+
 class DatasetError(CMRError, ValueError):
     """Data in a layout that its loader does not know, with missing files, or with unusable rows."""
 

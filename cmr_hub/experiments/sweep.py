@@ -39,7 +39,7 @@ from cmr_hub.training.train import check_protocols, fit_closed_form, make_model,
 from cmr_hub.training.trainer import CMRTrainer
 from cmr_hub.utils.decoding import check_names
 from cmr_hub.utils.extras import require
-from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.files import atomic_file, make_folder
 from cmr_hub.utils.full_disk import is_of_full_disk, naming_full_disk
 from cmr_hub.utils.located_yaml import YAML_ERRORS
 from cmr_hub.utils.markdown import markdown_table
@@ -284,7 +284,7 @@ def _run(
     outcome: Sweep, recipe: Recipe, seen: DatasetDict, output_dir: Path, protocol: Protocol, trials: int
 ) -> Sweep:
     """Train the trials that `output_dir` lacks, and write all of them into it."""
-    output_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(output_dir)
     storage = _open_storage(output_dir / STUDY_FILE)
     study, missing = _open_study(storage, outcome, trials)
     if missing:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from transformers import PreTrainedConfig
 
 from cmr_hub.errors import CheckpointError
+from cmr_hub.utils.files import check_may_be_folder
 from cmr_hub.utils.hub import bundled_checkpoint
 
 MAX_SIZE = 1 << 24  # the largest that a number may be: no layer is wider, and an image of 224 x 224 has 150,528 values
@@ -38,6 +39,15 @@ class CheckedConfig(PreTrainedConfig):
         is_pinned = kwargs.get("revision") not in (None, "main")  # which transformers asks for by default
         bundled = None if is_pinned or kwargs.get("force_download") else bundled_checkpoint(name)
         return super().get_config_dict(bundled or name, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """As `PreTrainedConfig.save_pretrained`.
+
+        Raises:
+            UnwritableError: `save_directory` is a file, or no name of a folder.
+        """
+        check_may_be_folder(save_directory)
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:

@@ -28,7 +28,7 @@ from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.checksums import read_checksums, saved
 from cmr_hub.utils.damaged import set_aside
-from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.files import atomic_file, make_folder
 from cmr_hub.utils.messages import name_some
 from cmr_hub.utils.processes import this_process
 
@@ -137,7 +137,7 @@ class Building:
     def run(self, show_progress: bool) -> None:
         """Embed what is missing, and finish the folder."""
         process = this_process()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         process.run_on_main(self._remove_empty_shards)
         # One after another, not every second: a Parquet file is read from its beginning to its end.
         own = np.array_split(np.arange(self.shards), process.count)[process.rank].tolist()

@@ -21,7 +21,7 @@ from cmr_hub.evaluation import Protocol
 from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.hub.weights import check_weights, is_of_other_weights
 from cmr_hub.utils.checkpoint_files import read_json
-from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.files import atomic_file, check_may_be_folder
 from cmr_hub.utils.processes import this_process
 
 from .recipe import Recipe
@@ -214,9 +214,11 @@ def take_finished(
     Raises:
         InputError: there is a finished run which may not be replaced, and it is another, or `resume` is not set.
         CheckpointError: its record is damaged.
+        UnwritableError: no folder can be made there.
     """
 
     def take() -> TrainingRun | None:
+        check_may_be_folder(folder)
         if not resume:
             if not overwrite:
                 refuse_finished_run(folder)

@@ -22,10 +22,10 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.errors import CheckpointError, InputError, UnwritableError
 
 from .checkpoint_files import MAX_JSON_BYTES, read_bytes
-from .full_disk import naming_full_disk
+from .full_disk import FULL, naming_full_disk
 
 try:
     import fcntl
@@ -85,6 +85,7 @@ def atomic_folder(
     Raises:
         CheckpointError: an earlier save in `folder` was interrupted and cannot be finished.
         InputError: the block that writes is in one that reads the same folder.
+        UnwritableError: the folder cannot be made or written to.
         DiskFullError: the disk is full.
 
     Example:
@@ -97,12 +98,13 @@ def atomic_folder(
     ['config.json']
     ```
     """
+    check_may_be_folder(folder)
     folder = Path(folder)
     if folder.resolve() in _this_thread.reads:
         raise InputError(f"{folder} cannot be written to while it is read: give another folder.")
     is_new = not folder.exists()
     with naming_full_disk(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if any(map(is_scratch, folder.parts)):  # a save within another, whose scratch folder nobody reads
             for name in _matching(folder, replaces):
                 (folder / name).unlink()
@@ -116,7 +118,7 @@ def atomic_folder(
             with _only_writer(folder):
                 _finish(folder)
                 _remove_leftovers(folder)
-                files.mkdir(parents=True)
+                make_folder(files)
                 alive = _lock(scratch / _ALIVE, _LOCK_FILE)
             yield files
             written = file_names(files)
@@ -133,6 +135,49 @@ def atomic_folder(
             if is_new:
                 with suppress(OSError):  # not empty: the save was committed
                     folder.rmdir()
+
+
+def check_may_be_folder(path: str | os.PathLike) -> None:
+    """Refuse what no folder can be made of, before anything is computed that is to be saved there.
+
+    Raises:
+        UnwritableError: it is a file or leads through one, or is no name of a folder.
+
+    Example:
+    ```python
+    >>> check_may_be_folder(__file__)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    cmr_hub.errors.UnwritableError: ...files.py is a file, and a folder is to be written. Give another one.
+    ```
+    """
+    if not os.fspath(path):
+        raise UnwritableError("The name of the folder to write is empty: give one, or '.' for the current folder.")
+    for nearest in (Path(path), *Path(path).absolute().parents):
+        try:
+            nearest.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:  # too long; a null byte
+            reason = getattr(error, "strerror", None) or error
+            raise UnwritableError(f"{os.fspath(path)!r:.200} is no name of a folder: {reason}.") from error
+        if not nearest.is_dir():
+            raise UnwritableError(f"{nearest} is a file, and a folder is to be written. Give another one.")
+        return
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it, where it is not there.
+
+    Raises:
+        UnwritableError: it cannot be made, for another reason than a full disk.
+    """
+    check_may_be_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise UnwritableError(f"{folder} cannot be made: {error.strerror}. Give another folder.") from error
 
 
 @contextmanager

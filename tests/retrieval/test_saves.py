@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoProcessor
 
 import cmr_hub
 from cmr_hub import CMRProcessor, Gallery
-from cmr_hub.errors import CheckpointError
+from cmr_hub.errors import CheckpointError, UnwritableError
 from cmr_hub.hub import push_folder
 from cmr_hub.indexes import INDEXES, load_index
 from cmr_hub.indexes.quantizers.spreading_vectors import SpreadingVectorsConfig, SpreadingVectorsModel
@@ -235,3 +235,17 @@ class TestDigests:
         galleries[1].save_pretrained(tmp_path)
         names = {"checksums.json", "gallery_config.json", "items-00000.parquet"}
         assert set(os.listdir(tmp_path)) == names
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_nothing_is_saved_onto_a_file(tmp_path, inside):
+    retriever = feature_retriever()
+    gallery = cmr_hub.Gallery.from_dataset(feature_dataset(9), retriever)
+    (tmp_path / "notes.txt").write_text("mine")
+    target = tmp_path / "notes.txt" / "checkpoint" if inside else tmp_path / "notes.txt"
+    parts = (retriever, retriever.model, retriever.processor, retriever.model.config, gallery)
+    saves = [*(part.save_pretrained for part in parts), gallery.indexes["image"].save]
+    for save in (*saves, lambda folder: cmr_hub.Gallery.build(feature_dataset(9), retriever, folder)):
+        with pytest.raises(UnwritableError, match=r"notes\.txt is a file, and a folder is to be written"):
+            save(target)
+    assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -5,7 +5,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import cmr_hub
-from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.errors import CheckpointError, InputError, UnwritableError
 from cmr_hub.evaluation import get_protocol
 from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.hub.weights import weights_digest
@@ -130,6 +130,13 @@ def test_a_finished_run_is_not_trained_over_unasked(finished, dataset):
     with pytest.raises(InputError, match=r"run holds a finished run: give another folder, add --resume .*overwrite"):
         train(quick_recipe("cca"), dataset, "toy", finished)
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_a_file_in_the_place_of_the_folder_is_found_before_the_training(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "make_features", lambda *args: pytest.fail("encoded"))
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(UnwritableError, match="run is a file, and a folder is to be written"):
+        train(quick_recipe("cca"), dataset, "toy", tmp_path / "run")
 
 
 def test_resuming_a_finished_run_gives_it_back(finished, dataset, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cmr_hub.errors import CheckpointError, InputError
+from cmr_hub.errors import CheckpointError, InputError, UnwritableError
 from cmr_hub.utils import files
 from cmr_hub.utils.files import atomic_file, atomic_folder, cache_folder, file_names, is_scratch, reading
 from killing import fresh_copy, killed_everywhere
@@ -81,6 +81,40 @@ def test_a_failure_leaves_no_new_folder(tmp_path):
     with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "new"):
         raise KeyboardInterrupt
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("taken", "taken is a file, and a folder is to be written"),
+        ("taken/inside/deep", "taken is a file, and a folder is to be written"),
+        ("dangling", "dangling is a file, and a folder is to be written"),
+        ("x" * 300, "is no name of a folder: File name too long"),
+        ("a\0b", "is no name of a folder: embedded null byte"),
+        (None, "is empty: give one"),
+    ],
+)
+def test_what_cannot_be_a_folder_is_refused(tmp_path, name, message):
+    (tmp_path / "taken").write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    target = "" if name is None else f"{tmp_path}/{name}"
+    with pytest.raises(UnwritableError, match=message), atomic_folder(target) as scratch:
+        (scratch / "config.json").write_text("new")
+    assert (tmp_path / "taken").read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["dangling", "taken"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_folder_that_this_user_may_not_write_to(tmp_path, monkeypatch, is_there):
+    def refused(path, *args, **kwargs):
+        if not path.exists():
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    if is_there:
+        (tmp_path / "checkpoint").mkdir()
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(UnwritableError, match=r"cannot be made: Permission denied\. Give another folder"):
+        save(tmp_path / "checkpoint", FEW)
 
 
 def test_atomic_file(tmp_path):
