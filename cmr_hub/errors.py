@@ -84,6 +84,10 @@ class UnknownArgumentError(CMRError, TypeError):
         super().__init__(f"{model} takes no argument {name!r}.{hint} It takes: {', '.join(self.known)}.")
 
 
+class UnsupportedError(CMRError):
+    """A class or pipeline of transformers that does not work with checkpoints of cmr_hub; names what does instead."""
+
+
 class InputError(CMRError, ValueError):
     """An image, text, feature array, label or argument that cannot be used; names its position and the reason."""
 

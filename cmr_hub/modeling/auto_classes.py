@@ -12,13 +12,14 @@ from collections.abc import Callable, Collection, ItemsView, Iterator, MutableMa
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from cmr_hub.errors import UnsupportedError
 from cmr_hub.utils.import_hooks import when_imported
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, ProcessorMixin
 
-CONFIGURATION, MODELING, PROCESSING = (
-    f"transformers.models.auto.{name}" for name in ("configuration_auto", "modeling_auto", "processing_auto")
+CONFIGURATION, MODELING, PROCESSING, TOKENIZATION = (
+    f"transformers.models.auto.{name}_auto" for name in ("configuration", "modeling", "processing", "tokenization")
 )
 
 
@@ -34,10 +35,43 @@ def register_auto_classes(
     config: Any = model_class.config_class
     when_imported(CONFIGURATION, lambda auto: auto.AutoConfig.register(config.model_type, config, exist_ok=True))
     when_imported(MODELING, lambda auto: auto.AutoModel.register(config, model_class, exist_ok=True))
+    when_imported(MODELING, lambda auto: auto.AutoModelForZeroShotImageClassification.register(config, _NoClassifier))
+    when_imported(TOKENIZATION, lambda auto: auto.AutoTokenizer.register(config, _NoTokenizer, exist_ok=True))
     if find_processor_class is not None:
         when_imported(
             PROCESSING, lambda auto: auto.AutoProcessor.register(config, find_processor_class(), exist_ok=True)
         )
+
+
+def _unsupported(what: str, checkpoint: object) -> UnsupportedError:
+    """The error where transformers is asked for a part that no checkpoint has.
+
+    Args:
+        what: the part, as a subject in the plural.
+        checkpoint: its folder or id.
+    """
+    return UnsupportedError(
+        f"{what} of transformers, and pipelines with them, do not work with checkpoints of cmr_hub, whose frozen "
+        f"encoders read images and texts: cmr_hub.from_pretrained({str(checkpoint)!r}) has encode_images and "
+        "encode_texts, and the inner product of an image and a text is their score. AutoProcessor and AutoModel of "
+        "transformers work too."
+    )
+
+
+class _NoTokenizer:
+    """What AutoTokenizer finds, and pipelines by it."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: object, *args: Any, **kwargs: Any) -> None:
+        raise _unsupported("Tokenizers", pretrained_model_name_or_path)
+
+
+class _NoClassifier:
+    """What AutoModelForZeroShotImageClassification finds: scores are no logits of probabilities."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: object, *args: Any, **kwargs: Any) -> None:
+        raise _unsupported("Zero-shot classifiers", pretrained_model_name_or_path)
 
 
 def offer_model_types(model_types: Callable[[], Collection[str]], load: Callable[[str], Any]) -> None:

@@ -5,10 +5,16 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoProcessor,
+    AutoTokenizer,
+    pipeline,
+)
 
 import cmr_hub
-from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, InputError, NotFittedError
+from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, InputError, NotFittedError, UnsupportedError
 from cmr_hub.methods import METHODS
 from cmr_hub.modeling.configuration_hashing import HashingConfig
 from cmr_hub.modeling.modeling_hashing import HashingMixin
@@ -35,6 +41,20 @@ def test_auto_classes_know_every_method(saved):
     assert type(AutoConfig.from_pretrained(folder)) is type(retriever.model.config)
     assert type(AutoModel.from_pretrained(folder)) is type(retriever.model)
     assert type(AutoProcessor.from_pretrained(folder)) is cmr_hub.CMRProcessor
+
+
+@pytest.mark.parametrize("task", ["feature-extraction", "zero-shot-image-classification"])
+def test_pipelines_say_what_works_in_their_place(saved, task):
+    _, folder = saved
+    with pytest.raises(
+        UnsupportedError, match=r"do not work with .* cmr_hub\.from_pretrained\('.*checkpoint'\) has enc"
+    ):
+        pipeline(task, model=str(folder))
+
+
+def test_a_checkpoint_has_no_tokenizer(saved):
+    with pytest.raises(UnsupportedError, match="Tokenizers of transformers, and pipelines with them, do not work"):
+        AutoTokenizer.from_pretrained(saved[1])
 
 
 def test_half_precision_on_disk_is_float32_in_memory(tmp_path):
