@@ -80,7 +80,7 @@ def test_a_gallery_of_images(tmp_path):
     ("options", "message"),
     [
         (["--output", "tsne.gif"], ".png, .pdf, .svg, which tsne.gif does not end in"),
-        (["--output", "tsne.png", "--split", "tset"], "'emoji' has no split 'tset', only train, validation, test"),
+        (["--output", "tsne.png", "--split", "tset"], "'emoji' has no tset split here, only train, validation, test"),
         (["--output", "tsne.png", "--max-pairs", "5"], "Perplexity 30 does not fit 10 points"),
     ],
 )

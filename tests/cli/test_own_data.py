@@ -1,0 +1,49 @@
+"""People's own folders, from a table to a measured checkpoint."""
+
+import json
+
+import pytest
+
+from cmr_hub.cli.main import main
+from cmr_hub.training import datasets as features_module
+from peoples_folders import FOLDERS, excel_folder
+
+FAST = ["--method", "scm_semantic", "--text-encoder", "bow", "--image-encoder", "{name: efficientnet-lite0}"]
+
+
+def cmr(*words):
+    return main([str(word) for word in words])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_folder_becomes_a_measured_checkpoint(tmp_path, kind):
+    data = ["--dataset", "folder", "--data-dir", FOLDERS[kind](tmp_path / "mine", 15)]
+    assert cmr("train", *data, "--output-dir", tmp_path / "out", *FAST, "--dataset-option", "split=train") == 0
+    measured = ["--checkpoint", tmp_path / "out", "--split", "train", "--protocols", "dscmr", "instance"]
+    assert cmr("evaluate", *data, *measured, "--dataset-option", "split=train", "--json", tmp_path / "found.json") == 0
+    by_class, by_instance = json.loads((tmp_path / "found.json").read_text())
+    assert by_class["metrics"]["map"] > 0.9  # chance is a third
+    assert by_instance["protocol"] == "instance"
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("test", "'folder' has no train split here, only test. Say which pairs are of it by a column split"),
+        ("train", "6 training pairs are too few to hold some out"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_before_it_is_encoded(tmp_path, monkeypatch, capsys, split, message):
+    monkeypatch.setattr(features_module, "make_pairs", lambda *args: pytest.fail("pairs are encoded"))
+    data = ["--dataset", "folder", "--data-dir", excel_folder(tmp_path, 6), "--dataset-option", f"split={split}"]
+    assert cmr("train", "--method", "dscmr", *data, "--output-dir", tmp_path / "out") == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_test_split_alone_is_measured(tmp_path):
+    data = ["--dataset", "folder", "--data-dir", excel_folder(tmp_path, 6), "--dataset-option", "split=test"]
+    assert cmr("evaluate", "--checkpoint", "cmr/dscmr-emoji", *data, "--json", tmp_path / "found.json") == 0
+    (entry,) = json.loads((tmp_path / "found.json").read_text())
+    assert entry["split"] == "test"
