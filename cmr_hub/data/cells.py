@@ -18,7 +18,7 @@ QUOTED = r"""(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
 NUMBER = r"(?:[-+]?\d+(?:\.\d*)?)"
 TEXT_LIST = re.compile(rf"[\[({{]\s*{QUOTED}(?:[\s,]+{QUOTED})*[\s,]*[\])}}]|\[\s*\]")
 NUMBER_LIST = re.compile(rf"\[\s*{NUMBER}(?:[\s,]+{NUMBER})*[\s,]*\]")
-INTEGER = re.compile(r"([-+]?\d+)(?:\.0*)?")
+INTEGER = re.compile(r"([-+]?\d+)(?:\.0*|,0)?")  # "3,0" where the decimal sign is a comma
 NUMERIC = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 

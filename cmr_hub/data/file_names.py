@@ -6,6 +6,8 @@ import unicodedata
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from .image_folders import is_image_name
+
 
 class FileNames:
     """Finds the files that names mean.
@@ -37,6 +39,13 @@ class FileNames:
         meant = self._files.get(_plain(str(PurePosixPath(name))), [])
         return meant[0] if len(meant) == 1 else name
 
+    def hint(self, name: str) -> str:
+        """Which file may be meant by a name that no file has: one in another folder, or with a suffix; "" if none."""
+        wanted = _plain(PurePosixPath(name).name)
+        found = (files[0] for plain, files in sorted(self._files.items()) if _may_be(PurePosixPath(plain), wanted))
+        meant = next(found, None)
+        return "" if meant is None else f" There is {meant}."
+
     @cached_property
     def _files(self) -> dict[str, list[str]]:
         """Plain name -> all files of this name."""
@@ -50,6 +59,10 @@ class FileNames:
 def _plain(name: str) -> str:
     """A name without what systems do not tell apart."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def _may_be(path: PurePosixPath, name: str) -> bool:
+    return path.name == name or (path.stem == name and is_image_name(path.name))
 
 
 def _exists(path: Path) -> bool:

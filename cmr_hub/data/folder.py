@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 TABLES = tuple(f"metadata{suffix}" for suffix in SUFFIXES)
 WORKBOOK = ".xlsx"
+OTHER_SHEETS = (".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 
 
 @register_dataset("folder")
@@ -201,6 +202,8 @@ def _hint(folder: Path) -> str:
     """What a person may have meant by a folder without a table."""
     if deeper := sorted(path for inner in folder.glob("*/") for path in _tables(inner)):
         return f" There is one at {deeper[0].relative_to(folder)}: give that folder, or move it up."
+    if sheets := sorted(path.name for path in folder.glob("[!.~]*") if path.suffix.lower() in OTHER_SHEETS):
+        return f" Save {sheets[0]} as metadata.csv ('CSV UTF-8')."
     if others := sorted(path.name for path in folder.glob("[!.~]*") if path.suffix.lower() in SUFFIXES):
         return f" Is it {' or '.join(others[:3])}? Call it metadata{Path(others[0]).suffix.lower()}."
     return " Or put the images into a folder per class, such as cat/a.png."

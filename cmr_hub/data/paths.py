@@ -28,6 +28,8 @@ def unsafe_reason(name: str) -> str | None:
         return "it contains control characters"
     if "\\" in name:
         return "it contains a backslash; write '/' between folders"
+    if "://" in name:
+        return "it is an address, not a file"
     if name.startswith("/") or re.match("[A-Za-z]:", name):
         return "it is absolute"
     if ".." in name.split("/"):

@@ -115,7 +115,7 @@ def to_pairs(
     for name, pair in pairs.items():
         pair.texts = list(texts[name])
     found = list(pairs.values())
-    _refuse(table, found, lambda pair: not pair.path.is_file(), "name a file that does not exist", _name)
+    _refuse(table, found, lambda pair: not pair.path.is_file(), "name a file that does not exist", _name, names.hint)
     _refuse(table, found, lambda pair: not pair.texts, "have no text", _place)
     if columns.label:
         unlabelled = f"have nothing in the column {columns.label!r}; label all pairs, or take the column away"
@@ -207,7 +207,7 @@ def _read_pair(where: str, row: dict[str, Any], columns: Columns, names: FileNam
     if reason is None and leads_out(names.folder / name, names.folder):
         reason = "a symbolic link leads out of the folder"
     if reason:
-        raise DatasetError(f"{where}: the path {written!r} is refused, {reason}. Images must lie in {names.folder}.")
+        raise DatasetError(f"{where}: the path {written!r} is refused, {reason}. Give paths from {names.folder} on.")
     name = str(PurePosixPath(name))
     texts = [text for column in columns.texts for text in _strings(where, column, row.get(column))]
     return Pair(
@@ -297,11 +297,16 @@ def _place(pair: Pair) -> str:
 
 
 def _refuse(
-    table: Path, pairs: Sequence[Pair], wrong: Callable[[Pair], bool], what: str, called: Callable[[Pair], str]
+    table: Path,
+    pairs: Sequence[Pair],
+    wrong: Callable[[Pair], bool],
+    what: str,
+    called: Callable[[Pair], str],
+    hint: Callable[[str], str] = lambda first: "",
 ) -> None:
     bad = [called(pair) for pair in pairs if wrong(pair)]
     if bad:
-        raise DatasetError(f"{table}: {len(bad)} of {len(pairs)} images {what}: {name_some(bad)}.")
+        raise DatasetError(f"{table}: {len(bad)} of {len(pairs)} images {what}: {name_some(bad)}.{hint(bad[0])}")
 
 
 def _refuse_equal_ids(table: Path, pairs: Sequence[Pair]) -> None:

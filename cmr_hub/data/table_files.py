@@ -17,6 +17,7 @@ from cmr_hub.errors import DatasetError
 from cmr_hub.utils.extras import require
 
 from .cells import is_blank
+from .image_folders import is_image_name
 
 logger = logging.getLogger(__name__)
 
@@ -161,6 +162,10 @@ def _rows_of_cells(
     Cells that are missing at the end of a row are blank, as Excel leaves them out.
     """
     names = [_column_name(table, name) for name in header]
+    if any(is_image_name(name) for name in names):
+        raise DatasetError(
+            f"{table} has no header: its first row is {', '.join(names)}. Put file_name and text above."
+        )
     while names and not names[-1]:
         names.pop()
     named = {place: name for place, name in enumerate(names) if name}

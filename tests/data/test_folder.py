@@ -120,6 +120,10 @@ def test_empty_splits_are_named(folder, caplog):
         (["file_name,text", 'a.png,"A'], "not valid CSV"),
         (["file_name,text", "a.png," + "A" * 200_000], "not valid CSV .*field larger"),
         (["file_name,text", "sub,A"], "name a file that does not exist: sub"),
+        (["file_name,text", "a,A"], r"a file that does not exist: a\. There is a\.png\."),
+        (["file_name,text", "mine/D.png,A"], r"a file that does not exist: mine/D\.png\. There is sub/d\.png\."),
+        (["file_name,text", "https://host/a.png,A"], "is refused, it is an address, not a file"),
+        (["a.png,A", "b.png,B"], r"has no header: its first row is a\.png, a\. Put file_name and text above"),
     ],
 )
 def test_unusable_tables(folder, lines, message):
@@ -322,6 +326,12 @@ def test_one_class_however_its_number_is_written(folder, values):
     assert loaded["train"].features["label"].names == ["3"]
 
 
+def test_decimal_commas_of_class_ids(folder):
+    rows = [f"{name}.png;A;{number};train" for name, number in zip("abc", ("1,0", "10,0", "2"), strict=True)]
+    loaded = load(folder, "file_name;text;label;split", *rows)
+    assert loaded["train"].features["label"].names == ["1", "2", "10"]
+
+
 def test_class_ids_that_became_floats_are_in_natural_order(folder):
     rows = [f"{name}.png,A,{number},train" for name, number in zip("abc", ("1.0", "10.0", "2.0"), strict=True)]
     assert load(folder, "file_name,text,label,split", *rows)["train"].features["label"].names == ["1", "2", "10"]
@@ -362,9 +372,17 @@ def test_json_is_a_list_of_rows(folder):
         load(folder, '{"file_name": "a.png"}', '{"file_name": "b.png"}', name="metadata.json")
 
 
-def test_tables_of_another_name_are_proposed(folder):
-    (folder / "captions.csv").touch()
-    with pytest.raises(DatasetError, match=r"Is it captions\.csv\? Call it metadata\.csv"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("captions.csv", r"Is it captions\.csv\? Call it metadata\.csv"),
+        ("Mappe1.xls", r"Save Mappe1\.xls as metadata\.csv \('CSV UTF-8'\)"),
+        (".captions.csv", r"says which text .* image\. Or put the images into a folder per class"),
+    ],
+)
+def test_tables_of_another_name_are_proposed(folder, name, message):
+    (folder / name).touch()
+    with pytest.raises(DatasetError, match=message):
         load_dataset("folder", folder)
 
 
