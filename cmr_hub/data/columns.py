@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
-from datasets import Dataset, Image
+from datasets import Dataset, Image, Value
 
 from cmr_hub.errors import InputError
 from cmr_hub.utils.deprecation import renamed_arguments
@@ -43,8 +43,8 @@ def read_column(dataset: Dataset, column: str, *, image_files: ImageFiles | None
         image_files: which files image cells may name; by default as [`ImageFiles.of`] says.
 
     Returns:
-        Undecoded image records `{"path", "bytes"}` for `image`, lists of strings for `texts`, an `(n, d)` float32
-        array for feature columns.
+        Undecoded image records `{"path", "bytes"}` for `image`, lists of strings for `texts` (without nulls), an
+        `(n, d)` float32 array for feature columns.
 
     Raises:
         InputError: an image cell names a file that may not be opened.
@@ -54,4 +54,6 @@ def read_column(dataset: Dataset, column: str, *, image_files: ImageFiles | None
         return read_images(dataset, column, files=image_files)
     if column.endswith("_features"):
         return cast(Sequence[Any], np.asarray(rows.with_format("numpy")[:][column], dtype=np.float32))
+    if column == "texts" and not isinstance(dataset.features[column], Value):
+        return [[text for text in texts or () if text is not None] for texts in rows[column][:]]
     return rows[column][:]

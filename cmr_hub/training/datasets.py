@@ -208,7 +208,7 @@ def make_encoder(modality: Modality, spec: GivenEncoder, train: Dataset) -> Enco
         options.setdefault("description", f"released {column} of {train.info.description}")
     encoder = create_encoder(modality, name, **options)
     if isinstance(encoder, TextEncoder) and encoder.accepts_raw_input:
-        texts, lengths = flattened(train[column_of(train, modality, accepts_raw_input=True)][:])
+        texts, lengths = flattened(read_column(train, column_of(train, modality, accepts_raw_input=True)))
         if encoder.learns_labels:
             cast(Any, encoder).fit(texts, _labels_of_texts(encoder, train, lengths))
         else:

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from datasets import Dataset, Features
 
+from cmr_hub.data.base import TEXTS
 from cmr_hub.data.columns import column_of, read_column
 from cmr_hub.errors import InputError
 from toys import feature_dataset, image_dataset, image_files
@@ -26,6 +28,12 @@ def test_images_are_read_without_decoding(tmp_path):
 
 def test_texts_stay_sets(tmp_path):
     assert read_column(image_dataset(tmp_path), "texts")[0] == ["a red square", "red paint"]
+
+
+def test_missing_texts_are_left_out():
+    dataset = Dataset.from_dict({"texts": [["a cat", None], None, [None]]}, Features({"texts": TEXTS}))
+    assert read_column(dataset, "texts") == [["a cat"], [], []]
+    assert read_column(Dataset.from_dict({"texts": ["a cat"]}), "texts") == ["a cat"]
 
 
 def test_features_are_one_array():
