@@ -114,14 +114,47 @@ class DatasetChoice:
         return dataset
 
 
+@dataclass(frozen=True)
+class NamedDataset(DatasetChoice):
+    """A data set that a run remembers by name.
+
+    Attributes:
+        name: what the data are called, as it was given.
+    """
+
+    name: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that was given, wherever commands are run."""
+        return None if self.data_dir is None else self.data_dir.expanduser().absolute()
+
+    @property
+    def title(self) -> str | None:
+        """What the data are called: as it was given, or as their folder if they are somebody's own."""
+        from cmr_hub.data import info
+
+        is_own = not info(self.dataset).sizes
+        return self.name or (self.folder.name if is_own and self.folder is not None else None)
+
+
 DATA_DIR = option("--data-dir", type=PATH, metavar="DIR", help="Where its files are; downloaded otherwise.")
 
-dataset_options = option_group(
-    "data",
-    DatasetChoice,
+DATASET = (
     option("--dataset", type=DatasetName(), required=True, metavar="NAME", help="Data set."),
     DATA_DIR,
     settings("--dataset-option", "Options of the data set's loader, such as complete_classes=true of pascal."),
+)
+dataset_options = option_group("data", DatasetChoice, *DATASET)
+named_dataset_options = option_group(
+    "data",
+    NamedDataset,
+    *DATASET,
+    option(
+        "--name",
+        help="What the data are called in the record and in tables. By default the name of the data's folder, of your "
+        "own data.",
+    ),
 )
 
 
@@ -274,6 +307,8 @@ resume_option = option(
 )
 overwrite_option = option(
     "--overwrite-output-dir",
+    "--overwrite",
+    "overwrite_output_dir",
     is_flag=True,
     help="Train over what the output folder holds; with --resume, an interrupted run of the same training continues.",
 )
@@ -315,7 +350,10 @@ def bits_option(help: str, default: Sequence[int] = ()) -> Decorator:
     return option("--bits", several=True, type=int, default=default, help=help)
 
 
-def protocol_option(default: str, help: str) -> Decorator:
+DEFAULT_PROTOCOL = "By default dscmr, and without class labels instance, of codes instance-tie-aware."
+
+
+def protocol_option(default: str | None, help: str) -> Decorator:
     """One protocol."""
     return option("--protocol", type=ProtocolName(), default=default, metavar="NAME", help=help)
 

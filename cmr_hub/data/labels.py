@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from datasets import ClassLabel, Dataset
@@ -15,6 +15,11 @@ LABEL_COLUMNS = ("label", "labels")
 def has_labels(columns: Iterable[str]) -> bool:
     """Whether a data set with these columns has classes."""
     return not set(LABEL_COLUMNS).isdisjoint(columns)
+
+
+def is_labelled(dataset: Mapping[str, Dataset]) -> bool:
+    """Whether a data set, split by split, has classes."""
+    return any(has_labels(split.column_names) for split in dataset.values())
 
 
 def class_names(dataset: Dataset) -> list[str]:

@@ -9,7 +9,7 @@ from cmr_hub.utils.deprecation import renamed_module_attributes
 from cmr_hub.utils.lazy_imports import lazy_attributes
 
 from .directions import DIRECTION_TITLES, DIRECTIONS
-from .protocols import Protocol, fitted, get_protocol, list_protocols
+from .protocols import Protocol, default_protocol, fitted, get_protocol, list_protocols
 
 if TYPE_CHECKING:
     from .captions import number_texts, spread_captions
@@ -44,6 +44,7 @@ __all__ = [
     "Protocol",
     "RetrievalEvaluator",
     "decimals",
+    "default_protocol",
     "evaluate",
     "evaluate_embeddings",
     "fitted",

@@ -344,6 +344,26 @@ def _written(value: Any) -> str:
     return repr(value) if isinstance(value, float) and float(short) != value else short
 
 
+def default_protocol(*, has_classes: bool, is_hashing: bool = False) -> Protocol:
+    """The protocol of a measurement that names none: by class where the items have classes, otherwise by pair.
+
+    Args:
+        has_classes: whether the data set has class labels.
+        is_hashing: whether codes are measured, whose distances tie.
+
+    Example:
+    ```python
+    >>> default_protocol(has_classes=True).name, default_protocol(has_classes=False).name
+    ('dscmr', 'instance')
+    >>> default_protocol(has_classes=False, is_hashing=True).name
+    'instance-tie-aware'
+    ```
+    """
+    if has_classes:
+        return get_protocol("dscmr")
+    return get_protocol("instance-tie-aware" if is_hashing else "instance")
+
+
 def list_protocols(pattern: str = "*") -> list[str]:
     """Names of the protocols, sorted, those that match a shell-style pattern.
 

@@ -10,12 +10,14 @@ from statistics import mean
 
 from datasets import DatasetDict
 
+from cmr_hub.data.labels import is_labelled
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import DIRECTIONS, Protocol, get_protocol
+from cmr_hub.methods import METHODS
 from cmr_hub.results.schema import AblationRow, AblationTable
 from cmr_hub.training.recipe import Ablation, Recipe, Variant
 from cmr_hub.training.run import TrainingRun
-from cmr_hub.training.train import train
+from cmr_hub.training.train import check_protocols, train
 from cmr_hub.utils.processes import this_process
 
 from .run_cache import cached_run
@@ -30,7 +32,7 @@ def ablate(
     output_dir: Path,
     *,
     seeds: Sequence[int] = (0,),
-    protocol: str | Protocol = "dscmr",
+    protocol: str | Protocol | None = None,
     command: str = "",
 ) -> list[AblationTable]:
     """Train every row of every table of a recipe and measure it on the test split.
@@ -42,7 +44,8 @@ def ablate(
         output_dir: receives one checkpoint a row and seed, `<table>/<row>/seed-<n>`. A complete one with the same
             settings is kept and not trained again; one that was interrupted goes on.
         seeds: each row is trained once with each.
-        protocol: defines the figures and the choice of the epoch, of tables that name no protocols themselves.
+        protocol: defines the figures and the choice of the epoch, of tables that name no protocols themselves;
+            by default what the data set has, see [`~cmr_hub.evaluation.default_protocol`].
         command: for the record.
 
     Returns:
@@ -55,7 +58,8 @@ def ablate(
     """
     if not recipe.ablations:
         raise InputError(f"The recipe of {recipe.method!r} lists no ablations: add a section 'ablations' to it.")
-    asked = get_protocol(protocol)
+    given = [] if protocol is None else [protocol]
+    (asked,) = check_protocols(given, METHODS[recipe.method], has_classes=is_labelled(dataset))
     variants = [table.variants(recipe) for table in recipe.ablations]
 
     def measure(table: Ablation, name: str, variant: Recipe, protocols: Sequence[Protocol]) -> list[AblationRow]:

@@ -26,8 +26,8 @@ from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.training.datasets import FeatureSplits, Pairs
 from cmr_hub.training.recipe import Recipe
-from cmr_hub.training.resuming import ResumableTrainer, complete_states, last_state
-from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
+from cmr_hub.training.resuming import ResumableTrainer, last_state
+from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun, refuse_weights
 from cmr_hub.training.splits import with_validation
 from cmr_hub.training.train import make_features, make_model, training_arguments
 from cmr_hub.training.trainer import EpochLog
@@ -117,10 +117,8 @@ def answer(
     """
     output_dir = Path(output_dir)
     folder = output_dir / TRAINER_FOLDER
-    if (output_dir / ANSWERS_NAME).exists() and not overwrite and not complete_states(folder):
-        raise InputError(
-            f"{output_dir} holds a finished run: give another folder, or add --overwrite-output-dir to train over it."
-        )
+    if not overwrite:
+        refuse_weights(output_dir)
     check_splits(dataset, ["train", "test"], dataset_name)
     questions = make_questions(with_validation(dataset), words, share)
     features = make_features(recipe.changed(captions="each"), questions, dataset_name)

@@ -175,13 +175,11 @@ def _checkpoint(recipe: Recipe, dataset: DatasetDict, dataset_name: str, epochs:
     folder = prepared_folder(dataset_name, recipe.method)
     if not _was_trained(folder):
         command = f"cmr prepare {dataset_name}"
-        protocols = ["dscmr" if has_labels(dataset["train"].column_names) else "instance"]
         train(
             recipe,
             dataset,
             dataset_name,
             folder,
-            protocols=protocols,
             resume=True,
             overwrite=True,
             command=command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,9 +54,10 @@ def publish(checkpoint: Path, repo_id: str, *, output_dir: Path | None = None, p
         CheckpointError: the folder was not made by `train`, or cannot be published.
     """
     check_repo_id(repo_id)
-    run = TrainingRun.load(checkpoint)
+    run = dataclasses.replace(TrainingRun.load(checkpoint), data_dir=None)  # a place on this machine
     folder = checkpoint if output_dir is None else _copy(checkpoint, output_dir)
     _write(folder, repo_id, run)
+    run.save(folder)
     if not (folder / CHECKSUMS_NAME).exists():  # of an older version
         write_checksums(folder)
     return str(folder) if output_dir is not None else push_folder(folder, repo_id, private=private)

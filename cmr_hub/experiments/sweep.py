@@ -24,6 +24,7 @@ from transformers import set_seed
 from transformers.trainer_utils import SaveStrategy
 
 from cmr_hub.data.fingerprint import fingerprint
+from cmr_hub.data.labels import is_labelled
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.evaluation import Protocol
 from cmr_hub.methods import METHODS
@@ -216,7 +217,7 @@ def sweep(
     *,
     trials: int = 20,
     seed: int = 0,
-    protocol: str | Protocol = "dscmr",
+    protocol: str | Protocol | None = None,
     prune_after: int | None = None,
     command: str = "",
 ) -> Sweep:
@@ -236,7 +237,7 @@ def sweep(
         space: what is searched.
         trials: how many there are to be in the end, earlier ones of the same folder included.
         seed: of the sampler and of every training.
-        protocol: what is measured.
+        protocol: what is measured; by default what the data set has, see [`~cmr_hub.evaluation.default_protocol`].
         prune_after: give up trials that do worse than the median at the same step, after this many epochs (of the
             recipe's batch size) and five complete trials; None: train all to their end.
         command: for the record.
@@ -250,7 +251,8 @@ def sweep(
     require("optuna", "sweep", "A sweep")
     import optuna
 
-    (protocol,) = check_protocols([protocol], METHODS[recipe.method])
+    given = [] if protocol is None else [protocol]
+    (protocol,) = check_protocols(given, METHODS[recipe.method], has_classes=is_labelled(dataset))
     if protocol.selection_split != "validation":
         raise InputError(
             f"Protocol {protocol.name!r} chooses on the {protocol.selection_split} split; a sweep never looks at it."

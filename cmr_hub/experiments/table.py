@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+import xxhash
 
 from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import CheckpointError, InputError
@@ -91,7 +94,7 @@ def find_checkpoints(folders: Sequence[Path]) -> list[Checkpoint]:
 def make_tables(
     checkpoints: Sequence[Checkpoint], protocols: Sequence[str] | None = None, split: str = "test"
 ) -> list[Table]:
-    """One table per data set.
+    """One table per data set; data of one name and different content are different data sets.
 
     Args:
         checkpoints: the runs. Those of one method on one data set with the same settings are one row; other
@@ -135,21 +138,46 @@ def make_tables(
     if not entries:
         raise InputError(f"None of these runs was measured on the {split} split.")
 
-    def make_table(dataset: str) -> Table:
-        names = list(dict.fromkeys(protocols or (e["protocol"] for c, e in entries if c.run.dataset == dataset)))
-        return in_order(
-            Table(
-                dataset=dataset,
-                split=split,
-                protocols={name: descriptions[name] for name in names},
-                columns={name: columns[name] for name in names},
-                rows=_rows(
-                    [checkpoint for checkpoint in checkpoints if checkpoint.run.dataset == dataset], names, split
-                ),
-            )
+    tables = []
+    for title, of_data in sorted(_by_data(checkpoints).items()):
+        measured = [entry["protocol"] for one in of_data for entry in one.run.results if entry["split"] == split]
+        if not measured:
+            continue
+        names = list(dict.fromkeys(protocols or measured))
+        table = Table(
+            dataset=title,
+            split=split,
+            protocols={name: descriptions[name] for name in names},
+            columns={name: columns[name] for name in names},
+            rows=_rows(of_data, names, split),
         )
+        tables.append(in_order(table))
+    return tables
 
-    return [make_table(dataset) for dataset in sorted({checkpoint.run.dataset for checkpoint, _ in entries})]
+
+def _by_data(checkpoints: Sequence[Checkpoint]) -> dict[str, list[Checkpoint]]:
+    """Checkpoints of the same data together, by what these are called.
+
+    Data are the same where their digests are; a record of before these were stored is of the first data of its name.
+    Two of one name are told apart by the beginning of a digest.
+    """
+    groups: dict[str, dict[str, list[Checkpoint]]] = {}
+    for checkpoint in sorted(checkpoints, key=lambda checkpoint: checkpoint.run.data is None):
+        of_name = groups.setdefault(checkpoint.run.dataset, {})
+        digest = next(iter(of_name), "") if checkpoint.run.data is None else _digest(checkpoint.run.data)
+        of_name.setdefault(digest, []).append(checkpoint)
+    titled = [
+        (next((one.run.data_name for one in group if one.run.data_name), dataset), digest, group)
+        for dataset, of_name in groups.items()
+        for digest, group in of_name.items()
+    ]
+    shared = Counter(title for title, _, _ in titled)
+    return {title if shared[title] == 1 else f"{title} ({digest})": group for title, digest, group in titled}
+
+
+def _digest(data: Mapping[str, str]) -> str:
+    """A short digest of the digests of all splits."""
+    return xxhash.xxh3_64("\0".join(f"{split} {data[split]}" for split in sorted(data)).encode()).hexdigest()[:8]
 
 
 def same_recipe(row: Row, checkpoint: Checkpoint) -> bool:

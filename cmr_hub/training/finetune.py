@@ -18,7 +18,7 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from cmr_hub.data.base import check_splits
 from cmr_hub.data.columns import column_of, read_column
-from cmr_hub.data.labels import has_labels
+from cmr_hub.data.labels import has_labels, is_labelled
 from cmr_hub.encoders.own_weights import OwnWeightsEncoder
 from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import InputError
@@ -29,6 +29,7 @@ from cmr_hub.modeling.standardizer import FitToFeatures
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.processes import this_process
 
+from .coverage import report_coverage
 from .datasets import texts_and_labels
 from .image_datasets import NETWORK_INPUTS, PLACES, ROWS_AT_ONCE, ImagePairs, ImageSource, run_frozen
 from .network_parts import cut_after
@@ -74,6 +75,8 @@ def finetune(
     resume: bool = False,
     overwrite: bool = False,
     command: str = "",
+    data_name: str | None = None,
+    data_dir: Path | None = None,
 ) -> TrainingRun:
     """Train a checkpoint on together with its image encoder, and measure it on the test split.
 
@@ -94,6 +97,8 @@ def finetune(
         resume: go on from the last saved epoch of an interrupted run in `output_dir`; a finished one is returned.
         overwrite: train over what `output_dir` holds, but for an interrupted run that `resume` goes on with.
         command: for the record.
+        data_name: as for [`train`](training.train.train).
+        data_dir: likewise.
 
     Raises:
         InputError: the method does not learn by gradient or cannot be searched with, its image encoder has no network
@@ -105,16 +110,19 @@ def finetune(
     model, encoder = _check(retriever, output_dir)
     check_splits(dataset, ["train"], dataset_name)
     splits = with_validation(dataset)
-    protocols = fit_to_splits(check_protocols(protocols, type(model)), splits)
+    protocols = check_protocols(protocols, type(model), has_classes=is_labelled(dataset))
+    protocols = fit_to_splits(protocols, splits)
     check_parts(protocols, model)
     warn_of_measured_split(splits, dataset_name)
     start_folder = cast(Path, retriever.folder)
     start = TrainingRun.load(start_folder)
     recipe = recipe_of(start).changed(training=training)
     tuned = {"from": str(checkpoint), **dataclasses.asdict(tuning)}
-    run = TrainingRun.of(recipe, dataset, dataset_name, seed, command, tuned=tuned)
+    origin = {"data_name": data_name, "data_dir": None if data_dir is None else str(data_dir)}
+    run = TrainingRun.of(recipe, dataset, dataset_name, seed, command, tuned=tuned, **origin)
     if finished := take_finished(run, output_dir, protocols, resume=resume, overwrite=overwrite):
         return finished
+    report_coverage(retriever.processor.text_encoder, dataset["train"])
     learner, pairs = _make_splits(retriever, splits, ("train", protocols[0].selection_split), recipe, tuning)
     set_seed(seed)
     logger.info("%s on %s with its image encoder, seed %d", recipe.title, dataset_name, seed)

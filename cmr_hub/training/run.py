@@ -20,6 +20,7 @@ from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import Protocol
 from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.hub.weights import check_weights, is_of_other_weights
+from cmr_hub.modeling.checked_model import WEIGHT_FILES
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_file, check_may_be_folder
 from cmr_hub.utils.processes import this_process
@@ -49,6 +50,8 @@ class TrainingRun:
         results: one entry per protocol and split, as [`result_entry`] gives them.
         weights: digest of the weights that all of this is about, as [`~cmr_hub.hub.weights.weights_digest`] has it;
             None in records of before version 0.2.
+        data_name: what the data are called, where they are somebody's own; None of data sets with a name of their own.
+        data_dir: the folder that the data were read from, where one was given; a published record has none.
         data: split -> what it was trained and measured on, as [`~cmr_hub.data.fingerprint.fingerprint`] has it; None
             in records of before version 0.2.
         held_out: share of the training split that the epoch was chosen on, where the data set has no validation split
@@ -69,6 +72,8 @@ class TrainingRun:
     weights: str | None = None
     data: dict[str, str] | None = None
     held_out: float = HELD_OUT
+    data_name: str | None = None
+    data_dir: str | None = None
 
     @classmethod
     def of(
@@ -233,7 +238,7 @@ def take_finished(
 
 
 def refuse_finished_run(folder: Path) -> None:
-    """Refuse a folder that holds a finished run.
+    """Refuse a folder that holds a finished run, or a checkpoint that no interrupted run left there.
 
     Raises:
         InputError: it does.
@@ -243,6 +248,21 @@ def refuse_finished_run(folder: Path) -> None:
         raise InputError(
             f"{folder} holds a finished run: give another folder, add --resume to leave it as it is, or "
             "--overwrite-output-dir to train over it."
+        )
+    refuse_weights(folder)
+
+
+def refuse_weights(folder: Path) -> None:
+    """Refuse a folder that holds the weights of a model, unless an interrupted run there can be continued.
+
+    Raises:
+        InputError: it does.
+    """
+    weights = sorted(path.name for pattern in WEIGHT_FILES for path in folder.glob(pattern))
+    if weights and not complete_states(folder / TRAINER_FOLDER):
+        raise InputError(
+            f"{folder} holds a checkpoint, {weights[0]}: give another folder, or add --overwrite-output-dir to train "
+            "over it."
         )
 
 

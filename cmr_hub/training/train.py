@@ -16,9 +16,9 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from cmr_hub.data.base import check_splits
-from cmr_hub.data.labels import class_names, has_labels
+from cmr_hub.data.labels import class_names, has_labels, is_labelled
 from cmr_hub.errors import CheckpointError, InputError
-from cmr_hub.evaluation import Protocol, get_protocol
+from cmr_hub.evaluation import Protocol, default_protocol, get_protocol
 from cmr_hub.hub.weights import weights_digest
 from cmr_hub.methods import METHODS
 from cmr_hub.modeling.codes import warn_if_degenerate
@@ -28,6 +28,7 @@ from cmr_hub.retrieval.loading import check_inputs
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.processes import this_process
 
+from .coverage import report_coverage
 from .datasets import FeatureSplits, Pairs
 from .distributed import as_if_alone
 from .evaluate import embed, measure
@@ -49,7 +50,7 @@ def train(
     output_dir: Path,
     *,
     seed: int = 0,
-    protocols: Sequence[str | Protocol] = ("dscmr",),
+    protocols: Sequence[str | Protocol] = (),
     half: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -57,6 +58,8 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     features: FeatureSplits | None = None,
     held_out: float = HELD_OUT,
+    data_name: str | None = None,
+    data_dir: Path | None = None,
 ) -> TrainingRun:
     """Train one checkpoint and measure it on the test split; without one, on the validation or training split.
 
@@ -71,7 +74,7 @@ def train(
         protocols: each gives a result, with the ranks that the gallery has; the first also defines the validation
             metric that chooses the epoch, where the recipe has no `selection`. Of one that chooses it on the test
             split instead, the best epoch's figure is a result next to those of the epoch that is kept, and says so
-            ("epoch").
+            ("epoch"). None: the one that the data set has by default, see [`~cmr_hub.evaluation.default_protocol`].
         half: store the weights in half precision; the result is measured as stored.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`; a finished one is returned.
         overwrite: train over what `output_dir` holds, but for an interrupted run that `resume` goes on with.
@@ -81,16 +84,20 @@ def train(
             [`make_features`].
         held_out: share of the training split on which the epoch is chosen where the data set has no validation split;
             0: none is chosen, and the last is kept.
+        data_name: what the data are called in the record and in tables, where they are somebody's own.
+        data_dir: the folder that they were read from, for the record.
 
     Raises:
         InputError: the method needs what the data set lacks, there is no training split or too little of it, the
             protocols do not go together, or `output_dir` holds a run that is not to be overwritten, and `resume` is
             not set or asks for another.
     """
-    output_dir, protocols = Path(output_dir), check_protocols(protocols, METHODS[recipe.method])
+    output_dir = Path(output_dir)
+    protocols = check_protocols(protocols, METHODS[recipe.method], has_classes=is_labelled(dataset))
     splits = features.splits if features else make_splits(recipe, dataset, dataset_name, held_out)
     protocols = fit_to_splits(protocols, splits)
-    run = TrainingRun.of(recipe, dataset, dataset_name, seed, command, held_out=held_out)
+    origin = {"data_name": data_name, "data_dir": None if data_dir is None else str(data_dir)}
+    run = TrainingRun.of(recipe, dataset, dataset_name, seed, command, held_out=held_out, **origin)
     if finished := take_finished(run, output_dir, protocols, resume=resume, overwrite=overwrite):
         return finished
     features = features or _make_features(recipe, dataset, splits)
@@ -185,19 +192,28 @@ def _make_features(recipe: Recipe, dataset: DatasetDict, splits: DatasetDict) ->
     features = FeatureSplits(
         dataset, splits, recipe.encoders, captions=recipe.captions, augmentations=recipe.augmentations
     )
+    report_coverage(features.processor.text_encoder, dataset["train"])
     if not this_process().is_alone:
         features.extract(this_process())
     return features
 
 
-def check_protocols(given: Sequence[str | Protocol], model_class: type[CMRModel]) -> list[Protocol]:
-    """The protocols of one training's results, by name or as they are.
+def check_protocols(
+    given: Sequence[str | Protocol], model_class: type[CMRModel], *, has_classes: bool
+) -> list[Protocol]:
+    """The protocols of one training's results, by name or as they are; without any, the data set's default.
+
+    Args:
+        given: the protocols.
+        model_class: the method.
+        has_classes: whether the data set has class labels.
 
     Raises:
         InputError: the first chooses the epoch on the test split and others do not, or they ask for what the method
-            does not have.
+            or the data set does not have.
     """
-    protocols = [get_protocol(protocol) for protocol in given]
+    default = default_protocol(has_classes=has_classes, is_hashing=model_class.is_hashing)
+    protocols = [get_protocol(protocol) for protocol in given or [default]]
     if protocols[0].selection_split == "test" and any(one.selection_split != "test" for one in protocols):
         names = ", ".join(f"{protocol.name} on {protocol.selection_split}" for protocol in protocols)
         raise InputError(
@@ -206,6 +222,11 @@ def check_protocols(given: Sequence[str | Protocol], model_class: type[CMRModel]
         )
     for protocol in protocols:
         _check_defined(protocol, model_class)
+        if protocol.relevance == "class" and not has_classes:
+            raise InputError(
+                f"Protocol {protocol.name!r} measures by class, and this data set has no class labels: name another, "
+                f"such as {default.name!r}, which goes by pairs, or add a column label."
+            )
     return protocols
 
 

@@ -60,8 +60,8 @@ def test_from_questions_to_a_measured_checkpoint(dataset, tmp_path):
 
 
 def test_the_answers_of_a_finished_run_are_not_replaced_unasked(tmp_path):
-    (tmp_path / ANSWERS_NAME).write_text("{}")
-    with pytest.raises(InputError, match="holds a finished run: give another folder, or add --overwrite-output-dir"):
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(InputError, match=r"holds a checkpoint, model\.safetensors: give another .*--overwrite"):
         answer(quick(), None, "toy", WORDS, tmp_path, share=1.0)
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -332,3 +333,30 @@ def test_a_length_is_the_same_whether_the_recipe_or_the_method_gave_it(tmp_path)
         (by_method / "config.json").write_text(json.dumps({"dtype": "float16", "embed_dim": bits}))
         (checkpoint,) = find_checkpoints([by_method])
         assert same_recipe(row, checkpoint) is same
+
+
+DATA = {"train": "135 pairs, xxh3_128 0e98", "test": "40 pairs, xxh3_128 ea53"}
+OTHER_DATA = {**DATA, "test": "35 pairs, xxh3_128 12ab"}
+
+
+def test_data_of_different_content_have_tables_of_their_own(tmp_path):
+    for folder, data, name in (("a", DATA, "stamps"), ("b", OTHER_DATA, "fashion")):
+        finished(tmp_path / folder, [measured("dscmr", 0.5, 0.4)], dataset="folder", data=data, data_name=name)
+    fashion, stamps = make_tables(find_checkpoints([tmp_path]))
+    assert (fashion.dataset, stamps.dataset) == ("fashion", "stamps")
+    assert [row.folders for row in stamps.rows] == [[str(tmp_path / "a")]]
+
+
+def test_data_of_one_name_are_told_apart(tmp_path):
+    for folder, data in (("a", DATA), ("b", OTHER_DATA)):
+        finished(tmp_path / folder, [measured("dscmr", 0.5, 0.4)], dataset="folder", data=data, data_name="photos")
+    titles = [table.dataset for table in make_tables(find_checkpoints([tmp_path]))]
+    assert len(set(titles)) == 2
+    assert all(re.fullmatch(r"photos \([0-9a-f]{8}\)", title) for title in titles)
+
+
+def test_a_record_without_digests_is_of_the_data_of_its_name(tmp_path):
+    finished(tmp_path / "old", [measured("dscmr", 0.5, 0.4)], seed=0)
+    finished(tmp_path / "new", [measured("dscmr", 0.7, 0.4)], seed=1, data=DATA)
+    (table,) = make_tables(find_checkpoints([tmp_path]))
+    assert [row.seeds for row in table.rows] == [[0, 1]]

@@ -12,7 +12,7 @@ from cmr_hub.hub.weights import weights_digest
 from cmr_hub.results.leaderboard import read_scores
 from cmr_hub.training import train as module
 from cmr_hub.training.recipe import load_recipe
-from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun, cached_run
+from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun, cached_run, has_finished_run
 from cmr_hub.training.train import train
 from small_trainings import feature_splits, quick_recipe
 
@@ -182,3 +182,21 @@ def test_mappings_that_a_recipe_file_nests_are_stored_as_json(dataset, tmp_path)
     run = asked(dataset, recipe=load_recipe(recipe))
     run.save(tmp_path)
     assert TrainingRun.load(tmp_path).recipe["encoders"]["image"]["options"] == {"one": {"view": "whole"}}
+
+
+def test_a_run_remembers_what_its_data_are_called_and_where_they_were(dataset, tmp_path):
+    train(quick_recipe("cca"), dataset, "toy", tmp_path, data_name="stamps", data_dir=tmp_path / "data")
+    run = TrainingRun.load(tmp_path)
+    assert (run.dataset, run.data_name, run.data_dir) == ("toy", "stamps", str(tmp_path / "data"))
+
+
+def test_a_checkpoint_without_a_record_is_not_overwritten(finished, dataset):
+    (finished / RUN_NAME).unlink()
+    before = weights_digest(finished)
+    with pytest.raises(
+        InputError, match=r"run holds a checkpoint, model\.safetensors: give another folder.*overwrite"
+    ):
+        train(quick_recipe("cca"), dataset, "toy", finished)
+    assert weights_digest(finished) == before
+    train(quick_recipe("cca"), dataset, "toy", finished, overwrite=True)
+    assert has_finished_run(finished)

@@ -273,3 +273,20 @@ def test_degenerate_codes_of_the_training_data_are_warned_of(dataset, tmp_path, 
     )
     train(quick_recipe("sh"), DatasetDict({**dataset, "train": same}), "toy", tmp_path)
     assert "Degenerate codes of the training texts" in caplog.text
+
+
+def unlabelled(dataset):
+    return DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()})
+
+
+@pytest.mark.parametrize(("method", "protocol"), [("cca", "instance"), ("sh", "instance-tie-aware")])
+def test_the_default_protocol_follows_the_data(dataset, tmp_path, method, protocol):
+    run = train(quick_recipe(method), unlabelled(dataset), "toy", tmp_path)
+    assert [entry["protocol"] for entry in run.results] == [protocol]
+    assert run.results[0]["metrics"]["mean_recall"] > 0
+
+
+def test_a_protocol_by_class_is_refused_before_anything_is_encoded(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("cmr_hub.training.train.make_features", None)
+    with pytest.raises(InputError, match=r"'dcmh' measures by class, and this data set has no class .*'instance'"):
+        train(quick_recipe("cca"), unlabelled(dataset), "toy", tmp_path, protocols=["instance", "dcmh"])

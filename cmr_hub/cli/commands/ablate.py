@@ -11,6 +11,7 @@ import click
 from cmr_hub.cli.command import Command, recorded_command
 from cmr_hub.cli.experiment import AblateExperiment, experiment_option
 from cmr_hub.cli.options import (
+    DEFAULT_PROTOCOL,
     DatasetChoice,
     dataset_options,
     json_option,
@@ -29,7 +30,7 @@ from cmr_hub.utils.processes import this_process
 @dataset_options
 @output_dir_option("Receives <table>/<row>/seed-<n>/.")
 @seeds_option("Seeds; each row is trained once with each.")
-@protocol_option("dscmr", "Protocol of the results and of the epoch's choice.")
+@protocol_option(None, f"Protocol of the results and of the epoch's choice. {DEFAULT_PROTOCOL}")
 @json_option()
 def command(
     *,
@@ -37,7 +38,7 @@ def command(
     data: DatasetChoice,
     output_dir: Path,
     seeds: Sequence[int],
-    protocol: str,
+    protocol: str | None,
     json: Path | None,
 ) -> None:
     """Train and tabulate the variants that a recipe compares."""

@@ -10,6 +10,7 @@ import click
 
 from cmr_hub.cli.command import Command
 from cmr_hub.cli.options import (
+    DEFAULT_PROTOCOL,
     DatasetChoice,
     backend_options,
     checkpoint_option,
@@ -27,7 +28,7 @@ from cmr_hub.cli.options import (
 @checkpoint_option
 @dataset_options
 @split_option
-@protocols_option(["dscmr"], "Protocols of the results.")
+@protocols_option([], f"Protocols of the results. {DEFAULT_PROTOCOL}")
 @focus_option("Measure by each protocol once for each focus", several=True)
 @backend_options
 @json_option()
@@ -43,14 +44,17 @@ def command(
     record: bool,
 ) -> None:
     """Measure a checkpoint."""
-    from cmr_hub.evaluation import evaluate, get_protocol
+    from cmr_hub.data.labels import is_labelled
+    from cmr_hub.evaluation import default_protocol, evaluate, get_protocol
     from cmr_hub.hub.weights import weights_digest
     from cmr_hub.retrieval.retriever import Retriever
     from cmr_hub.training.run import TrainingRun, result_entry
 
-    measured = [get_protocol(name, focus=each) for name in protocols for each in focus] or protocols
     retriever = Retriever.from_pretrained(checkpoint)
     dataset = data.load_with(split)
+    default = default_protocol(has_classes=is_labelled(dataset), is_hashing=retriever.model.is_hashing)
+    named = [get_protocol(name) for name in protocols] or [default]
+    measured = [get_protocol(protocol, focus=each) for protocol in named for each in focus] or named
     run = TrainingRun.load(Path(checkpoint)) if record else None
     entries = []
     for protocol in measured:

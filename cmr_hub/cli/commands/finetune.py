@@ -11,11 +11,11 @@ import click
 from cmr_hub.cli.command import recorded_command
 from cmr_hub.cli.options import (
     TRAINING,
-    DatasetChoice,
+    NamedDataset,
     TrainingSettings,
     backend_options,
     checkpoint_option,
-    dataset_options,
+    named_dataset_options,
     option,
     output_dir_option,
     overwrite_option,
@@ -28,7 +28,7 @@ from cmr_hub.cli.training_arguments import TrainingCommand
 
 @click.command("finetune", cls=TrainingCommand, shared=True)
 @checkpoint_option
-@dataset_options
+@named_dataset_options
 @output_dir_option("Receives the finetuned checkpoint.")
 @option("--epochs", type=int, default=2, help="Epochs of training.")
 @option(
@@ -59,7 +59,7 @@ from cmr_hub.cli.training_arguments import TrainingCommand
 def command(
     *,
     checkpoint: str,
-    data: DatasetChoice,
+    data: NamedDataset,
     output_dir: Path,
     epochs: int,
     learning_rate: float,
@@ -92,4 +92,6 @@ def command(
         resume=resume,
         overwrite=overwrite_output_dir,
         command=recorded_command(),
+        data_name=data.title,
+        data_dir=data.folder,
     )

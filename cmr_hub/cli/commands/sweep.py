@@ -10,6 +10,7 @@ import click
 
 from cmr_hub.cli.command import recorded_command
 from cmr_hub.cli.options import (
+    DEFAULT_PROTOCOL,
     DatasetChoice,
     TrainingSettings,
     dataset_options,
@@ -38,7 +39,7 @@ from cmr_hub.cli.training_arguments import TrainingCommand
 )
 @option("--trials", type=int, default=20, help="Number of trials, earlier ones of the output folder included.")
 @seed_option("Seed of the sampler and of every training.")
-@protocol_option("dscmr", "Protocol whose validation metric is searched for.")
+@protocol_option(None, f"Protocol whose validation metric is searched for. {DEFAULT_PROTOCOL}")
 @option("--prune-after", type=int, metavar="EPOCHS", help="Stop trials below the median after so many epochs.")
 @training_options
 @patience_option
@@ -50,7 +51,7 @@ def command(
     search: Sequence[str],
     trials: int,
     seed: int,
-    protocol: str,
+    protocol: str | None,
     prune_after: int | None,
     settings: TrainingSettings,
     patience: int | None,

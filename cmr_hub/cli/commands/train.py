@@ -12,13 +12,14 @@ import click
 
 from cmr_hub.cli.command import recorded_command
 from cmr_hub.cli.options import (
-    DatasetChoice,
+    DEFAULT_PROTOCOL,
+    NamedDataset,
     TrainingSettings,
     backend_options,
     bits_option,
-    dataset_options,
     encoder_options,
     method_option,
+    named_dataset_options,
     option,
     output_dir_option,
     overwrite_option,
@@ -38,11 +39,11 @@ if TYPE_CHECKING:
 
 @click.command("train", cls=TrainingCommand, shared=True)
 @method_option
-@dataset_options
+@named_dataset_options
 @output_dir_option("Receives the checkpoint; of several, [<n>-bits/][seed-<n>/].")
 @seeds_option("Seeds; several train one checkpoint each.")
 @bits_option("Code lengths of a hashing method; several train one checkpoint each.")
-@protocols_option(["dscmr"], "Protocols of the results; the first also chooses the epoch.")
+@protocols_option([], f"Protocols of the results; the first also chooses the epoch. {DEFAULT_PROTOCOL}")
 @encoder_options
 @option(
     "--captions",
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
 def command(
     *,
     method: str,
-    data: DatasetChoice,
+    data: NamedDataset,
     output_dir: Path,
     seeds: Sequence[int],
     bits: Sequence[int],
@@ -90,6 +91,7 @@ def command(
     """
     training = settings.arguments(per_device_train_batch_size=batch_size, learning_rate=learning_rate)
 
+    from cmr_hub.data.labels import is_labelled
     from cmr_hub.experiments.seeds import summarise
     from cmr_hub.experiments.table import find_checkpoints, make_tables
     from cmr_hub.methods import METHODS
@@ -99,8 +101,8 @@ def command(
     from cmr_hub.training.train import check_protocols, make_features, train
 
     recipe = load_recipe(method, data.dataset)
-    check_protocols(protocols, METHODS[recipe.method])
     dataset = data.load_with("train")
+    check_protocols(protocols, METHODS[recipe.method], has_classes=is_labelled(dataset))
     recipe = recipe.for_columns(dataset["train"].column_names)
     recipe = recipe.changed(encoders=encoders, config=settings.config, training=training)
     others: dict[str, Any] = {"early_stopping_patience": patience, "captions": captions}
@@ -129,6 +131,8 @@ def command(
             command=recorded_command(),
             features=features,
             held_out=hold_out,
+            data_name=data.title,
+            data_dir=data.folder,
         )
     if len(recipes) > 1:
         logging.info("%s", "\n".join(map(table_markdown, make_tables(find_checkpoints(list(runs))))))
