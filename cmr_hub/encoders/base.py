@@ -66,6 +66,7 @@ class Encoder(ABC):
     is_ragged: ClassVar[bool] = False
     supports_mean_pooling: ClassVar[bool] = True
     limits: ClassVar[str] = ""
+    credit: ClassVar[str] = ""
 
     if TYPE_CHECKING:  # a class attribute, an instance attribute or a property
 
@@ -101,6 +102,15 @@ class Encoder(ABC):
             name: the name that was registered, or of a family a name that it stands for.
         """
         return cls.limits
+
+    @classmethod
+    def credit_of(cls, name: str) -> str:
+        """Whose weights an encoder has, and under which licence, as Markdown; "" where it has none from elsewhere.
+
+        Args:
+            name: the name that was registered, or of a family a name that it stands for.
+        """
+        return cls.credit
 
     @classmethod
     def from_name(cls, name: str, modality: str, **options: Any) -> Encoder:

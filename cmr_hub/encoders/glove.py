@@ -42,6 +42,8 @@ class GloveEncoder(WordVectorEncoder):
     ```
     """
 
+    credit = "[GloVe](https://nlp.stanford.edu/projects/glove/) (Pennington, Socher and Manning, EMNLP 2014), PDDL 1.0"
+
     def __init__(self, words: Sequence[str] | None = None, vectors: np.ndarray | None = None):
         if words is not None and vectors is not None:
             self._keep(words, vectors)

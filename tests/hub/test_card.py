@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
+from PIL import Image
 
+import cmr_hub
+from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import get_protocol
 from cmr_hub.hub.card import CardContent, DatasetFacts, Paper, Reproduced, ReproducedFigure, ResultRow, write_card
+from toys import feature_retriever
 
 CONTENT = CardContent(
     repo_id="cmr/dscmr-emoji",
@@ -74,7 +78,7 @@ class TestMetadata:
         data = written(folder).data
         assert (data.license, data.library_name, data.pipeline_tag) == (
             "cc-by-4.0",
-            "transformers",
+            "cmr_hub",
             "feature-extraction",
         )
         assert data.tags == ["cross-modal-retrieval", "image-text-retrieval", "dscmr"]
@@ -152,9 +156,44 @@ class TestText:
     def test_released_features(self, folder: Path):
         configure(folder, image="precomputed", text="precomputed")
         text = written(folder, image_features="SIFT bag of words").text
-        assert "encode_images(image_features)  # float array of shape (n, 128)" in text
-        assert "encode_texts(text_features)  # float array of shape (n, 10)" in text
+        assert "image_features = np.random.rand(2, 128)  # in the place of your own, (n, 128)" in text
+        assert "text_features = np.random.rand(1, 10)  # in the place of your own, (n, 10)" in text
         assert "(SIFT bag of words), not images" in text
+
+    def test_own_data_have_no_link_and_are_on_no_hub(self, folder: Path):
+        own = DatasetFacts("folder", "my stamps", "", "", is_own=True)
+        card = written(folder, dataset=own)
+        assert "Trained on my stamps, whose licence is: not stated." in card.text
+        assert "]()" not in card.text
+        assert card.data.get("datasets") is None
+        assert not (folder / ".eval_results").exists()
+        named = dataclasses.replace(own, homepage="https://a.org", repo_id="me/stamps")
+        card = written(folder, dataset=named)
+        assert "Trained on [my stamps](https://a.org), whose" in card.text
+        assert card.data.datasets == ["me/stamps"]
+
+    def test_encoders_are_credited(self, folder: Path):
+        text = written(folder, credits={"image": "A <network>, MIT"}).text
+        assert "- Images: A &lt;network&gt;, MIT.\n" in text
+        assert "the work of others" not in written(folder).text
+
+    @pytest.mark.parametrize(
+        ("method", "takes_raw"), [("dscmr", True), ("dscmr", False), ("sh", False)], ids=["raw", "features", "codes"]
+    )
+    def test_the_example_runs(self, tmp_path: Path, monkeypatch, method: str, takes_raw: bool):
+        retriever = feature_retriever(method)
+        if takes_raw:
+            image, text = create_encoder("image", "pixels", size=4), create_encoder("text", "bow").fit(["image shows"])
+            config = cmr_hub.DSCMRConfig(image_dim=image.dim, text_dim=text.dim, hidden_dim=8, embed_dim=5)
+            retriever = cmr_hub.Retriever(cmr_hub.DSCMRModel(config), cmr_hub.CMRProcessor(image, text))
+        retriever.save_pretrained(tmp_path / "me" / "x")
+        for name in ("first.jpg", "second.jpg"):
+            Image.new("RGB", (8, 8)).save(tmp_path / name)
+        text = written(tmp_path / "me" / "x", repo_id="me/x", hashing=method == "sh").text
+        monkeypatch.chdir(tmp_path)  # where "me/x" is a folder, as it is a repo of the Hub elsewhere
+        names: dict = {}
+        exec(text.split("```python\n")[1].split("```")[0], names)
+        assert names["distances" if method == "sh" else "scores"].shape == (2, 1)
 
     def test_the_example_is_valid_python(self, folder: Path):
         for image, text, hashing in (("a", "b", False), ("precomputed", "precomputed", False), ("a", "b", True)):

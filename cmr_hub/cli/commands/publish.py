@@ -17,8 +17,23 @@ from cmr_hub.cli.types import PATH
 @option("--repo-id", required=True, metavar="OWNER/NAME", help="Repository on the Hub.")
 @output_dir_option("Receives the finished repository, instead of the Hub.", required=False)
 @option("--private", is_flag=True, help="Make the repository private.")
-def command(*, checkpoint: Path, repo_id: str, output_dir: Path | None, private: bool) -> None:
+@option("--license", metavar="ID", help="Licence of the weights (apache-2.0, cc-by-4.0 …); needed with own data.")
+@option("--data-title", default="", metavar="TEXT", help="What own data are called.")
+@option("--data-license", default="", metavar="TEXT", help="Licence of own data, in words.")
+@option("--data-url", default="", metavar="URL", help="Page of own data.")
+def command(
+    *,
+    checkpoint: Path,
+    repo_id: str,
+    output_dir: Path | None,
+    private: bool,
+    license: str | None,
+    data_title: str,
+    data_license: str,
+    data_url: str,
+) -> None:
     """Write a checkpoint's card and publish it on the Hub."""
-    from cmr_hub.experiments.publish import publish
+    from cmr_hub.experiments.publish import Terms, publish
 
-    logging.info("%s", publish(checkpoint, repo_id, output_dir=output_dir, private=private))
+    terms = Terms(license, data_title, data_license, data_url)
+    logging.info("%s", publish(checkpoint, repo_id, output_dir=output_dir, private=private, terms=terms))
