@@ -30,6 +30,8 @@ from .datasets import Captions
 
 RECIPE_NAME = "recipe.yaml"  # in the folder of the method's module
 SUFFIXES = (".yaml", ".yml")
+# On 111 pairs of Pascal Sentence Contrastive gains .02 to .04 mean recall by batches of 16 to 64 instead of 128.
+SMALL, MIN_STEPS, MIN_BATCH = 500, 4, 16
 
 
 class CitedFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +208,20 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
             captions="set" if "text" in released else self.captions,
             augmentations=() if "image" in released else self.augmentations,
         )
+
+    def for_size(self, pairs: int) -> Recipe:
+        """The recipe with batches small enough for a data set's training pairs.
+
+        Recipes are made for 800 pairs or more. A hundred in one batch are one step per epoch, and training ends before
+        much is learned: an epoch of fewer than `SMALL` pairs has at least `MIN_STEPS` steps, of at least `MIN_BATCH`
+        pairs each.
+        """
+        if pairs >= SMALL:
+            return self
+        most = max(pairs // MIN_STEPS, MIN_BATCH)
+        if self.training.get("per_device_train_batch_size", 0) <= most:
+            return self
+        return self.changed(training={"per_device_train_batch_size": most})
 
     def for_dataset(self, dataset: str | None) -> Recipe:
         """The recipe with what it changes for a data set.

@@ -249,3 +249,17 @@ def test_a_token_is_no_part_of_a_recipe():
     with pytest.raises(InputError, match="hub_token would be saved") as error:
         load_recipe("dscmr").changed(training={"hub_token": "hf_secret"})
     assert "hf_secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(("pairs", "batch"), [(111, 27), (30, 16), (5, 16), (100_000, 128)])
+def test_batches_fit_small_data(pairs, batch):
+    recipe = load_recipe("contrastive").for_size(pairs)
+    assert recipe.training["per_device_train_batch_size"] == batch
+    assert recipe.config == load_recipe("contrastive").config
+
+
+def test_no_documented_data_set_is_so_small_that_its_batches_change():
+    for name, pairs in (("emoji", 1316), ("pascal", 800), ("wiki", 2173), ("flickr8k", 6000), ("rsicd", 8734)):
+        for method in METHODS:
+            recipe = load_recipe(method, name)
+            assert recipe.for_size(pairs) == recipe
