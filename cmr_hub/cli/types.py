@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 RECIPE_SUFFIXES = (".yaml", ".yml")
+AUTO = "auto"
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -73,6 +74,14 @@ class MethodOrRecipe(MethodName):
             super().check(given)
         elif not Path(given).is_file():
             raise InputError(f"There is no recipe {given}.")
+
+
+class MethodRecipeOrAuto(MethodOrRecipe):
+    """A method's name, the path of a recipe, or "auto"."""
+
+    def known(self) -> tuple[str, Collection[str]]:
+        kind, names = super().known()
+        return kind, [AUTO, *names]
 
 
 class MethodNames(MethodName):

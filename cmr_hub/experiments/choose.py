@@ -13,7 +13,7 @@ from datasets import DatasetDict
 
 from cmr_hub.data.base import check_splits
 from cmr_hub.data.columns import Modality
-from cmr_hub.data.labels import has_labels
+from cmr_hub.data.labels import is_labelled
 from cmr_hub.encoders.spec import GivenEncoder
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import Protocol, decimals
@@ -77,7 +77,7 @@ def candidates(
     splits = with_validation(dataset, held_out or HELD_OUT)
     seen = DatasetDict({name: splits[name] for name in ("train", "validation")})
     columns = seen["train"].column_names
-    names = LABELLED if has_labels(columns) else UNLABELLED
+    names = LABELLED if is_labelled(splits) else UNLABELLED
     given: Mapping[Modality, GivenEncoder] = {**load_recipe(names[0], dataset_name).encoders, **(encoders or {})}
     found = []
     with TemporaryDirectory() as folder:

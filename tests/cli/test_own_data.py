@@ -5,7 +5,9 @@ import json
 import pytest
 
 from cmr_hub.cli.main import main
+from cmr_hub.experiments import choose
 from cmr_hub.training import datasets as features_module
+from cmr_hub.training.run import TrainingRun
 from peoples_folders import FOLDERS, excel_folder
 
 FAST = ["--method", "scm_semantic", "--text-encoder", "bow", "--image-encoder", "{name: efficientnet-lite0}"]
@@ -25,6 +27,24 @@ def test_folder_becomes_a_measured_checkpoint(tmp_path, kind):
     by_class, by_instance = json.loads((tmp_path / "found.json").read_text())
     assert by_class["metrics"]["map"] > 0.9  # chance is a third
     assert by_instance["protocol"] == "instance"
+
+
+@pytest.mark.slow
+def test_the_best_of_quick_methods_is_trained(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(choose, "LABELLED", ("cca", "scm_semantic"))  # CCA's 50 pairs are more than 30 texts have
+    data = [
+        "--dataset",
+        "folder",
+        "--data-dir",
+        excel_folder(tmp_path / "mine", 30),
+        "--dataset-option",
+        "split=train",
+    ]
+    assert cmr("train", *data, "--output-dir", tmp_path / "out", "--method", "auto", *FAST[2:]) == 0
+    assert "CCA is left out" in caplog.text
+    assert "SCM (semantic) is trained." in caplog.text
+    assert TrainingRun.load(tmp_path / "out").method == "scm_semantic"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from cmr_hub.cli.options import (
     backend_options,
     bits_option,
     encoder_options,
-    method_option,
     named_dataset_options,
     option,
     output_dir_option,
@@ -30,6 +29,7 @@ from cmr_hub.cli.options import (
     training_options,
 )
 from cmr_hub.cli.training_arguments import TrainingCommand
+from cmr_hub.cli.types import AUTO, MethodRecipeOrAuto
 
 if TYPE_CHECKING:
     from cmr_hub.data.columns import Modality
@@ -38,7 +38,13 @@ if TYPE_CHECKING:
 
 
 @click.command("train", cls=TrainingCommand, shared=True)
-@method_option
+@option(
+    "--method",
+    type=MethodRecipeOrAuto(),
+    required=True,
+    metavar="NAME|FILE|auto",
+    help="Method, or the YAML file of a recipe of your own; auto compares quick ones on validation data.",
+)
 @named_dataset_options
 @output_dir_option("Receives the checkpoint; of several, [<n>-bits/][seed-<n>/].")
 @seeds_option("Seeds; several train one checkpoint each.")
@@ -92,6 +98,8 @@ def command(
     training = settings.arguments(per_device_train_batch_size=batch_size, learning_rate=learning_rate)
 
     from cmr_hub.data.labels import is_labelled
+    from cmr_hub.evaluation import default_protocol, get_protocol
+    from cmr_hub.experiments.choose import candidates, described
     from cmr_hub.experiments.seeds import summarise
     from cmr_hub.experiments.table import find_checkpoints, make_tables
     from cmr_hub.methods import METHODS
@@ -100,8 +108,16 @@ def command(
     from cmr_hub.training.run import refuse_finished_run
     from cmr_hub.training.train import check_protocols, make_features, train
 
-    recipe = load_recipe(method, data.dataset)
     dataset = data.load_with("train")
+    if method == AUTO:
+        protocol = get_protocol(protocols[0]) if protocols else default_protocol(has_classes=is_labelled(dataset))
+        found = candidates(dataset, data.dataset, protocol, encoders, seed=seeds[0], held_out=hold_out)
+        logging.info("%s", described(found, protocol))
+        recipe = found[0].recipe
+    else:
+        recipe = load_recipe(method, data.dataset)
+        if method in METHODS:  # the batches of a recipe of one's own are as they are
+            recipe = recipe.for_size(len(dataset["train"]))
     check_protocols(protocols, METHODS[recipe.method], has_classes=is_labelled(dataset))
     recipe = recipe.for_columns(dataset["train"].column_names)
     recipe = recipe.changed(encoders=encoders, config=settings.config, training=training)
