@@ -10,10 +10,11 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 import PIL.Image
-from datasets import Dataset
+from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from cmr_hub.data.columns import Modality
 from cmr_hub.data.image_cells import ImageFiles, resolve_images
+from cmr_hub.data.standard_columns import standardize
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import checked
@@ -42,7 +43,8 @@ class Gallery:
     """Items that can be found by text, by image, or by one another.
 
     Args:
-        dataset: `n` items with an `id` column, and, where the source has them, `image`, `texts`, `label` or `labels`.
+        dataset: `n` items with columns `image`, `texts`, `label` or `labels`, where the source has them, or such that
+            [`~cmr_hub.data.standard_columns.standardize`] makes these of. Without `id` they are numbered.
         retriever: the checkpoint that queries are embedded with.
         image_embeds: `(n, d)` float32 rows of unit length, or of a hashing method `(n, bits // 8)` uint8 codes; None
             where the items have no images.
@@ -91,6 +93,7 @@ class Gallery:
         real_valued: Mapping[Modality, np.ndarray] | None = None,
         image_root: str | os.PathLike | None = None,
     ):
+        dataset = standardize(dataset)
         self._items = Items(dataset, ImageFiles.of(dataset, image_root))
         given: dict[Modality, np.ndarray | None] = {"image": image_embeds, "text": text_embeds}
         self.embeds: dict[Modality, np.ndarray] = {
@@ -120,7 +123,7 @@ class Gallery:
     @classmethod
     def from_dataset(
         cls,
-        dataset: Dataset,
+        dataset: Dataset | DatasetDict,
         retriever: Retriever,
         index: str = "auto",
         *,
@@ -134,7 +137,8 @@ class Gallery:
         """Embed a data set that fits in memory; [`build`] embeds any.
 
         Args:
-            dataset: items as for [`Gallery`]; checkpoints on released features read `image_features`, `text_features`.
+            dataset: items as for [`Gallery`], of images, of texts or of both; checkpoints on released features read
+                `image_features`, `text_features`. Of a `DatasetDict` all splits.
             retriever: the checkpoint.
             index: name of an index, as for [`Gallery`].
             index_options: options of the index, as for [`Gallery`].
@@ -149,6 +153,9 @@ class Gallery:
             InputError: a column that the checkpoint needs is missing, or an item cannot be used.
             UnknownNameError: there is no such index.
         """
+        if isinstance(dataset, DatasetDict):
+            dataset = concatenate_datasets(list(dataset.values()))
+        dataset = standardize(dataset)
         if image_root is not None:
             dataset = resolve_images(dataset, image_root)
         embeds, values = embed_at_once(
@@ -157,8 +164,8 @@ class Gallery:
         return cls(
             dataset,
             retriever,
-            embeds["image"],
-            embeds["text"],
+            embeds.get("image"),
+            embeds.get("text"),
             index=index,
             index_options=index_options,
             name=name,

@@ -17,6 +17,7 @@ from cmr_hub.data import archives, load_dataset
 from cmr_hub.data.folder import has_table
 from cmr_hub.data.image_cells import ImageFiles, plain_features, undecoded
 from cmr_hub.data.image_folders import find_images, is_image_name, is_litter
+from cmr_hub.data.standard_columns import standardize, standardize_piece
 from cmr_hub.errors import InputError
 from cmr_hub.utils.images import SUFFIXES
 from cmr_hub.utils.private_folder import PrivateFolder
@@ -56,7 +57,7 @@ class DatasetSource(Source):
     """
 
     def __init__(self, dataset: Dataset, image_root: str | os.PathLike | None = None):
-        self.dataset = dataset if "id" in dataset.column_names else _with_ids(dataset, 0)
+        self.dataset = standardize(dataset)
         self.features = self.dataset.features
         self.image_files = ImageFiles.of(dataset, image_root)
 
@@ -100,7 +101,6 @@ class ParquetSource(Source):
             self._starts.append(rows + np.cumsum([0, *sizes]))
             rows += sum(sizes)
         self._paths, self._rows = paths, rows
-        self._has_ids = "id" in schema.names
         self._next = 0
         self._stream: Iterator[pa.Table] = iter(())
         self._ahead: list[pa.Table] = []  # read from the stream, but not asked for yet
@@ -119,8 +119,7 @@ class ParquetSource(Source):
             lacking -= len(tables[-1])
         rows = pa.concat_tables(tables)
         self._ahead = [rows[self._next - start :]]
-        piece = _typed(rows[: self._next - start])
-        return piece if self._has_ids else _with_ids(piece, start)
+        return _typed(rows[: self._next - start], start)
 
     def _tables(self, start: int) -> Iterator[pa.Table]:
         """Rows from `start` on, a few at a time. Each file is opened once: what it says of itself may be long."""
@@ -207,23 +206,10 @@ def _opened(path: Path) -> pq.ParquetFile:
         ) from error
 
 
-def _typed(table: pa.Table) -> Dataset:
-    """A data set whose images are known as such; reading it decodes none and opens no other file."""
+def _typed(table: pa.Table, first: int = 0) -> Dataset:
+    """A data set whose columns are known as what they are; reading it decodes no image and opens no other file."""
     dataset = Dataset(table.replace_schema_metadata(plain_features(table.schema).arrow_schema.metadata))
-    kind = dataset.features.get("image")
-    is_record = isinstance(kind, dict) and {"bytes", "path"} <= set(kind)
-    try:
-        if is_record or (isinstance(kind, Value) and kind.dtype in ("string", "large_string")):
-            dataset = dataset.cast_column("image", Image(decode=False))
-        if "id" in dataset.column_names and dataset.features["id"] != Value("string"):
-            dataset = dataset.cast_column("id", Value("string"))
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise InputError(f"The columns image and id are no images and no ids: {error}.") from error
-    return dataset
-
-
-def _with_ids(dataset: Dataset, first: int) -> Dataset:
-    return dataset.add_column("id", [str(row) for row in range(first, first + len(dataset))])
+    return standardize_piece(dataset, first)
 
 
 def open_source(

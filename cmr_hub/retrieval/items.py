@@ -38,7 +38,8 @@ class Items:
         self.ids: list[str] = dataset["id"][:]
         self._position = {item: row for row, item in enumerate(self.ids)}
         if len(self._position) < len(self.ids):
-            raise InputError("The ids of a gallery's items must differ, and some are given twice.")
+            twice = next(item for row, item in enumerate(self.ids) if self._position[item] != row)
+            raise InputError(f"The ids of a gallery's items must differ, and {twice!r} is given twice.")
         self.image_files = image_files or ImageFiles.of(dataset)
         self._images = undecoded(dataset) if "image" in dataset.column_names else None
         self._texts = dataset.select_columns("texts") if "texts" in dataset.column_names else None
@@ -111,9 +112,12 @@ class Items:
 
 
 def _label_ids(dataset: Dataset) -> Sequence[frozenset[int]] | None:
-    """The class ids of each item, or None where the data set has no classes."""
+    """The class ids of each item, or None where the data set has no classes; of an item without one none."""
     if isinstance(dataset.features.get("label"), ClassLabel):
-        return [frozenset([label]) for label in dataset["label"][:]]
-    if isinstance(getattr(dataset.features.get("labels"), "feature", None), ClassLabel):
-        return [frozenset(labels) for labels in dataset["labels"][:]]
-    return None
+        rows = [[label] for label in dataset["label"][:]]
+    elif isinstance(getattr(dataset.features.get("labels"), "feature", None), ClassLabel):
+        rows = dataset["labels"][:]
+    else:
+        return None
+    # -1 stands for "unknown" on the Hub.
+    return [frozenset(label for label in row or () if label is not None and label >= 0) for row in rows]

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset, Features, Image, List
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List
 from PIL import Image as Images
 from PIL import ImageOps
 
@@ -347,6 +347,29 @@ def test_equal_ids_are_refused(tmp_path):
     dataset = dataset.remove_columns("id").add_column("id", ["a", "b", "a", "c"])
     with pytest.raises(InputError, match=r"ids .* must differ"):
         Gallery.from_dataset(dataset, feature_retriever())
+
+
+def test_a_data_set_as_the_hub_has_it(tmp_path):
+    """Without ids, with single captions and classes that are words; images alone; several splits."""
+    items, retriever = image_dataset(tmp_path), raw_retriever()
+    other = items.remove_columns(["id", "texts", "label"])
+    other = other.add_column("caption", ["a red one", "green", "blue"]).add_column("label", ["warm", "cool", "cool"])
+    gallery = Gallery.from_dataset(other, retriever, cache=False)
+    assert gallery.ids == ["0", "1", "2"]
+    (hit,) = gallery.search(text="red", target="text", k=1)
+    assert (hit.id, hit.texts, hit.labels) == ("0", ("a red one",), ("warm",))
+    assert Gallery.from_dataset(other.select_columns("image"), retriever, cache=False).embeds.keys() == {"image"}
+    splits = DatasetDict(train=items.select([0, 1]), test=items.select([2]))
+    assert Gallery.from_dataset(splits, retriever, cache=False).ids == items["id"][:]
+    numbered = items.remove_columns("id").add_column("id", [4, 5, 6])
+    assert Gallery.from_dataset(numbered, retriever, cache=False).search(item=5, k=3)[0].same_class is not None
+
+
+def test_an_item_of_unknown_class_has_none(tmp_path):
+    items = image_dataset(tmp_path).remove_columns("label")
+    items = items.add_column("label", [0, -1, None], feature=ClassLabel(names=["warm", "cool"]))
+    gallery = Gallery.from_dataset(items, raw_retriever(), cache=False)
+    assert [gallery.labels(row) for row in range(3)] == [("warm",), (), ()]
 
 
 def test_an_empty_data_set_is_no_gallery():
