@@ -141,7 +141,9 @@ class NamedDataset(DatasetChoice):
 DATA_DIR = option("--data-dir", type=PATH, metavar="DIR", help="Where its files are; downloaded otherwise.")
 
 DATASET = (
-    option("--dataset", type=DatasetName(), required=True, metavar="NAME", help="Data set."),
+    option(
+        "--dataset", type=DatasetName(), required=True, metavar="NAME", help="Data set; also OWNER/NAME of the Hub."
+    ),
     DATA_DIR,
     settings("--dataset-option", "Options of the data set's loader, such as complete_classes=true of pascal."),
 )

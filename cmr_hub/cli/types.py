@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from cmr_hub.errors import InputError, UnknownNameError
+from cmr_hub.utils.registry import Registry
 
 if TYPE_CHECKING:
     from cmr_hub.experiments.encoder_choice import EncoderChoice
@@ -40,6 +41,11 @@ class Name(click.ParamType, ABC):
     @abstractmethod
     def known(self) -> tuple[str, Collection[str]]:
         """What the names stand for, and the names."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The registered name, where another spelling of it is given."""
+        names = self.known()[1]
+        return names.resolve(value) if isinstance(names, Registry) else value
 
     def check(self, given: Any) -> None:
         """Raise UnknownNameError for a name that is not registered."""
@@ -91,9 +97,20 @@ class MethodNames(MethodName):
         kind, names = super().known()
         return kind, ["all", *names]
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The registered name, where another spelling of it is given; "all" is none."""
+        return MethodName().convert(value, param, ctx)
+
 
 class DatasetName(Name):
-    """A data set's name."""
+    """A data set's name, or a repo id of the Hub."""
+
+    def check(self, given: Any) -> None:
+        """Raise UnknownNameError for a name that is not registered and no repo id."""
+        from cmr_hub.data import is_repo_id
+
+        if not is_repo_id(given):
+            super().check(given)
 
     def known(self) -> tuple[str, Collection[str]]:
         from cmr_hub.data import DATASETS
@@ -166,10 +183,10 @@ class EncoderChoices(click.ParamType):
             self.fail(f"write a mapping such as {{text: glove}}, not {value!r}.", param, ctx)
         choice = decode(EncoderChoice, given, "encoders")
         resolved = {modality: resolve_encoder(modality, spec).to_dict() for modality, spec in choice.encoders.items()}
-        choice = msgspec.structs.replace(choice, **resolved)
-        for method in choice.methods:
+        methods = [MethodName().convert(method, param, ctx) for method in choice.methods]
+        for method in methods:
             MethodName().check(method)
-        return choice
+        return msgspec.structs.replace(choice, **resolved, methods=methods)
 
 
 class Encoder(Name):

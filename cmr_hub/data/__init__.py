@@ -11,6 +11,7 @@ the group `cmr_hub.datasets`, or in your own script.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     LoaderClass = TypeVar("LoaderClass", bound=Loader)
 
+REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 DATASETS: Registry[type[Loader]] = Registry(
     "data set",
     decorator="register_dataset",
@@ -94,7 +96,7 @@ def info(name: str) -> DatasetInfo:
     {'train': 2173, 'test': 693}
     ```
     """
-    return DATASETS[name].info
+    return _loader(name).info
 
 
 def is_available(name: str, data_dir: str | os.PathLike | None = None) -> bool:
@@ -110,7 +112,7 @@ def is_available(name: str, data_dir: str | os.PathLike | None = None) -> bool:
     True
     ```
     """
-    return DATASETS[name]().is_available(_folder(data_dir))
+    return _loader(name).is_available(_folder(data_dir))
 
 
 def load_dataset(
@@ -123,13 +125,13 @@ def load_dataset(
     """Load a data set; see the module's docstring for its columns.
 
     Args:
-        name: one of [`list_datasets`].
+        name: one of [`list_datasets`], or the repo id of a data set on the Hub, "owner/name".
         data_dir: where its files are. Without it they are taken from the cache folder of the data sets, and
             downloaded into it from the official source the first time.
         progress: called with a fraction in [0, 1] and a line of text while a step that takes time is under way;
             the fraction is that of the step that the line names. A terminal shows a progress bar in any case.
         **options: what the data set's own loader takes beyond this: `label_separator` of "folder", `complete_classes`
-            of "pascal", `labelled_only` of "mscoco" and so on.
+            of "pascal", `labelled_only` of "mscoco", `config` and `revision` of a repo of the Hub and so on.
 
     Returns:
         `datasets.DatasetDict` with the splits of the data set. Images are references to files, not copies.
@@ -148,7 +150,7 @@ def load_dataset(
     ['id', 'image', 'texts', 'label']
     ```
     """
-    loader = DATASETS[name]()
+    loader = _loader(name)
     taken = sorted(signature(loader.load).parameters.keys() - {"folder", "progress"})
     if unknown := sorted(options.keys() - set(taken)):
         raise InputError(
@@ -159,6 +161,19 @@ def load_dataset(
         what = f"{folder} is a file: unpack it" if folder.is_file() else f"there is no folder {folder}"
         raise DatasetError(f"Data set {name!r}: {what}. Give an existing folder as data_dir.")
     return loader.load(folder, progress=progress, **options)
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether a name is one of the Hub, "owner/name", which [`load_dataset`] takes too."""
+    return REPO_ID.fullmatch(name) is not None and name not in DATASETS
+
+
+def _loader(name: str) -> Loader:
+    if not is_repo_id(name):
+        return DATASETS[name]()
+    from .hub_repo import HubRepo
+
+    return HubRepo(name)
 
 
 def _folder(data_dir: str | os.PathLike | None) -> Path | None:

@@ -281,8 +281,8 @@ def load_recipe(method: str | Path, dataset: str | None = None) -> Recipe:
     """A method's recipe, as it is for a data set.
 
     Args:
-        method: name of the method, whose recipe is next to its module; or the path of a YAML file of your own, which
-            names its method in a field `method`.
+        method: name or title of the method, whose recipe is next to its module; or the path of a YAML file of your
+            own, which names its method in a field `method`.
         dataset: name of the data set.
 
     Raises:
@@ -297,12 +297,13 @@ def load_recipe(method: str | Path, dataset: str | None = None) -> Recipe:
     """
     if is_path(method):
         return _read(Path(method), None).for_dataset(dataset)
-    path = recipe_path(str(method))
+    method = METHODS.resolve(str(method))
+    path = recipe_path(method)
     if path is None or not path.exists():
         raise InputError(
-            f"{METHODS[str(method)].__name__} has no recipe: write {path or RECIPE_NAME}, or give the path of one."
+            f"{METHODS[method].__name__} has no recipe: write {path or RECIPE_NAME}, or give the path of one."
         )
-    return _read(path, str(method)).for_dataset(dataset)
+    return _read(path, method).for_dataset(dataset)
 
 
 def is_path(method: str | Path) -> bool:

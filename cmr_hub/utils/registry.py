@@ -157,7 +157,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return sorted(self._built_in.values(), key=lambda known: (known.display_order, known.name))
 
     def find(self, name: str) -> Registration:
-        """Where a name leads; imports nothing.
+        """Where a name leads, also in another spelling, see [`resolve`]; imports nothing.
 
         Raises:
             UnknownNameError: the name is not registered.
@@ -168,10 +168,32 @@ class Registry(Mapping[str, T], Generic[T]):
             return known
         plugins = self._plugins.get(name)
         if plugins is None:
-            raise UnknownNameError(self.kind, name, self._known)
+            meant = self.resolve(name)
+            if meant == name:
+                raise UnknownNameError(self.kind, name, self._known)
+            return self.find(meant)
         if len(plugins) > 1:
             raise DuplicateNameError(self.kind, name, [plugin.origin for plugin in plugins])
         return plugins[0]
+
+    def resolve(self, name: str) -> str:
+        """The registered name that is meant: by upper case, by "-" for "_", or by the title of the class.
+
+        Returns:
+            That name; `name` itself where it is registered, or nothing is meant.
+
+        Example:
+        ```python
+        >>> from cmr_hub.methods import METHODS
+        >>> METHODS.resolve("sm"), METHODS.resolve("DSCMR-Hash"), METHODS.resolve("none")
+        ('semantic_matching', 'dscmr_hash', 'none')
+        ```
+        """
+        if name in self:
+            return name
+        known = self._known
+        titles = {_plain(registered.facts.get("title", each)): each for each, registered in known.items()}
+        return {**titles, **{_plain(each): each for each in known}}.get(_plain(name), name)
 
     def fact(self, name: str, attribute: str) -> Any:
         """A class attribute; the class is imported only where its body does not state the attribute as a literal.
@@ -273,6 +295,11 @@ def _file_of(cls: type) -> Path | None:
 
 def _package_of(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def _plain(name: object) -> str:
+    """A name without what people write in different ways."""
+    return str(name).lower().replace("-", "_").replace(" ", "_")
 
 
 def _read_registrations(path: Path, module: str, decorator: str, arguments: tuple[str, ...]) -> Iterator[Registration]:

@@ -250,6 +250,32 @@ def test_a_plugin_that_fails_is_named_and_the_rest_works(site, source, reason):
     assert shapes()["triangle"].sides == 3
 
 
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("sm", "semantic_matching"),
+        ("semantic-matching", "semantic_matching"),
+        ("SM", "semantic_matching"),
+        ("DSCMR-Hash", "dscmr_hash"),
+        ("isohash", "isotropic"),
+        ("CM-GANs", "cm_gans"),
+        ("SCM (semantic)", "scm_semantic"),
+        ("sh", "sh"),  # a name comes before titles
+    ],
+)
+def test_names_in_other_spellings_and_titles(spelling, name):
+    assert METHODS.resolve(spelling) == name
+    assert METHODS.find(spelling).name == name
+    assert METHODS[spelling] is METHODS[name]
+
+
+def test_spellings_of_other_registries():
+    assert DATASETS["Flickr8k"] is DATASETS["flickr8k"]
+    assert INDEXES["KD-tree"] is INDEXES["kd_tree"]
+    assert list(METHODS) == list(dict.fromkeys(METHODS))
+    assert "sm" not in METHODS
+
+
 def test_unknown_names_get_near_ones():
     with pytest.raises(UnknownNameError, match=r"There is no method named 'dscrm'. Did you mean 'dscmr'"):
         METHODS["dscrm"]
