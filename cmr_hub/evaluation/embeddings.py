@@ -69,7 +69,7 @@ def evaluate_embeddings(
             the protocol has a focus).
 
     Returns:
-        The metrics of both directions and their means.
+        The metrics of both directions and their means. A warning says where all embeddings are the same.
 
     Raises:
         UnknownNameError: no such protocol.

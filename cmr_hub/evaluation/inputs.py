@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from cmr_hub.errors import InputError
-from cmr_hub.modeling.embeddings import BINARY, EmbeddingKind, described, kind_of
+from cmr_hub.modeling.embeddings import BINARY, EmbeddingKind, described, kind_of, warn_if_identical
 from cmr_hub.modeling.parts import balanced, focused
 
 from .directions import DIRECTIONS
@@ -163,6 +163,7 @@ def _check_embeds(name: str, embeds: np.ndarray | None) -> np.ndarray:
     if len(embeds) == 0:
         raise InputError(f"{name} has no rows: there is nothing to evaluate.")
     if kind_of(embeds) is BINARY:
+        warn_if_identical(embeds, name)
         return embeds
     if not np.issubdtype(embeds.dtype, np.floating):
         raise InputError(f"{name} has dtype {embeds.dtype}; floating rows or packed uint8 codes are wanted.")
@@ -176,6 +177,7 @@ def _check_embeds(name: str, embeds: np.ndarray | None) -> np.ndarray:
         )
     norms = np.sqrt(np.einsum("ij,ij->i", embeds, embeds, dtype=np.float64))
     embeds /= np.where(norms == 0, 1, norms)[:, None].astype(np.float32)
+    warn_if_identical(embeds, name)
     return embeds
 
 

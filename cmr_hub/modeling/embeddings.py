@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from .codes import unpack, warn_if_degenerate
+from .codes import FEW_ITEMS, unpack, warn_if_degenerate
+
+logger = logging.getLogger(__name__)
 
 UNIT = 1e-3  # how far from one a length may be: float16 keeps it to half of that
 BLOCK_ROWS = 1 << 12  # whose copies, where halves are made whole, stay in a core's cache
@@ -95,7 +98,9 @@ class RealValued(EmbeddingKind):
         return np.concatenate(bad)
 
     def warn_if_degenerate(self, embeds: np.ndarray, what: str) -> None:
-        """Nothing is known of vectors that would be worth a warning."""
+        """Log a warning where all of many vectors are the same."""
+        if len(embeds) >= FEW_ITEMS:
+            warn_if_identical(embeds, what)
 
 
 class Binary(EmbeddingKind):
@@ -124,6 +129,23 @@ class Binary(EmbeddingKind):
 
     def warn_if_degenerate(self, embeds: np.ndarray, what: str) -> None:
         warn_if_degenerate(embeds, what)
+
+
+def warn_if_identical(embeds: np.ndarray, what: str) -> None:
+    """Warn of embeddings that are all the same, so that nothing is found by them; `what` names them.
+
+    Args:
+        embeds: `(n, width)` vectors of unit length or codes; of one alone nothing can be said.
+        what: the plural that the message begins with.
+    """
+    blocks = (embeds[start : start + BLOCK_ROWS] for start in range(0, len(embeds), BLOCK_ROWS))
+    if len(embeds) > 1 and all(np.allclose(block, embeds[0], rtol=0, atol=UNIT) for block in blocks):
+        logger.warning(
+            "%s: identical embeddings, all %d of them. Any order of them is by chance: look for a training that "
+            "diverged, inputs that are all the same, or texts without a known word.",
+            what,
+            len(embeds),
+        )
 
 
 REAL_VALUED, BINARY = RealValued(), Binary()

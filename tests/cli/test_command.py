@@ -10,7 +10,8 @@ import pytest
 
 from cmr_hub.cli.command import Option, recorded_command
 from cmr_hub.cli.main import RENAMED, SECTIONS, application, main
-from cmr_hub.errors import DatasetError
+from cmr_hub.cli.types import DatasetName, MethodName, MethodNames, MethodOrRecipe
+from cmr_hub.errors import DatasetError, UnknownNameError
 from cmr_hub.utils.processes import Process
 from command_line import parse
 
@@ -120,6 +121,30 @@ def test_an_unknown_name_is_an_error_on_one_line(words, said, capsys):
     assert main(words) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"UnknownNameError: There is no {said}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "name"),
+    [
+        (MethodName(), "SM", "semantic_matching"),
+        (MethodOrRecipe(), "dscmr-hash", "dscmr_hash"),
+        (MethodOrRecipe(), "a/SM.yaml", "a/SM.yaml"),
+        (MethodNames(), "IsoHash", "isotropic"),
+        (MethodNames(), "all", "all"),
+        (DatasetName(), "Flickr8k", "flickr8k"),
+        (DatasetName(), "owner/name", "owner/name"),
+    ],
+)
+def test_names_in_other_spellings_and_repos_of_the_hub(kind, given, name):
+    assert kind.convert(given, None, None) == name
+    if not given.endswith(".yaml"):
+        kind.check(name)
+
+
+@pytest.mark.parametrize("name", ["./photos", "/data/photos", "a/b/c"])
+def test_a_folder_is_no_repo_of_the_hub(name):
+    with pytest.raises(UnknownNameError):
+        DatasetName().check(name)
 
 
 def test_errors_are_one_line(tmp_path, capsys):

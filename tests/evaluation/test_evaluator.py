@@ -162,6 +162,24 @@ def test_a_result_is_printable_and_json():
     assert data["primary_metric"] == "map"
 
 
+@pytest.mark.parametrize(
+    ("embeds", "said"),
+    [
+        (np.full((9, 4), 3.0), True),
+        (np.zeros((9, 4)), True),
+        (np.full((9, 2), 7, np.uint8), True),
+        (np.ones((9, 4)) + 1e-4 * np.eye(9, 4), True),
+        (np.eye(9), False),
+        (np.ones((9, 4)) + np.eye(9, 4), False),
+    ],
+)
+def test_identical_embeddings_are_a_number_and_a_warning(embeds, said, caplog):
+    result = evaluate_embeddings(embeds, embeds, np.arange(9) % 3)
+    assert 0 < result.metrics["map"] <= 1
+    named = [record.message.partition(":")[0] for record in caplog.records if "identical" in record.message]
+    assert named == ["image_embeds", "text_embeds"] * said
+
+
 def test_no_query_with_a_hit_is_a_zero_not_a_nan():
     labels, gallery_labels = np.zeros(6, int), np.ones(6, int)
     result = evaluate_embeddings(

@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import pytest
 import torch
@@ -44,11 +42,14 @@ def test_vectors_are_stored_in_single_precision():
     assert REAL_VALUED.as_stored(np.eye(3)).dtype == np.float32
 
 
-def test_only_codes_are_warned_of(caplog):
-    with caplog.at_level(logging.WARNING):
-        REAL_VALUED.warn_if_degenerate(np.ones((60, 16), np.float32), "toys")
-        assert not caplog.records
-        BINARY.warn_if_degenerate(np.ones((60, 2), np.uint8), "toys")
+def test_embeddings_that_are_all_the_same_are_warned_of(caplog):
+    rows = np.full((60, 16), 0.25, np.float32)
+    REAL_VALUED.warn_if_degenerate(rows[:9], "few")
+    REAL_VALUED.warn_if_degenerate(np.eye(60, dtype=np.float32), "others")
+    assert not caplog.records
+    REAL_VALUED.warn_if_degenerate(rows, "toys")
+    assert "toys: identical embeddings, all 60 of them" in caplog.text
+    BINARY.warn_if_degenerate(np.ones((60, 2), np.uint8), "toys")
     assert "all items have the same code of 16 bits" in caplog.text
 
 
