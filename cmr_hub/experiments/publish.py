@@ -238,6 +238,8 @@ def card_content(
     settings |= {f"tuned {name}": value for name, value in (run.tuned or {}).items()}
     if run.epochs is not None:
         settings |= {"epochs trained": run.epochs, "epoch kept": run.best_epoch}
+        if not run.held_out and "validation" not in (run.data or {}):
+            settings["epoch chosen on"] = "no data: the last one was kept"
     published = convert(run.recipe["published"], Published, RUN_NAME)
     return CardContent(
         repo_id=repo_id,

@@ -62,8 +62,10 @@ def test_what_cannot_be_trained_on_is_refused_before_it_is_encoded(tmp_path, mon
     assert not (tmp_path / "out").exists()
 
 
-def test_a_test_split_alone_is_measured(tmp_path):
+def test_a_test_split_alone_is_measured(tmp_path, capsys):
     data = ["--dataset", "folder", "--data-dir", excel_folder(tmp_path, 6), "--dataset-option", "split=test"]
     assert cmr("evaluate", "--checkpoint", "cmr/dscmr-emoji", *data, "--json", tmp_path / "found.json") == 0
     (entry,) = json.loads((tmp_path / "found.json").read_text())
     assert entry["split"] == "test"
+    assert cmr("evaluate", "--checkpoint", "cmr/dscmr-emoji", *data, "--protocols", "djsrh") == 1
+    assert "'folder' has no train split here, only test" in capsys.readouterr().err

@@ -1,10 +1,13 @@
 """Trainings on few pairs, and on data sets without a validation or a test split."""
 
+import json
+
 import pytest
 from datasets import DatasetDict
 
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import get_protocol
+from cmr_hub.experiments.publish import card_content
 from cmr_hub.training import datasets as features_module
 from cmr_hub.training.splits import MIN_HELD_OUT, MIN_TO_HOLD_OUT, fit_to_splits, with_validation
 from cmr_hub.training.train import train
@@ -72,7 +75,7 @@ def test_without_a_test_split_the_validation_split_is_measured(tmp_path, caplog)
 def test_all_pairs_are_learned_from(tmp_path, caplog):
     dataset = DatasetDict(train=feature_dataset(6))
     caplog.set_level("INFO")
-    run = train(quick_recipe(), dataset, "toy", tmp_path, held_out=0)
+    run = train(quick_recipe(), dataset, "folder", tmp_path, held_out=0)
     assert (run.best_epoch, run.epochs) == (4, 4)
     assert [entry["split"] for entry in run.results] == ["train"]
     assert "6 training pairs" in caplog.text
@@ -80,7 +83,9 @@ def test_all_pairs_are_learned_from(tmp_path, caplog):
     assert "Epoch 4/4  loss" in caplog.text
     assert "say little of others" in caplog.text
     with pytest.raises(InputError, match=r"finished run of another training, in .*held_out \(0 before, 0\.2 now\)"):
-        train(quick_recipe(), DatasetDict(train=feature_dataset(30)), "toy", tmp_path, held_out=0.2, resume=True)
+        train(quick_recipe(), DatasetDict(train=feature_dataset(30)), "folder", tmp_path, held_out=0.2, resume=True)
+    card = card_content(run, "me/toy", json.loads((tmp_path / "processor_config.json").read_text()))
+    assert card.hyperparameters["epoch chosen on"] == "no data: the last one was kept"
 
 
 @pytest.mark.parametrize("method", ["cca", "sh"])

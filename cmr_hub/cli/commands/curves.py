@@ -57,7 +57,7 @@ def command(
 
     check_suffix(output)
     drawn = get_protocol(protocol) if focus is None else get_protocol(protocol, focus=focus)
-    dataset = data.load_with(split)
+    dataset = data.load_with(split, *{drawn.gallery} - {"test"})
     results = {
         checkpoint: evaluate(
             Retriever.from_pretrained(checkpoint), dataset[split], drawn, dataset.get("train"), curves=True

@@ -44,6 +44,7 @@ def command(
     record: bool,
 ) -> None:
     """Measure a checkpoint."""
+    from cmr_hub.data.base import check_splits
     from cmr_hub.data.labels import is_labelled
     from cmr_hub.evaluation import default_protocol, evaluate, get_protocol
     from cmr_hub.hub.weights import weights_digest
@@ -55,6 +56,7 @@ def command(
     default = default_protocol(has_classes=is_labelled(dataset), is_hashing=retriever.model.is_hashing)
     named = [get_protocol(name) for name in protocols] or [default]
     measured = [get_protocol(protocol, focus=each) for protocol in named for each in focus] or named
+    check_splits(dataset, {protocol.gallery for protocol in measured} - {"test"}, data.dataset)
     run = TrainingRun.load(Path(checkpoint)) if record else None
     entries = []
     for protocol in measured:

@@ -33,6 +33,7 @@ MAX_FILES = 5_000  # in a zip, images or not
 MAX_RATIO = 500  # a file of a zip that grows by more was made to do harm; images hardly grow at all
 MAX_READ = 4 * MB  # of a zip at once; only a hostile one has a longer list of its files
 BLOCK = 1 << 16
+WORKBOOKS = (".xlsx", ".xls", ".ods", ".numbers")
 LONGEST_NAME, LONGEST_PART = 1_000, 200  # bytes of a path and of a name in it; file systems take 255
 
 Kind = Literal["image", "table", "hidden", "other"]
@@ -66,6 +67,7 @@ class Unpacked:
         refused: file -> why the image in it cannot be used.
         table: the table, where there is one.
         skipped: files that were neither images nor tables.
+        workbook: one of these that is a table of a spreadsheet.
         spent: bytes unpacked.
     """
 
@@ -74,6 +76,7 @@ class Unpacked:
     refused: dict[Path, str] = field(default_factory=dict)
     table: Table | None = None
     skipped: int = 0
+    workbook: str = ""
     spent: int = 0
 
     @property
@@ -94,7 +97,13 @@ class Unpacked:
         elif kind == "image":
             self._add_image(name, lambda: path.open("rb"))
         else:
-            self.skipped += kind == "other"
+            self._skip(kind, name)
+
+    def _skip(self, kind: Kind, name: str) -> None:
+        """Count a file that is not taken, unless people do not know of it."""
+        self.skipped += kind == "other"
+        if kind == "other" and name.lower().endswith(WORKBOOKS):
+            self.workbook = name
 
     def _add_zip(self, path: Path, name: str, step: Step) -> None:
         with _Careful(path, name) as raw:
@@ -119,7 +128,8 @@ class Unpacked:
         if len(files) > MAX_FILES:
             raise InputError(f"{name} holds {len(files):,} files; at most {MAX_FILES:,} are taken. Send fewer.")
         kinds = [_kind_of(entry) for entry in files]
-        self.skipped += kinds.count("other")
+        for kind, entry in zip(kinds, files, strict=True):
+            self._skip(kind, printable(zip_name(entry)))
         wanted: list[tuple[Kind, ZipInfo]] = [
             (kind, entry) for kind, entry in zip(kinds, files, strict=True) if kind in ("image", "table")
         ]

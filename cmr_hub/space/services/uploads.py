@@ -67,6 +67,8 @@ def read_upload(files: Sequence[Mapping[str, Any]], folder: Path, step: Step = l
             f"There is no image in {name_some(map(_name_of, files)) or 'nothing'}. Choose images "
             f"({', '.join(FORMATS)}) or a zip of them; a table only says what they show."
         )
+    if unpacked.workbook and not unpacked.table:
+        raise InputError(f"{unpacked.workbook} is not read: save it as CSV ('CSV UTF-8'), and send that in its place.")
     pairs, label_column = unpacked.read_table() if unpacked.table else (None, None)
     listed = sorted(unpacked.images) if pairs is None else [pair.path for pair in pairs]
     for done, path in enumerate(listed):

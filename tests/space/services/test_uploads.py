@@ -124,6 +124,17 @@ def test_table_of_a_spreadsheet(send: Callable, encoding: str, is_zip: bool):
     assert upload.items["labels"][:] == [[1], [2, 0]]
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_workbook_in_place_of_a_table_is_refused(send: Callable, is_zip: bool):
+    files = {"Mappe 1.xlsx": b"PK", **TWO}
+    with pytest.raises(InputError, match=r"^Mappe 1\.xlsx is not read: save it as CSV"):
+        send({"set.zip": zipped(files)} if is_zip else files)
+
+
+def test_workbook_next_to_its_table_is_skipped(send: Callable):
+    assert send({"a.csv": b"file_name,text\na.png,x\nb.png,y\n", "a.xlsx": b"PK", **TWO}).skipped == 1
+
+
 def test_images_that_cannot_be_used_are_left_out_and_named(send: Callable, tmp_path: Path, monkeypatch: Any):
     monkeypatch.setattr(unpacking, "MAX_IMAGE", 10_000)
     bad = {
