@@ -7,7 +7,7 @@ from datasets import DatasetDict
 
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import get_protocol
-from cmr_hub.experiments.publish import card_content
+from cmr_hub.experiments.publish import Terms, card_content
 from cmr_hub.training import datasets as features_module
 from cmr_hub.training.splits import MIN_HELD_OUT, MIN_TO_HOLD_OUT, fit_to_splits, with_validation
 from cmr_hub.training.train import train
@@ -84,7 +84,8 @@ def test_all_pairs_are_learned_from(tmp_path, caplog):
     assert "say little of others" in caplog.text
     with pytest.raises(InputError, match=r"finished run of another training, in .*held_out \(0 before, 0\.2 now\)"):
         train(quick_recipe(), DatasetDict(train=feature_dataset(30)), "folder", tmp_path, held_out=0.2, resume=True)
-    card = card_content(run, "me/toy", json.loads((tmp_path / "processor_config.json").read_text()))
+    processor = json.loads((tmp_path / "processor_config.json").read_text())
+    card = card_content(run, "me/toy", processor, terms=Terms(license="mit"))
     assert card.hyperparameters["epoch chosen on"] == "no data: the last one was kept"
 
 
