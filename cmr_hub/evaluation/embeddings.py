@@ -30,6 +30,8 @@ from .ranking import (
 )
 from .result import EvaluationResult
 
+LOOKUP_COUNTS = ("right", "returned", "relevant")  # of hash lookup, query by query
+
 
 @renamed_arguments(caption_owner="caption_to_image")
 def evaluate_embeddings(
@@ -154,10 +156,15 @@ def _measure(
     measure = partial(_class_metrics, protocol, curves=curves, bits=bits)
     blocks = ranking.map(measure, description)
     whole = {name: np.concatenate([values[name] for values in blocks]) for name in blocks[0]}
+    counts = [whole.pop(name) for name in LOOKUP_COUNTS if name in whole]
     numbers = {name: float(rows.mean()) if len(rows) else 0.0 for name, rows in whole.items() if rows.ndim == 1}
     curve = {name: rows.mean(axis=0).tolist() for name, rows in whole.items() if rows.ndim == 2 and len(rows)}
     if curve:
         curve["recall"] = np.linspace(0, 1, len(curve["precision"])).tolist()
+    if curve and counts:
+        for name, lookup in (("lookup", metrics.pooled_lookup), ("mean_lookup", metrics.mean_lookup)):
+            for which, points in zip(("precision", "recall"), lookup(*counts), strict=True):
+                curve[f"{name}_{which}"] = points.tolist()
     return numbers, curve
 
 
@@ -205,6 +212,5 @@ def _class_metrics(
     if curves:
         values["precision"] = metrics.interpolated_precision(hits)
         if bits:
-            range_search = metrics.lookup_precision_recall(hits, scores, bits)
-            values["lookup_precision"], values["lookup_recall"] = range_search
+            values |= dict(zip(LOOKUP_COUNTS, metrics.lookup_counts(hits, scores, bits), strict=True))
     return values

@@ -167,8 +167,8 @@ def interpolated_precision(hits: np.ndarray, points: int = 11) -> np.ndarray:
     return np.take_along_axis(best, reached, axis=1)
 
 
-def lookup_precision_recall(hits: np.ndarray, distances: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall of hash lookup: everything within a Hamming radius is returned. Order plays no part.
+def lookup_counts(hits: np.ndarray, distances: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What hash lookup returns: everything within a Hamming radius. Order plays no part.
 
     Args:
         hits: `(q, n)` booleans.
@@ -176,20 +176,65 @@ def lookup_precision_recall(hits: np.ndarray, distances: np.ndarray, bits: int) 
         bits: code length.
 
     Returns:
-        Two `(queries with a relevant item, bits + 1)` float64 arrays for the radii 0 … bits. A lookup that returns
-        nothing has precision 0.
+        For the radii 0 … bits how many relevant items are returned, and how many items, `(q, bits + 1)` float64 each;
+        and how many relevant items there are, `(q, 1)` int64.
     """
-    some = hits.any(axis=1)
-    hits, distances = hits[some], distances[some]
     row, column = np.nonzero(distances <= bits)
     cell = row * (bits + 1) + distances[row, column]
     shape = (len(hits), bits + 1)
 
     def within(weights: np.ndarray | None = None) -> np.ndarray:
-        return np.bincount(cell, weights, minlength=shape[0] * shape[1]).reshape(shape).cumsum(axis=1)
+        return np.bincount(cell, weights, minlength=shape[0] * shape[1]).reshape(shape).cumsum(axis=1, dtype=float)
 
-    right = within(hits[row, column])
-    return _divide(right, within()), right / np.count_nonzero(hits, axis=1)[:, None]
+    return within(hits[row, column]), within(), np.count_nonzero(hits, axis=1)[:, None]
+
+
+def pooled_lookup(right: np.ndarray, returned: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall of hash lookup over all queries together, as the hashing papers count it.
+
+    It is what DCMH's `calcPreRecRadiusLabel` computes: a query that returns much weighs much.
+
+    Args:
+        right: relevant items that are returned, from [`lookup_counts`].
+        returned: items that are returned.
+        relevant: relevant items that there are.
+
+    Returns:
+        Two `(bits + 1,)` float64 arrays; precision is 0 where no query returns anything.
+
+    Example:
+    ```python
+    >>> hits, distances = np.array([[True, False], [True, True]]), np.array([[1, 1], [0, 1]])
+    >>> [values.round(2).tolist() for values in pooled_lookup(*lookup_counts(hits, distances, bits=1))]
+    [[1.0, 0.75], [0.33, 1.0]]
+    ```
+    """
+    return _divide(right.sum(axis=0), returned.sum(axis=0)), _divide(right.sum(axis=0), relevant.sum(axis=0))
+
+
+def mean_lookup(right: np.ndarray, returned: np.ndarray, relevant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall of hash lookup, averaged over queries; one that finds nothing has precision 0.
+
+    Queries without a relevant item are left out.
+
+    Args:
+        right: relevant items that are returned, from [`lookup_counts`].
+        returned: items that are returned.
+        relevant: relevant items that there are.
+
+    Returns:
+        Two `(bits + 1,)` float64 arrays.
+
+    Example:
+    ```python
+    >>> hits, distances = np.array([[True, False], [True, True]]), np.array([[1, 1], [0, 1]])
+    >>> [values.tolist() for values in mean_lookup(*lookup_counts(hits, distances, bits=1))]
+    [[0.5, 0.75], [0.25, 1.0]]
+    ```
+    """
+    some = relevant[:, 0] > 0
+    right, returned, relevant = right[some], returned[some], relevant[some]
+    return _divide(right, returned).mean(axis=0), (right / relevant).mean(axis=0)
 
 
 def _hit_positions(hits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

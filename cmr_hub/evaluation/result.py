@@ -21,7 +21,8 @@ class EvaluationResult:
         queries: number of queries of each direction.
         gallery: number of gallery items of each direction.
         curves: on request, for each direction its precision-recall curve: "recall" and "precision" at 11 recall
-            levels; for codes also "lookup_precision" and "lookup_recall" by Hamming radius.
+            levels; for codes also "lookup_precision" and "lookup_recall" by Hamming radius, of all queries together as
+            the hashing papers count them, and "mean_lookup_precision" and "mean_lookup_recall", query by query.
     """
 
     protocol: Protocol

@@ -13,21 +13,27 @@ if TYPE_CHECKING:
 
 # The names of a curve's points in `EvaluationResult.curves`: recall, precision.
 RANKING = ("recall", "precision")
-LOOKUP = ("lookup_recall", "lookup_precision")
+# Of hash lookup, which is counted in two ways.
+LOOKUPS = {
+    "pooled": ("lookup_recall", "lookup_precision"),
+    "mean": ("mean_lookup_recall", "mean_lookup_precision"),
+}
 
 
-def draw(results: Mapping[str, EvaluationResult]) -> Figure:
+def draw(results: Mapping[str, EvaluationResult], lookup: str = "pooled") -> Figure:
     """One panel per direction, one line per checkpoint; for codes a second row, in which a point is a Hamming radius.
 
     Args:
         results: name of a checkpoint -> what was measured of it, with curves, all under one protocol.
+        lookup: how lookup by radius is counted: "pooled", over all queries together, as the hashing papers do, or
+            "mean", query by query, of which one that returns nothing has precision 0.
     """
     from matplotlib.figure import Figure
 
     curves = {name: result.curves or {} for name, result in results.items()}
     kinds = {"ranking": RANKING}
-    if any(LOOKUP[0] in of_one[DIRECTIONS[0]] for of_one in curves.values()):
-        kinds["lookup by radius"] = LOOKUP
+    if any(LOOKUPS[lookup][0] in of_one[DIRECTIONS[0]] for of_one in curves.values()):
+        kinds[f"lookup by radius, {lookup}"] = LOOKUPS[lookup]
     figure = Figure(figsize=(10, 4.2 * len(kinds)), dpi=150, layout="constrained")
     grid = figure.subplots(len(kinds), len(DIRECTION_TITLES), squeeze=False)
     for row, (kind, names) in zip(grid, kinds.items(), strict=True):

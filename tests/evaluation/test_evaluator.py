@@ -148,7 +148,8 @@ def test_curves_of_real_embeddings_are_by_rank_and_of_codes_also_by_radius():
     assert curves["recall"] == pytest.approx(np.arange(11) / 10)
     curves = evaluate_embeddings(packed(0), packed(1), LABELS, curves=True).curves["text_to_image"]
     assert len(curves["lookup_precision"]) == 17
-    assert curves["lookup_recall"][-1] == 1
+    assert curves["lookup_recall"][-1] == curves["mean_lookup_recall"][-1] == 1
+    assert curves["lookup_precision"] != curves["mean_lookup_precision"]
 
 
 def test_a_result_is_printable_and_json():

@@ -141,14 +141,28 @@ def test_interpolated_precision_is_the_slow_definition(points):
 
 def test_lookup_is_the_slow_definition():
     hits, random = random_hits(7), np.random.default_rng(7)
-    distances = np.sort(random.integers(0, 9, hits.shape), axis=1)
+    hits[5] = False  # a query without a relevant item
+    distances = np.sort(random.integers(1, 9, hits.shape), axis=1)
     distances[3, -2:] = 65535  # left out of the ranking
-    precision, recall = metrics.lookup_precision_recall(hits, distances, bits=8)
-    rows = np.flatnonzero(hits.any(axis=1))
-    assert precision.shape == recall.shape == (len(rows), 9)
-    for position, row in enumerate(rows):
-        for radius in range(9):
-            inside = distances[row] <= radius
-            right = (hits[row] & inside).sum()
-            assert precision[position, radius] == pytest.approx(right / inside.sum() if inside.any() else 0)
-            assert recall[position, radius] == pytest.approx(right / hits[row].sum())
+    counts = metrics.lookup_counts(hits, distances, bits=8)
+    pooled, averaged = metrics.pooled_lookup(*counts), metrics.mean_lookup(*counts)
+    for radius in range(9):
+        right = returned = 0
+        precisions, recalls = [], []
+        for row, distance in zip(hits, distances, strict=True):
+            inside = distance <= radius
+            right, returned = right + (row & inside).sum(), returned + inside.sum()
+            if row.any():
+                precisions.append((row & inside).sum() / inside.sum() if inside.any() else 0)
+                recalls.append((row & inside).sum() / row.sum())
+        assert pooled[0][radius] == pytest.approx(right / returned if returned else 0)
+        assert pooled[1][radius] == pytest.approx(right / hits.sum())
+        assert averaged[0][radius] == pytest.approx(np.mean(precisions))
+        assert averaged[1][radius] == pytest.approx(np.mean(recalls))
+
+
+def test_lookups_that_return_nothing_weigh_nothing_in_pooled_precision():
+    hits = np.array([[True, True], [True, False]])
+    counts = metrics.lookup_counts(hits, np.array([[0, 0], [5, 5]]), bits=8)
+    assert metrics.pooled_lookup(*counts)[0][0] == 1
+    assert metrics.mean_lookup(*counts)[0][0] == 0.5

@@ -5,7 +5,7 @@ import pytest
 
 from cmr_hub.cli.main import main as cmr
 from cmr_hub.evaluation import evaluate_embeddings
-from cmr_hub.experiments.curves import draw, points
+from cmr_hub.experiments.curves import LOOKUPS, draw, points
 
 
 def measured(codes):
@@ -18,19 +18,20 @@ def measured(codes):
     return evaluate_embeddings(*embeds, labels, curves=True)
 
 
-def test_a_line_a_checkpoint_and_for_codes_a_second_row_of_radii():
+@pytest.mark.parametrize(("lookup", "names"), LOOKUPS.items())
+def test_a_line_a_checkpoint_and_for_codes_a_second_row_of_radii(lookup, names):
     results = {"floats": measured(codes=False), "codes": measured(codes=True)}
-    panels = draw(results).axes
+    panels = draw(results, lookup).axes
     assert [panel.get_title() for panel in panels] == [
         "image → text: ranking",
         "text → image: ranking",
-        "image → text: lookup by radius",
-        "text → image: lookup by radius",
+        f"image → text: lookup by radius, {lookup}",
+        f"text → image: lookup by radius, {lookup}",
     ]
     assert [line.get_label() for line in panels[0].lines] == ["floats", "codes"]
     (line,) = panels[3].lines
     curve = results["codes"].curves["text_to_image"]
-    np.testing.assert_array_equal(line.get_xydata(), np.transpose([curve["lookup_recall"], curve["lookup_precision"]]))
+    np.testing.assert_array_equal(line.get_xydata(), np.transpose([curve[name] for name in names]))
     assert len(line.get_xydata()) == 17
 
 

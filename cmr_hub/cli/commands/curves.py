@@ -36,6 +36,12 @@ from cmr_hub.cli.options import (
 @split_option
 @protocol_option("dcmh", "Protocol, one with class labels.")
 @focus_option("Focus of the queries")
+@option(
+    "--lookup",
+    type=click.Choice(["pooled", "mean"]),
+    default="pooled",
+    help="Hash lookup of codes: over all queries together, as the papers count, or averaged query by query.",
+)
 @backend_options
 @figure_option("Receives the figure")
 @json_option("Also write the points here.")
@@ -46,6 +52,7 @@ def command(
     split: str,
     protocol: str,
     focus: float | None,
+    lookup: str,
     output: Path,
     json: Path | None,
 ) -> None:
@@ -64,7 +71,7 @@ def command(
         )
         for checkpoint in checkpoints
     }
-    figure = draw(results)
+    figure = draw(results, lookup)
     figure.suptitle(next(iter(results.values())).protocol.describe(), fontsize=7, wrap=True)
     save(figure, output)
     logging.info("%s", output)
