@@ -48,8 +48,9 @@ class CMROutput(ModelOutput):
         loss_terms (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
             The objective's terms before weighting, by the paper's name.
         image_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
-            Images in the common space, as the method leaves them: not normalised, and of a hashing method the values
-            whose signs are the code.
+            Images in the common space. `forward` gives rows of unit length, as `CLIPModel` does and a retriever's
+            `encode_images`; `embed`, whose output losses read, gives them as the method leaves them. Of a hashing
+            method they are the values whose signs are the code.
         text_embeds (`torch.FloatTensor` of shape `(n, embed_dim)`, *optional*):
             Texts in the common space, likewise.
         image_logits, text_logits (`torch.FloatTensor` of shape `(n, num_labels)`, *optional*):
@@ -228,6 +229,9 @@ class CMRModel(CheckedModel):
             labels: `(n, num_labels)` multi-hot tensor.
             inputs: what else the method's `get_image_features`, `get_text_features`, `embed` and `compute_loss` take.
 
+        Returns:
+            Embeddings of unit length, as [`~cmr_hub.Retriever`] gives them, and the loss of the method's own.
+
         Raises:
             UnknownArgumentError: a TypeError; none of these takes an argument of this name.
             InputError: labels are given, which only a loss uses, but not both modalities, or not one row per item.
@@ -246,6 +250,9 @@ class CMRModel(CheckedModel):
         output = self.embed(**{name: given[name] for name in self.arguments.embed if name in given})
         if not missing and given.keys() >= set(self.arguments.needed):
             self._add_loss(output, {name: given[name] for name in self.arguments.loss if name in given})
+        for name in ("image_embeds", "text_embeds"):
+            if (embeds := output.get(name)) is not None:
+                setattr(output, name, F.normalize(embeds, dim=1))
         return output
 
     def embed(self, *args: Any, **inputs: Any) -> CMROutput:

@@ -218,8 +218,9 @@ def test_objective_weighs_the_terms_that_are_chosen(losses):
 )
 def test_alignment_is_chosen_by_name(alignment, loss):
     model = make_model(alignment=alignment)
-    output = model(*some_batch())
-    torch.testing.assert_close(output.loss_terms["alignment"], loss(output.image_embeds, output.text_embeds))
+    image, text, labels = some_batch()
+    expected = loss(model.get_image_features(image), model.get_text_features(text))
+    torch.testing.assert_close(model(image, text, labels).loss_terms["alignment"], expected)
     assert not model.training_callbacks()
     assert not any("modality" in name for name in model.state_dict())
 
@@ -234,10 +235,10 @@ def test_gradients_reach_every_weight(alignment):
 def test_embeddings_are_two_tanh_layers_and_one_side_alone_suffices():
     model, (image, text, _) = make_model(dropout=0.5, input_scale=3.0).eval(), some_batch()
     first, last = model.image_projector[0], model.image_projector[3]
-    embeds = model(image_features=image).image_embeds
+    embeds = model.get_image_features(image)
     scaled = 3 * image / image.square().mean(dim=1, keepdim=True).sqrt()
     torch.testing.assert_close(embeds, torch.tanh(last(torch.tanh(first(scaled)))))
-    torch.testing.assert_close(model(image_features=10 * image).image_embeds, embeds)
+    torch.testing.assert_close(model.get_image_features(10 * image), embeds)
     assert model(image_features=torch.zeros(1, 7)).image_embeds.isfinite().all()
     assert model(text_features=text).image_embeds is None
     assert model(image, text).loss is None

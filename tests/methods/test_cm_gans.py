@@ -104,15 +104,16 @@ def test_the_generators_objective(batch):
     output = model(image, text, labels)
     terms, share = output.loss_terms, torch.tensor([shares(row) for row in labels.tolist()])
     decoded = {
-        "image": model.decoders["image"](output.image_embeds),
-        "text": model.decoders["text"](output.text_embeds),
+        "image": model.decoders["image"](model.get_image_features(image)),
+        "text": model.decoders["text"](model.get_text_features(text)),
     }
     intra = sum(
         real_loss(slow_discriminator(model.intra_discriminators[modality], decoded[modality]))
         for modality in ("image", "text")
     )
-    inter = real_loss(slow_discriminator(model.inter_discriminators["image"], output.text_embeds, share))
-    inter = inter + real_loss(slow_discriminator(model.inter_discriminators["text"], output.image_embeds, share))
+    embeds = model.embed(image_features=image, text_features=text)
+    inter = real_loss(slow_discriminator(model.inter_discriminators["image"], embeds.text_embeds, share))
+    inter = inter + real_loss(slow_discriminator(model.inter_discriminators["text"], embeds.image_embeds, share))
     torch.testing.assert_close(terms["intra_generator"], intra)
     torch.testing.assert_close(terms["inter_generator"], inter)
     squared = ((decoded["image"] - image) ** 2).mean() + ((decoded["text"] - text) ** 2).mean()
@@ -128,7 +129,7 @@ def test_the_discriminators_objective(batch):
     output = model(image, text, labels)
     share = torch.tensor([shares(row) for row in labels.tolist()])
     features = {"image": image, "text": text}
-    embeds = {"image": output.image_embeds, "text": output.text_embeds}
+    embeds = {"image": model.get_image_features(image), "text": model.get_text_features(text)}
     intra = inter = 0.0
     for modality, other in (("image", "text"), ("text", "image")):
         within, between = model.intra_discriminators[modality], model.inter_discriminators[modality]
@@ -164,10 +165,10 @@ def test_gradients_reach_every_weight_of_whose_turn_it_is_and_no_other(batch, pl
 
 def test_upper_layers_and_classifier_are_one_module_for_both_sides(batch):
     model, image_first, text_first = make_model(), torch.randn(N, IMAGE), torch.randn(N, TEXT)
-    before = model(image_first, text_first)
+    before = model.embed(image_features=image_first, text_features=text_first)
     with torch.no_grad():
         model.shared[-1].bias += 1
-    after = model(image_first, text_first)
+    after = model.embed(image_features=image_first, text_features=text_first)
     torch.testing.assert_close(after.image_embeds, before.image_embeds + 1)
     torch.testing.assert_close(after.text_embeds, before.text_embeds + 1)
     assert sum(name.startswith("shared.0.weight") for name, _ in model.named_parameters()) == 1

@@ -79,7 +79,11 @@ def test_objective_weighs_its_terms_and_each_reconstruction_sees_its_code(pairs)
     output = model(*pairs)
     terms = output.loss_terms
     image, text = model.image_standardizer(pairs[0]), model.text_standardizer(pairs[1])
-    codes = {"joint": model.get_pair_features(*pairs), "image": output.image_embeds, "text": output.text_embeds}
+    codes = {
+        "joint": model.get_pair_features(*pairs),
+        "image": model.get_image_features(pairs[0]),
+        "text": model.get_text_features(pairs[1]),
+    }
     for name, code in codes.items():
         slow = slow_error(model.decoders["image"](code), image) + slow_error(model.decoders["text"](code), text)
         assert terms[f"{name}_reconstruction"].item() == pytest.approx(slow, rel=1e-4)

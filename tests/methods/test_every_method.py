@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import ClassLabel, DatasetDict
+from torch.nn import functional as F
 
 import cmr_hub
 from closeness import assert_alike
@@ -200,7 +201,7 @@ def test_one_modality_alone_is_embedded_without_a_loss(method, modality):
     output = model(**{argument: batch[argument]})
     assert output.loss is None
     embed = getattr(model, f"get_{modality}_features")
-    torch.testing.assert_close(output[f"{modality}_embeds"], embed(batch[argument]))
+    torch.testing.assert_close(output[f"{modality}_embeds"], F.normalize(embed(batch[argument])))
     assert output.get({"image": "text", "text": "image"}[modality] + "_embeds") is None
 
 
@@ -252,5 +253,5 @@ def test_half_precision_embeds_float32_features_as_float32_does(method, dtype):
         assert found.dtype == np.float32
         if dtype == torch.float16 or method not in KERNELS:
             assert (found * expected).sum(axis=1).min() > (0.8 if method in KERNELS else 0.97)
-        assert_alike(found, unit_rows(output[f"{modality}_embeds"]))
+        np.testing.assert_allclose(unit_rows(output[f"{modality}_embeds"]), found, atol=0.02)  # rounded once more
         assert half.as_embeddings(values[1]).dtype == (np.uint8 if half.is_hashing else np.float32)

@@ -72,12 +72,13 @@ def test_a_training_step_solves_the_classifier_after_the_losses(batch, combine, 
     features = torch.randn(N, 7), torch.randn(N, 4)
     first = model(*features, batch[2])
     assert first.image_logits.abs().sum() == 0  # the losses are of the classifier that was there before
+    embeds = [model.get_image_features(features[0]).detach(), model.get_text_features(features[1]).detach()]
     expected = sum(
         np.linalg.solve(u.T @ u + 0.3 * np.eye(DIM), u.T @ batch[2].numpy())
-        for u in (first.image_embeds.detach().double().numpy(), first.text_embeds.detach().double().numpy())
+        for u in (rows.double().numpy() for rows in embeds)
     )
     np.testing.assert_allclose(model.classifier.numpy(), factor * expected, atol=1e-4)
-    torch.testing.assert_close(model(*features, batch[2]).image_logits, first.image_embeds @ model.classifier)
+    torch.testing.assert_close(model(*features, batch[2]).image_logits, embeds[0] @ model.classifier)
     assert not model.classifier.requires_grad
 
 

@@ -206,7 +206,8 @@ def test_the_two_sides_predict_one_code(pairs, model):
 
 
 def test_the_code_of_both_sides_is_that_of_the_product_of_their_probabilities(pairs, model):
-    image, text = (f.double().sigmoid() for f in model(pairs[0], pairs[1]).to_tuple())
+    embeds = model.embed(image_features=pairs[0], text_features=pairs[1])
+    image, text = (f.double().sigmoid() for f in embeds.to_tuple())
     joint = image * text / (image * text + (1 - image) * (1 - text))
     unified = model.get_pair_features(*pairs[:2])
     torch.testing.assert_close(unified.double().sigmoid(), joint, rtol=1e-4, atol=1e-6)

@@ -74,7 +74,8 @@ def test_every_term_is_what_the_loops_give(batch, hardness):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_the_class_part_holds_class_probabilities(batch, temperature):
-    output = make_model(class_temperature=temperature)(**batch)
+    model = make_model(class_temperature=temperature)
+    output = model.embed(image_features=batch["image_features"], text_features=batch["text_features"])
     probabilities = (output.image_logits / temperature).exp()
     for row, part in zip(probabilities.tolist(), output.image_embeds[:, :CLASSES].tolist(), strict=True):
         length = math.sqrt(sum(value * value for value in row))

@@ -56,7 +56,8 @@ def test_the_classifier_sees_class_bits(batch):
 def test_the_likelihood_is_of_class_values(batch):
     model = make_model(similarity_scale=4.0, similarity_margin=0.1, likelihood_weight=2.0, class_weight=3.0)
     output = model(**batch)
-    image, text = (embeds[:, : BITS // 2].tolist() for embeds in output.embeds)
+    embeds = model.embed(image_features=batch["image_features"], text_features=batch["text_features"]).embeds
+    image, text = (rows[:, : BITS // 2].tolist() for rows in embeds)
     classes, total = batch["labels"].argmax(dim=1).tolist(), 0.0
     for rows, others in ((image, text), (image, image), (text, text)):
         for i in range(N):

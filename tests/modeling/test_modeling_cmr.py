@@ -14,6 +14,7 @@ from transformers import (
 )
 
 import cmr_hub
+from closeness import assert_alike
 from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, InputError, NotFittedError, UnsupportedError
 from cmr_hub.methods import METHODS
 from cmr_hub.modeling.configuration_hashing import HashingConfig
@@ -41,6 +42,19 @@ def test_auto_classes_know_every_method(saved):
     assert type(AutoConfig.from_pretrained(folder)) is type(retriever.model.config)
     assert type(AutoModel.from_pretrained(folder)) is type(retriever.model)
     assert type(AutoProcessor.from_pretrained(folder)) is cmr_hub.CMRProcessor
+
+
+@pytest.mark.parametrize("method", ["dscmr", "cca", "sh"])
+def test_its_output_has_the_rows_of_the_retriever(tmp_path, method):
+    retriever = feature_retriever(method)
+    retriever.save_pretrained(tmp_path)
+    features = np.random.default_rng(0).normal(size=(5, 10))
+    images, texts = features[:, :6], features[:, 6:]
+    processor, model = AutoProcessor.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path).eval()
+    with torch.inference_mode():
+        output = model(**processor(images=images, text=texts, return_tensors="pt"))
+    assert_alike(output.image_embeds.numpy(), retriever.encode_images(images, real_valued=True))
+    assert_alike(output.text_embeds.numpy(), retriever.encode_texts(texts, real_valued=True))
 
 
 @pytest.mark.parametrize("task", ["feature-extraction", "zero-shot-image-classification"])
