@@ -66,7 +66,8 @@ def _as_batch(inputs: Any, encoder: Encoder) -> Any:
     if encoder.modality == "image" and encoder.accepts_raw_input:
         is_single = inputs.ndim < 4 if is_array else isinstance(inputs, ONE_IMAGE)
     else:
-        is_single = inputs.ndim < 2 if is_array else isinstance(inputs, str)
+        least = 1 if encoder.accepts_raw_input else 2  # strings, or rows of features
+        is_single = inputs.ndim < least if is_array else isinstance(inputs, str)
     if not is_single and not hasattr(inputs, "__len__"):
         raise InputError(
             f"{encoder.modality.capitalize()}s are a {type(inputs).__name__}: give one {encoder.modality} or a list."

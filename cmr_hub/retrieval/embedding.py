@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,6 +12,8 @@ import torch
 from tqdm.auto import tqdm
 from transformers import BatchFeature
 
+from cmr_hub.encoders.backbone import ONE_IMAGE
+from cmr_hub.encoders.base import Encoder
 from cmr_hub.errors import InputError
 from cmr_hub.hub import list_checkpoints
 from cmr_hub.modeling.modeling_cmr import CMRModel, unit_rows
@@ -42,7 +44,8 @@ class Embedder:
         def embed_features(batch: torch.Tensor) -> torch.Tensor:
             return self.model.get_image_features(**encoder.as_inputs(batch.to(self.model.device)))
 
-        with self._readable_refusals("image", images):
+        images = as_list(images, encoder)
+        with self._readable_refusals("image"):
             if cache and encoder.cacheable:
                 features = self.processor.store.stored(images, show_progress=show_progress)
                 return self._encode(embed_features, features, "Images", batch_size, False, real_valued)
@@ -62,7 +65,8 @@ class Embedder:
         def embed(batch: Sequence[Any]) -> torch.Tensor:
             return self.model.get_text_features(**self.processor(text=batch, cache=cache).to(self.model.device))
 
-        with self._readable_refusals("text", texts):
+        texts = as_list(texts, self.processor.text_encoder)
+        with self._readable_refusals("text"):
             if cache and self.processor.text_encoder.cacheable:
                 self.processor.text_store.stored(flattened(texts)[0], show_progress=show_progress)
             if self.processor.text_encoder.supports_mean_pooling or not any(
@@ -85,13 +89,14 @@ class Embedder:
         real_valued: bool,
     ) -> np.ndarray:
         """See `Retriever.encode_pairs`."""
+        images, texts = as_list(images, self.processor.image_encoder), as_list(texts, self.processor.text_encoder)
         if len(images) != len(texts):
             raise InputError(f"{len(images)} images against {len(texts)} texts: a pair has one of each.")
         if len(images) == 0:
             return self.texts([], batch_size=batch_size, cache=False, show_progress=False, real_valued=real_valued)
-        with self._readable_refusals("image", images):
+        with self._readable_refusals("image"):
             image_inputs = self.processor(images=images, cache=cache, show_progress=show_progress)
-        with self._readable_refusals("text", texts):
+        with self._readable_refusals("text"):
             text_inputs = self.processor(text=texts, cache=cache, show_progress=show_progress)
         inputs = {**image_inputs, **text_inputs}
 
@@ -102,10 +107,8 @@ class Embedder:
         return self._encode(embed, range(len(images)), "Pairs", batch_size, show_progress, real_valued)
 
     @contextmanager
-    def _readable_refusals(self, modality: Literal["image", "text"], inputs: Any) -> Iterator[None]:
-        """Refuse a single input, and tell who gives raw input to released features where it is taken."""
-        if isinstance(inputs, str | os.PathLike):
-            raise InputError(f"{modality.capitalize()}s come as a list: give [{modality}] for a single one.")
+    def _readable_refusals(self, modality: Literal["image", "text"]) -> Iterator[None]:
+        """Tell who gives raw input to released features where it is taken."""
         try:
             yield
         except InputError as error:
@@ -139,6 +142,27 @@ class Embedder:
                 where = f" (in the batch that starts at {start})" if start else ""
                 raise InputError(f"{error}{where}") from error
         return np.concatenate(batches)
+
+
+def as_list(inputs: Any, encoder: Encoder) -> Any:
+    """Several inputs of an encoder: as they are, or as a list where they come one by one, as from a generator.
+
+    Raises:
+        InputError: a single input, whose parts would be taken for several, or something else.
+    """
+    if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "USO" and inputs.ndim:  # of strings
+        return inputs.tolist()
+    is_raw_image = encoder.modality == "image" and encoder.accepts_raw_input
+    if isinstance(inputs, np.ndarray | torch.Tensor):
+        is_one = inputs.ndim < (4 if is_raw_image else 2) and 0 not in inputs.shape
+    else:
+        is_one = isinstance(inputs, ONE_IMAGE if is_raw_image else str | os.PathLike)
+    if is_one or not isinstance(inputs, Iterable):
+        raise InputError(
+            f"{encoder.modality.capitalize()}s come as a list: give [{encoder.modality}] for a single one, not a "
+            f"{type(inputs).__name__}."
+        )
+    return inputs if hasattr(inputs, "__len__") else list(inputs)
 
 
 def _not_finite(features: torch.Tensor, unit: str) -> InputError:

@@ -27,7 +27,7 @@ from cmr_hub.utils.images import ImageSource
 from cmr_hub.utils.loading_options import chosen_device, pop_dtype
 
 from .answering import answer
-from .embedding import Embedder
+from .embedding import Embedder, as_list
 from .explanation import Explanation, explain
 from .loading import check_fit, load_parts
 from .words import check_words, describe_unknown
@@ -198,6 +198,7 @@ class Retriever:
         Raises:
             InputError: a text cannot be used; its position and the reason are named.
         """
+        texts = as_list(texts, self.processor.text_encoder)
         self._warn_of_unknown_words(texts)
         return self._embedder.texts(
             texts, batch_size=batch_size, cache=cache, show_progress=show_progress, real_valued=real_valued
@@ -298,7 +299,7 @@ class Retriever:
 
     def _warn_of_unknown_words(self, texts: Sequence[Any]) -> None:
         encoder = self.processor.text_encoder
-        if not isinstance(encoder, TextEncoder) or isinstance(texts, str | os.PathLike) or not len(texts):
+        if not isinstance(encoder, TextEncoder) or not len(texts):
             return
         if note := describe_unknown(encoder, flattened(texts)[0]):
             logger.warning("%s", note)

@@ -1,6 +1,8 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from datasets import Dataset
 from PIL import Image
 
 import cmr_hub
@@ -49,10 +51,31 @@ def test_texts_without_a_known_word(raw):
     assert_alike(embeds[1:], embeds[[1]].repeat(5, axis=0))
 
 
-@pytest.mark.parametrize("method", ["encode_images", "encode_texts"])
-def test_a_single_string_is_no_list(raw, method):
-    with pytest.raises(InputError, match="come as a list"):
-        getattr(raw, method)("red.png")
+@pytest.mark.parametrize(
+    ("method", "one"),
+    [
+        ("encode_images", "red.png"),
+        ("encode_images", b"bytes"),
+        ("encode_images", Image.new("RGB", (200, 200))),
+        ("encode_images", np.zeros((200, 200, 3), np.uint8)),
+        ("encode_images", 5),
+        ("encode_texts", "red"),
+        ("encode_texts", np.array("red")),
+    ],
+)
+def test_a_single_input_is_no_list(raw, method, one):
+    """An array of pixels was cut into batches of rows."""
+    with pytest.raises(InputError, match=r"come as a list: give \[(image|text)\] for a single one, not a "):
+        getattr(raw, method)(one)
+
+
+@pytest.mark.parametrize(
+    "as_several", [tuple, iter, np.array, pd.Series, lambda texts: Dataset.from_dict({"t": texts})["t"]]
+)
+def test_whatever_holds_several(raw, as_several, tmp_path):
+    texts, paths = ["red", "blue red", "green"], image_files(tmp_path)
+    assert_alike(raw.encode_texts(as_several(texts)), raw.encode_texts(texts))
+    assert_alike(raw.encode_images(as_several(paths)), raw.encode_images(paths))
 
 
 def test_a_bad_image_in_a_later_batch_is_named(raw, tmp_path):
@@ -69,6 +92,8 @@ def test_released_features_are_checked():
         retriever.encode_images(np.array([[1.0] * 6, [1.0] * 5 + [np.nan]]))
     with pytest.raises(InputError, match=r"\(n, 6\)"):
         retriever.encode_images(np.ones((2, 7)))
+    with pytest.raises(InputError, match="come as a list"):
+        retriever.encode_images(np.ones(6))
 
 
 @pytest.mark.parametrize(
