@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -13,7 +15,7 @@ import PIL.Image
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from cmr_hub.data.columns import Modality
-from cmr_hub.data.image_cells import ImageFiles, resolve_images
+from cmr_hub.data.image_cells import ImageFiles, read_images, resolve_images
 from cmr_hub.data.standard_columns import standardize
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
@@ -29,11 +31,14 @@ from .gallery_files import CONFIG_NAME, SHARD_ROWS
 from .gallery_indexes import build_index, check_embeds, chosen, options_to_open, options_to_save
 from .gallery_sources import Source
 from .gallery_storage import StoredGallery, load_retriever
+from .image_domain import SAMPLE
 from .items import Items
 from .retriever import Retriever
 from .search import Hit, Query, Searcher
 
 __all__ = ["Gallery", "Hit"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Several = list[T] | tuple[T, ...]
@@ -161,7 +166,7 @@ class Gallery:
         embeds, values = embed_at_once(
             dataset, retriever, cache=cache, show_progress=show_progress, keep_real_valued=keep_real_valued
         )
-        return cls(
+        gallery = cls(
             dataset,
             retriever,
             embeds.get("image"),
@@ -171,6 +176,7 @@ class Gallery:
             name=name,
             real_valued=values,
         )
+        return gallery._warn_of_domain()
 
     @classmethod
     @renamed_arguments(keep_pictures="keep_images")
@@ -234,13 +240,14 @@ class Gallery:
             image_root=image_root,
         )
         building.run(show_progress)
-        return cls.from_pretrained(
+        gallery = cls.from_pretrained(
             save_directory,
             retriever=retriever,
             index=index,
             index_options=index_options,
             image_root=None if keep_images else building.source.folder_of_images(),
         )
+        return gallery._warn_of_domain()
 
     @overload
     def search(
@@ -366,9 +373,11 @@ class Gallery:
         return self._searcher.range_search(Query.of(text, image, item, source), target, radius)
 
     def notes(self, *, text: str | None = None, image: Any | None = None) -> list[str]:
-        """What speaks against the hits of a query, as sentences: words of a text that the checkpoint does not know.
+        """What speaks against the hits of a query, as sentences.
 
-        [`search`] and [`range_search`] log them as warnings.
+        Words of a text that the checkpoint does not know; an image, or images of the gallery, that are unlike those
+        that it was trained on. [`search`] and [`range_search`] log what is of the query as warnings, [`from_dataset`]
+        and [`build`] what is of the gallery.
 
         Args:
             text: a text query.
@@ -383,7 +392,25 @@ class Gallery:
         ['No vector for: sonnenbrille. The query is answered without.']
         ```
         """
-        return self._searcher.notes(Query(text, image, None, None))
+        of_query = [] if text is None and image is None else self._searcher.notes(Query(text, image))
+        return of_query + ([self._domain_note] if self._domain_note else [])
+
+    @cached_property
+    def _domain_note(self) -> str:
+        """That the images are unlike those of the checkpoint's training; "" where it is not so, or not known."""
+        if self.retriever.image_domain is None or "image" not in self.dataset.column_names:
+            return ""
+        rows = range(0, len(self), -(-len(self) // SAMPLE))
+        try:
+            images = read_images(self.dataset.select(rows), "image", files=self._items.image_files)
+            return self.retriever.check_sample([image for image in images if image and any(image.values())])
+        except InputError:  # an image that cannot be used is somebody else's to name
+            return ""
+
+    def _warn_of_domain(self) -> Gallery:
+        if self._domain_note:
+            logger.warning("%s: %s", self.name, self._domain_note)
+        return self
 
     def other_modality(self, target: Modality) -> Modality:
         """The modality that an item asks with for `target`: the other one where there is one."""

@@ -16,10 +16,12 @@ import torch
 from cmr_hub.encoders.base import TextEncoder
 from cmr_hub.errors import CheckpointError, CMRError
 from cmr_hub.hub import push_folder
+from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.modeling.checked_model import WEIGHT_FILES
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.modeling.parts import NEUTRAL
 from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
+from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.checksums import saved
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
 from cmr_hub.utils.hub import Location
@@ -29,6 +31,7 @@ from cmr_hub.utils.loading_options import chosen_device, pop_dtype
 from .answering import answer
 from .embedding import Embedder, as_list
 from .explanation import Explanation, explain
+from .image_domain import ImageDomain, describe_gallery, describe_image, shipped_domain
 from .loading import check_fit, load_parts
 from .words import check_words, describe_unknown
 
@@ -62,6 +65,7 @@ class Retriever:
         self.processor = processor
         self.name = name
         self.folder: Path | None = None
+        self._image_domain: ImageDomain | None = None
 
     def __repr__(self) -> str:
         return f"Retriever({self.name or type(self.model).__name__!r}, method={self.model.config.model_type!r})"
@@ -136,6 +140,7 @@ class Retriever:
         except CMRError as error:
             raise CheckpointError(f"The checkpoint in {folder} does not fit together: {error}") from error
         retriever.folder = folder
+        retriever._image_domain = ImageDomain.load(folder)
         return retriever
 
     def encode_images(
@@ -330,11 +335,51 @@ class Retriever:
         """
         return check_words(cast(TextEncoder, self.processor.text_encoder), text, self.name)
 
+    @property
+    def image_domain(self) -> ImageDomain | None:
+        """What images of the training were like; None where the checkpoint does not say."""
+        if self._image_domain is not None or self.folder is None:
+            return self._image_domain
+        record = self.folder / RUN_NAME
+        dataset = read_json(record).get("dataset") if record.exists() else None
+        return shipped_domain(str(dataset), self.processor.image_encoder)
+
+    @image_domain.setter
+    def image_domain(self, domain: ImageDomain | None) -> None:
+        self._image_domain = domain
+
+    def check_image(self, image: ImageSource) -> str:
+        """Say that an image, as for [`encode_images`], is unlike those of the training; "" where it is not so.
+
+        Raises:
+            InputError: the image cannot be used.
+        """
+        domain, encoder = self.image_domain, self.processor.image_encoder
+        if domain is None or not encoder.accepts_raw_input:
+            return ""
+        return describe_image(domain, encoder.encode([image]).numpy())
+
+    def check_sample(self, images: Sequence[Any]) -> str:
+        """Say that too many of a sample of a gallery's images are unlike those of the training; "" where it is not so.
+
+        Their features are kept on disk, as far as the encoder is slow.
+
+        Raises:
+            InputError: an image cannot be used.
+        """
+        domain, encoder = self.image_domain, self.processor.image_encoder
+        if domain is None or not encoder.accepts_raw_input or not len(images):
+            return ""
+        encode = self.processor.store.encode if encoder.cacheable else encoder.encode
+        return describe_gallery(domain, encode(images).numpy())
+
     def save_pretrained(self, save_directory: str | os.PathLike) -> None:
         """Write the model and its processor into one folder; an earlier checkpoint there survives a failure."""
         with saved(save_directory, replaces=WEIGHT_FILES) as scratch:
             self.model.save_pretrained(scratch)
             self.processor.save_pretrained(scratch)
+            if self._image_domain is not None:
+                self._image_domain.save(scratch)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Publish the folder that this was loaded from, card and measured results included.

@@ -276,9 +276,11 @@ class Searcher:
 
     def notes(self, query: Query) -> list[str]:
         """What speaks against the hits of a query, as sentences; see `Gallery.notes`."""
-        if query.text is None:
-            return []
-        return list(filter(None, [self.retriever.check_words(query.text)]))
+        if query.text is not None:
+            note = self.retriever.check_words(query.text)
+        else:
+            note = "" if query.image is None else self.retriever.check_image(query.image)
+        return [note] if note else []
 
     def _embedded(
         self, query: Query, target: Modality, embeds_of_it: Callable[..., np.ndarray] | None = None
@@ -289,9 +291,9 @@ class Searcher:
         known = " or ".join(repr(modality) for modality in self.embeds)
         if target not in self.indexes:
             raise InputError(f"The items of this gallery have no {target}s to find: its target is {known}.")
+        for note in self.notes(query):
+            logger.warning("%s", note)
         if query.text is not None:
-            for note in self.notes(query):
-                logger.warning("%s", note)
             return _EmbeddedQuery(embeds_of_it or partial(self._embed_texts, [query.text]))
         if query.image is not None:
             return _EmbeddedQuery(embeds_of_it or partial(self.retriever.encode_images, [query.image]))

@@ -138,6 +138,7 @@ def finetune(
     run.note_epochs(trainer.state)
     if run.best_epoch:
         encoder.keep_weights()
+        retriever.image_domain = None  # of the features before
     else:
         logger.info("No epoch is better on validation data than the start, which is kept: tuning added nothing.")
         retriever = Retriever.from_pretrained(checkpoint)

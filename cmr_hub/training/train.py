@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import DatasetDict
 from huggingface_hub.errors import StrictDataclassError
@@ -24,6 +25,7 @@ from cmr_hub.methods import METHODS
 from cmr_hub.modeling.codes import warn_if_degenerate
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
+from cmr_hub.retrieval.image_domain import ImageDomain, pooled
 from cmr_hub.retrieval.loading import check_inputs
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.processes import this_process
@@ -41,6 +43,9 @@ from .test_selection import WatchedEpochs
 from .trainer import CMRTrainer
 
 logger = logging.getLogger(__name__)
+
+MAX_DOMAIN_IMAGES = 5000  # that say what the training images are like
+ROWS_AT_ONCE = 256
 
 
 def train(
@@ -143,7 +148,9 @@ def train(
         if model.is_hashing:
             for name, codes in embed(model.eval(), pairs).items():
                 warn_if_degenerate(codes, f"training {name.removesuffix('_embeds')}s")
-        Retriever(model.half() if half else model, processor).save_pretrained(output_dir)
+        made = Retriever(model.half() if half else model, processor)
+        made.image_domain = image_domain_of(pairs, processor)
+        made.save_pretrained(output_dir)
         run.weights = weights_digest(output_dir)
         retriever = Retriever.from_pretrained(output_dir)
         watched = {entry["protocol"] for entry in run.results}
@@ -306,6 +313,17 @@ def make_model(recipe: Recipe, processor: CMRProcessor, dataset: DatasetDict) ->
         return model_class(model_class.config_class(**settings))
     except (StrictDataclassError, TypeError, ValueError) as error:
         raise InputError(f"The settings do not fit {recipe.method}: {error.__cause__ or error}") from error
+
+
+def image_domain_of(pairs: Pairs, processor: CMRProcessor) -> ImageDomain | None:
+    """What the training images are like, of encoders of raw images; see [`ImageDomain`]."""
+    encoder = processor.image_encoder
+    if not encoder.accepts_raw_input:
+        return None
+    features = pairs.images[encoder.input_name]
+    rows = range(0, len(features), -(-len(features) // MAX_DOMAIN_IMAGES))
+    batches = [list(rows[start : start + ROWS_AT_ONCE]) for start in range(0, len(rows), ROWS_AT_ONCE)]
+    return ImageDomain.fit(np.concatenate([pooled(features[batch].numpy()) for batch in batches]))
 
 
 def fit_closed_form(model: ClosedFormCMRModel, pairs: Pairs) -> None:

@@ -11,14 +11,15 @@ from closeness import assert_figures, assert_results, assert_trained_alike
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import evaluate, get_protocol
 from cmr_hub.training import datasets as pairs_module
+from cmr_hub.training.datasets import Pairs
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from cmr_hub.training.test_selection import WatchedEpochs
-from cmr_hub.training.train import make_features, train, training_arguments
+from cmr_hub.training.train import image_domain_of, make_features, train, training_arguments
 from cmr_hub.training.trainer import CMRTrainer
 from small_trainings import feature_splits, quick_recipe
 from tiny_text_models import sentence_model
-from toys import image_dataset
+from toys import image_dataset, raw_retriever
 
 
 @pytest.fixture
@@ -290,3 +291,18 @@ def test_a_protocol_by_class_is_refused_before_anything_is_encoded(dataset, tmp_
     monkeypatch.setattr("cmr_hub.training.train.make_features", None)
     with pytest.raises(InputError, match=r"'dcmh' measures by class, and this data set has no class .*'instance'"):
         train(quick_recipe("cca"), unlabelled(dataset), "toy", tmp_path, protocols=["instance", "dcmh"])
+
+
+@pytest.mark.parametrize("regions", [(), (4,)])
+def test_a_checkpoint_learns_what_its_training_images_are_like(regions):
+    processor = raw_retriever().processor
+    kind = torch.randn(300, *regions, 20) * torch.tensor([3.0, 2.0] + [0.1] * 18)
+    pairs = Pairs(image_features=kind, text_features=torch.zeros(300, 3))
+    domain = image_domain_of(pairs, processor)
+    assert domain.is_far(kind.numpy()).mean() < 0.05
+    assert domain.is_far(kind.numpy() + 2).all()
+
+
+def test_of_released_features_nothing_is_learned(dataset):
+    processor = make_features(quick_recipe("cca"), dataset, "toy").processor
+    assert image_domain_of(Pairs(image_features=torch.zeros(300, 6)), processor) is None

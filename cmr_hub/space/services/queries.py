@@ -124,14 +124,14 @@ def ask(catalogue: Catalogue, asked: Asked, gallery: str = "", method: str = "")
         raise InputError(f"k must be a whole number, and is {asked.k!r}.")
     options: dict[str, Any] = {"target": asked.target, "k": asked.k, "label": asked.label, "focus": asked.focus}
     started = time.perf_counter()
+    given: dict[str, Any] = {}
     if query.kind == "text":
-        hits = opened.search(text=query.value, **options)
+        given = {"text": query.value}
     elif query.kind == "image":
-        hits = opened.search(image=open_upload(query.value), **options)
-    else:
-        hits = opened.search(item=query.value, source=query.modality, **options)
+        given = {"image": open_upload(query.value)}
+    hits = opened.search(**(given or {"item": query.value, "source": query.modality}), **options)
     seconds = time.perf_counter() - started
-    notes = opened.notes(text=query.value) if query.kind == "text" else []
+    notes = opened.notes(**given)
     return Answer(opened, asked, hits, seconds, notes)
 
 
