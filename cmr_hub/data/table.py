@@ -281,7 +281,7 @@ def _id(where: str, value: Any) -> str:
 def _check_agreement(first: Pair, other: Pair) -> None:
     for part in ("labels", "split", "id"):
         one, two = getattr(first, part), getattr(other, part)
-        if one != two:
+        if one != two and not (part == "labels" and set(one) == set(two)):
             raise DatasetError(
                 f"{other.where}: {other.name} has {part} {two!r} here but {one!r} in {first.where}. Rows of one "
                 f"image must agree; give different images different names."

@@ -25,7 +25,9 @@ MAX_TABLE_BYTES = 256 << 20  # a table is read whole; a million captions take ab
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 SUFFIXES = (*TEXT_SUFFIXES, ".xlsx")
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-PREAMBLE = re.compile(r"(sep=.|#TYPE .*)(\r\n|\r|\n)")  # what Excel and PowerShell write before the header
+LINE_END = re.compile(r"\r\n|\r|\n")
+# What Excel and PowerShell write above the header, and blank rows.
+PREAMBLE = re.compile(rf"(?:(?:sep=.|#TYPE [^\r\n]*|[ \t;,|]*)(?:{LINE_END.pattern}))*")
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 # What text in Windows-1252 hardly ever has: three letters in a row beyond ASCII, a sign within a word, or a capital
 # after a small letter. Text in other encodings of one or two bytes (Cyrillic, Chinese, Mac OS Roman) is full of them.
@@ -109,20 +111,20 @@ def _from_windows_1252(content: bytes) -> str | None:
 
 
 def _csv_rows(table: Path, content: str) -> Iterator[Row]:
-    skipped = preamble.end() if (preamble := PREAMBLE.match(content)) else 0
-    content = content[skipped:]
+    above = match[0] if (match := PREAMBLE.match(content)) else ""
+    content, lines_above = content[len(above) :], len(LINE_END.findall(above))
     separator = max(SEPARATORS, key=lambda sign: len(_header(content, sign)))  # the first of equal ones
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
 
     def lines() -> Iterator[tuple[str, Sequence[str]]]:
         for cells in reader:
-            yield f"{table}, line {reader.line_num + bool(skipped)}", cells
+            yield f"{table}, line {lines_above + reader.line_num}", cells
 
     hint = f"Put texts with a {SEPARATORS[separator]} in double quotes."
     try:
         yield from _rows_of_cells(table, next(reader, []), lines(), hint)
     except csv.Error as error:
-        raise DatasetError(f"{table}, line {reader.line_num}: not valid CSV ({error}).") from error
+        raise DatasetError(f"{table}, line {lines_above + reader.line_num}: not valid CSV ({error}).") from error
 
 
 def _header(content: str, separator: str) -> list[str]:
@@ -144,7 +146,8 @@ def _workbook_rows(table: Path) -> Iterator[Row]:
     if others:
         logger.warning("%s has %d sheets; the first one, %r, is read.", table, 1 + len(others), sheet.title)
     numbered = [(f"{table}, row {number}", cells) for number, cells in enumerate(rows, start=1)]
-    yield from _rows_of_cells(table, rows[0] if rows else [], numbered[1:])
+    filled = [(where, cells) for where, cells in numbered if not is_blank(cells)]
+    yield from _rows_of_cells(table, filled[0][1] if filled else [], filled[1:])
 
 
 def _of_workbook(cell: Any) -> Any:

@@ -229,7 +229,7 @@ def test_encodings_that_the_first_bytes_tell(folder, name, content, encoding):
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|", ","])
-@pytest.mark.parametrize("preamble", ["", "sep={}\r\n", "#TYPE System.Object\n"])
+@pytest.mark.parametrize("preamble", ["", "sep={}\r\n", "#TYPE System.Object\n", "\r\n;;\r\n"])
 def test_separators_are_found(folder, separator, preamble):
     rows = [("File Name", "TEXT", "Label", "split"), ("a.png", '"A, b; c | d"', "x", "train")]
     lines = "\r\n".join(separator.join(row) for row in [*rows, ("b.png", "B", "y", "train")])
@@ -337,6 +337,16 @@ def test_class_ids_that_became_floats_are_in_natural_order(folder):
     assert load(folder, "file_name,text,label,split", *rows)["train"].features["label"].names == ["1", "2", "10"]
     rows = [f"{name}.png,A,{name_},train" for name, name_ in zip("abc", ("1.1", "1.10", "1.0"), strict=True)]
     assert load(folder, "file_name,text,label,split", *rows)["train"].features["label"].names == ["1.0", "1.1", "1.10"]
+
+
+def test_rows_of_one_image_have_the_same_classes_in_another_order(folder):
+    loaded = load(folder, "file_name,text,labels,split", "a.png,A,x;y,train", "a.png,B,\"['y', 'x']\",train")
+    assert loaded["train"]["labels"][:] == [[0, 1]]
+
+
+def test_lines_are_counted_from_the_top_of_the_file(folder):
+    with pytest.raises(DatasetError, match="line 5: 3 cells"):
+        load(folder, "sep=;", "", "file_name;text", "a.png;A", "a.png;B;C")
 
 
 def test_rows_of_one_image_agree_in_a_class_written_in_two_ways(folder):

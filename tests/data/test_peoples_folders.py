@@ -46,6 +46,7 @@ def test_workbook(tmp_path, caplog):
     (tmp_path / "metadata.csv").unlink()
     book = openpyxl.Workbook()
     sheet = book.active
+    sheet.append([None, None])
     sheet.append(["file_name", "text", "label", None])
     for number in range(3):
         sheet.append([f"{number}.png", f"a text {number}", datetime.datetime(2024, 1, 5 + number % 2), None])
