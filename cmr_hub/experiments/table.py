@@ -136,7 +136,9 @@ def make_tables(
                 f"`cmr evaluate --split {split} --protocols {name} --record`."
             )
     if not entries:
-        raise InputError(f"None of these runs was measured on the {split} split.")
+        others = dict.fromkeys(entry["split"] for checkpoint in checkpoints for entry in checkpoint.run.results)
+        hint = "".join(f" Add --split {other} for those on the {other} split." for other in others)
+        raise InputError(f"None of these runs was measured on the {split} split.{hint}")
 
     tables = []
     for title, of_data in sorted(_by_data(checkpoints).items()):

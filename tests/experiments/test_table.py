@@ -266,7 +266,7 @@ def test_protocols_that_cannot_be_shown(tmp_path):
         make_tables(checkpoints, ["instanse"])
     with pytest.raises(InputError, match="None of these runs was measured under 'instance' on the test split"):
         make_tables(checkpoints, ["dscmr", "instance"])
-    with pytest.raises(InputError, match="measured on the validation split"):
+    with pytest.raises(InputError, match=r"on the validation split\. Add --split test for those on the test split"):
         make_tables(checkpoints, split="validation")
 
 
