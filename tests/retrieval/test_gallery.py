@@ -349,9 +349,9 @@ def test_equal_ids_are_refused(tmp_path):
         Gallery.from_dataset(dataset, feature_retriever())
 
 
-def test_a_data_set_as_the_hub_has_it(tmp_path):
+def test_a_data_set_as_the_hub_has_it(gallery, tmp_path):
     """Without ids, with single captions and classes that are words; images alone; several splits."""
-    items, retriever = image_dataset(tmp_path), raw_retriever()
+    items, retriever = image_dataset(tmp_path), gallery.retriever
     other = items.remove_columns(["id", "texts", "label"])
     other = other.add_column("caption", ["a red one", "green", "blue"]).add_column("label", ["warm", "cool", "cool"])
     gallery = Gallery.from_dataset(other, retriever, cache=False)
@@ -365,10 +365,10 @@ def test_a_data_set_as_the_hub_has_it(tmp_path):
     assert Gallery.from_dataset(numbered, retriever, cache=False).search(item=5, k=3)[0].same_class is not None
 
 
-def test_an_item_of_unknown_class_has_none(tmp_path):
+def test_an_item_of_unknown_class_has_none(gallery, tmp_path):
     items = image_dataset(tmp_path).remove_columns("label")
     items = items.add_column("label", [0, -1, None], feature=ClassLabel(names=["warm", "cool"]))
-    gallery = Gallery.from_dataset(items, raw_retriever(), cache=False)
+    gallery = Gallery.from_dataset(items, gallery.retriever, cache=False)
     assert [gallery.labels(row) for row in range(3)] == [("warm",), (), ()]
 
 

@@ -322,15 +322,15 @@ def parquet_of_paths(folder, *paths):
     return folder / "rows.parquet"
 
 
-def test_parquet_files_name_no_files_unless_the_caller_says_where(tmp_path, caplog):
+def test_parquet_files_name_no_files_unless_the_caller_says_where(tmp_path, caplog, raw):
     (tmp_path / "images").mkdir()
     paths = image_files(tmp_path / "images")
     Images.new("RGB", (9, 9)).save(tmp_path / "secret.png")
     rows = parquet_of_paths(tmp_path, *paths, tmp_path / "secret.png", "../secret.png", "http://127.0.0.1:9/a.png")
     with pytest.raises(InputError, match=r"image 1 of 4: .*image_root"):
-        Gallery.build(rows, raw_retriever(), tmp_path / "refused", show_progress=False)
+        Gallery.build(rows, raw, tmp_path / "refused", show_progress=False)
     options = {"image_root": tmp_path / "images", "show_progress": False}
-    gallery = Gallery.build(rows, raw_retriever(), tmp_path / "gallery", **options)
+    gallery = Gallery.build(rows, raw, tmp_path / "gallery", **options)
     assert gallery.ids == ["0", "1", "2"]
     assert [item.message.count("no such file") for item in caplog.records if item.levelname == "WARNING"] == [3]
     stored = pq.read_table(tmp_path / "gallery" / "items-00000.parquet").column("image").to_pylist()
@@ -347,13 +347,13 @@ def with_a_bad_one(tmp_path):
     return folder
 
 
-def test_a_building_that_embedded_nothing_may_be_asked_for_otherwise(tmp_path):
+def test_a_building_that_embedded_nothing_may_be_asked_for_otherwise(tmp_path, raw):
     (tmp_path / "images").mkdir()
     rows = parquet_of_paths(tmp_path, *image_files(tmp_path / "images"))
     with pytest.raises(InputError, match="image_root"):
-        Gallery.build(rows, raw_retriever(), tmp_path / "gallery", show_progress=False)
+        Gallery.build(rows, raw, tmp_path / "gallery", show_progress=False)
     options = {"image_root": tmp_path / "images", "show_progress": False}
-    assert len(Gallery.build(rows, raw_retriever(), tmp_path / "gallery", **options)) == 3
+    assert len(Gallery.build(rows, raw, tmp_path / "gallery", **options)) == 3
 
 
 def test_a_strict_building_names_a_bad_image_and_what_came_before_is_kept(tmp_path, with_a_bad_one, raw):
