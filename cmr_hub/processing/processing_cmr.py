@@ -9,12 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from transformers import BatchFeature, ProcessorMixin, TensorType
 
 from cmr_hub.encoders import load_encoder
-from cmr_hub.encoders.backbone import ONE_IMAGE
 from cmr_hub.encoders.base import Encoder
 from cmr_hub.errors import CheckpointError, CMRError, InputError, UnknownArgumentError
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
@@ -22,6 +20,7 @@ from cmr_hub.utils.checksums import CHECKSUMS_NAME, checked, saved
 from cmr_hub.utils.hub import Location, pop_location, resolve
 from cmr_hub.utils.loading_options import check_known, pop_device, pop_dtype, without_effect
 
+from .batches import as_list, is_single
 from .feature_store import FeatureStore
 
 CONFIG_NAME = "processor_config.json"
@@ -54,25 +53,6 @@ def flattened(texts: Sequence[str | Sequence[str]]) -> tuple[list[str], list[int
     if empty is not None:
         raise InputError(f"Text {empty} of {len(groups)} is an empty list: give at least one string.")
     return [text for group in groups for text in group], [len(group) for group in groups]
-
-
-def _as_batch(inputs: Any, encoder: Encoder) -> Any:
-    """A single input as a batch of one; a batch as it is.
-
-    Raises:
-        InputError: it is neither.
-    """
-    is_array = isinstance(inputs, np.ndarray | torch.Tensor)
-    if encoder.modality == "image" and encoder.accepts_raw_input:
-        is_single = inputs.ndim < 4 if is_array else isinstance(inputs, ONE_IMAGE)
-    else:
-        least = 1 if encoder.accepts_raw_input else 2  # strings, or rows of features
-        is_single = inputs.ndim < least if is_array else isinstance(inputs, str)
-    if not is_single and not hasattr(inputs, "__len__"):
-        raise InputError(
-            f"{encoder.modality.capitalize()}s are a {type(inputs).__name__}: give one {encoder.modality} or a list."
-        )
-    return [inputs] if is_single else inputs
 
 
 def _checked_options(caller: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,14 +143,14 @@ class CMRProcessor(ProcessorMixin):
             raise InputError("Neither images nor texts are given: give images=…, text=… or both.")
         inputs: dict[str, torch.Tensor] = {}
         if images is not None:
-            images = _as_batch(images, self.image_encoder)
+            images = [images] if is_single(images, self.image_encoder) else as_list(images, self.image_encoder)
             if cache and self.image_encoder.cacheable:
                 features = self.store.encode(images, show_progress=show_progress)
             else:
                 features = self.image_encoder.encode(images)
             inputs |= self.image_encoder.as_inputs(features)
         if text is not None:
-            texts = _as_batch(text, self.text_encoder)
+            texts = [text] if is_single(text, self.text_encoder) else as_list(text, self.text_encoder)
             inputs |= self.text_encoder.as_inputs(self._encode_texts(texts, cache, show_progress))
         is_numpy = return_tensors == TensorType.NUMPY
         return BatchFeature({name: rows.numpy() for name, rows in inputs.items()} if is_numpy else inputs)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,11 +11,10 @@ import torch
 from tqdm.auto import tqdm
 from transformers import BatchFeature
 
-from cmr_hub.encoders.backbone import ONE_IMAGE
-from cmr_hub.encoders.base import Encoder
 from cmr_hub.errors import InputError
 from cmr_hub.hub import list_checkpoints
 from cmr_hub.modeling.modeling_cmr import CMRModel, unit_rows
+from cmr_hub.processing.batches import as_list
 from cmr_hub.processing.feature_store import StoredFeatures
 from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
 
@@ -142,27 +140,6 @@ class Embedder:
                 where = f" (in the batch that starts at {start})" if start else ""
                 raise InputError(f"{error}{where}") from error
         return np.concatenate(batches)
-
-
-def as_list(inputs: Any, encoder: Encoder) -> Any:
-    """Several inputs of an encoder: as they are, or as a list where they come one by one, as from a generator.
-
-    Raises:
-        InputError: a single input, whose parts would be taken for several, or something else.
-    """
-    if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "USO" and inputs.ndim:  # of strings
-        return inputs.tolist()
-    is_raw_image = encoder.modality == "image" and encoder.accepts_raw_input
-    if isinstance(inputs, np.ndarray | torch.Tensor):
-        is_one = inputs.ndim < (4 if is_raw_image else 2) and 0 not in inputs.shape
-    else:
-        is_one = isinstance(inputs, ONE_IMAGE if is_raw_image else str | os.PathLike)
-    if is_one or not isinstance(inputs, Iterable):
-        raise InputError(
-            f"{encoder.modality.capitalize()}s come as a list: give [{encoder.modality}] for a single one, not a "
-            f"{type(inputs).__name__}."
-        )
-    return inputs if hasattr(inputs, "__len__") else list(inputs)
 
 
 def _not_finite(features: torch.Tensor, unit: str) -> InputError:

@@ -20,6 +20,7 @@ from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.modeling.checked_model import WEIGHT_FILES
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.modeling.parts import NEUTRAL
+from cmr_hub.processing.batches import as_list
 from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.checksums import saved
@@ -29,7 +30,7 @@ from cmr_hub.utils.images import ImageSource
 from cmr_hub.utils.loading_options import chosen_device, pop_dtype
 
 from .answering import answer
-from .embedding import Embedder, as_list
+from .embedding import Embedder
 from .explanation import Explanation, explain
 from .image_domain import ImageDomain, describe_gallery, describe_image, shipped_domain
 from .loading import check_fit, load_parts

@@ -96,6 +96,11 @@ class TestTheCallThatPeopleAreUsedTo:
             features = feature_retriever().processor(images=single)["image_features"]
             assert torch.equal(features, torch.from_numpy(row[None]).float())
 
+    def test_arrays_and_generators_of_strings_are_lists(self, processor):
+        expected = processor(text=["red", "green"])["text_features"]
+        for texts in (np.array(["red", "green"]), (text for text in ("red", "green")), ("red", "green")):
+            assert_alike(processor(text=texts)["text_features"], expected)
+
     def test_the_model_takes_what_it_returns(self):
         retriever = feature_retriever()
         inputs = retriever.processor(images=np.ones((2, 6)), text=np.ones((2, 4)), return_tensors="pt")

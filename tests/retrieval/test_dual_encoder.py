@@ -19,6 +19,7 @@ from cmr_hub.evaluation import evaluate, get_protocol
 from cmr_hub.hub import push_folder
 from cmr_hub.modeling.dual_encoder import DualEncoderConfig
 from hub_server import TOKEN
+from small_checkpoints import contents
 from toys import image_dataset, image_files
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "green", "blue", "bird", "square", "paint"]
@@ -234,3 +235,18 @@ def test_files_that_do_not_fit_the_model_are_no_raw_error(folders, tmp_path, fil
     (folder / file).write_text(json.dumps({**json.loads((folder / file).read_text()), field: value}))
     with pytest.raises(CheckpointError, match=str(folder)):
         cmr_hub.from_pretrained(folder).encode_texts(["a red bird"])
+
+
+def test_a_private_repo_is_fetched_as_it_is_asked_for(folders, tmp_path, connected):
+    connected.add_repo("me/clip", contents(folders["clip"]), private=True)
+    connected.add_repo("me/models", {f"best/{name}": each for name, each in contents(folders["clip"]).items()})
+    expected = cmr_hub.from_pretrained(folders["clip"]).encode_texts(TEXTS)
+    options = {"cache_dir": tmp_path / "models", "token": TOKEN}
+    for repo, subfolder in (("me/clip", ""), ("me/models", "best")):
+        retriever = cmr_hub.from_pretrained(repo, subfolder=subfolder, **options)
+        np.testing.assert_allclose(retriever.encode_texts(TEXTS), expected, atol=1e-5)
+    assert not list((tmp_path / "home").rglob("*.safetensors"))
+    retriever.save_pretrained(tmp_path / "saved")  # an encoder refers to whole repos
+    connected.stop()
+    np.testing.assert_allclose(cmr_hub.from_pretrained(tmp_path / "saved").encode_texts(TEXTS), expected, atol=1e-5)
+    cmr_hub.from_pretrained("me/clip", local_files_only=True, **options)
