@@ -31,7 +31,7 @@ from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun, refuse_weights
 from cmr_hub.training.splits import with_validation
 from cmr_hub.training.train import make_features, make_model, training_arguments
 from cmr_hub.training.trainer import EpochLog
-from cmr_hub.utils.files import atomic_file
+from cmr_hub.utils.files import atomic_file, check_may_be_folder
 from cmr_hub.utils.markdown import markdown_table
 from cmr_hub.utils.processes import this_process
 
@@ -117,6 +117,7 @@ def answer(
     """
     output_dir = Path(output_dir)
     folder = output_dir / TRAINER_FOLDER
+    check_may_be_folder(output_dir)
     if not overwrite:
         refuse_weights(output_dir)
     check_splits(dataset, ["train", "test"], dataset_name)

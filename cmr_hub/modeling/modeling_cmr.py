@@ -168,6 +168,15 @@ class CMRModel(CheckedModel):
         """Whether it learns from nothing but data with classes."""
         return cls.supervision == "supervised" and cls.unlabelled_settings is None
 
+    @classmethod
+    def missing_labels(cls) -> InputError:
+        """Return the error that training data without classes are for it."""
+        return InputError(
+            f"{cls.config_class.model_type} learns from classes, and the training data have no label column: label "
+            "them, or choose a method that learns from pairs alone (supervision='unsupervised' in "
+            "cmr_hub.list_methods())."
+        )
+
     @property
     def accepts_focus(self) -> bool:
         """Whether this checkpoint has both parts that `with_focus` weighs: one trained without classes has not."""
@@ -384,10 +393,7 @@ class CMRModel(CheckedModel):
             return
         method = self.config.model_type
         if labels is None:
-            raise InputError(
-                f"{method} learns from classes, and the training data have no label column: label them, or choose a "
-                "method that learns from pairs alone (supervision='unsupervised' in cmr_hub.list_methods())."
-            )
+            raise self.missing_labels()
         self._check_shape_of_labels(labels)
         seen = labels.bool().any(dim=0)
         if seen.sum() < 2:

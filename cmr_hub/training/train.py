@@ -216,9 +216,11 @@ def check_protocols(
         has_classes: whether the data set has class labels.
 
     Raises:
-        InputError: the first chooses the epoch on the test split and others do not, or they ask for what the method
-            or the data set does not have.
+        InputError: the method learns from classes and there are none, the first protocol chooses the epoch on the test
+            split and others do not, or they ask for what the method or the data set does not have.
     """
+    if model_class.needs_labels() and not has_classes:
+        raise model_class.missing_labels()
     default = default_protocol(has_classes=has_classes, is_hashing=model_class.is_hashing)
     protocols = [get_protocol(protocol) for protocol in given or [default]]
     if protocols[0].selection_split == "test" and any(one.selection_split != "test" for one in protocols):

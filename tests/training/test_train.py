@@ -156,14 +156,10 @@ def test_an_epoch_that_is_chosen_on_test_is_not_called_one_chosen_on_validation(
         train(quick_recipe(), dataset, "toy", tmp_path, protocols=["dscmr-test-selected", "instance"])
 
 
-def test_a_method_that_needs_classes_says_so(dataset, tmp_path):
-    with pytest.raises(InputError, match="label"):
-        train(
-            quick_recipe(),
-            DatasetDict({name: split.remove_columns("label") for name, split in dataset.items()}),
-            "toy",
-            tmp_path,
-        )
+def test_a_method_that_needs_classes_says_so_before_anything_is_encoded(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("cmr_hub.training.train._make_features", None)
+    with pytest.raises(InputError, match="dscmr learns from classes, and the training data have no label column"):
+        train(quick_recipe(), unlabelled(dataset), "toy", tmp_path)
 
 
 def test_whole_numbers_stand_for_numbers(dataset, tmp_path):
@@ -288,7 +284,7 @@ def test_the_default_protocol_follows_the_data(dataset, tmp_path, method, protoc
 
 
 def test_a_protocol_by_class_is_refused_before_anything_is_encoded(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("cmr_hub.training.train.make_features", None)
+    monkeypatch.setattr("cmr_hub.training.train._make_features", None)
     with pytest.raises(InputError, match=r"'dcmh' measures by class, and this data set has no class .*'instance'"):
         train(quick_recipe("cca"), unlabelled(dataset), "toy", tmp_path, protocols=["instance", "dcmh"])
 

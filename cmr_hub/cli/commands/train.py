@@ -107,6 +107,7 @@ def command(
     from cmr_hub.training.recipe import load_recipe
     from cmr_hub.training.run import refuse_finished_run
     from cmr_hub.training.train import check_protocols, make_features, train
+    from cmr_hub.utils.files import check_may_be_folder
 
     dataset = data.load_with("train")
     if method == AUTO:
@@ -128,6 +129,7 @@ def command(
         output_dir / (name if len(recipes) > 1 else "") / (f"seed-{seed}" if len(seeds) > 1 else ""): (of_length, seed)
         for (name, of_length), seed in product(recipes.items(), seeds)
     }
+    check_may_be_folder(output_dir)
     if not (resume or overwrite_output_dir):
         for folder in trainings:
             refuse_finished_run(folder)
