@@ -59,6 +59,7 @@ from .modeling.modeling_cmr import ClosedFormCMRModel, CMRModel, CMROutput
 from .processing.processing_cmr import CMRProcessor
 from .results.leaderboard import list_scores
 from .retrieval.gallery import Gallery
+from .retrieval.queries import Query, Term
 from .retrieval.retriever import Retriever, from_pretrained
 from .retrieval.search import Hit
 
@@ -119,6 +120,7 @@ __all__ = [
     "KLSHModel",
     "LSSHConfig",
     "LSSHModel",
+    "Query",
     "Retriever",
     "SCMConfig",
     "SCMModel",
@@ -134,6 +136,7 @@ __all__ = [
     "SemanticMatchingModel",
     "SpreadingVectorsConfig",
     "SpreadingVectorsModel",
+    "Term",
     "UDCMHConfig",
     "UDCMHModel",
     "UnifiedConfig",

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import PIL.Image
@@ -24,6 +24,7 @@ from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
 from cmr_hub.utils.hub import Location, resolve
 from cmr_hub.utils.images import ImageSource
 
+from .chance_scores import QUANTILE
 from .gallery_building import Building
 from .gallery_checks import check_references, check_settings
 from .gallery_embedding import embed_at_once
@@ -33,8 +34,9 @@ from .gallery_sources import Source
 from .gallery_storage import StoredGallery, load_retriever
 from .image_domain import SAMPLE
 from .items import Items
+from .queries import Query, read_queries
 from .retriever import Retriever
-from .search import Hit, Query, Searcher
+from .search import Hit, Searcher
 
 __all__ = ["Gallery", "Hit"]
 
@@ -42,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Several = list[T] | tuple[T, ...]
+Texts = str | Mapping[str, float]  # one, or several and their weights
+Images = ImageSource | Mapping[str | os.PathLike, float]
 
 
 class Gallery:
@@ -252,52 +256,82 @@ class Gallery:
     @overload
     def search(
         self,
+        query: Query | None = None,
         *,
-        text: str | None = None,
-        image: ImageSource | None = None,
-        item: str | None = None,
+        text: Texts | None = None,
+        image: Images | None = None,
+        item: Texts | None = None,
         target: Modality = "image",
         k: int = 10,
         source: Modality | None = None,
         label: str | Sequence[str] | None = None,
         rerank: int = 0,
         focus: float | None = None,
+        min_score: float | Literal["auto"] | None = None,
     ) -> list[Hit]: ...
 
     @overload
     def search(
         self,
+        query: Sequence[Query] | None = None,
         *,
-        text: Several[str] | None = None,
-        image: Several[ImageSource] | None = None,
-        item: Several[str] | None = None,
+        text: Several[Texts] | None = None,
+        image: Several[Images] | None = None,
+        item: Several[Texts] | None = None,
         target: Modality = "image",
         k: int = 10,
         source: Modality | None = None,
         label: str | Sequence[str] | None = None,
         rerank: int = 0,
         focus: float | None = None,
+        min_score: float | Literal["auto"] | None = None,
     ) -> list[list[Hit]]: ...
+
+    @overload
+    def search(
+        self,
+        query: Query | Sequence[Query] | None = None,
+        *,
+        text: Texts | Several[Texts] | None = None,
+        image: Images | Several[Images] | None = None,
+        item: Texts | Several[Texts] | None = None,
+        target: Modality = "image",
+        k: int = 10,
+        source: Modality | None = None,
+        label: str | Sequence[str] | None = None,
+        rerank: int = 0,
+        focus: float | None = None,
+        min_score: float | Literal["auto"] | None = None,
+    ) -> list[Hit] | list[list[Hit]]: ...
 
     def search(
         self,
+        query: Query | Sequence[Query] | None = None,
         *,
-        text: str | Several[str] | None = None,
-        image: ImageSource | Several[ImageSource] | None = None,
-        item: str | Several[str] | None = None,
+        text: Texts | Several[Texts] | None = None,
+        image: Images | Several[Images] | None = None,
+        item: Texts | Several[Texts] | None = None,
         target: Modality = "image",
         k: int = 10,
         source: Modality | None = None,
         label: str | Sequence[str] | None = None,
         rerank: int = 0,
         focus: float | None = None,
+        min_score: float | Literal["auto"] | None = None,
     ) -> list[Hit] | list[list[Hit]]:
         """The items nearest to one query, or to each of several.
 
+        A text, an image and an item that are given together are one query: hits are like all of them. A mapping gives
+        several terms of one query their weights, `text={"horse": 1, "stripes": 1, "snow": -0.5}`; below 0 hits are to
+        be unlike the term. A list is several queries: `text=["a cat", "a dog"]`, and next to an image each of these
+        words together with the image.
+
         Args:
-            text: a text query, or a list of them.
-            image: an image query: path, PIL image or array; or a list of them.
-            item: the id of an item of this gallery as the query, or a list of them.
+            query: [`~cmr_hub.Query`]s instead of `text`, `image` and `item`, such as for the weights of images in
+                memory.
+            text: a text, or a mapping of texts to weights; or a list of these.
+            image: an image: path, PIL image or array; or a mapping of paths to weights; or a list of these.
+            item: the id of an item of this gallery, or a mapping of ids to weights; or a list of these.
             target: which side of the items is compared: their images ("image") or their texts ("text").
             k: how many hits, as far as there are so many items.
             source: with `item`, which of its sides is the query; by default the side that `target` is not.
@@ -307,27 +341,45 @@ class Gallery:
             focus: of a method whose embeddings have a class part and an item part (unified), from 0 (the same kind of
                 thing) to 1 (this very thing); by default the checkpoint's own. It weighs the query alone: nothing is
                 embedded again. Of codes the index 'hamming' alone weighs parts.
+            min_score: leave out hits with a lower score; "auto" for what [`suggest_min_score`] gives of such a query.
 
         Returns:
-            `k` hits, best first; fewer where there are no more items, no more have the label, or an approximate index
-            finds no more. An item that is its own query on the same side is left out. Of a list of queries a list
-            with the hits of each.
+            `k` hits, best first; fewer where there are no more items, no more have the label or the score, or an
+            approximate index finds no more. Items that are searched by on the same side are left out. Of several
+            queries a list with the hits of each. The query of several terms is the sum of their embeddings of unit
+            length, each times its weight, brought to unit length again (of two parts each part by itself); of a
+            hashing method the sum is that of the values behind the codes, and its signs are the code.
 
         Raises:
-            InputError: none or several queries, an unknown item, an empty text or one without a known word, an image
-                that cannot be used, a `k` below 1, an unknown label, re-ranking in a gallery that keeps no real-valued
-                embeddings, or a focus that is not from 0 to 1 or that the checkpoint or the index does not support.
-                Of several queries the first such one is named.
+            InputError: no query, an unknown item, an empty text or one without a known word, an image that cannot be
+                used, a `k` below 1, an unknown label, re-ranking in a gallery that keeps no real-valued embeddings, a
+                `min_score` that is no score, or a focus that is not from 0 to 1 or that the checkpoint or the index
+                does not support. Of several terms: none with a weight above 0, weights that are no finite numbers,
+                terms that cancel each other out, or an item in a gallery of codes that keeps no real-valued
+                embeddings. Of several queries the first such one is named.
+
+        Example:
+        ```python
+        >>> import cmr_hub
+        >>> from cmr_hub.data import load_dataset
+        >>> unified = cmr_hub.from_pretrained("cmr/unified-emoji")
+        >>> gallery = cmr_hub.Gallery.from_dataset(load_dataset("emoji")["test"], unified)
+        >>> hits = gallery.search(text={"flag": 1, "star": 0.5, "red": -0.3}, k=3)
+        >>> [hit.labels for hit in hits]
+        [('Flags',), ('Flags',), ('Flags',)]
+        ```
         """
-        return self._searcher.search(Query.of(text, image, item, source), target, k, label, rerank, focus)
+        queries = read_queries(query, text=text, image=image, item=item, source=source)
+        return self._searcher.search(queries, target, k, label, rerank, focus, min_score)
 
     @overload
     def range_search(
         self,
+        query: Query | None = None,
         *,
-        text: str | None = None,
-        image: ImageSource | None = None,
-        item: str | None = None,
+        text: Texts | None = None,
+        image: Images | None = None,
+        item: Texts | None = None,
         target: Modality = "image",
         source: Modality | None = None,
         radius: int = 2,
@@ -336,21 +388,36 @@ class Gallery:
     @overload
     def range_search(
         self,
+        query: Sequence[Query] | None = None,
         *,
-        text: Several[str] | None = None,
-        image: Several[ImageSource] | None = None,
-        item: Several[str] | None = None,
+        text: Several[Texts] | None = None,
+        image: Several[Images] | None = None,
+        item: Several[Texts] | None = None,
         target: Modality = "image",
         source: Modality | None = None,
         radius: int = 2,
     ) -> list[list[Hit]]: ...
 
+    @overload
     def range_search(
         self,
+        query: Query | Sequence[Query] | None = None,
         *,
-        text: str | Several[str] | None = None,
-        image: ImageSource | Several[ImageSource] | None = None,
-        item: str | Several[str] | None = None,
+        text: Texts | Several[Texts] | None = None,
+        image: Images | Several[Images] | None = None,
+        item: Texts | Several[Texts] | None = None,
+        target: Modality = "image",
+        source: Modality | None = None,
+        radius: int = 2,
+    ) -> list[Hit] | list[list[Hit]]: ...
+
+    def range_search(
+        self,
+        query: Query | Sequence[Query] | None = None,
+        *,
+        text: Texts | Several[Texts] | None = None,
+        image: Images | Several[Images] | None = None,
+        item: Texts | Several[Texts] | None = None,
         target: Modality = "image",
         source: Modality | None = None,
         radius: int = 2,
@@ -360,9 +427,10 @@ class Gallery:
         Whole codes are compared, also those that have a class part and an item part.
 
         Args:
-            text: a text query, or a list of them.
-            image: an image query or a list of them, as for [`search`].
-            item: the id of an item of this gallery as the query, or a list of them.
+            query: queries as they are, as for [`search`].
+            text: a text or weighted texts, or a list of them, as for [`search`].
+            image: an image or weighted images, or a list of them, as for [`search`].
+            item: the id of an item of this gallery or weighted ids, or a list of them, as for [`search`].
             target: which modality of the items is compared, "image" or "text".
             source: with `item`, which of its modalities is the query, as for [`search`].
             radius: largest Hamming distance, from 0 (the same code) to the code length.
@@ -370,9 +438,12 @@ class Gallery:
         Raises:
             InputError: as for [`search`], a radius out of range, or a gallery of real-valued embeddings.
         """
-        return self._searcher.range_search(Query.of(text, image, item, source), target, radius)
+        queries = read_queries(query, text=text, image=image, item=item, source=source)
+        return self._searcher.range_search(queries, target, radius)
 
-    def notes(self, *, text: str | None = None, image: Any | None = None) -> list[str]:
+    def notes(
+        self, query: Query | None = None, *, text: Texts | None = None, image: Images | None = None
+    ) -> list[str]:
         """What speaks against the hits of a query, as sentences.
 
         Words of a text that the checkpoint does not know; an image, or images of the gallery, that are unlike those
@@ -380,11 +451,12 @@ class Gallery:
         and [`build`] what is of the gallery.
 
         Args:
-            text: a text query.
-            image: an image query, as for [`search`].
+            query: a query as it is, instead of the others.
+            text: a text or weighted texts, as for [`search`].
+            image: an image or weighted images, as for [`search`].
 
         Raises:
-            InputError: the text is empty or has no word that the checkpoint knows.
+            InputError: a text is empty or has no word that the checkpoint knows.
 
         Example:
         ```python
@@ -392,8 +464,52 @@ class Gallery:
         ['No vector for: sonnenbrille. The query is answered without.']
         ```
         """
-        of_query = [] if text is None and image is None else self._searcher.notes(Query(text, image))
+        of_query: list[str] = []
+        if query is not None or text is not None or image is not None:
+            asked = read_queries(query, text=text, image=image)
+            for one in [asked] if isinstance(asked, Query) else asked:
+                of_query += self._searcher.notes(one)
         return of_query + ([self._domain_note] if self._domain_note else [])
+
+    def suggest_min_score(
+        self,
+        target: Modality = "image",
+        *,
+        source: Modality | None = None,
+        focus: float | None = None,
+        quantile: float = QUANTILE,
+    ) -> float:
+        """A `min_score` for [`search`]: what random queries score against items that they have nothing to do with.
+
+        Hits above it are no chance finds; there need not be any. It is measured on up to 1,000 of the gallery's items,
+        the texts (or images) of some against the images (or texts) of others, when it is first asked for. Where items
+        have no texts, ordinary texts stand for them.
+
+        Args:
+            target: which modality of the items is searched.
+            source: the modality of queries; by default the one that `target` is not, and a text where items have
+                images alone.
+            focus: as for [`search`].
+            quantile: the share of such pairs that score lower. By 0.99 a hundredth of the gallery is found by any
+                query; a large gallery wants 0.999.
+
+        Raises:
+            InputError: items have nothing to ask with, a single item, a quantile that is not between 0 and 1, or a
+                focus that [`search`] would refuse.
+
+        Example:
+        ```python
+        >>> import cmr_hub
+        >>> from cmr_hub.data import load_dataset
+        >>> unified = cmr_hub.from_pretrained("cmr/unified-emoji")
+        >>> gallery = cmr_hub.Gallery.from_dataset(load_dataset("emoji")["test"], unified)
+        >>> hits = gallery.search(text="a smiling cat", k=100, min_score=gallery.suggest_min_score())
+        >>> 0 < len(hits) < 100
+        True
+        ```
+        """
+        source = source or ("text" if target == "image" else "image")
+        return self._searcher.suggest_min_score((source,), (1.0,), target, focus, quantile)
 
     @cached_property
     def _domain_note(self) -> str:

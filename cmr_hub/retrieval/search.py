@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from numbers import Real
+from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -18,11 +19,15 @@ from cmr_hub.modeling.code_parts import CodeParts
 from cmr_hub.modeling.codes import unpack
 from cmr_hub.modeling.parts import balanced, check_focus, focus_scale, focused
 
-from .embedding import Embedder
+from .chance_scores import QUANTILE, ChanceScores, check_quantile
 from .items import Items
+from .queries import Query
+from .query_embedding import QueryEmbedder
 from .retriever import Retriever
 
 logger = logging.getLogger(__name__)
+
+AUTO: Literal["auto"] = "auto"  # the least score that means something; see `Gallery.suggest_min_score`
 
 
 @dataclass(frozen=True)
@@ -55,65 +60,22 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Query:
-    """What is searched by: exactly one of a text, an image and an item.
-
-    Attributes:
-        text: a text query.
-        image: an image query: path, PIL image or array.
-        item: the id of an item of the gallery.
-        source: with `item`, the modality of the query; by default the one that the target is not.
-
-    Raises:
-        InputError: none or several queries, or no such modality.
-    """
-
-    text: str | None = None
-    image: Any | None = None
-    item: str | None = None
-    source: Modality | None = None
-
-    def __post_init__(self) -> None:
-        if sum(query is not None for query in (self.text, self.image, self.item)) != 1:
-            raise InputError("Give exactly one query: text=…, image=… or item=….")
-
-    @classmethod
-    def of(cls, text: Any | None, image: Any | None, item: Any | None, source: Modality | None) -> Query | list[Query]:
-        """Return one query, or one for each of what comes as a list, an iterator or an array of several.
-
-        Example:
-        ```python
-        >>> [query.text for query in Query.of(("a cat", "a dog"), None, None, None)]
-        ['a cat', 'a dog']
-        ```
-        """
-        whole = cls(text, image, item, source)
-        for kind, value in (("text", text), ("image", image), ("item", item)):
-            is_one = isinstance(value, str | bytes | bytearray | memoryview | Mapping) or (
-                kind == "image" and isinstance(value, np.ndarray) and value.ndim < 4
-            )
-            if isinstance(value, Iterable) and not is_one:
-                return [replace(whole, **{kind: one}) for one in value]
-        return whole
-
-
-@dataclass(frozen=True)
 class _EmbeddedQuery:
     """A query that has been understood.
 
     Attributes:
         embeds: gives its `(1, d)` embedding, on request the real-valued one.
-        row: the row that it is in the gallery, where it is an item.
-        source: which modality of that item it is.
+        row: the row that it is in the gallery, where it is an item and nothing else.
+        own_rows: rows that it is itself, or has as terms, in the modality that is searched.
+        sources: the modality of each of its terms.
+        weights: of its terms.
     """
 
     embeds: Callable[..., np.ndarray]
-    row: int | None = None
-    source: Modality | None = None
-
-    def is_among(self, target: Modality) -> bool:
-        """Whether the query itself would be found in this modality."""
-        return self.row is not None and self.source == target
+    row: int | None
+    own_rows: Sequence[int]
+    sources: tuple[Modality, ...]
+    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -129,12 +91,31 @@ class _Parts:
     focus: float
 
 
-def _similarities(rows: np.ndarray, query: np.ndarray, parts: _Parts | None) -> np.ndarray:
-    """Scores of `(n, d)` real-valued rows for a query, `(1, d)`; the values behind codes have parts of any length."""
+def check_min_score(min_score: float | Literal["auto"]) -> float | Literal["auto"]:
+    """A least score as it is, where it is "auto" or a number from -1 to 1.
+
+    Raises:
+        InputError: it is not.
+    """
+    if isinstance(min_score, str) and min_score == AUTO:
+        return AUTO
+    if isinstance(min_score, bool) or not isinstance(min_score, Real) or not -1 <= min_score <= 1:  # false for NaN
+        raise InputError(
+            f"min_score must be a number from -1 to 1, as scores are, or 'auto', and is {min_score!r}: "
+            "`Gallery.suggest_min_score` gives a number that fits the gallery."
+        )
+    return float(min_score)
+
+
+def _similarities(rows: np.ndarray, queries: np.ndarray, parts: _Parts | None) -> np.ndarray:
+    """Scores `(n, m)` of `(n, d)` real-valued rows for `(m, d)` queries.
+
+    The values behind codes, and their signs, have parts of any length.
+    """
     if parts is None:
-        return rows @ query[0]
-    weighed = focused(balanced(query, parts.class_dim), parts.class_dim, parts.focus)
-    return focus_scale(parts.focus) * (balanced(rows, parts.class_dim) @ weighed[0])
+        return rows @ queries.T
+    weighed = focused(balanced(queries, parts.class_dim), parts.class_dim, parts.focus)
+    return focus_scale(parts.focus) * (balanced(rows, parts.class_dim) @ weighed.T)
 
 
 class Searcher:
@@ -158,6 +139,9 @@ class Searcher:
     ):
         self.items, self.retriever = items, retriever
         self.embeds, self.real_valued, self.indexes = embeds, real_valued, indexes
+        self.chance = ChanceScores(
+            retriever, embeds, lambda rows, queries, focus: _similarities(rows, queries, self._parts(focus))
+        )
 
     def search(
         self,
@@ -167,11 +151,15 @@ class Searcher:
         label: str | Sequence[str] | None,
         rerank: int,
         focus: float | None = None,
+        min_score: float | Literal["auto"] | None = None,
     ) -> list[Hit] | list[list[Hit]]:
         """The `k` nearest items of one query, or of each of several; see `Gallery.search`."""
+        least = None if min_score is None else check_min_score(min_score)
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"k is {k!r}, and it must be a whole number from 1.")
-        return self._of_each(query, target, lambda asked: self._search(asked, target, int(k), label, rerank, focus))
+        return self._of_each(
+            query, target, lambda asked: self._search(asked, target, int(k), label, rerank, focus, least)
+        )
 
     def _search(
         self,
@@ -181,22 +169,41 @@ class Searcher:
         label: str | Sequence[str] | None,
         rerank: int,
         focus: float | None,
+        min_score: float | Literal["auto"] | None,
     ) -> list[Hit]:
         parts = self._parts(focus)
-        leaves_out_itself = asked.is_among(target)
         exact = self._exact_rows(target) if rerank else None
-        found = min(max(k, rerank) + leaves_out_itself, len(self.items))
+        found = min(max(k, rerank) + len(asked.own_rows), len(self.items))
         filter = None if label is None else self.items.filter(label)
         scores, rows = self._nearest(asked.embeds(), target, found, filter, parts)
-        wanted = rows >= 0
-        if leaves_out_itself:
-            wanted &= rows != asked.row
+        wanted = (rows >= 0) & ~np.isin(rows, asked.own_rows)
         scores, rows = scores[wanted], rows[wanted]
         if exact is not None:
-            scores = _similarities(exact[rows], asked.embeds(real_valued=target in self.real_valued), parts)
+            query = asked.embeds(real_valued=target in self.real_valued)
+            scores = _similarities(exact[rows], query, parts)[:, 0]
             order = np.argsort(-scores, kind="stable")
             scores, rows = scores[order], rows[order]
+        if min_score == AUTO:
+            min_score = self.suggest_min_score(asked.sources, asked.weights, target, focus)
+        if min_score is not None:
+            good = scores >= np.float32(min_score)  # as scores are: 0.7 is none of these
+            scores, rows = scores[good], rows[good]
         return self._hits(scores[:k], rows[:k], asked.row)
+
+    def suggest_min_score(
+        self,
+        sources: tuple[Modality, ...],
+        weights: tuple[float, ...],
+        target: Modality,
+        focus: float | None,
+        quantile: float = QUANTILE,
+    ) -> float:
+        """What queries of such terms score by chance; see `Gallery.suggest_min_score`."""
+        self._check_target(target)
+        if unknown := set(sources) - set(COLUMNS):
+            raise InputError(f"source is 'image' or 'text', not {unknown.pop()!r}.")
+        self._parts(focus)
+        return self.chance.quantile(sources, weights, target, focus, check_quantile(quantile))
 
     def range_search(
         self, query: Query | Sequence[Query], target: Modality, radius: int
@@ -207,36 +214,41 @@ class Searcher:
     def _range_search(self, asked: _EmbeddedQuery, target: Modality, radius: int) -> list[Hit]:
         codes = asked.embeds()
         rows = self.indexes[target].range_search(codes, radius)[0]
-        if asked.is_among(target):
-            rows = rows[rows != asked.row]
+        rows = rows[~np.isin(rows, asked.own_rows)]
         signs = unpack(codes)[0]
         return self._hits(unpack(self.embeds[target][rows]) @ signs / len(signs), rows, asked.row)
 
     def _of_each(
         self, query: Query | Sequence[Query], target: Modality, find: Callable[[_EmbeddedQuery], list[Hit]]
     ) -> list[Hit] | list[list[Hit]]:
-        """What is found with one query, or with each of several of a kind, which are embedded at once."""
+        """What is found with one query, or with each of several, which are embedded at once."""
+        self._check_target(target)
+        queries = [query] if isinstance(query, Query) else query
+        source = self.other_modality(target)
+        embedder = QueryEmbedder(queries, self.retriever, self.items, self.embeds, self.real_valued, source)
         if isinstance(query, Query):
-            return find(self._embedded(query, target))
-        queries = query
-
-        @cache
-        def rows(real_valued: bool) -> np.ndarray:
-            texts = [one.text for one in queries if one.text is not None]
-            if texts:
-                return self._embed_texts(texts, real_valued)
-            return self.retriever.encode_images([one.image for one in queries], real_valued=real_valued)
-
-        def row(number: int, real_valued: bool = False) -> np.ndarray:
-            return rows(real_valued)[number][None]
-
+            return find(self._understood(query, target, embedder))
         asked = []
         for number, one in enumerate(queries):
             try:
-                asked.append(self._embedded(one, target, partial(row, number)))
+                asked.append(self._understood(one, target, embedder))
             except InputError as error:
                 raise InputError(f"Query {number + 1} of {len(queries)}: {error}") from error
         return [find(one) for one in asked]
+
+    def _understood(self, query: Query, target: Modality, embedder: QueryEmbedder) -> _EmbeddedQuery:
+        """Check one query, and log what speaks against its hits."""
+        for note in self.notes(query):
+            logger.warning("%s", note)
+        embedder.check(query)
+        row = None if query.is_combined else next(map(self.items.position, map(str, query.values("item"))), None)
+        return _EmbeddedQuery(
+            embeds=partial(embedder.embed, query),
+            row=row,
+            own_rows=embedder.rows_among(query, target),
+            sources=tuple(map(embedder.source, query.terms)),
+            weights=tuple(term.weight for term in query.terms),
+        )
 
     def _parts(self, focus: float | None) -> _Parts | None:
         """What a focus weighs, by default the checkpoint's own; None where embeddings have one part."""
@@ -269,42 +281,19 @@ class Searcher:
         """The modality that an item asks with for `target`: the other one where there is one."""
         return next((modality for modality in self.embeds if modality != target), target)
 
-    def _embed_texts(self, texts: Sequence[str], real_valued: bool = False) -> np.ndarray:
-        """As `Retriever.encode_texts`, without a second warning of unknown words."""
-        embedder = Embedder(self.retriever.model, self.retriever.processor)
-        return embedder.texts(texts, batch_size=64, cache=False, show_progress=False, real_valued=real_valued)
-
     def notes(self, query: Query) -> list[str]:
         """What speaks against the hits of a query, as sentences; see `Gallery.notes`."""
-        if query.text is not None:
-            note = self.retriever.check_words(query.text)
-        else:
-            note = "" if query.image is None else self.retriever.check_image(query.image)
-        return [note] if note else []
+        notes = [self.retriever.check_words(text) for text in query.values("text")]
+        notes += [self.retriever.check_image(image) for image in query.values("image")]
+        return [note for note in dict.fromkeys(notes) if note]
 
-    def _embedded(
-        self, query: Query, target: Modality, embeds_of_it: Callable[..., np.ndarray] | None = None
-    ) -> _EmbeddedQuery:
-        """Understand one query; a text or image may have been embedded together with others."""
-        if target not in COLUMNS or query.source not in (None, *COLUMNS):
-            raise InputError(f"target and source are 'image' or 'text', not {target!r} and {query.source!r}.")
-        known = " or ".join(repr(modality) for modality in self.embeds)
+    def _check_target(self, target: Modality) -> None:
+        """Refuse to search what the items do not have."""
+        if target not in COLUMNS:
+            raise InputError(f"target is 'image' or 'text', not {target!r}.")
         if target not in self.indexes:
+            known = " or ".join(repr(modality) for modality in self.embeds)
             raise InputError(f"The items of this gallery have no {target}s to find: its target is {known}.")
-        for note in self.notes(query):
-            logger.warning("%s", note)
-        if query.text is not None:
-            return _EmbeddedQuery(embeds_of_it or partial(self._embed_texts, [query.text]))
-        if query.image is not None:
-            return _EmbeddedQuery(embeds_of_it or partial(self.retriever.encode_images, [query.image]))
-        row, source = self.items.position(str(query.item)), query.source or self.other_modality(target)
-        if source not in self.embeds:
-            raise InputError(f"The items of this gallery have no {source}s to search by: take {known}.")
-
-        def embeds(real_valued: bool = False) -> np.ndarray:
-            return (self.real_valued if real_valued else self.embeds)[source][row][None]
-
-        return _EmbeddedQuery(embeds, row, source)
 
     def _exact_rows(self, target: Modality) -> np.ndarray:
         """What finds are re-ranked by."""
