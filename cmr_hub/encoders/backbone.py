@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,10 +14,12 @@ from PIL import Image
 from cmr_hub.errors import InputError
 from cmr_hub.utils.images import ImageSource, load_image
 
-from .backends import Inputs
+from .backends import Compute, Inputs
 from .base import ImageEncoder, NetworkEncoder, input_position
+from .parallel import map_in_order, prefetch
 
-T = TypeVar("T")
+# Images with their positions and how many there are in all.
+Batch = list[tuple[int, int, ImageSource]]
 
 ONE_IMAGE = (str, bytes, os.PathLike, Mapping, Image.Image)
 # How many pixels wide a region is: convolutional networks mostly halve an image five times.
@@ -81,13 +82,20 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
         # Made outside the inference mode: what is made inside it could not be trained on.
         features, done = torch.empty(0), 0
         compute = self._computing(len(inputs))
-        for pixels in prefetch(self.pixels(inputs)):
-            rows = self._embed(pixels, compute)
+        for rows in self._rows(inputs, compute):
             if not done:  # the width is known by now; collecting batches would take the memory twice
                 features = torch.empty(len(inputs), *rows.shape[1:])
             features[done : done + len(rows)] = rows
             done += len(rows)
         return features
+
+    def _rows(self, inputs: Sequence[ImageSource], compute: Compute) -> Iterator[torch.Tensor]:
+        """Features of one batch after another."""
+        if compute.workers == 1:
+            return (self._embed(pixels, compute) for pixels in prefetch(self.pixels(inputs)))
+        # Each thread decodes a batch and computes it alone: no thread waits for another.
+        batches = self._batches(inputs, compute.batch_size(len(inputs), self.batch_size))
+        return map_in_order(lambda batch: self._embed(self._pixels_of(batch), compute), batches, compute.workers)
 
     def pixels(self, inputs: Sequence[ImageSource]) -> Iterator[torch.Tensor]:
         """What the network is given, `batch_size` images at a time.
@@ -95,22 +103,29 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
         Raises:
             InputError: an image cannot be used; its position and the reason are named.
         """
+        return map(self._pixels_of, self._batches(inputs, self.batch_size))
+
+    @staticmethod
+    def _batches(inputs: Sequence[ImageSource], size: int) -> Iterator[Batch]:
+        numbered = ((index, len(inputs), source) for index, source in enumerate(inputs))
+        return iter(lambda: list(islice(numbered, size)), [])
+
+    def _pixels_of(self, batch: Batch) -> torch.Tensor:
         images: list[Image.Image] = []  # decoded, but not preprocessed yet
-        parts: list[torch.Tensor] = []  # of a batch
-        for index, source in enumerate(inputs):
-            with input_position("image", index, len(inputs)):
+        parts: list[torch.Tensor] = []
+        for index, count, source in batch:
+            with input_position("image", index, count):
                 images.append(load_image(source, min_side=self.min_side))
                 _check_shape(images[-1])
-            is_last = (index + 1) % self.batch_size == 0 or index == len(inputs) - 1
-            if is_last or sum(image.width * image.height for image in images) > MAX_WAITING:
+            if sum(image.width * image.height for image in images) > MAX_WAITING:
                 parts.append(self._preprocess(images))
                 images = []
-            if is_last:
-                yield parts[0] if len(parts) == 1 else torch.cat(parts)
-                parts = []
+        if images:
+            parts.append(self._preprocess(images))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @torch.inference_mode()
-    def _embed(self, pixels: torch.Tensor, compute: Callable[..., torch.Tensor] | None = None) -> torch.Tensor:
+    def _embed(self, pixels: torch.Tensor, compute: Compute | None = None) -> torch.Tensor:
         return self.as_features((compute or self._compute_in_torch)(pixels)).cpu()
 
     def _example_inputs(self, count: int) -> Inputs:
@@ -145,14 +160,3 @@ def squeeze(images: Sequence[Image.Image], side: int) -> np.ndarray:
     ```
     """
     return np.stack([np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)) for image in images])
-
-
-def prefetch(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each made in a thread while the one before it is used; an error reaches the user in its turn."""
-    iterator: Iterator[Any] = iter(items)
-    end = object()
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        upcoming: Future[Any] = thread.submit(next, iterator, end)
-        while (item := upcoming.result()) is not end:
-            upcoming = thread.submit(next, iterator, end)
-            yield item

@@ -11,10 +11,9 @@ import os
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -46,6 +45,33 @@ TOLERANCE = 1e-3
 Inputs = tuple[torch.Tensor, ...]
 
 
+@dataclass(frozen=True)
+class Compute:
+    """What computes a network, from its inputs to its output.
+
+    Attributes:
+        function: computes one batch.
+        workers: how many threads should call it at once.
+    """
+
+    function: Callable[..., torch.Tensor]
+    workers: int = 1
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.function(*inputs)
+
+    def batch_size(self, count: int, largest: int) -> int:
+        """How many of `count` inputs make a batch, so that every worker has one.
+
+        Example:
+        ```python
+        >>> Compute(torch.sin, workers=2).batch_size(10, largest=16)
+        5
+        ```
+        """
+        return max(1, min(largest, -(-count // self.workers)))
+
+
 class ConversionError(Exception):
     """A network that a backend cannot compute; torch does."""
 
@@ -53,8 +79,8 @@ class ConversionError(Exception):
 class ConvertedNetwork(ABC):
     """A network that was converted, loaded from a folder; call it with what the torch network takes.
 
-    A batch is shared out to as many threads as torch has, and each computes its share alone: on a CPU that takes a
-    quarter less than all threads on one batch, as they never wait for each other within a layer.
+    A batch is computed in one thread, and several threads may call it at once: on a CPU that takes a quarter less than
+    all threads on one batch, as they never wait for each other within a layer.
 
     Args:
         folder: what [`convert`] wrote.
@@ -90,23 +116,10 @@ class ConvertedNetwork(ABC):
 
     @abstractmethod
     def _compute(self, *inputs: np.ndarray) -> np.ndarray:
-        """The network's output in one thread; several threads call it at once."""
+        """The network's output."""
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
-        shares = min(self._threads, len(inputs[0]))
-        arrays = [given.contiguous().numpy() for given in inputs]
-        if shares < 2:
-            return torch.from_numpy(self._compute(*arrays))
-        parts = [np.array_split(array, shares) for array in arrays]
-        return torch.from_numpy(np.concatenate(list(self._pool.map(self._compute, *parts))))
-
-    @cached_property
-    def _threads(self) -> int:
-        return torch.get_num_threads()
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._threads, thread_name_prefix=type(self).__name__)
+        return torch.from_numpy(self._compute(*(given.contiguous().numpy() for given in inputs)))
 
     def takes(self, *inputs: torch.Tensor) -> bool:
         """Whether these are of the sizes that it was converted for."""
@@ -129,8 +142,8 @@ class OpenVINONetwork(ConvertedNetwork):
 
         options = {
             "INFERENCE_PRECISION_HINT": precision,  # its own choice is bf16 wherever the CPU has it
-            "INFERENCE_NUM_THREADS": self._threads,
-            "NUM_STREAMS": self._threads,
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "NUM_STREAMS": torch.get_num_threads(),
         }
         self._network = openvino.Core().compile_model(folder / self.file, "CPU", options)
         self.shapes = [

@@ -25,6 +25,7 @@ from .backends import (
     F32,
     MIN_INPUTS,
     TORCH,
+    Compute,
     Conversion,
     ConversionError,
     ConvertedNetwork,
@@ -285,7 +286,7 @@ class NetworkEncoder(Encoder):
         """Have the network converted anew, as its weights or the backend changed."""
         self._conversion, self._converted, self._has_failed = None, None, False
 
-    def _computing(self, count: int) -> Callable[..., torch.Tensor]:
+    def _computing(self, count: int) -> Compute:
         """What computes the network, for a job of `count` inputs: from the tower's inputs to its output.
 
         Few inputs do not wait for a conversion, unless the backend was asked for by name.
@@ -297,17 +298,17 @@ class NetworkEncoder(Encoder):
         check_backend(backend, self.precision)
         chosen = chosen_backend(backend, self.precision, self.device)
         if chosen == TORCH or self._has_failed or self._is_learning:
-            return self._compute_in_torch
+            return Compute(self._compute_in_torch)
         if self._converted is None:
             self._converted = self._convert(chosen, may_wait=backend == chosen or count >= MIN_INPUTS)
         converted = self._converted
         if converted is None:
-            return self._compute_in_torch
+            return Compute(self._compute_in_torch)
 
         def compute(*inputs: torch.Tensor) -> torch.Tensor:
             return converted(*inputs) if converted.takes(*inputs) else self._compute_in_torch(*inputs)
 
-        return compute
+        return Compute(compute, workers=torch.get_num_threads())
 
     @property
     def _is_learning(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import groupby
@@ -22,8 +22,9 @@ from cmr_hub.utils.hub import check_repo_id
 from cmr_hub.utils.images import ImageSource
 
 from .backbone import BackboneEncoder
-from .backends import Inputs
+from .backends import Compute, Inputs
 from .base import NetworkEncoder, TextEncoder, check_texts, checkpoint_file
+from .parallel import map_in_order
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -347,14 +348,24 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         # Texts of about one length share a batch: little is computed on padding.
         known.sort(key=lambda index: len(read[index]))
         compute = self._computing(len(known))
-        for start in range(0, len(known), self.batch_size):
-            batch = known[start : start + self.batch_size]
-            features[batch] = self._embed([inputs[index] for index in batch], compute)
+
+        def embed(batch: tuple[list[int], Any]) -> tuple[list[int], torch.Tensor]:
+            return batch[0], self._embed(batch[1], compute)
+
+        batches = self._batches(inputs, known, compute)
+        for batch, rows in map_in_order(embed, batches, compute.workers):
+            features[batch] = rows
         return features
 
+    def _batches(self, texts: Sequence[str], order: list[int], compute: Compute) -> Iterator[tuple[list[int], Any]]:
+        """Positions and tokens of one batch after another; a tokenizer must not be called by two threads at once."""
+        size = compute.batch_size(len(order), self.batch_size)
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            yield batch, self._padded([texts[index] for index in batch])
+
     @torch.inference_mode()
-    def _embed(self, texts: list[str], compute: Callable[..., torch.Tensor] | None = None) -> torch.Tensor:
-        tokens = self._padded(texts)
+    def _embed(self, tokens: Any, compute: Compute | None = None) -> torch.Tensor:
         outputs = (compute or self._compute_in_torch)(*tokens.values()).float().cpu()
         return outputs if outputs.ndim == 2 else self._pooled(outputs, tokens["attention_mask"])
 
@@ -468,7 +479,7 @@ class TransformersTextEncoder(Pretrained, TextEncoder):
         return [_joined([piece[1:] for piece in word]) for _, word in groupby(pieces, lambda piece: piece[0])]
 
     def _measured_dim(self) -> int:
-        return self._embed(["a"]).shape[1]
+        return self._embed(self._padded(["a"])).shape[1]
 
 
 def _joined(pieces: Iterable[tuple[str, bool]]) -> tuple[str, bool]:

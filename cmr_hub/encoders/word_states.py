@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import InputError
 
+from .backends import Compute
+from .parallel import map_in_order
 from .sentence_transformers_models import MiniLMEncoder
 from .transformers_models import TransformersTextEncoder
 
@@ -46,19 +48,19 @@ class WordStatesEncoder(TransformersTextEncoder):
         rows = [torch.zeros(1, self.dim) for _ in inputs]
         with_words = sorted((index for index, tokens in enumerate(read) if tokens), key=lambda index: len(read[index]))
         compute = self._computing(len(with_words))
-        for start in range(0, len(with_words), self.batch_size):
-            batch = with_words[start : start + self.batch_size]
-            states = self._states([inputs[index] for index in batch], compute)
+        batches = self._batches(inputs, with_words, compute)
+        for batch, states in map_in_order(
+            lambda one: (one[0], self._states(one[1], compute)), batches, compute.workers
+        ):
             for index, states_of_text in zip(batch, states, strict=True):
                 rows[index] = states_of_text
         return pad_sequence(rows, batch_first=True) if rows else torch.empty(0, 0, self.dim)
 
     @torch.inference_mode()
-    def _states(self, texts: list[str], compute: Callable[..., torch.Tensor]) -> list[torch.Tensor]:
+    def _states(self, tokens: Any, compute: Compute) -> list[torch.Tensor]:
         """`(words, dim)` of each text."""
-        tokens = self._padded(texts)
         states = compute(*tokens.values()).float().cpu()
-        return [self._at_words(states[row], tokens.word_ids(row)) for row in range(len(texts))]
+        return [self._at_words(text, tokens.word_ids(row)) for row, text in enumerate(states)]
 
     def _at_words(self, states: torch.Tensor, word_of: Sequence[int | None]) -> torch.Tensor:
         """Means over the pieces of each word, `(tokens, dim)` to `(words, dim)`.

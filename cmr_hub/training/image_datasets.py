@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from cmr_hub.encoders.backbone import BackboneEncoder, prefetch
+from cmr_hub.encoders.backbone import BackboneEncoder
+from cmr_hub.encoders.parallel import prefetch
 from cmr_hub.utils.processes import this_process
 
 from .datasets import Pairs

