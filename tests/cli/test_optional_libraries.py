@@ -27,6 +27,7 @@ ARGUMENTS = {
     "reproduce": ["--dataset", "wiki"],
     "prepare": ["pascal"],
     "results": [],
+    "serve": [],
 }
 
 

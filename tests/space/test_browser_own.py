@@ -203,7 +203,7 @@ HOSTILE = {
     "many": ({"set.zip": zipped({f"{i}.png": b"" for i in range(10_000)})}, "holds 10,000 files"),
     "no column": ({"a.csv": b"name,text\nred.png,x\n", **IMAGES}, "no column file_name or image"),
     "missing": ({"set.zip": zipped({"a.csv": b"file_name,text\nmissing.png,x\n", **IMAGES})}, "does not exist"),
-    "not UTF-8": ({"a.csv": "file_name,text\nred.png,é\n".encode("latin-1"), **IMAGES}, "not UTF-8"),
+    "not UTF-8": ({"a.csv": b"file_name,text\nred.png,\x81\x8d\n", **IMAGES}, "not UTF-8"),
     "long": ({"a.csv": b"file_name,text\nred.png," + b"x" * 1_000_000, **IMAGES}, "field larger"),
     "no images": ({"set.zip": zipped({"run.exe": b"MZ", "readme.md": b"x"})}, "no image in set.zip"),
 }
