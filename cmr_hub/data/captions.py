@@ -22,7 +22,8 @@ from cmr_hub.utils.messages import name_some
 
 from .base import DatasetInfo, Loader, ProgressCallback, split_by_hash, warn_of_sizes
 from .download import cached, fetch_once, open_client
-from .table import IMAGE_COLUMNS, to_dataset, to_pairs
+from .table import to_dataset, to_pairs
+from .table_columns import IMAGE_COLUMNS
 from .table_files import Row, read_text
 
 TOKENS = re.compile(r"(?P<image>[^#\t]+)#\d+\t(?P<caption>.*)")

@@ -6,14 +6,15 @@ import unicodedata
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from .image_folders import is_image_name
+from .image_folders import is_image_name, is_litter
 
 
 class FileNames:
     """Finds the files that names mean.
 
     Systems differ in what divides folders, in whether upper and lower case are the same, and in how they write
-    accents: a Mac may store "é" as two characters.
+    accents: a Mac may store "é" as two characters. People leave out suffixes, which Windows hides, and the folder that
+    all images are in.
 
     Args:
         folder: the folder that names start from, resolved.
@@ -36,8 +37,20 @@ class FileNames:
         name = name.replace("\\", "/").removeprefix(f"{self.folder.as_posix()}/")
         if _exists(self.folder / name):
             return name
-        meant = self._files.get(_plain(str(PurePosixPath(name))), [])
+        plain = _plain(str(PurePosixPath(name)))
+        meant = self._files.get(plain) or self._images.get(plain) or []
         return meant[0] if len(meant) == 1 else name
+
+    @cached_property
+    def _images(self) -> dict[str, list[str]]:
+        """Plain path without the suffix, plain name, plain name without the suffix -> all images that it may mean."""
+        images: dict[str, list[str]] = {}
+        for plain, names in self._files.items():
+            path = PurePosixPath(plain)
+            if is_image_name(plain) and not is_litter(plain):
+                for meant in {str(path.with_suffix("")), path.name, path.stem}:
+                    images.setdefault(meant, []).extend(names)
+        return images
 
     def hint(self, name: str) -> str:
         """Which file may be meant by a name that no file has: one in another folder, or with a suffix; "" if none."""

@@ -1,11 +1,14 @@
 """Anyone's own pairs: a folder of images with a table in it, or with a folder per class.
 
-The table is called `metadata` and is CSV (`.csv`, `.tsv`; any usual separator and encoding), JSON lines (`.jsonl`),
-JSON (`.json`) or an Excel workbook (`.xlsx`, with openpyxl: `pip install "cmr-hub[excel]"`). Its columns:
+The table is called `metadata` and is CSV (`.csv`, `.tsv`, `.txt`; any usual separator and encoding), JSON lines
+(`.jsonl`), JSON (`.json`, also as MS-COCO's captions are laid out, or Karpathy's) or an Excel workbook (`.xlsx`, with
+openpyxl: `pip install "cmr-hub[excel]"`). A title and other rows above the header are left out. Its columns:
 
-    file_name      (or filename, image, image_path) path of an image, relative to the folder
+    file_name      (or filename, image, image_path) path of an image, relative to the folder. Where no file has it: the
+                   one image of this name in a folder below, or of this name without its suffix
     text           or texts, caption, captions, caption_0, caption_1 …: one or several columns with the texts; a cell
-                   may hold a list (`["One.", "Two."]`). Repeats within an image are dropped.
+                   may hold a list (`["One.", "Two."]`). Repeats within an image are dropped. Without any of these:
+                   sentence, description, title.
     label          optional, one class name; or labels: several, a list or separated by ";" (option `label_separator`)
     split          optional: train, validation (val, valid, dev) or test
     id             optional; without it the file_name is the id
@@ -34,9 +37,11 @@ from cmr_hub.errors import DatasetError, InputError
 from cmr_hub.utils.images import SUFFIXES as IMAGE_SUFFIXES
 
 from .base import SPLITS, DatasetInfo, Loader, ProgressCallback, split_by_hash
+from .cells import is_blank, to_text
 from .image_folders import find_images
 from .paths import leads_out
-from .table import IMAGE_COLUMNS, SPLIT_NAMES, Columns, Pair, read_pairs, to_dataset, to_pairs
+from .table import SPLIT_NAMES, Columns, Pair, read_pairs, to_dataset, to_pairs
+from .table_columns import IMAGE_COLUMNS, is_header
 from .table_files import SUFFIXES, Row, read_rows
 
 logger = logging.getLogger(__name__)
@@ -180,7 +185,7 @@ def _rows_of_splits(tables: Mapping[str, Path], encoding: str | None) -> Iterato
     for inner, table in tables.items():
         for where, row in read_rows(table, encoding):
             named = {
-                column: f"{inner}/{cell}" if column in IMAGE_COLUMNS and isinstance(cell, str) else cell
+                column: f"{inner}/{to_text(cell)}" if column in IMAGE_COLUMNS and not is_blank(cell) else cell
                 for column, cell in row.items()
             }
             yield where, {"split": inner, **named}
@@ -204,6 +209,16 @@ def _hint(folder: Path) -> str:
         return f" There is one at {deeper[0].relative_to(folder)}: give that folder, or move it up."
     if sheets := sorted(path.name for path in folder.glob("[!.~]*") if path.suffix.lower() in OTHER_SHEETS):
         return f" Save {sheets[0]} as metadata.csv ('CSV UTF-8')."
-    if others := sorted(path.name for path in folder.glob("[!.~]*") if path.suffix.lower() in SUFFIXES):
+    if others := sorted(path.name for path in folder.glob("[!.~]*") if _may_be_table(path)):
         return f" Is it {' or '.join(others[:3])}? Call it metadata{Path(others[0]).suffix.lower()}."
     return " Or put the images into a folder per class, such as cat/a.png."
+
+
+def _may_be_table(path: Path) -> bool:
+    """Whether a file is one by its name or, of one that may be any text, by its columns."""
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    try:
+        return path.suffix.lower() != ".txt" or is_header(next(read_rows(path), ("", {}))[1])
+    except DatasetError:
+        return False

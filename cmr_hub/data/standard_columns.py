@@ -14,9 +14,8 @@ from cmr_hub.errors import InputError
 from .base import TEXTS
 from .cells import class_name, is_blank, natural_order, to_text, unify_numbers
 from .labels import LABEL_COLUMNS
+from .table_columns import text_columns
 
-# What others call texts: text, caption, captions, caption_0, sentence, description …
-TEXT_COLUMN = re.compile(r"(text|caption|sentence|description)(s|_?\d+)?", re.IGNORECASE)
 NUMBERS = ("int", "uint", "float")  # of any width
 
 
@@ -28,6 +27,7 @@ def standardize(dataset: Dataset) -> Dataset:
     | no `id`, or numbers | `id`: the number of the row, or the number, as a string |
     | one column of images by another name; `image` with paths, or records of `path` and `bytes` | `image` |
     | `text`, `caption`, `captions`, `caption_0` …, or `texts` that is no list | `texts`: lists without blanks |
+    | none of these, but `sentence`, `description` or `title` | `texts` |
     | `label` or `labels` with strings or whole numbers | class labels |
 
     Args:
@@ -84,8 +84,8 @@ def _with_texts(dataset: Dataset) -> Dataset:
 
 def _text_columns(dataset: Dataset) -> list[str]:
     """The columns that hold texts by their names and types."""
-    kinds = {name: kind for name, kind in dataset.features.items() if TEXT_COLUMN.fullmatch(name)}
-    return [name for name, kind in kinds.items() if _is_of(_item(kind), "string")]
+    names = {name.lower(): name for name, kind in dataset.features.items() if _is_of(_item(kind), "string")}
+    return [names[name] for name in text_columns(names)]
 
 
 def _texts_of(cell: Any) -> list[str]:

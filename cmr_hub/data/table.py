@@ -21,12 +21,11 @@ from .file_names import FileNames
 from .image_folders import is_litter
 from .labels import LABEL_COLUMNS
 from .paths import leads_out, unsafe_reason
+from .table_columns import IMAGE_COLUMNS, image_column, text_columns
 from .table_files import Row, read_rows
 
 logger = logging.getLogger(__name__)
 
-IMAGE_COLUMNS = ("file_name", "image", "filename", "image_path")
-TEXT_COLUMN = re.compile(r"(text|caption)(s|_?\d+)?")
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
@@ -119,7 +118,8 @@ def to_pairs(
     _refuse(table, found, lambda pair: not pair.texts, "have no text", _place)
     if columns.label:
         unlabelled = f"have nothing in the column {columns.label!r}; label all pairs, or take the column away"
-        _refuse(table, found, lambda pair: not pair.labels, unlabelled, _place)
+        merged = " Of merged cells only the first has a value: fill in the others." if table.suffix == ".xlsx" else ""
+        _refuse(table, found, lambda pair: not pair.labels, unlabelled, _place, lambda first: merged)
     _refuse_equal_ids(table, found)
     return found, columns
 
@@ -160,17 +160,16 @@ def to_dataset(
 def _find_columns(table: Path, names: Iterable[str]) -> Columns:
     names = list(names)
     found = f"Its columns are: {', '.join(names)}."
-    images = [name for name in IMAGE_COLUMNS if name in names]
-    texts = tuple(name for name in names if TEXT_COLUMN.fullmatch(name))
+    image, texts = image_column(names), text_columns(names)
     labels = [name for name in LABEL_COLUMNS if name in names]
-    if not images:
+    if image is None:
         raise DatasetError(f"{table} has no column {' or '.join(IMAGE_COLUMNS[:2])} that names the images. {found}")
     if not texts:
         raise DatasetError(f"{table} has no text column: text, texts, caption, captions or caption_0, … {found}")
     if len(labels) > 1:
         raise DatasetError(f"{table} has both a column label and a column labels; keep one of them.")
     columns = Columns(
-        image=images[0],
+        image=image,
         texts=texts,
         label=labels[0] if labels else None,
         split="split" if "split" in names else None,
@@ -199,10 +198,10 @@ def _refuse_other_separators(rows: Sequence[Row]) -> None:
 
 
 def _read_pair(where: str, row: dict[str, Any], columns: Columns, names: FileNames, separator: str) -> Pair:
-    name = row.get(columns.image)
-    if not isinstance(name, str):
-        raise DatasetError(f"{where}: the column {columns.image} must hold the path of an image, not {name!r}.")
-    written, name = name, names.find(name)
+    written = row.get(columns.image)
+    if not isinstance(written, str | int | float) or is_blank(written):
+        raise DatasetError(f"{where}: the column {columns.image} must hold the path of an image, not {written!r}.")
+    name = names.find(to_text(written))
     reason = unsafe_reason(name)
     if reason is None and leads_out(names.folder / name, names.folder):
         reason = "a symbolic link leads out of the folder"

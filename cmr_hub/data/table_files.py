@@ -10,21 +10,26 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, time
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from cmr_hub.errors import DatasetError
 from cmr_hub.utils.extras import require
+from cmr_hub.utils.messages import name_some
 
+from .annotation_files import rows_of_annotations
 from .cells import is_blank
 from .image_folders import is_image_name
+from .table_columns import column_name, is_header
 
 logger = logging.getLogger(__name__)
 
 MAX_TABLE_BYTES = 256 << 20  # a table is read whole; a million captions take about 100 MB
-TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 SUFFIXES = (*TEXT_SUFFIXES, ".xlsx")
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+MAX_ROWS_ABOVE = 20  # of a title, notes and blank cells above the header
 LINE_END = re.compile(r"\r\n|\r|\n")
 # What Excel and PowerShell write above the header, and blank rows.
 PREAMBLE = re.compile(rf"(?:(?:sep=.|#TYPE [^\r\n]*|[ \t;,|]*)(?:{LINE_END.pattern}))*")
@@ -41,8 +46,9 @@ def read_rows(table: Path, encoding: str | None = None) -> Iterator[Row]:
     """Read the rows of a table that are not blank, by the suffix of its name.
 
     Args:
-        table: `.jsonl` and `.json` hold objects, `.xlsx` a sheet, any other file CSV, whose separator is the one that
-            divides the header into the most columns.
+        table: `.jsonl` and `.json` hold objects, or `.json` annotations as those of MS-COCO; `.xlsx` sheets, of which
+            the first with a header counts; any other file CSV, whose separator is the one that divides the header into
+            the most columns. Rows above the header, such as a title, are left out.
         encoding: of its text; found where it is None, see [`read_text`].
 
     Raises:
@@ -113,7 +119,7 @@ def _from_windows_1252(content: bytes) -> str | None:
 def _csv_rows(table: Path, content: str) -> Iterator[Row]:
     above = match[0] if (match := PREAMBLE.match(content)) else ""
     content, lines_above = content[len(above) :], len(LINE_END.findall(above))
-    separator = max(SEPARATORS, key=lambda sign: len(_header(content, sign)))  # the first of equal ones
+    separator = max(SEPARATORS, key=lambda sign: _fitness(content, sign))  # the first of equal ones
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
 
     def lines() -> Iterator[tuple[str, Sequence[str]]]:
@@ -122,32 +128,43 @@ def _csv_rows(table: Path, content: str) -> Iterator[Row]:
 
     hint = f"Put texts with a {SEPARATORS[separator]} in double quotes."
     try:
-        yield from _rows_of_cells(table, next(reader, []), lines(), hint)
+        yield from _rows_of_cells(table, lines(), hint)
     except csv.Error as error:
         raise DatasetError(f"{table}, line {lines_above + reader.line_num}: not valid CSV ({error}).") from error
 
 
-def _header(content: str, separator: str) -> list[str]:
+def _fitness(content: str, separator: str) -> tuple[bool, int]:
+    """Whether a separator makes one of the first rows a header, and of how many columns; else those of the first."""
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator)
     try:
-        return next(csv.reader(io.StringIO(content, newline=""), delimiter=separator), [])
+        rows = list(islice((cells for cells in reader if not is_blank(cells)), MAX_ROWS_ABOVE + 1))
     except csv.Error:  # which reading the rows will report
-        return []
+        return False, 0
+    header = next(filter(is_header, rows), None)
+    return header is not None, len(header or next(iter(rows), []))
 
 
 def _workbook_rows(table: Path) -> Iterator[Row]:
     openpyxl = require("openpyxl", "excel", f"{table.name} (unless you save it as 'CSV UTF-8' in Excel)")
     try:
         book = openpyxl.load_workbook(table, read_only=True, data_only=True)
-        sheet, *others = book.worksheets
-        rows = [[_of_workbook(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+        sheets = {sheet.title: _filled_rows(table, sheet) for sheet in book.worksheets}
         book.close()
     except Exception as error:  # of a damaged workbook the parsing raises whatever it runs into
         raise DatasetError(f"{table} cannot be read as an Excel workbook: {error}. Save it as CSV UTF-8.") from error
-    if others:
-        logger.warning("%s has %d sheets; the first one, %r, is read.", table, 1 + len(others), sheet.title)
-    numbered = [(f"{table}, row {number}", cells) for number, cells in enumerate(rows, start=1)]
-    filled = [(where, cells) for where, cells in numbered if not is_blank(cells)]
-    yield from _rows_of_cells(table, filled[0][1] if filled else [], filled[1:])
+    if not sheets:
+        raise DatasetError(f"{table} has no sheet with cells. Save it as CSV UTF-8.")
+    headed = [title for title, rows in sheets.items() if _header_place(rows) is not None]
+    title = [*headed, *sheets][0]
+    if len(sheets) > 1:
+        also = f" {name_some(headed[1:])} has such columns as well: put all rows into one sheet." if headed[1:] else ""
+        logger.warning("%s has %d sheets; %r is read.%s", table, len(sheets), title, also)
+    yield from _rows_of_cells(table, sheets[title])
+
+
+def _filled_rows(table: Path, sheet: Any) -> list[tuple[str, list[Any]]]:
+    rows = ([_of_workbook(cell) for cell in row] for row in sheet.iter_rows(values_only=True))
+    return [(f"{table}, row {number}", cells) for number, cells in enumerate(rows, start=1) if not is_blank(cells)]
 
 
 def _of_workbook(cell: Any) -> Any:
@@ -157,14 +174,21 @@ def _of_workbook(cell: Any) -> Any:
     return cell if cell is None or isinstance(cell, str | int | float) else str(cell)
 
 
-def _rows_of_cells(
-    table: Path, header: Sequence[Any], lines: Iterable[tuple[str, Sequence[Any]]], hint: str = ""
-) -> Iterator[Row]:
-    """Rows of cells below a header. Blank ones are left out, and so are columns without a name.
+def _header_place(rows: Sequence[tuple[str, Sequence[Any]]]) -> int | None:
+    """Which of the first rows is the header; None where none of them is."""
+    return next((place for place, (_, cells) in enumerate(rows[: MAX_ROWS_ABOVE + 1]) if is_header(cells)), None)
+
+
+def _rows_of_cells(table: Path, lines: Iterable[tuple[str, Sequence[Any]]], hint: str = "") -> Iterator[Row]:
+    """Rows of cells, the header among the first of them. Blank ones are left out, and so are columns without a name.
 
     Cells that are missing at the end of a row are blank, as Excel leaves them out.
     """
-    names = [_column_name(table, name) for name in header]
+    filled = (line for line in lines if not all(map(is_blank, line[1])))
+    first = list(islice(filled, MAX_ROWS_ABOVE + 1))
+    place = _header_place(first) or 0
+    header: Sequence[Any] = first[place][1] if first else []
+    names = [column_name(name) for name in header]
     if any(is_image_name(name) for name in names):
         raise DatasetError(
             f"{table} has no header: its first row is {', '.join(names)}. Put file_name and text above."
@@ -174,7 +198,7 @@ def _rows_of_cells(
     named = {place: name for place, name in enumerate(names) if name}
     if len(set(named.values())) < len(named):
         raise DatasetError(f"{table} has two columns of one name in its header: {', '.join(named.values())}.")
-    for where, cells in lines:
+    for where, cells in chain(first[place + 1 :], filled):
         if any(not is_blank(cell) for cell in cells[len(names) :]):
             sizes = f"{len(cells)} cells, but the header has {len(names)} columns."
             raise DatasetError(f"{where}: {sizes} {hint}".rstrip())
@@ -203,6 +227,9 @@ def _json_rows(table: Path, content: str) -> Iterator[Row]:
     except (ValueError, RecursionError) as error:
         hint = " Of one object per line call it .jsonl." if "Extra data" in str(error) else ""
         raise DatasetError(f"{table}: not valid JSON ({error}).{hint}") from error
+    if isinstance(rows, dict) and "images" in rows:
+        yield from rows_of_annotations(table, rows)
+        return
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DatasetError(
             f"{table} must hold a list of objects, one per row: of pandas df.to_json(path, orient='records')."
@@ -213,12 +240,7 @@ def _json_rows(table: Path, content: str) -> Iterator[Row]:
 
 
 def _with_column_names(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    named = {_column_name(where, name): value for name, value in row.items()}
+    named = {column_name(name): value for name, value in row.items()}
     if len(named) < len(row):
         raise DatasetError(f"{where}: two columns of one name: {', '.join(row)}.")
     return named
-
-
-def _column_name(where: Any, name: Any) -> str:
-    """The name of a column, however a person wrote it: "File name" is file_name."""
-    return re.sub(r"[\s-]+", "_", str(name or "").strip().lower())

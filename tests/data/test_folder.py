@@ -120,7 +120,6 @@ def test_empty_splits_are_named(folder, caplog):
         (["file_name,text", 'a.png,"A'], "not valid CSV"),
         (["file_name,text", "a.png," + "A" * 200_000], "not valid CSV .*field larger"),
         (["file_name,text", "sub,A"], "name a file that does not exist: sub"),
-        (["file_name,text", "a,A"], r"a file that does not exist: a\. There is a\.png\."),
         (["file_name,text", "mine/D.png,A"], r"a file that does not exist: mine/D\.png\. There is sub/d\.png\."),
         (["file_name,text", "https://host/a.png,A"], "is refused, it is an address, not a file"),
         (["a.png,A", "b.png,B"], r"has no header: its first row is a\.png, a\. Put file_name and text above"),
@@ -137,7 +136,9 @@ def test_unusable_tables(folder, lines, message):
         ("{not json", "line 1: not valid JSON"),
         ("[1]", "line 1: a list; each line must be a JSON object"),
         ("[" * 100_000, "not valid JSON"),
-        ('{"file_name": 3, "text": "A"}', "must hold the path of an image, not 3"),
+        ('{"file_name": ["a.png"], "text": "A"}', r"must hold the path of an image, not \['a.png'\]"),
+        ('{"file_name": NaN, "text": "A"}', "must hold the path of an image, not nan"),
+        ('{"file_name": 3, "text": "A"}', "name a file that does not exist: 3"),
         ('{"file_name": "a.png", "text": {"en": "A"}}', "which is not a text"),
         ('{"file_name": "a.png", "text": "A", "label": ["x", "y"]}', "2 classes in the column label"),
     ],
@@ -367,6 +368,26 @@ def test_names_of_files_as_other_systems_write_them(folder, name):
     assert loaded["train"]["id"][:] == ["a.png"]
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("a", "a.png"), ("D.png", "sub/d.png"), ("d", "sub/d.png"), ("SUB\\d", "sub/d.png"), ("7", "7.png")],
+)
+def test_names_without_their_suffix_or_the_folder_of_the_images(folder, name, file):
+    Image.new("RGB", (5, 5)).save(folder / "7.png")
+    (folder / "sub" / "._d.png").touch()
+    assert load(folder, "file_name,text,split", f"{name},A,train")["train"]["id"][:] == [file]
+    (folder / "metadata.csv").unlink()
+    cell = int(name) if name.isdecimal() else name
+    loaded = load(folder, json.dumps([{"file_name": cell, "text": "A"}]), name="metadata.json", split="train")
+    assert loaded["train"]["id"][:] == [file]
+
+
+def test_names_that_two_images_may_mean(folder):
+    (folder / "sub" / "a.jpg").touch()
+    with pytest.raises(DatasetError, match=r"a file that does not exist: a\. There is a\.png\."):
+        load(folder, "file_name,text", "a,A")
+
+
 def test_names_that_two_files_may_mean(folder):
     Image.new("RGB", (5, 5)).save(folder / "A.png")
     if len(list(folder.glob("[aA].png"))) < 2:
@@ -386,6 +407,7 @@ def test_json_is_a_list_of_rows(folder):
     ("name", "message"),
     [
         ("captions.csv", r"Is it captions\.csv\? Call it metadata\.csv"),
+        ("README.txt", r"says which text .* image\. Or put the images into a folder per class"),
         ("Mappe1.xls", r"Save Mappe1\.xls as metadata\.csv \('CSV UTF-8'\)"),
         (".captions.csv", r"says which text .* image\. Or put the images into a folder per class"),
     ],
@@ -394,6 +416,29 @@ def test_tables_of_another_name_are_proposed(folder, name, message):
     (folder / name).touch()
     with pytest.raises(DatasetError, match=message):
         load_dataset("folder", folder)
+
+
+def test_text_file_with_the_columns_of_a_table_is_proposed(folder):
+    (folder / "README.txt").write_text("Images of mine.")
+    (folder / "captions.txt").write_text("image,caption\na.png,A\n")
+    with pytest.raises(DatasetError, match=r"Is it captions\.txt\? Call it metadata\.txt"):
+        load_dataset("folder", folder)
+    (folder / "captions.txt").rename(folder / "metadata.txt")
+    assert load_dataset("folder", folder, split="train")["train"]["texts"][:] == [["A"]]
+
+
+@pytest.mark.parametrize("above", ["My images, 2024", "Tabelle 1;;", 'a; b,"c"\n\n;x', "Stand: 1.5.2024\n" * 20])
+def test_rows_above_the_header(folder, caplog, above):
+    loaded = load(folder, above, "file_name;text", "a.png;A, asleep", "b.png;B", split="train")
+    assert loaded["train"]["texts"][:] == [["A, asleep"], ["B"]]
+    with pytest.raises(DatasetError, match=f"line {above.count(chr(10)) + 3}: 3 cells, but the header has 2 columns"):
+        load(folder, above, "file_name;text", "a.png;A;B")
+
+
+def test_names_of_text_columns(folder):
+    assert load(folder, "image,title,caption", "a.png,T,A", split="train")["train"]["texts"][:] == [["A"]]
+    loaded = load(folder, "image,Title,description", "a.png,T,D", split="train")
+    assert loaded["train"]["texts"][:] == [["T", "D"]]
 
 
 def test_split_of_all_pairs(folder):
@@ -463,6 +508,13 @@ def test_table_in_each_folder_of_a_split(classes):
         "test": ["Test/dog/a.png"],
     }
     assert loaded["test"].features["label"].names == ["3"]
+
+
+def test_numbers_that_name_images_in_a_table_of_a_split(classes):
+    for split in ("train", "Test"):
+        Image.new("RGB", (5, 5)).save(classes / split / "7.png")
+        (classes / split / "metadata.json").write_text('[{"file_name": 7.0, "text": "A"}]')
+    assert load_dataset("folder", classes)["test"]["id"][:] == ["Test/7.png"]
 
 
 def test_metadata_that_is_too_large(folder, monkeypatch):

@@ -76,7 +76,7 @@ def test_its_options_and_a_copy_of_it(repo, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"title": str}, r"no column of texts .* and no class labels; its columns are: .*title"),
+        ({"colour": str}, r"no column of texts .* and no class labels; its columns are: .*colour"),
         ({"text": str, "second": lambda row: None, "kinds": {"second": Image()}}, "no column of images, or several"),
     ],
 )

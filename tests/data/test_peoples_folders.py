@@ -3,6 +3,7 @@
 import pytest
 
 from cmr_hub.data import load_dataset
+from cmr_hub.errors import DatasetError
 from peoples_folders import excel_folder, mac_folder, windows_folder
 
 PAIRS = 6
@@ -56,4 +57,39 @@ def test_workbook(tmp_path, caplog):
     loaded = load_dataset("folder", tmp_path, split="train")
     assert loaded["train"]["texts"][:] == [["a text 0"], ["a text 1"], ["a text 2"]]
     assert loaded["train"].features["label"].names == ["2024-01-05", "2024-01-06"]
-    assert "2 sheets; the first one, 'Sheet', is read" in caplog.text
+    assert "2 sheets; 'Sheet' is read" in caplog.text
+
+
+def test_workbook_with_other_sheets_and_a_title_over_several_columns(tmp_path, caplog):
+    openpyxl = pytest.importorskip("openpyxl")
+    excel_folder(tmp_path, 3)
+    (tmp_path / "metadata.csv").unlink()
+    book = openpyxl.Workbook()
+    book.active.append(["Stand", "Mai 2024"])
+    for title in ("Artikel", "Alt"):
+        sheet = book.create_sheet(title)
+        sheet.append(["Unsere Artikel"])
+        sheet.merge_cells("A1:C1")
+        sheet.append(["File name", "Text", "Label"])
+        for number in range(3):
+            sheet.append([number if number else "0.png", f"{title} {number}", 2020.0 + number % 2])
+    book.save(tmp_path / "metadata.xlsx")
+    loaded = load_dataset("folder", tmp_path, split="train")["train"]
+    assert loaded["id"][:] == ["0.png", "1.png", "2.png"]
+    assert loaded["texts"][:] == [["Artikel 0"], ["Artikel 1"], ["Artikel 2"]]
+    assert loaded.features["label"].names == ["2020", "2021"]
+    assert "3 sheets; 'Artikel' is read. Alt has such columns as well: put all rows into one sheet" in caplog.text
+
+
+def test_classes_in_merged_cells(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    excel_folder(tmp_path, 4)
+    (tmp_path / "metadata.csv").unlink()
+    book = openpyxl.Workbook()
+    book.active.append(["file_name", "text", "label"])
+    for number in range(4):
+        book.active.append([f"{number}.png", "a text", "x" if number % 2 == 0 else None])
+    book.active.merge_cells("C2:C3")
+    book.save(tmp_path / "metadata.xlsx")
+    with pytest.raises(DatasetError, match=r"1.png \(row 3\), 3.png \(row 5\).* Of merged cells only the first"):
+        load_dataset("folder", tmp_path)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from cmr_hub.data.table import IMAGE_COLUMNS
+from cmr_hub.data.table_columns import IMAGE_COLUMNS
 from cmr_hub.data.table_files import Row
 from cmr_hub.errors import InputError
 

@@ -270,7 +270,8 @@ def test_bad_table_is_one_readable_sentence(send: Callable, tmp_path: Path, tabl
         ({"image": "a.png", "text": "x" * 1_000_000}, "1,000,000 characters"),
         ({"image": "a.png", "text": "\ud800"}, "halves of letters"),
         ({"image": "a.png", "texts": [[1]]}, "not a text"),
-        ({"image": 7, "text": "x"}, "must hold the path"),
+        ({"image": ["a.png"], "text": "x"}, "must hold the path"),
+        ({"image": 7, "text": "x"}, "a file that does not exist: 7"),
         ({"image": "a.png", "texts": [str(i) for i in range(20_001)]}, "more than 20,000 texts"),
     ],
 )
