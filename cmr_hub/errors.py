@@ -120,6 +120,10 @@ class DownloadError(CMRError, OSError):
     """An official source that cannot be reached or that sent something else than expected."""
 
 
+class ConflictError(CMRError, OSError):
+    """A gallery that another process is changing, or has changed since it was opened; nothing was written."""
+
+
 class ServerError(CMRError, ConnectionError):
     """A server that is down, too slow, or refuses what it is asked."""
 

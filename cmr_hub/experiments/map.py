@@ -9,7 +9,7 @@ from datasets import concatenate_datasets
 
 from cmr_hub.data import load_dataset
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.retrieval.gallery_files import MAP_NAME
+from cmr_hub.retrieval.gallery_layout import MAP_NAME
 from cmr_hub.retrieval.maps import NeighbourMap, embedded_map_path
 from cmr_hub.retrieval.retriever import Retriever
 

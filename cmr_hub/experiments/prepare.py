@@ -19,7 +19,7 @@ from cmr_hub.hub import CheckpointInfo, list_checkpoints
 from cmr_hub.methods import METHODS
 from cmr_hub.processing.feature_store import FeatureStore
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.retrieval.gallery_files import MAP_NAME
+from cmr_hub.retrieval.gallery_layout import MAP_NAME
 from cmr_hub.retrieval.maps import NeighbourMap
 from cmr_hub.retrieval.prepared import prepared_folder, prepared_galleries
 from cmr_hub.retrieval.retriever import Retriever

@@ -27,9 +27,10 @@ from cmr_hub.utils.images import ImageSource
 from .chance_scores import QUANTILE
 from .gallery_building import Building
 from .gallery_checks import check_references, check_settings
+from .gallery_contents import ContentReader
 from .gallery_embedding import embed_at_once
-from .gallery_files import CONFIG_NAME, SHARD_ROWS
 from .gallery_indexes import build_index, check_embeds, chosen, options_to_open, options_to_save
+from .gallery_layout import CONFIG_NAME, SHARD_ROWS, describe_duplicates, same_images
 from .gallery_sources import Source
 from .gallery_storage import StoredGallery, load_retriever
 from .image_domain import SAMPLE
@@ -199,14 +200,15 @@ class Gallery:
         strict: bool = False,
         show_progress: bool = True,
         image_root: str | os.PathLike | None = None,
+        remove_missing: bool = False,
     ) -> Gallery:
         """Embed items of any number into a folder, shard by shard, and open it.
 
         Images are read, embedded and written a few hundred at a time. Interrupted, it goes on where it stopped when
-        it is called again with the same arguments. Called again with a source that has more items at its end, it
-        embeds those that are new; the gallery stays as it was until all are. What is there is compared with the
-        source by content: a source whose earlier items were changed, moved or removed is refused. Under `accelerate
-        launch` each process embeds its share.
+        it is called again with the same arguments. Called again later, it embeds the items of the source that are new
+        or whose content is another one than before, and no others; the gallery stays as it was until all are. Items
+        are compared by digests of their content; an image file is not read again while its path, size and times are
+        the same. Under `accelerate launch` each process embeds its share.
 
         Args:
             source: Parquet files (one, several, or a folder of them) with columns as for [`Gallery`], a folder of
@@ -227,10 +229,14 @@ class Gallery:
             show_progress: show a bar.
             image_root: the folder in which files must be that image cells of Parquet files name; without it such
                 cells are refused. URLs are never opened.
+            remove_missing: called again, drop the items of the gallery that the source no longer has. Otherwise they
+                stay, behind those of the source.
 
         Raises:
             InputError: the source is none, a column is missing, no item can be used (with `strict` any), or the folder
-                holds a gallery of other items, settings or weights, finished or not. What was embedded before stays.
+                holds a gallery of other settings or weights, finished or not, or one that has no item of the source.
+                What was embedded before stays.
+            ConflictError: another process is changing the gallery.
         """
         building = Building(
             source,
@@ -242,8 +248,11 @@ class Gallery:
             keep_real_valued=keep_real_valued,
             strict=strict,
             image_root=image_root,
+            remove_missing=remove_missing,
         )
         building.run(show_progress)
+        if building.outcome and building.outcome.duplicates:
+            logger.info("%s", describe_duplicates(building.outcome.duplicates))
         gallery = cls.from_pretrained(
             save_directory,
             retriever=retriever,
@@ -527,6 +536,25 @@ class Gallery:
         if self._domain_note:
             logger.warning("%s: %s", self.name, self._domain_note)
         return self
+
+    def duplicates(self) -> list[tuple[str, ...]]:
+        """Find items whose images are the same, byte for byte.
+
+        Returns:
+            Groups of two or more ids, in the order of the items.
+
+        Raises:
+            InputError: images are files that may not be opened, as for [`image`].
+        """
+        if "image" not in self.dataset.column_names:
+            return []
+        reader = ContentReader(self._items.image_files, [], with_paths=False)
+        images = self.dataset.select_columns(["id", "image"])
+        parts = (
+            images.select(range(start, min(start + SHARD_ROWS, len(self))))
+            for start in range(0, len(self), SHARD_ROWS)
+        )
+        return same_images([content for part in parts for content in reader.read(part)])
 
     def other_modality(self, target: Modality) -> Modality:
         """The modality that an item asks with for `target`: the other one where there is one."""

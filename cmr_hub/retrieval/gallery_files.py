@@ -9,9 +9,8 @@ import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,63 +21,12 @@ from cmr_hub.data.columns import COLUMNS
 from cmr_hub.data.image_cells import ImageFiles, plain_features
 
 from .gallery_checks import check_rows
+from .gallery_layout import CONFIG_NAME, UNUSABLE_NAME, ShardRecord, Unusable
 
-CONFIG_NAME = "gallery_config.json"
-RECORD_NAME = "building.json"  # of a gallery that was built, or is being built
-UNUSABLE_NAME = "unusable.csv"  # what was left out, for people
-MAP_NAME = "map.safetensors"  # a layout of its items
-RETRIEVER = "retriever"  # the folder of the checkpoint, where a gallery brings its own
-SHARD_ROWS = 1024  # items per file
 # Modality -> column of what is searched, and of the real-valued rows behind codes.
 EMBEDS = {modality: f"{modality}_embeds" for modality in COLUMNS}
 REAL_VALUED = {modality: f"{modality}_real_valued" for modality in COLUMNS}
-MADE_OF, UNUSABLE = b"cmr_hub:made_of", b"cmr_hub:unusable"  # keys in a shard's metadata
 ROW_GROUP = 128  # items that are read at once, even for one image
-
-
-@dataclass(frozen=True)
-class MadeOf:
-    """The items of a source that a shard is made of, those that cannot be used included.
-
-    Attributes:
-        rows: their number.
-        digest: of their content, a [`~cmr_hub.data.content.ContentDigest`].
-    """
-
-    rows: int
-    digest: str
-
-    def as_metadata(self) -> dict[bytes, bytes]:
-        """Return the entry in the metadata of a Parquet file."""
-        return {MADE_OF: json.dumps(asdict(self)).encode()}
-
-    @classmethod
-    def of_shard(cls, path: Path) -> Self | None:
-        """Read what [`write_items`] wrote; None where a shard does not say it, as those of earlier versions."""
-        try:
-            return cls(**json.loads((pq.read_schema(path).metadata or {})[MADE_OF]))
-        except (KeyError, TypeError, ValueError, OSError):  # pyarrow's errors of damaged files are of the latter two
-            return None
-
-
-@dataclass(frozen=True)
-class Unusable:
-    """An item of a source that a gallery leaves out.
-
-    Attributes:
-        row: in its shard, counted in the source.
-        id: of the item.
-        reason: why it cannot be used.
-    """
-
-    row: int
-    id: str
-    reason: str
-
-    @classmethod
-    def of_shard(cls, path: Path) -> list[Self]:
-        """Read what [`write_items`] wrote."""
-        return [cls(**one) for one in json.loads((pq.read_schema(path).metadata or {}).get(UNUSABLE, b"[]"))]
 
 
 def write_unusable(folder: Path, items: Sequence[Unusable]) -> None:
@@ -89,11 +37,6 @@ def write_unusable(folder: Path, items: Sequence[Unusable]) -> None:
         writer.writerows([item.id, item.reason] for item in items)
 
 
-def shard_path(folder: Path, number: int) -> Path:
-    """Path of the items of one shard."""
-    return folder / f"items-{number:05d}.parquet"
-
-
 def write_items(
     path: str | os.PathLike,
     items: Dataset,
@@ -101,8 +44,7 @@ def write_items(
     *,
     copy_images: bool = True,
     image_files: ImageFiles | None = None,
-    made_of: MadeOf | None = None,
-    unusable: Sequence[Unusable] = (),
+    record: ShardRecord | None = None,
 ) -> None:
     """Write one shard.
 
@@ -112,8 +54,7 @@ def write_items(
         embeds: column -> `(n, d)` float32 or uint8 rows, as [`EMBEDS`] and [`REAL_VALUED`] name them.
         copy_images: copy images that lie in files elsewhere into the shard; otherwise their paths.
         image_files: which files image cells may name; by default as [`ImageFiles.of`] says.
-        made_of: which items of a source the shard is made of.
-        unusable: those of them that it leaves out.
+        record: which items of a source the shard is made of.
 
     Raises:
         InputError: a file that an image cell names may not be opened, or is no image.
@@ -128,10 +69,12 @@ def write_items(
         values = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
         table = table.append_column(column, values)
         features[column] = List(Value(str(rows.dtype)), length=rows.shape[1])
-    metadata = features.arrow_schema.metadata | ({} if made_of is None else made_of.as_metadata())
-    if unusable:
-        metadata[UNUSABLE] = json.dumps([asdict(item) for item in unusable]).encode()
-    table = table.replace_schema_metadata(metadata)
+    metadata = features.arrow_schema.metadata | ({} if record is None else record.as_metadata())
+    write_table(path, table.replace_schema_metadata(metadata))
+
+
+def write_table(path: str | os.PathLike, table: pa.Table) -> None:
+    """Write the table of a shard."""
     pq.write_table(table, path, row_group_size=ROW_GROUP, write_page_checksum=True)
 
 
@@ -144,7 +87,7 @@ def read_items(paths: Sequence[Path]) -> tuple[Dataset, dict[str, np.ndarray]]:
     names = schema.names
     embedded = [name for name in names if name in (*EMBEDS.values(), *REAL_VALUED.values())]
     columns = [name for name in names if name not in embedded]
-    embeds = {name: np.concatenate([_rows(path, name) for path in paths]) for name in embedded}
+    embeds = {name: np.concatenate([read_embeds(path, name) for path in paths]) for name in embedded}
     features = plain_features(schema)
     kinds = Features({name: features[name] for name in columns})
     return Dataset.from_parquet([str(path) for path in paths], columns=columns, features=kinds), embeds
@@ -166,7 +109,8 @@ def filled(paths: Sequence[Path]) -> list[Path]:
     return [path for path in paths if pq.read_metadata(path).num_rows]
 
 
-def _rows(path: Path, column: str) -> np.ndarray:
+def read_embeds(path: Path, column: str) -> np.ndarray:
+    """The embeddings of one shard, `(n, d)`, checked."""
     values = pq.read_table(path, columns=[column]).column(column).combine_chunks()
     rows = values.flatten().to_numpy().reshape(len(values), values.type.list_size)
     check_rows(rows, column, path)

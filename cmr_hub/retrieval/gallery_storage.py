@@ -22,19 +22,15 @@ from cmr_hub.utils.checksums import saved
 from cmr_hub.utils.hub import Location
 
 from .gallery_checks import check_columns, check_count, check_shard
-from .gallery_files import (
+from .gallery_files import EMBEDS, REAL_VALUED, read_items, write_config, write_items
+from .gallery_layout import (
     CONFIG_NAME,
-    EMBEDS,
     MAP_NAME,
-    REAL_VALUED,
     RECORD_NAME,
     RETRIEVER,
     SHARD_ROWS,
     UNUSABLE_NAME,
-    read_items,
     shard_path,
-    write_config,
-    write_items,
 )
 from .retriever import Retriever
 

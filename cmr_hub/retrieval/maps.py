@@ -30,7 +30,7 @@ from cmr_hub.utils.extras import require
 from cmr_hub.utils.files import atomic_file, cache_folder
 
 from .gallery import Gallery
-from .gallery_files import MAP_NAME
+from .gallery_layout import MAP_NAME
 
 if TYPE_CHECKING:
     from openTSNE import TSNEEmbedding

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cmr_hub.utils.files import cache_folder
 
-from .gallery_files import CONFIG_NAME, shard_path
+from .gallery_layout import CONFIG_NAME, shard_path
 
 
 def prepared_folder(dataset: str, method: str | None = None) -> Path:

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from cmr_hub.errors import CheckpointError, InputError, UnwritableError
+from cmr_hub.errors import CheckpointError, ConflictError, InputError, UnwritableError
 
 from .checkpoint_files import MAX_JSON_BYTES, read_bytes
 from .full_disk import FULL, naming_full_disk
@@ -36,6 +36,9 @@ SCRATCH_PREFIX = ".writing-"  # of the folders of saves that go on, or were kill
 COMMITTED = ".committed"  # of a save whose files are being moved
 # The same as paths, for those who filter paths: in a folder, and in its subfolders.
 SCRATCH_PATTERNS = tuple(above + name for above in ("", "*/") for name in (f"{SCRATCH_PREFIX}*", f"{COMMITTED}/*"))
+_CHANGE = (
+    f"{SCRATCH_PREFIX}change"  # a file that is there, and locked, while a process changes the folder step by step
+)
 _WRITER = f"{SCRATCH_PREFIX}lock"  # a file that is there, and locked, while a writer commits
 _FILES, _ALIVE, _REMOVED = "files", "lock", "removed.json"  # in a scratch folder
 _LOCK_FILE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)  # a link could lead out of the folder
@@ -205,6 +208,42 @@ def reading(folder: str | os.PathLike) -> Iterator[None]:
                     yield
                 return
         _finish(folder)
+
+
+@contextmanager
+def changing(folder: str | os.PathLike) -> Iterator[None]:
+    """A block that one process, and one thread of it, is in at a time: it changes a folder in several saves.
+
+    Others can read the folder meanwhile. Where the file system has no locks nobody is refused.
+
+    Raises:
+        ConflictError: another is in such a block.
+        UnwritableError: the folder may not be written to.
+    """
+    path = Path(folder) / _CHANGE
+    with naming_full_disk(folder):
+        while True:
+            try:
+                lock = _lock(path, _LOCK_FILE, waits=False)
+            except BlockingIOError:
+                raise ConflictError(
+                    f"Another process is changing {folder}. Wait until it has ended, and do this again."
+                ) from None
+            except OSError as error:
+                if error.errno in FULL:
+                    raise
+                raise UnwritableError(f"{folder} cannot be written to: {error.strerror}.") from error
+            if lock is None or _is_open_at(path, lock):
+                break
+            _unlock(lock)  # of a file that the one before has removed
+    try:
+        yield
+    finally:
+        try:
+            with suppress(OSError):
+                path.unlink()
+        finally:
+            _unlock(lock)
 
 
 def file_names(folder: Path) -> list[str]:

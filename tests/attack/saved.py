@@ -20,7 +20,7 @@ from cmr_hub import Gallery, SpreadingVectorsModel
 from cmr_hub.encoders import create_encoder
 from cmr_hub.indexes import load_index
 from cmr_hub.processing.feature_store import FeatureStore
-from cmr_hub.retrieval.gallery_files import RETRIEVER
+from cmr_hub.retrieval.gallery_layout import RETRIEVER
 from small_indexes import SETTINGS, make, vectors_for
 from toys import COLOURS, feature_dataset, feature_retriever, image_dataset
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from cmr_hub import Gallery
 from cmr_hub.experiments import map as map_module
 from cmr_hub.experiments.map import map_embedded, map_saved
-from cmr_hub.retrieval.gallery_files import MAP_NAME
+from cmr_hub.retrieval.gallery_layout import MAP_NAME
 from cmr_hub.retrieval.maps import NeighbourMap, embedded_map_path
 from toys import feature_dataset, feature_retriever
 

@@ -16,7 +16,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.experiments import prepare as prepare_module
 from cmr_hub.experiments.prepare import prepare
 from cmr_hub.hub import CheckpointInfo
-from cmr_hub.retrieval.gallery_files import MAP_NAME
+from cmr_hub.retrieval.gallery_layout import MAP_NAME
 from cmr_hub.retrieval.maps import NeighbourMap
 from cmr_hub.retrieval.prepared import prepared_folder, prepared_galleries
 from cmr_hub.training.recipe import Recipe, load_recipe

@@ -40,6 +40,7 @@ from cmr_hub.cli.types import PATH
 @option("--refer", is_flag=True, help="Store paths of image files instead of copies.")
 @option("--image-root", type=PATH, metavar="DIR", help="Folder of the image files that Parquet files name.")
 @option("--keep-real-valued", is_flag=True, help="Store the values of codes too, to re-rank by.")
+@option("--remove-missing", is_flag=True, help="Drop items of the gallery that the source no longer has.")
 @option("--strict", is_flag=True, help="Stop at items that cannot be used, instead of leaving them out.")
 def command(
     *,
@@ -53,14 +54,15 @@ def command(
     refer: bool,
     image_root: Path | None,
     keep_real_valued: bool,
+    remove_missing: bool,
     strict: bool,
 ) -> None:
     """Embed any number of items into a gallery.
 
-    An interrupted build continues.
+    An interrupted build continues. Run again, it embeds what is new or has changed, and nothing else.
     """
     from cmr_hub.retrieval.gallery import Gallery
-    from cmr_hub.retrieval.gallery_files import SHARD_ROWS
+    from cmr_hub.retrieval.gallery_layout import SHARD_ROWS
     from cmr_hub.retrieval.retriever import Retriever
 
     # Whoever ends a long job politely finds what was embedded, as after Ctrl-C.
@@ -74,6 +76,7 @@ def command(
         name=name,
         keep_images=not refer,
         keep_real_valued=keep_real_valued,
+        remove_missing=remove_missing,
         strict=strict,
         image_root=image_root,
         shard_rows=SHARD_ROWS if shard_rows is None else shard_rows,

@@ -12,7 +12,7 @@ import numpy as np
 
 from cmr_hub.errors import CheckpointError
 from cmr_hub.retrieval.gallery import Gallery
-from cmr_hub.retrieval.gallery_files import MAP_NAME
+from cmr_hub.retrieval.gallery_layout import MAP_NAME
 from cmr_hub.retrieval.maps import GalleryMap, NeighbourMap, PrincipalMap, embedded_map_path
 
 from .catalogue import Source

@@ -18,7 +18,8 @@ from datasets import Dataset
 
 from cmr_hub.data.columns import read_column
 from cmr_hub.retrieval.gallery import CONFIG_NAME, Gallery
-from cmr_hub.retrieval.gallery_files import RETRIEVER, write_config
+from cmr_hub.retrieval.gallery_files import write_config
+from cmr_hub.retrieval.gallery_layout import RETRIEVER
 from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.utils.checksums import saved
 
