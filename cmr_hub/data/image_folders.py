@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from cmr_hub.errors import InputError
@@ -45,8 +46,16 @@ def find_images(folder: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename} cannot be read ({error.strerror}). Change its permissions.") from error
 
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
+    return sorted(path for path in walk_files(folder, refuse) if is_image_name(path.name))
+
+
+def walk_files(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
+    """The files in a folder, in depth, without litter; links to folders are not followed.
+
+    Args:
+        folder: to look through.
+        on_error: called with the error of a folder that may not be read.
+    """
+    for parent, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = [name for name in folders if not is_litter(name)]
-        found += [Path(parent, name) for name in names if is_image_name(name) and not is_litter(name)]
-    return sorted(found)
+        yield from (Path(parent, name) for name in names if not is_litter(name))

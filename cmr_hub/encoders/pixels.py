@@ -13,8 +13,9 @@ from torch import nn
 from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import InputError
 
-from .backbone import BackboneEncoder, squeeze
+from .backbone import BackboneEncoder
 from .backends import Inputs
+from .squares import squeeze
 
 
 @register_encoder("image", "pixels")

@@ -14,8 +14,8 @@ from torch import nn
 from cmr_hub.encoders import register_encoder
 from cmr_hub.errors import DownloadError, InputError, UnknownNameError
 
-from .backbone import squeeze
 from .own_weights import OWN, OwnWeightsEncoder
+from .squares import squeeze
 from .torchvision_regions import fit_regions, region_network
 
 
