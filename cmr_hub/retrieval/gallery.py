@@ -18,6 +18,7 @@ from cmr_hub.data.columns import Modality
 from cmr_hub.data.image_cells import ImageFiles, read_images, resolve_images
 from cmr_hub.data.standard_columns import standardize
 from cmr_hub.errors import CheckpointError, InputError, UnknownNameError
+from cmr_hub.indexes import INDEXES
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import checked
 from cmr_hub.utils.deprecation import RenamedAttribute, renamed_arguments
@@ -26,12 +27,14 @@ from cmr_hub.utils.images import ImageSource
 
 from .chance_scores import QUANTILE
 from .gallery_building import Building
+from .gallery_changes import GalleryFolder, NewItems, check_ids, embed_new
 from .gallery_checks import check_references, check_settings
 from .gallery_contents import ContentReader
 from .gallery_embedding import embed_at_once
+from .gallery_files import EMBEDS, REAL_VALUED
 from .gallery_indexes import build_index, check_embeds, chosen, options_to_open, options_to_save
 from .gallery_layout import CONFIG_NAME, SHARD_ROWS, describe_duplicates, same_images
-from .gallery_sources import Source
+from .gallery_sources import ImageFilesSource, Source, open_source
 from .gallery_storage import StoredGallery, load_retriever
 from .image_domain import SAMPLE
 from .items import Items
@@ -114,13 +117,18 @@ class Gallery:
         self.real_valued = dict(real_valued or {})
         self.ids, self.class_names = self._items.ids, self._items.class_names
         self.index = chosen(index, index_options or {}, retriever.model.representation, len(self), name)
-        self.indexes = {
-            modality: build_index(self.index, rows, self._items, name, modality)
-            for modality, rows in self.embeds.items()
-        }
+        self._folder: GalleryFolder | None = None
+        self._make_indexes()
         # Credentials are for the indexes alone: what is left here is printed and saved.
         self.index = replace(self.index, options=options_to_save(self.index.name, self.index.options))
-        self._searcher = Searcher(self._items, retriever, self.embeds, self.real_valued, self.indexes)
+
+    def _make_indexes(self) -> None:
+        """Make what is searched from the embeddings."""
+        self.indexes = {
+            modality: build_index(self.index, rows, self._items, self.name, modality)
+            for modality, rows in self.embeds.items()
+        }
+        self._searcher = Searcher(self._items, self.retriever, self.embeds, self.real_valued, self.indexes)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -556,6 +564,133 @@ class Gallery:
         )
         return same_images([content for part in parts for content in reader.read(part)])
 
+    def add(
+        self,
+        source: Source | Dataset | str | os.PathLike | Sequence[str | os.PathLike],
+        *,
+        image_root: Path | None = None,
+    ) -> list[str]:
+        """Add items, behind those that are there.
+
+        Only they are embedded. A gallery that was built in a folder, or opened from one, is saved there with them
+        before it has them in memory; an error leaves both as they were.
+
+        Args:
+            source: as for [`build`], with the gallery's columns; they have to fit in memory. Images of a gallery that
+                refers to files have to be in its folder of images, and their paths in it are their ids.
+            image_root: the folder in which files must be that image cells name, as for [`build`].
+
+        Returns:
+            The ids of the new items.
+
+        Raises:
+            InputError: an item cannot be used, an id is taken, a class is none of the gallery's, or the index is on a
+                server.
+            ConflictError: another process is changing the gallery, or has changed it since it was opened.
+
+        Example:
+        ```python
+        >>> gallery.add(["photos/new.jpg"])  # doctest: +SKIP
+        ['new.jpg']
+        ```
+        """
+        self._check_may_change()
+        copies = self._folder.copies_images if self._folder is not None else not self._items.image_files.is_trusted
+        opened = self._open_new(source, image_root, copies)
+        check_ids(opened.read(0, len(opened))["id"][:], set(self.ids))
+        new = embed_new(
+            opened,
+            self.retriever,
+            self.dataset.features,
+            keep_real_valued=bool(self.real_valued),
+            copy_images=copies,
+        )
+        embeds = {modality: new.embeds.get(EMBEDS[modality]) for modality in self.embeds}
+        if any(rows is None for rows in embeds.values()) or len(new.embeds) != len(embeds) + len(self.real_valued):
+            raise InputError(
+                f"The items of this gallery have {' and '.join(f'{one}s' for one in embeds)}: give these."
+            )
+        if self._folder is not None:
+            self._say_duplicates(new)
+            self._folder.change(added=new)
+        self._replace(
+            concatenate_datasets([self.dataset, new.dataset]),
+            {modality: np.concatenate([self.embeds[modality], rows]) for modality, rows in embeds.items()},
+            {
+                modality: np.concatenate([rows, new.embeds[REAL_VALUED[modality]]])
+                for modality, rows in self.real_valued.items()
+            },
+        )
+        return list(new.dataset["id"][:])
+
+    def remove(self, ids: str | Sequence[str]) -> None:
+        """Remove items.
+
+        A gallery that was built in a folder, or opened from one, is saved there without them first.
+
+        Args:
+            ids: of the items.
+
+        Raises:
+            InputError: there is no such item, no item would be left, or the index is on a server. Nothing was removed.
+            ConflictError: another process is changing the gallery, or has changed it since it was opened.
+        """
+        self._check_may_change()
+        gone = {self.position(item) for item in ([ids] if isinstance(ids, str) else ids)}
+        left = [row for row in range(len(self)) if row not in gone]
+        if not left:
+            raise InputError("A gallery needs at least one item, and all would be removed: remove its folder instead.")
+        if self._folder is not None and gone:
+            self._folder.change(removed=gone)
+        self._replace(
+            self.dataset.select(left),
+            {modality: rows[left] for modality, rows in self.embeds.items()},
+            {modality: rows[left] for modality, rows in self.real_valued.items()},
+        )
+
+    def _check_may_change(self) -> None:
+        if INDEXES[self.index.name].wants_metadata:
+            raise InputError(
+                f"The items of this gallery are in the index {self.index.name!r}, which is not changed item by item: "
+                "run Gallery.build again."
+            )
+
+    def _open_new(
+        self,
+        source: Source | Dataset | str | os.PathLike | Sequence[str | os.PathLike],
+        image_root: Path | None,
+        copies_images: bool,
+    ) -> Source:
+        """The items to add; image files of a gallery that refers to them have to be in its folder of images."""
+        root, opened = self._items.image_files.root, open_source(source, image_root)
+        if copies_images or root is None:
+            return opened
+        if not isinstance(opened, ImageFilesSource):
+            return opened
+        paths = [Path(os.path.realpath(path)) for path in opened.paths]
+        outside = [path for path in paths if not path.is_relative_to(root)]
+        if outside:
+            raise InputError(f"{outside[0]} is not in {root}, where the images of this gallery are. Put it there.")
+        return ImageFilesSource(paths, root)
+
+    def _say_duplicates(self, new: NewItems) -> None:
+        """Say which of the new images are there already."""
+        assert self._folder is not None
+        added = {content.id for content in new.contents}
+        groups = same_images([*self._folder.contents(), *new.contents])
+        if found := [group for group in groups if not added.isdisjoint(group)]:
+            logger.info("%s", describe_duplicates(found))
+
+    def _replace(
+        self, dataset: Dataset, embeds: dict[Modality, np.ndarray], real_valued: dict[Modality, np.ndarray]
+    ) -> None:
+        """Have other items from now on."""
+        self._items = Items(dataset, self._items.image_files)
+        self.dataset, self.embeds, self.real_valued = dataset, embeds, real_valued
+        self.ids, self.class_names = self._items.ids, self._items.class_names
+        self.__dict__.pop("_domain_note", None)
+        self._make_indexes()
+
     def other_modality(self, target: Modality) -> Modality:
         """The modality that an item asks with for `target`: the other one where there is one."""
         return self._searcher.other_modality(target)
@@ -658,11 +793,13 @@ class Gallery:
                 check_references(config, folder / CONFIG_NAME)
             retriever = load_retriever(folder, config, retriever, source, verify)
             stored = StoredGallery.load(folder, config)
+            # A copy of the Hub's is in a cache, which others share.
+            opened_folder = GalleryFolder(folder) if os.path.isdir(os.path.expanduser(repo_id_or_path)) else None
         is_given = index is not None or index_options is not None
         if index is None:
             index_options = options_to_open(stored.index, stored.index_options, index_options)
         try:
-            return cls(
+            gallery = cls(
                 stored.dataset,
                 retriever,
                 stored.embeds.get("image"),
@@ -677,6 +814,8 @@ class Gallery:
             if is_given:
                 raise
             raise CheckpointError(f"The gallery in {folder} cannot be opened: {error}") from error
+        gallery._folder = opened_folder
+        return gallery
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Publish as a data set repo with embeddings.

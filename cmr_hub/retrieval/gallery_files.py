@@ -59,6 +59,19 @@ def write_items(
     Raises:
         InputError: a file that an image cell names may not be opened, or is no image.
     """
+    table = items_table(items, embeds, copy_images=copy_images, image_files=image_files)
+    metadata = table.schema.metadata | ({} if record is None else record.as_metadata())
+    write_table(path, table.replace_schema_metadata(metadata))
+
+
+def items_table(
+    items: Dataset,
+    embeds: Mapping[str, np.ndarray],
+    *,
+    copy_images: bool = True,
+    image_files: ImageFiles | None = None,
+) -> pa.Table:
+    """What [`write_items`] writes, without a record."""
     table, files = items.with_format("arrow")[:], image_files or ImageFiles.of(items)
     features = plain_features(items.features.arrow_schema)
     for number, (column, kind) in enumerate(features.items()):
@@ -69,8 +82,7 @@ def write_items(
         values = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
         table = table.append_column(column, values)
         features[column] = List(Value(str(rows.dtype)), length=rows.shape[1])
-    metadata = features.arrow_schema.metadata | ({} if record is None else record.as_metadata())
-    write_table(path, table.replace_schema_metadata(metadata))
+    return table.replace_schema_metadata(features.arrow_schema.metadata)
 
 
 def write_table(path: str | os.PathLike, table: pa.Table) -> None:

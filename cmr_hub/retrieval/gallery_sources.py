@@ -142,21 +142,24 @@ class ImageFilesSource(Source):
         paths: of the files.
         root: the folder that ids start from, and in which the files must be, links resolved; by default the deepest
             one that all are in, and files may be anywhere.
+
+    Attributes:
+        paths: of the files, absolute.
     """
 
     features = Features({"id": Value("string"), "image": Image()})
 
     def __init__(self, paths: Sequence[Path], root: Path | None = None):
-        self._paths = [path.absolute() for path in paths]
-        self._start = Path(os.path.commonpath([path.parent for path in self._paths])) if root is None else root
+        self.paths = [path.absolute() for path in paths]
+        self._start = Path(os.path.commonpath([path.parent for path in self.paths])) if root is None else root
         self._start = self._start.absolute()
         self.image_files = ImageFiles(is_trusted=True) if root is None else ImageFiles.of_folder(root)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def read(self, start: int, stop: int) -> Dataset:
-        paths = self._paths[start:stop]
+        paths = self.paths[start:stop]
         ids = [os.fsencode(path.relative_to(self._start)).decode(errors="backslashreplace") for path in paths]
         return Dataset.from_dict({"id": ids, "image": [_cell(path) for path in paths]}, self.features)
 
