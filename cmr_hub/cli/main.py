@@ -18,7 +18,7 @@ SECTIONS = {
     "Train": ("train", "finetune", "answer", "sweep", "train-quantizer"),
     "Measure": ("evaluate", "table", "figure", "curves", "faithfulness", "word-pairs"),
     "Reproduce": ("reproduce", "ablate", "results"),
-    "Search": ("serve", "prepare", "gallery", "map"),
+    "Search": ("index", "search", "serve", "prepare", "gallery", "map"),
     "Publish": ("publish", "checksums", "export-features"),
     "Set up": ("new-method", "completion"),
 }

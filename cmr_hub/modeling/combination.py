@@ -10,8 +10,6 @@ import numpy as np
 
 from cmr_hub.errors import InputError
 
-from .parts import balanced
-
 CANCELLED = 1e-3  # of the weights' sum: a shorter sum of unit vectors is mostly rounding
 
 
@@ -67,6 +65,8 @@ def combine(rows: np.ndarray, weights: Sequence[float], class_dim: int | None = 
 def _unit(rows: np.ndarray, class_dim: int | None) -> np.ndarray:
     """Rows of unit length, of two parts with each of the same length; zeros stay."""
     if class_dim is not None:
+        from .parts import balanced  # which needs torch; a search from the shell does not
+
         return balanced(rows, class_dim)
     rows = np.asarray(rows, np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)

@@ -9,11 +9,13 @@ import click
 
 from cmr_hub.cli.command import Command
 from cmr_hub.cli.options import option
+from cmr_hub.cli.photo_folders import describe_outcome, indexed
 from cmr_hub.cli.types import PATH, DatasetName
 from cmr_hub.utils.server_environment import prepare_environment
 
 
 @click.command("serve", cls=Command, requires={"gradio": "space"})
+@click.argument("folder", required=False, type=PATH)
 @option(
     "--gallery", several=True, type=PATH, metavar="DIR", help="Saved galleries to serve first, as `cmr gallery` makes."
 )
@@ -35,6 +37,7 @@ from cmr_hub.utils.server_environment import prepare_environment
 @option("--open", "opens", is_flag=True, help="Open it in the browser.")
 def command(
     *,
+    folder: Path | None,
     gallery: Sequence[Path],
     checkpoint: Sequence[str],
     prepare: Sequence[str],
@@ -44,14 +47,22 @@ def command(
 ) -> None:
     """Serve the Space: search in the browser, and over an API.
 
+    FOLDER is a folder of photos, which is indexed first, as `cmr index` does, and served first.
+
     `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT` give host and port where the options do not.
     """
     prepare_environment()
+    photos = {}
+    if folder is not None:
+        found, index, outcome = indexed(folder)
+        for line in describe_outcome(found, outcome):
+            click.echo(line)
+        photos[index] = found.folder
     from cmr_hub.space import build_app, launch
     from cmr_hub.space.services.catalogue import Catalogue
     from cmr_hub.space.services.preparation import names_to_prepare
 
-    catalogue = Catalogue(folders=gallery, checkpoints=checkpoint)
+    catalogue = Catalogue(folders=gallery, checkpoints=checkpoint, photos=photos)
     launch(
         build_app(catalogue, prepare=prepare or names_to_prepare()),
         server_name=host,

@@ -90,6 +90,7 @@ class Catalogue:
         names: data sets; by default all that have a source of their own and are small enough to be prepared by a
             click, and those that have been prepared by the command.
         folders: saved galleries to serve next to them, in the list's first places; each is named after its folder.
+        photos: saved galleries whose images are files of a folder -> that folder; served before all others.
         checkpoints: folders or repo ids of further checkpoints. They search the data sets that they were trained on,
             and embed visitors' galleries; a bundled one of the same method and data set gives way.
 
@@ -109,21 +110,28 @@ class Catalogue:
     """
 
     def __init__(
-        self, names: Iterable[str] | None = None, folders: Iterable[Path] = (), checkpoints: Iterable[str] = ()
+        self,
+        names: Iterable[str] | None = None,
+        folders: Iterable[Path] = (),
+        checkpoints: Iterable[str] = (),
+        photos: Mapping[Path, Path] | None = None,
     ):
         self._datasets = [name for name in list_datasets() if _is_offered(name)] if names is None else list(names)
         self._kept: dict[Hashable, Gallery | Dataset] = {}
         self._locks: defaultdict[Hashable, threading.Lock] = defaultdict(threading.Lock)
         self._own: dict[str, Entry] = {}
         self._served: dict[str, Entry] = {}
+        for folder, image_root in (photos or {}).items():
+            self._serve(folder, image_root)
         for folder in folders:
             self._serve(folder)
         self.names = [*self._served, *self._datasets]
         self.checkpoints = [checkpoint_info(location) for location in checkpoints]
         self.refresh()
 
-    def _serve(self, folder: Path) -> None:
-        gallery, name = Gallery.from_pretrained(folder), folder.resolve().name
+    def _serve(self, folder: Path, image_root: Path | None = None) -> None:
+        gallery = Gallery.from_pretrained(folder, image_root=image_root)
+        name = folder.resolve().name
         if name in [*self._served, *self._datasets]:
             raise InputError(f"{folder}: there is a gallery {name!r} already; rename the folder.")
         source = _source_of(gallery, folder)
