@@ -13,11 +13,12 @@ archives, which have to be unpacked by hand; beside the above, itself or in its 
 
 As in DCMH and the hashing papers after it, an image's classes are the labels of its segments, 255 in all 20,000
 images. A label that the list does not name is called by its number. Without the segmented release there are no
-`labels`, which a warning says.
+`labels`, which a warning says. A file whose DESCRIPTION is empty or absent is left out, with its image; a warning
+counts them.
 
 The papers draw 2,000 queries at random and publish no list of them. Here they are the first 2,000 in the order of a
-hash of the numbers: "test". The papers search in the other 18,000: "train". They learn from 10,000 of these only, and
-so do the first 10,000 rows of "train" stand for such a draw.
+hash of the numbers: "test". The papers search in the other 18,000: "train". They learn from 10,000 of these only:
+`train_rows` of `load_dataset` and of recipes takes the first rows of "train" for such a draw.
 
 Tested against generated archives in the documented layout, not against the archives themselves.
 """
@@ -35,6 +36,7 @@ import datasets
 
 from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
+from cmr_hub.utils.messages import name_some
 
 from .base import TEXTS, DatasetInfo, Loader, ProgressCallback, build, label_features, query_split, warn_of_sizes
 from .download import cached, fetch_archive, fetch_once, open_client, source_of
@@ -124,6 +126,8 @@ def read_folder(info: DatasetInfo, folder: Path) -> datasets.DatasetDict:
         )
     texts = {path.stem: read_description(read_text(path)) for path in (root / TEXT_FILES).glob("*/*.eng")}
     images = {path.stem: path for path in (root / IMAGES).glob("*/*.jpg")}
+    if empty := sorted(item_id for item_id, text in texts.items() if not text):
+        logger.warning("%s: %d descriptions are empty and left out: %s.", root, len(empty), name_some(empty))
     splits = query_split(info, [item_id for item_id, text in texts.items() if text])
     segmented = _find_segmented([folder, root])
     labels = _read_labels(segmented) if segmented else {}

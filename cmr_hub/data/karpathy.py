@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -37,6 +37,10 @@ class Image(msgspec.Struct):
     sentences: list[Sentence]
     filepath: str = ""
 
+    def place(self) -> str:
+        """Its path, as the file gives it."""
+        return str(PurePosixPath(self.filepath, self.filename))
+
 
 class Listing(msgspec.Struct):
     """The file as a whole."""
@@ -44,16 +48,21 @@ class Listing(msgspec.Struct):
     images: list[Image]
 
 
-def read_listing(path: Path) -> Iterator[Row]:
+def read_listing(path: Path, place: Callable[[Image], str] = Image.place) -> Iterator[Row]:
     """One row an image: where it lies, its file name as its id, its first five captions, its split.
+
+    Args:
+        path: the file.
+        place: gives the path of an image, where it is not the one of the file.
 
     Raises:
         DatasetError: the file is no JSON, or of another layout.
     """
     for number, image in enumerate(read_json(path, Listing).images, start=1):
+        found = place(image)
         row = {
-            "image": str(PurePosixPath(image.filepath, image.filename)),
-            "id": image.filename,
+            "image": found,
+            "id": PurePosixPath(found).name,
             "captions": [sentence.raw for sentence in image.sentences[:CAPTIONS]],
             "split": SPLITS[image.split],
         }

@@ -64,11 +64,20 @@ def test_classes_are_the_labels_of_the_segments(official, segmented):
     assert unnamed["test"]["id"][:] == with_classes["test"]["id"][:]
 
 
-def test_pairs_that_are_not_whole_are_left_out(official):
+def test_pairs_that_are_not_whole_are_left_out(official, caplog):
     (official / "images" / "01" / "1003.jpg").unlink()
-    write_lines(official / "annotations_complete_eng" / "01" / "1004.eng", ["<DESCRIPTION> ", "</DESCRIPTION>"])
+    empty = {
+        1004: "<DESCRIPTION> \n</DESCRIPTION>",
+        1005: "<DESCRIPTION></DESCRIPTION>",
+        1006: "<DESCRIPTION/>\n<NOTES>with notes</NOTES>",
+        1007: "<TITLE>Plaza</TITLE>",
+        1008: "<DESCRIPTION>\r\n&nbsp;\r\n</DESCRIPTION>",
+    }
+    for number, annotation in empty.items():
+        write_lines(official / "annotations_complete_eng" / "01" / f"{number}.eng", [annotation])
     ids = {item_id for part in load_dataset("iapr_tc12", official).values() for item_id in part["id"]}
-    assert ids == {str(number) for number in range(991, 1021)} - {"1003", "1004"}
+    assert ids == {str(number) for number in range(991, 1021)} - {"1003", *map(str, empty)}
+    assert "5 descriptions are empty and left out: 1004, 1005, 1006" in caplog.text
 
 
 @pytest.mark.parametrize("row", ["991 1", "991 1 x", "../991 1 7", "991 1 -7"])

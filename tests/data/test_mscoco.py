@@ -115,6 +115,81 @@ def test_without_karpathys_file_the_official_parts_split(folder, caplog):
     assert "Without dataset_coco.json train2014 trains and val2014 tests." in caplog.text
 
 
+def in_2017(number: int) -> str:
+    """The place of a photo in the release of 2017: another part than in 2014, and no prefix."""
+    return f"{'val2017' if number == 4 else 'train2017'}/{number:012}.jpg"
+
+
+@pytest.fixture
+def folder_2017(tmp_path) -> Path:
+    """The release of 2017, one level down: photos 1 to 6, of which 6 has no caption, and one that no file lists."""
+    photos = {in_2017(number): jpeg(number) for number in (1, 2, 3, 4, 5, 6, 99)}
+    files = {}
+    for part in ("train2017", "val2017"):
+        numbers = [number for number in range(1, 7) if in_2017(number).startswith(part)]
+        images = [{"id": number, "file_name": in_2017(number).partition("/")[2], "coco_url": ""} for number in numbers]
+        captions = [
+            {"image_id": number, "id": each, "caption": f"Official {each} of {number}."}
+            for number in numbers
+            if number != 6
+            for each in range(6)
+        ]
+        captions += [{"image_id": number, "id": 9, "caption": " "} for number in numbers if number == 6]
+        crowd = {"iscrowd": 1, "segmentation": {"counts": [3, 5], "size": [8, 8]}, "bbox": [0, 0, 1, 1], "area": 5}
+        objects = [
+            {"image_id": number, "category_id": category, "id": category, **(crowd if number == 5 else {"iscrowd": 0})}
+            for number in numbers
+            for category in SHOWN.get(number, [])
+        ]
+        files[f"annotations/captions_{part}.json"] = {"images": images, "annotations": captions}
+        files[f"annotations/instances_{part}.json"] = {
+            "images": images,
+            "annotations": objects,
+            "categories": CATEGORIES,
+        }
+    return lay_out(tmp_path, {f"coco/{name}": photo for name, photo in photos.items()}) and lay_out(
+        tmp_path, {f"coco/{name}": json.dumps(content) for name, content in files.items()}
+    )
+
+
+def ids_of(rows) -> dict[str, list[int]]:
+    return {split: [int(name.removesuffix(".jpg")) for name in part["id"]] for split, part in rows.items()}
+
+
+def test_the_release_of_2017_splits_by_its_parts(folder_2017, caplog):
+    assert is_available("mscoco", folder_2017)
+    rows = load_dataset("mscoco", folder_2017)
+    assert ids_of(rows) == {"train": [1, 2, 3, 5], "test": [4]}
+    assert rows["train"][0]["texts"] == [f"Official {each} of 1." for each in range(5)]
+    assert rows["train"]["labels"][:] == [[0], [0, 79], [0], [0]]  # a crowd of persons shows a person
+    assert rows["test"][0]["image"].size == (8, 8)
+    assert "Without dataset_coco.json train2017 trains and val2017 tests." in caplog.text
+    assert "Images without a caption are left out: 1." in caplog.text
+    assert "There is no folder" not in caplog.text
+
+
+def test_karpathys_split_of_the_release_of_2017(folder_2017, caplog):
+    lay_out(folder_2017, {"dataset_coco.json": karpathy()})
+    rows = load_dataset("mscoco", folder_2017)
+    assert ids_of(rows) == {"train": [1, 2, 3], "validation": [4], "test": [5, 6]}
+    assert rows["validation"][0]["texts"] == [f"Caption {each} of 4." for each in range(5)]
+    assert rows["test"]["labels"][:] == [[0], []]
+    for path in (folder_2017 / "coco" / "train2017").iterdir():
+        path.unlink()
+    with pytest.raises(DatasetError, match=r"5 of 6 images name a file .* exist: train2017/000000000001.jpg"):
+        load_dataset("mscoco", folder_2017)
+    (folder_2017 / "coco" / "train2017").rmdir()
+    assert ids_of(load_dataset("mscoco", folder_2017)) == {"validation": [4]}
+    assert "There is no folder train2017." in caplog.text
+
+
+def test_of_both_releases_the_first_is_read(folder, folder_2017):
+    (folder / "train2014").rename(folder_2017 / "coco" / "train2014")
+    (folder / "val2014").rename(folder_2017 / "coco" / "val2014")
+    lay_out(folder_2017 / "coco", {"dataset_coco.json": karpathy()})
+    assert numbers(load_dataset("mscoco", folder_2017)) == {"train": [1, 2, 3], "validation": [4], "test": [5, 6]}
+
+
 def test_one_part_alone(folder, caplog):
     (folder / "train2014").rename(folder / "elsewhere")
     rows = load_dataset("mscoco", folder)

@@ -92,6 +92,23 @@ def test_images_and_sift_words_where_they_are(official, caplog):
     assert first["image_features"] == [int(first["id"][5:9])] * 500
 
 
+@pytest.mark.parametrize("name", ["nuswide-tc21", "nuswide-10k"])
+def test_files_with_the_line_ends_of_windows(official, name):
+    write_lines(official / nuswide.SIFT, ["0 7 " + "0 " * 498] * IMAGES)
+    for row in range(IMAGES):
+        lay_out(official, {f"Flickr/dir{row % 2}/{row:04}_77{row}.jpg": jpeg()})
+    before = load_dataset(name, official)
+    for path in [*official.rglob("*.txt"), official / nuswide.SIFT]:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    listing = official / nuswide.IMAGE_LIST
+    listing.write_bytes(b"\xef\xbb\xbf" + listing.read_bytes() + b"\r\n")  # and a mark in front, a blank line behind
+    after = load_dataset(name, official)
+    assert {split: part.remove_columns("image")[:] for split, part in after.items()} == {
+        split: part.remove_columns("image")[:] for split, part in before.items()
+    }
+    assert after["train"][0]["image"].size == (8, 8)
+
+
 def replace_row(path: Path, row: int, *lines: str) -> None:
     rows = path.read_text().split("\n")
     path.write_text("\n".join([*rows[:row], *lines, *rows[row + 1 :]]))
