@@ -1,16 +1,16 @@
 """DSCMR's features of Pascal Sentence (Zhen et al., CVPR 2019), as its authors' repository has them in `data/pascal/`.
 
-    train_img.mat, test_img.mat            arrays train_img, test_img: the 4096-d fc7 of VGG19, a row an item
-    train_txt.mat, test_txt.mat            arrays train_txt, test_txt: the sentence CNN's vectors, 300-d in the paper
-    train_img_lab.mat, test_img_lab.mat    arrays train_img_lab, test_img_lab: the class of each row
+    train_img.mat, test_img.mat            arrays train_img, test_img: the 4096-d fc7 of VGG19, after its ReLU
+    train_txt.mat, test_txt.mat            arrays train_txt, test_txt: the sentence CNN's vectors, 300-d, after a ReLU
+    train_img_lab.mat, test_img_lab.mat    arrays train_img_lab, test_img_lab: the class of each row, from 0 to 19
 
-Row i of the three files is item i. The release says neither which photo a row is of nor which class a number stands
-for, so ids are "train-1" …, and classes are called by their numbers; whether the files count them from 0 or from 1
-shows in their smallest. The paper has 800 pairs to train, 100 to validate and 100 to
-test; the release has a training and a test part only.
+Row i of the three files is item i: 800 train, 40 of each class, and 100 test, 5 of each class; the paper's 100 pairs
+for validation are not in the release. Rows are sorted by class. The release says neither which photo a row is of nor
+which class a number stands for, so ids are "train-1" …, and classes are called by their numbers; whether files count
+them from 0 or from 1 shows in their smallest.
 
-The names are those that the authors' `load_data.py` reads; tested against generated files of these names, not against
-the release itself, so that the size of its test part is not checked either.
+The names are those that the authors' `load_data.py` reads. Checked against the release, but for `train_img.mat`, which
+was not at hand.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import datasets
 from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError
 
-from .base import DatasetInfo, Loader, ProgressCallback
+from .base import DatasetInfo, Loader, ProgressCallback, warn_of_sizes
 from .download import at_hand, cached
 from .mat import Part, build_parts, find_array, numbered_classes
 
@@ -44,6 +44,7 @@ class PascalDSCMR(Loader):
         citation="L. Zhen, P. Hu, X. Wang, D. Peng. Deep Supervised Cross-Modal Retrieval. CVPR 2019.",
         classes=numbered_classes(20),
         columns=("id", "image_features", "text_features", "label"),
+        sizes={"train": 800, "test": 100},
     )
 
     def is_available(self, folder: Path | None) -> bool:
@@ -57,7 +58,9 @@ class PascalDSCMR(Loader):
                 f"{folder} does not have the layout of DSCMR's features: train_img.mat, train_txt.mat, "
                 f"train_img_lab.mat and the same of test. {self.info.how_to_get}"
             )
-        return read_folder(self.info, folder)
+        result = read_folder(self.info, folder)
+        warn_of_sizes(self.info, result)
+        return result
 
 
 def array_names(split: str) -> tuple[str, str, str]:

@@ -45,6 +45,7 @@ def xmedia_arrays() -> dict[str, np.ndarray]:
 
 def test_dscmrs_features_of_pascal_sentence(pascal, caplog):
     rows = load_dataset("pascal-dscmr", pascal)
+    assert "60 pairs (train 40, test 20); the complete data set has 900 (train 800, test 100)" in caplog.text
     assert {split: len(part) for split, part in rows.items()} == SIZES
     assert rows["train"].column_names == ["id", "image_features", "text_features", "label"]
     for split, part in rows.items():
