@@ -199,6 +199,12 @@ _PROTOCOLS = {
             gallery="train",
             ties="expected",
         ),
+        Protocol(
+            name="dcmh-pair",
+            source="Jiang & Li, CVPR 2017, with unified codes in the gallery, as Lin et al., CVPR 2015, evaluate SePH",
+            gallery="train",
+            gallery_view="pair",
+        ),
         # The library leaves k to its caller, None meaning all; 10 is our choice.
         Protocol(name="fico-itr", source="Williams-Lekuona & Cosma, FiCo-ITR, 2024", captions="each", cut_off=10),
         # 1000 is its k for ImageNet; it takes 5000 for NUS-WIDE and COCO.
