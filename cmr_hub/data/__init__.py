@@ -120,6 +120,7 @@ def load_dataset(
     data_dir: str | os.PathLike | None = None,
     *,
     progress: ProgressCallback | None = None,
+    train_rows: int | None = None,
     **options: Any,
 ) -> DatasetDict:
     """Load a data set; see the module's docstring for its columns.
@@ -130,6 +131,8 @@ def load_dataset(
             downloaded into it from the official source the first time.
         progress: called with a fraction in [0, 1] and a line of text while a step that takes time is under way;
             the fraction is that of the step that the line names. A terminal shows a progress bar in any case.
+        train_rows: learn from so many pairs of the training split alone, as papers on hashing do. All of it is then
+            the split "database", which protocols that search the training split search.
         **options: what the data set's own loader takes beyond this: `label_separator` of "folder", `complete_classes`
             of "pascal", `labelled_only` of "mscoco", `config` and `revision` of a repo of the Hub and so on.
 
@@ -151,7 +154,7 @@ def load_dataset(
     ```
     """
     loader = _loader(name)
-    taken = sorted(signature(loader.load).parameters.keys() - {"folder", "progress"})
+    taken = sorted({*signature(loader.load).parameters, "train_rows"} - {"folder", "progress"})
     if unknown := sorted(options.keys() - set(taken)):
         raise InputError(
             f"Data set {name!r} takes no option {', '.join(unknown)}; its options: {', '.join(taken) or 'none'}."
@@ -160,7 +163,12 @@ def load_dataset(
     if folder is not None and not folder.is_dir():
         what = f"{folder} is a file: unpack it" if folder.is_file() else f"there is no folder {folder}"
         raise DatasetError(f"Data set {name!r}: {what}. Give an existing folder as data_dir.")
-    return loader.load(folder, progress=progress, **options)
+    dataset = loader.load(folder, progress=progress, **options)
+    if train_rows is None:
+        return dataset
+    from .base import with_database
+
+    return with_database(dataset, train_rows, loader.info.is_drawn)
 
 
 def is_repo_id(name: str) -> bool:

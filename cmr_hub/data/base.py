@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 ProgressCallback = Callable[[float, str], None]
 
 SPLITS = ("train", "validation", "test")
+DATABASE = "database"  # what was the training split, where only some of its rows are learned from
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class DatasetInfo:
         embedded: whether it comes with the packages, and its images' features with this one: nothing has to be
             prepared.
         by_hand: whether only a person can fetch it: it has no address that a program may load.
+        is_drawn: whether the rows of the training split are in random order as its authors drew them, so that papers
+            learn from the first of them.
     """
 
     name: str
@@ -55,6 +58,7 @@ class DatasetInfo:
     sizes: Mapping[str, int] = field(default_factory=dict)
     embedded: bool = False
     by_hand: bool = False
+    is_drawn: bool = False
 
 
 class Loader(ABC):
@@ -116,6 +120,51 @@ def query_split(info: DatasetInfo, item_ids: Iterable[str]) -> dict[str, str]:
     return {item_id: "test" if rank < queries else "train" for rank, item_id in enumerate(ordered)}
 
 
+def drawn_rows(train: datasets.Dataset, rows: int, is_drawn: bool = False) -> datasets.Dataset:
+    """Rows of a training split that stand for a random draw: the first in the order of a hash of the ids.
+
+    Args:
+        train: the training split.
+        rows: how many; all where there are fewer.
+        is_drawn: see [`DatasetInfo`]: the first rows as they are.
+
+    Raises:
+        InputError: not one row is asked for.
+    """
+    if rows < 1:
+        raise InputError(f"train_rows is {rows}: a training learns from one pair at least.")
+    ids = train["id"][:]
+    order = range(len(ids)) if is_drawn else sorted(range(len(ids)), key=lambda row: hash_order(ids[row]))
+    return train.select(list(order)[:rows])
+
+
+def with_database(dataset: datasets.DatasetDict, rows: int, is_drawn: bool = False) -> datasets.DatasetDict:
+    """A data set of which only some rows of the training split are learned from, as papers on hashing do.
+
+    All of it is the split "database", which protocols with `gallery="train"` search.
+
+    Args:
+        dataset: with a split "train".
+        rows: how many are learned from; see [`drawn_rows`].
+        is_drawn: see [`DatasetInfo`].
+    """
+    check_splits(dataset, ["train"], "train_rows")
+    train = dataset["train"]
+    return datasets.DatasetDict({**dataset, "train": drawn_rows(train, rows, is_drawn), DATABASE: train})
+
+
+def searched_split(dataset: Mapping[str, Any]) -> Any:
+    """What protocols with `gallery="train"` search: the database, or the training split; None where there is neither.
+
+    Example:
+    ```python
+    >>> searched_split({"train": [1, 2]}), searched_split({"train": [1], "database": [1, 2]})
+    ([1, 2], [1, 2])
+    ```
+    """
+    return dataset.get(DATABASE, dataset.get("train"))
+
+
 def check_splits(dataset: Mapping[str, Any], wanted: Iterable[str], name: str) -> None:
     """Refuse a data set that lacks splits.
 
@@ -154,7 +203,10 @@ def describe_sizes(info: DatasetInfo, sizes: Mapping[str, int]) -> str:
     ''
     ```
     """
-    if not info.sizes or dict(sizes) == dict(info.sizes):
+    sizes = dict(sizes)
+    if DATABASE in sizes:
+        sizes["train"] = sizes.pop(DATABASE)
+    if not info.sizes or sizes == dict(info.sizes):
         return ""
     (here, by_split), (complete, official) = _counted(sizes), _counted(info.sizes)
     return f"{here} pairs ({by_split}); the complete data set has {complete} ({official})"

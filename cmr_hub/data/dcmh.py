@@ -11,7 +11,8 @@ They lie in one file, `FLICKR-25K.mat` or `NUS-WIDE-TC21.mat`, or in three, whic
 `nus-wide-tc21`. Those with images are of MATLAB's version 7.3, which h5py reads.
 
 The split is that of DCMH's code: the first pairs are the queries, "test"; all others are the database that they
-search, "train". DCMH learns from the first 10,000 of these on MIRFlickr, and from 10,500 on NUS-WIDE.
+search, "train". DCMH learns from the first 10,000 of these on MIRFlickr, and from 10,500 on NUS-WIDE: its recipe, and
+`train_rows` of `load_dataset`, take them.
 
 Images are written once, without loss, as PNG files into the cache folder, about 2 GB of MIRFlickr and 20 GB of
 NUS-WIDE, and stay there as long as the MATLAB file stays as it is; no more than a few hundred are held at a time. The
@@ -56,6 +57,7 @@ def describe(name: str, title: str, files: str, classes: int, sizes: Mapping[str
         homepage="https://github.com/jiangqy/DCMH-CVPR2017",
         source="https://github.com/jiangqy/DCMH-CVPR2017",
         by_hand=True,
+        is_drawn=True,
         how_to_get=(
             f"Fetch {files} by the links in the readme files of https://github.com/jiangqy/DCMH-CVPR2017 into one "
             "folder, or ask the authors."

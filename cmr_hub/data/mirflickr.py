@@ -16,8 +16,9 @@ one concept: 20,015 of the 25,000. `texts` is one text, these tags in their orde
 words, in the order of `common_tags.txt`; `labels` are the 24 concepts of the first round.
 
 The papers draw 2,000 queries at random and publish no list of them. Here they are the first 2,000 in the order of a
-hash of the ids: "test". The papers search in the other 18,015: "train". They learn from 10,000 of these only, and so
-do the first 10,000 rows of "train" stand for such a draw; `mirflickr-dcmh` reads the split of DCMH's own file.
+hash of the ids: "test". The papers search in the other 18,015: "train". They learn from 10,000 of these only (DJSRH
+from 5,000): `train_rows` of `load_dataset` and of recipes takes the first rows of "train" for such a draw.
+`mirflickr-dcmh` reads the split of DCMH's own file.
 
 Tested against generated archives in the documented layout, not against the archives themselves.
 """

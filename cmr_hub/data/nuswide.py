@@ -22,8 +22,8 @@ a change to the split of the others.
 TC-21 is DCMH's. Its 195,834 are chosen by their concepts alone: 5,413 of them have none of the 1,000 tags, and their
 text is empty. TC-10 is that of DJSRH and the unsupervised hashing papers. In both, papers draw the queries at random
 and publish no list of them; here they are the first in the order of a hash of the ids: "test". The papers search in
-all others: "train". They learn from 10,500 (TC-21) and 5,000 (TC-10) of these only, and so do the first 10,500 or
-5,000 rows of "train" stand for such a draw; `nuswide-dcmh` reads DCMH's own file.
+all others: "train". They learn from 10,500 (TC-21) and 5,000 (TC-10) of these only: `train_rows` of `load_dataset` and
+of recipes takes the first rows of "train" for such a draw. `nuswide-dcmh` reads DCMH's own file.
 
 The 10k part is that of Corr-AE, ACMR and DSCMR: pairs with exactly one of the 81 concepts, from the ten concepts that
 have most of them, drawn at random. Here those with at least one tag are put in the order of a hash of their ids: the

@@ -17,6 +17,7 @@ from cmr_hub.methods import METHODS
 from cmr_hub.results.schema import AblationRow, AblationTable
 from cmr_hub.training.recipe import Ablation, Recipe, Variant
 from cmr_hub.training.run import TrainingRun
+from cmr_hub.training.splits import HELD_OUT
 from cmr_hub.training.train import check_protocols, train
 from cmr_hub.utils.processes import this_process
 
@@ -112,7 +113,16 @@ def cached_or_trained(
     """The run in `folder` where it is complete and of the same settings; else one trained now."""
     asked = TrainingRun.of(recipe, dataset, name, seed)
     return this_process().run_on_main(lambda: cached_run(asked, folder, protocols)) or train(
-        recipe, dataset, name, folder, seed=seed, protocols=protocols, resume=True, overwrite=True, command=command
+        recipe,
+        dataset,
+        name,
+        folder,
+        seed=seed,
+        protocols=protocols,
+        resume=True,
+        overwrite=True,
+        command=command,
+        held_out=HELD_OUT,
     )
 
 

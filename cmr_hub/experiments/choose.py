@@ -52,7 +52,7 @@ def candidates(
     encoders: Mapping[Modality, GivenEncoder] | None = None,
     *,
     seed: int = 0,
-    held_out: float = HELD_OUT,
+    held_out: float | None = None,
 ) -> list[Candidate]:
     """Train quick methods on a data set without its test split, and rank them by the validation split.
 

@@ -23,12 +23,12 @@ from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import CheckpointError, CMRError, InputError
 from cmr_hub.evaluation import Protocol, get_protocol
 from cmr_hub.methods import METHODS
-from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel
 from cmr_hub.results import NotMeasured, Reproduction
 from cmr_hub.results.schema import RowKey
 from cmr_hub.training.datasets import FeatureSplits
 from cmr_hub.training.recipe import Recipe, load_recipe
 from cmr_hub.training.run import TrainingRun
+from cmr_hub.training.splits import HELD_OUT
 from cmr_hub.training.train import make_features, train
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.damaged import set_aside
@@ -241,6 +241,7 @@ class Worker:
                 overwrite=True,
                 command=self.plan.command(task),
                 features=features,
+                held_out=HELD_OUT,
             )
         except CMRError as error:
             return Outcome(task, reason=str(error))
@@ -250,12 +251,11 @@ class Worker:
         return Outcome(task, seconds=time.perf_counter() - started)
 
     def _features_of(self, recipe: Recipe) -> FeatureSplits:
-        closed = issubclass(METHODS[recipe.method], ClosedFormCMRModel)
         encoders = {modality: spec.to_dict() for modality, spec in recipe.encoders.items()}
-        key = json.dumps([encoders, recipe.captions, recipe.augmentations, closed], sort_keys=True)
+        key = json.dumps([encoders, recipe.captions, recipe.augmentations, recipe.train_rows], sort_keys=True)
         if key not in self._features:
             self._features.clear()  # two at a time may be too large
-            self._features[key] = make_features(recipe, self.dataset, self.plan.dataset)
+            self._features[key] = make_features(recipe, self.dataset, self.plan.dataset, HELD_OUT)
         return self._features[key]
 
 
@@ -286,8 +286,9 @@ def reproduce(plan: Plan, *, jobs: int = 1, earlier: Reproduction | None = None)
     """Train and measure everything that is planned.
 
     Each training is done by one process with one thread, so that its figures hang neither on how many cores there are
-    nor on what else is trained. What is done is kept, a training that was interrupted goes on from its last saved
-    epoch, and what fails on these data is told at the end and stops nothing else.
+    nor on what else is trained. All learn from the same pairs: of a data set without a validation split the same tenth
+    is held out of closed forms too, which choose nothing on it. What is done is kept, a training that was interrupted
+    goes on from its last saved epoch, and what fails on these data is told at the end and stops nothing else.
 
     Args:
         plan: what.

@@ -23,10 +23,11 @@ from datasets import DatasetDict
 from transformers import set_seed
 from transformers.trainer_utils import SaveStrategy
 
+from cmr_hub.data.base import DATABASE
 from cmr_hub.data.fingerprint import fingerprint
 from cmr_hub.data.labels import is_labelled
 from cmr_hub.errors import CMRError, InputError
-from cmr_hub.evaluation import Protocol
+from cmr_hub.evaluation import Protocol, default_protocol
 from cmr_hub.methods import METHODS
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
 from cmr_hub.training.datasets import FeatureSplits
@@ -35,7 +36,7 @@ from cmr_hub.training.recipe import Recipe, config_types, training_types
 from cmr_hub.training.resuming import differences
 from cmr_hub.training.run import TRAINER_FOLDER, settings_of, versions
 from cmr_hub.training.selection import validation_protocol
-from cmr_hub.training.splits import with_validation
+from cmr_hub.training.splits import with_train_rows, with_validation
 from cmr_hub.training.train import check_protocols, fit_closed_form, make_model, training_arguments
 from cmr_hub.training.trainer import CMRTrainer
 from cmr_hub.utils.decoding import check_names
@@ -237,7 +238,8 @@ def sweep(
         space: what is searched.
         trials: how many there are to be in the end, earlier ones of the same folder included.
         seed: of the sampler and of every training.
-        protocol: what is measured; by default what the data set has, see [`~cmr_hub.evaluation.default_protocol`].
+        protocol: what is measured; by default what the data set has, see [`~cmr_hub.evaluation.default_protocol`],
+            and the recall of pairs of a method that learns from pairs alone.
         prune_after: give up trials that do worse than the median at the same step, after this many epochs (of the
             recipe's batch size) and five complete trials; None: train all to their end.
         command: for the record.
@@ -251,8 +253,11 @@ def sweep(
     require("optuna", "sweep", "A sweep")
     import optuna
 
+    has_classes = is_labelled(dataset)
+    if protocol is None and METHODS[recipe.method].supervision == "unsupervised":
+        protocol = default_protocol(has_classes=False, is_hashing=METHODS[recipe.method].is_hashing)
     given = [] if protocol is None else [protocol]
-    (protocol,) = check_protocols(given, METHODS[recipe.method], has_classes=is_labelled(dataset))
+    (protocol,) = check_protocols(given, METHODS[recipe.method], has_classes=has_classes)
     if protocol.selection_split != "validation":
         raise InputError(
             f"Protocol {protocol.name!r} chooses on the {protocol.selection_split} split; a sweep never looks at it."
@@ -263,7 +268,7 @@ def sweep(
     _check_space(space, recipe, closed_form)
     if closed_form and prune_after is not None:
         raise InputError(f"{recipe.title} is a closed form: it has no epochs after which a trial could be given up.")
-    seen = DatasetDict({split: dataset[split] for split in ("train", "validation") if split in dataset})
+    seen = DatasetDict({split: dataset[split] for split in ("train", "validation", DATABASE) if split in dataset})
     outcome = Sweep(
         method=recipe.method,
         dataset=dataset_name,
@@ -290,8 +295,9 @@ def _run(
     storage = _open_storage(output_dir / STUDY_FILE)
     study, missing = _open_study(storage, outcome, trials)
     if missing:
+        splits = with_validation(with_train_rows(seen, recipe.train_rows, outcome.dataset))
         features = FeatureSplits(
-            seen, with_validation(seen), recipe.encoders, captions=recipe.captions, augmentations=recipe.augmentations
+            seen, splits, recipe.encoders, captions=recipe.captions, augmentations=recipe.augmentations
         )
         search = _Search(recipe, features, protocol, outcome.space, outcome.seed)
         if issubclass(METHODS[recipe.method], ClosedFormCMRModel):

@@ -6,6 +6,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from cmr_hub.data import info, is_available, load_dataset
+from cmr_hub.data.base import searched_split
 from cmr_hub.evaluation import EvaluationResult, evaluate, get_protocol
 from cmr_hub.hub import read_inputs
 from cmr_hub.utils.checkpoint_files import read_json
@@ -71,7 +72,8 @@ def measure_curves(checkpoint: str, dataset: str, protocol: str = "dscmr") -> Ev
     ```
     """
     splits = _splits(dataset)
-    return evaluate(Retriever.from_pretrained(checkpoint), splits["test"], protocol, splits["train"], curves=True)
+    gallery = searched_split(splits)
+    return evaluate(Retriever.from_pretrained(checkpoint), splits["test"], protocol, gallery, curves=True)
 
 
 @cache

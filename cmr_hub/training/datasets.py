@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 
+from cmr_hub.data.base import searched_split
 from cmr_hub.data.columns import COLUMNS, Modality, column_of, read_column
 from cmr_hub.data.labels import has_labels, label_matrix
 from cmr_hub.encoders import create_encoder
@@ -174,8 +175,8 @@ class FeatureSplits:
 
     @property
     def gallery_dataset(self) -> Dataset:
-        """What some protocols search: the training split, what is held out of it included unless that is measured."""
-        return (self.dataset if self.measured_split in self.dataset else self.splits)["train"]
+        """What some protocols search: the database, or the training split with what is held out for validation."""
+        return searched_split(self.dataset if self.measured_split in self.dataset else self.splits)
 
     @property
     def gallery(self) -> Pairs:

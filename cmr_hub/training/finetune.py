@@ -16,7 +16,7 @@ from datasets import Dataset, DatasetDict
 from torch import nn
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
-from cmr_hub.data.base import check_splits
+from cmr_hub.data.base import check_splits, searched_split
 from cmr_hub.data.columns import column_of, read_column
 from cmr_hub.data.labels import has_labels, is_labelled
 from cmr_hub.encoders.own_weights import OwnWeightsEncoder
@@ -37,7 +37,7 @@ from .recipe import Recipe, check_settings, config_types, load_recipe
 from .resuming import last_state
 from .run import TRAINER_FOLDER, TrainingRun, result_entry, take_finished
 from .selection import Selection
-from .splits import fit_to_splits, measured_split, warn_of_measured_split, with_validation
+from .splits import fit_to_splits, measured_split, warn_of_measured_split, with_train_rows, with_validation
 from .train import check_parts, check_protocols, selection_protocols, training_arguments
 from .trainer import CMRTrainer, ItemSampler
 
@@ -109,14 +109,14 @@ def finetune(
     output_dir = Path(output_dir)
     model, encoder = _check(retriever, output_dir)
     check_splits(dataset, ["train"], dataset_name)
-    splits = with_validation(dataset)
     protocols = check_protocols(protocols, type(model), has_classes=is_labelled(dataset))
-    protocols = fit_to_splits(protocols, splits)
-    check_parts(protocols, model)
-    warn_of_measured_split(splits, dataset_name)
     start_folder = cast(Path, retriever.folder)
     start = TrainingRun.load(start_folder)
     recipe = recipe_of(start).changed(training=training)
+    splits = with_validation(with_train_rows(dataset, recipe.train_rows, dataset_name))
+    protocols = fit_to_splits(protocols, splits)
+    check_parts(protocols, model)
+    warn_of_measured_split(splits, dataset_name)
     tuned = {"from": str(checkpoint), **dataclasses.asdict(tuning)}
     origin = {"data_name": data_name, "data_dir": None if data_dir is None else str(data_dir)}
     run = TrainingRun.of(recipe, dataset, dataset_name, seed, command, tuned=tuned, **origin)
@@ -148,7 +148,7 @@ def finetune(
         run.weights = weights_digest(output_dir)
         stored = Retriever.from_pretrained(output_dir)
         split = measured_split(splits)
-        gallery = (dataset if split in dataset else splits)["train"]
+        gallery = searched_split(dataset if split in dataset else splits)
         for protocol in protocols:
             result = evaluate(stored, splits[split], protocol, gallery)
             logger.info("Measured on the %s split, %d s of tuning\n%s", split, run.seconds, result.table())
@@ -163,7 +163,7 @@ def finetune(
 def recipe_of(run: TrainingRun) -> Recipe:
     """The recipe that a run was trained by."""
     recipe = load_recipe(run.method, run.dataset)
-    names = ("captions", "augmentations", "selection", "training", "early_stopping_patience")
+    names = ("captions", "augmentations", "selection", "training", "early_stopping_patience", "train_rows")
     return msgspec.structs.replace(
         recipe,
         encoders={modality: EncoderSpec.parse(spec) for modality, spec in run.recipe["encoders"].items()},

@@ -17,7 +17,7 @@ from cmr_hub.data.columns import COLUMNS, Modality
 from cmr_hub.encoders import encoder_class, resolve_encoder
 from cmr_hub.encoders.spec import EncoderSpec, GivenEncoder
 from cmr_hub.errors import InputError
-from cmr_hub.evaluation import get_protocol
+from cmr_hub.evaluation import Protocol, default_protocol, get_protocol
 from cmr_hub.hub.card import Paper
 from cmr_hub.methods import METHODS, list_methods
 from cmr_hub.modeling.configuration_hashing import HashingConfig
@@ -78,12 +78,13 @@ class DatasetChanges(Changes, frozen=True, kw_only=True):
     augmentations: Sequence[str] | UnsetType = UNSET
     selection: Sequence[str] | UnsetType = UNSET
     early_stopping_patience: int | UnsetType | None = UNSET
+    train_rows: int | UnsetType | None = UNSET
     published: CitedFigures | UnsetType = UNSET
 
     @property
     def others(self) -> dict[str, Any]:
         """The fields that are not those of [`Changes`], where they are set."""
-        names = ("captions", "augmentations", "selection", "early_stopping_patience", "published")
+        names = ("captions", "augmentations", "selection", "early_stopping_patience", "train_rows", "published")
         return {name: value for name in names if (value := getattr(self, name)) is not UNSET}
 
 
@@ -138,11 +139,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         augmentations: random augmentations of training images, in addition to none ("flip_left_right", "rotate_90" …).
         config: fields of the method's configuration.
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
-        early_stopping_patience: epochs without a better validation mAP before training stops; None: never.
-        selection: protocols that choose the epoch by the mean of their primary metrics; without any it is the first
-            that a training is measured under. Those that the data have no classes for are left out.
+        early_stopping_patience: epochs without a better validation metric before training stops; None: never.
+        train_rows: pairs of the training split that are learned from, of which the pairs for validation are held out
+            where there are none; None: all. Protocols with `gallery="train"` search all of it.
+        selection: protocols that choose the epoch by the mean of their primary metrics; see [`chosen_by`]. Those that
+            the data have no classes for are left out.
         answering: what it changes to make a model that answers questions; None where the method makes none.
         prepare: whether `cmr prepare` trains it for a gallery.
+        test_selected: what it changes to be trained as the authors' code does, which keeps the epoch that is best on
+            the test split; None where the code does nothing else.
         protocols: the protocols of the paper, where those that `cmr reproduce` measures every method under are not
             enough.
         published: figures that a publication gives; None where there are none.
@@ -159,9 +164,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     config: Mapping[str, Any] = {}
     training: Mapping[str, Any] = {}
     early_stopping_patience: int | None = None
+    train_rows: int | None = None
     selection: Sequence[str] = ()
     answering: Changes | None = None
     prepare: bool = False
+    test_selected: DatasetChanges | None = None
     protocols: Sequence[str] = ()
     published: CitedFigures | None = None
     ablations: Sequence[Ablation] = ()
@@ -178,6 +185,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         if self.published is None:
             return Published()
         return self.published.of_length(self.config.get("embed_dim", METHODS[self.method].config_class.embed_dim))
+
+    @property
+    def chosen_by(self) -> tuple[str, ...]:
+        """The protocols that choose the epoch on validation data; none where the first of a training does.
+
+        A method that learns from pairs alone looks at no class labels, also not to stop: without a `selection` its
+        epoch is chosen by the recall of pairs.
+        """
+        method = METHODS[self.method]
+        if self.selection or method.supervision == "supervised" or not self.training:
+            return tuple(self.selection)
+        return (default_protocol(has_classes=False, is_hashing=method.is_hashing).name,)
 
     def with_bits(self, bits: int) -> Recipe:
         """The recipe for codes of another length.
@@ -241,6 +260,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         if self.answering is None:
             raise InputError(f"{self.title} answers no questions: its recipe has no `answering`.")
         return self.with_changes(self.answering)
+
+    def for_protocol(self, protocol: Protocol) -> Recipe:
+        """The recipe of a training whose epoch a protocol chooses: with `test_selected` where on the test split."""
+        if protocol.selection_split != "test" or self.test_selected is None:
+            return self
+        changes = self.test_selected
+        return self.with_changes(changes, **changes.others, test_selected=None)
 
     def with_changes(self, changes: Changes, **others: Any) -> Recipe:
         """The recipe with changes; see [`changed`]."""
@@ -391,11 +417,17 @@ def _check_published(figures: CitedFigures | None) -> None:
         get_protocol(figures.protocol)
 
 
-def _check_selection(content: Any, names: Sequence[str]) -> None:
+def _check_selection(content: Any, method: str, names: Sequence[str]) -> None:
     with located(content, "selection"):
         for name in names:
-            if get_protocol(name).selection_split != "validation":
+            protocol = get_protocol(name)
+            if protocol.selection_split != "validation":
                 raise InputError(f"Protocol {name!r} chooses the epoch on the test split: name another.")
+            if protocol.relevance == "class" and METHODS[method].supervision == "unsupervised":
+                raise InputError(
+                    f"{METHODS[method].title} learns from pairs alone, and protocol {name!r} goes by class labels: "
+                    "name one that goes by pairs, such as 'instance'."
+                )
 
 
 def _read(path: Path, method: str | None) -> Recipe:
@@ -411,7 +443,7 @@ def _read(path: Path, method: str | None) -> Recipe:
     with located(content, "protocols"):
         for name in recipe.protocols:
             get_protocol(name)
-    _check_selection(content, recipe.selection)
+    _check_selection(content, recipe.method, recipe.selection)
     check_names("data set", recipe.datasets, DATASETS)
     checked = recipe.changed(encoders=recipe.encoders, config=recipe.config, training=recipe.training)
     with located(content, "augmentations"):
@@ -423,9 +455,12 @@ def _read(path: Path, method: str | None) -> Recipe:
             changed = checked.for_dataset(dataset)
             check_names("augmentation", changed.augmentations, AUGMENTATIONS)
             _check_published(changed.published)
-        _check_selection(recipe.datasets[dataset], changed.selection)
+        _check_selection(recipe.datasets[dataset], recipe.method, changed.selection)
     if recipe.answering is not None:
         checked.for_answering()
+    if recipe.test_selected is not None:
+        with located(content, "test_selected"):
+            checked.for_protocol(get_protocol("dscmr-test-selected"))
     for table in recipe.ablations:
         table.variants(checked)
         for name in table.protocols:

@@ -16,6 +16,7 @@ from datasets import DatasetDict
 from transformers import TrainerState
 
 from cmr_hub.data.fingerprint import fingerprint
+from cmr_hub.data.labels import is_labelled
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import Protocol
 from cmr_hub.hub.checkpoints import RUN_NAME
@@ -54,8 +55,9 @@ class TrainingRun:
         data_dir: the folder that the data were read from, where one was given; a published record has none.
         data: split -> what it was trained and measured on, as [`~cmr_hub.data.fingerprint.fingerprint`] has it; None
             in records of before version 0.2.
-        held_out: share of the training split that the epoch was chosen on, where the data set has no validation split
-            and the method epochs; 0: none was chosen.
+        held_out: share of the training split that was not learned from, where the data set has no validation split;
+            epochs are chosen on it. 0: all of it was learned from.
+        pairs: how many were learned from; None in records of before version 0.2.
     """
 
     method: str
@@ -72,6 +74,7 @@ class TrainingRun:
     weights: str | None = None
     data: dict[str, str] | None = None
     held_out: float = HELD_OUT
+    pairs: int | None = None
     data_name: str | None = None
     data_dir: str | None = None
 
@@ -85,7 +88,7 @@ class TrainingRun:
             dataset_name,
             seed,
             command,
-            settings_of(recipe),
+            settings_of(recipe, has_classes=is_labelled(dataset)),
             versions(),
             data=fingerprint(dataset),
             **others,
@@ -122,6 +125,8 @@ class TrainingRun:
         check_weights(stored.get("weights"), folder / RUN_NAME)
         if isinstance(recipe := stored.get("recipe"), dict) and "turns" in recipe:  # its name before version 0.2
             recipe["augmentations"] = recipe.pop("turns")
+        if "pairs" not in stored and stored.get("epochs") is None and "validation" not in (stored.get("data") or {}):
+            stored["held_out"] = 0.0  # closed forms held nothing out
         try:
             return cls(**stored)
         except TypeError as error:
@@ -282,13 +287,21 @@ def metrics_entry(protocol: Protocol, split: str, metrics: Mapping[str, float], 
     }
 
 
-def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """The settings of a recipe that a [`TrainingRun`] stores: JSON values, also of mappings that YAML nests."""
-    chosen_by = {"selection": list(recipe.selection)} if recipe.selection else {}  # as in records of before it
+def settings_of(recipe: Recipe, has_classes: bool = True) -> dict[str, Any]:
+    """The settings of a recipe that a [`TrainingRun`] stores: JSON values, also of mappings that YAML nests.
+
+    Args:
+        recipe: the recipe.
+        has_classes: whether the data have class labels; without, what chooses the epoch is no choice.
+    """
+    names = recipe.chosen_by if has_classes else recipe.selection
+    chosen_by = {"selection": list(names)} if names else {}  # as in records of before it
     settings = {
         **chosen_by,
+        **({} if recipe.train_rows is None else {"train_rows": recipe.train_rows}),
         "encoders": {modality: spec.to_dict() for modality, spec in recipe.encoders.items()},
         "captions": recipe.captions,
+        **({} if recipe.test_selected is None else {"test_selected": recipe.test_selected}),
         "config": recipe.config,
         "training": recipe.training,
         "early_stopping_patience": recipe.early_stopping_patience,

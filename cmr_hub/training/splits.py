@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from datasets import DatasetDict
 
-from cmr_hub.data.base import hash_order
+from cmr_hub.data import DATASETS
+from cmr_hub.data.base import DATABASE, drawn_rows, hash_order, searched_split
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import Protocol, fitted
 
@@ -64,6 +65,20 @@ def with_validation(dataset: DatasetDict, held_out: float = HELD_OUT) -> Dataset
     )
 
 
+def with_train_rows(dataset: DatasetDict, rows: int | None, dataset_name: str) -> DatasetDict:
+    """A data set whose split "train" is what a recipe learns from; see [`~cmr_hub.data.base.drawn_rows`].
+
+    Args:
+        dataset: as its source defines it. One that was loaded with `train_rows` stays as it is.
+        rows: of the recipe; None: all.
+        dataset_name: as `cmr_hub.data` knows it.
+    """
+    if rows is None or DATABASE in dataset:
+        return dataset
+    is_drawn = dataset_name in DATASETS and DATASETS[dataset_name].info.is_drawn
+    return DatasetDict({**dataset, "train": drawn_rows(dataset["train"], rows, is_drawn)})
+
+
 def measured_split(dataset: DatasetDict) -> str:
     """The split that a training on a data set is measured on: "test", or what there is instead."""
     return next(split for split in ("test", "validation", "train") if split in dataset)
@@ -90,5 +105,5 @@ def fit_to_splits(protocols: Sequence[Protocol], dataset: DatasetDict) -> list[P
         raise InputError(f"Protocol {of_test[0]!r} chooses the epoch on the test split, and there is none.")
     if of_test and "validation" not in dataset and protocols[0].selection_split != "test":
         raise InputError(f"Protocol {of_test[0]!r} chooses an epoch, and without validation pairs none is chosen.")
-    sizes = {"test": len(dataset[measured_split(dataset)]), "train": len(dataset["train"])}
+    sizes = {"test": len(dataset[measured_split(dataset)]), "train": len(searched_split(dataset))}
     return [fitted(protocol, sizes[protocol.gallery]) for protocol in protocols]

@@ -38,7 +38,7 @@ from .recipe import Recipe
 from .resuming import last_state
 from .run import TRAINER_FOLDER, TrainingRun, metrics_entry, result_entry, take_finished
 from .selection import Selection
-from .splits import HELD_OUT, fit_to_splits, warn_of_measured_split, with_validation
+from .splits import HELD_OUT, fit_to_splits, warn_of_measured_split, with_train_rows, with_validation
 from .test_selection import WatchedEpochs
 from .trainer import CMRTrainer
 
@@ -62,7 +62,7 @@ def train(
     command: str = "",
     callbacks: Sequence[TrainerCallback] = (),
     features: FeatureSplits | None = None,
-    held_out: float = HELD_OUT,
+    held_out: float | None = None,
     data_name: str | None = None,
     data_dir: Path | None = None,
 ) -> TrainingRun:
@@ -77,9 +77,11 @@ def train(
         output_dir: receives model, processor and `training_run.json`.
         seed: of everything that chance decides.
         protocols: each gives a result, with the ranks that the gallery has; the first also defines the validation
-            metric that chooses the epoch, where the recipe has no `selection`. Of one that chooses it on the test
-            split instead, the best epoch's figure is a result next to those of the epoch that is kept, and says so
-            ("epoch"). None: the one that the data set has by default, see [`~cmr_hub.evaluation.default_protocol`].
+            metric that chooses the epoch, where the recipe has no `selection` and the method learns from class labels
+            (others choose it by recall). Of one that chooses it on the test split instead, the best epoch's figure is
+            a result next to those of the epoch that is kept, and says so ("epoch"); where the recipe has
+            `test_selected`, it is of another training by these settings. None: the one that the data set has by
+            default, see [`~cmr_hub.evaluation.default_protocol`].
         half: store the weights in half precision; the result is measured as stored.
         resume: go on from the last saved epoch of an interrupted run in `output_dir`; a finished one is returned.
         overwrite: train over what `output_dir` holds, but for an interrupted run that `resume` goes on with.
@@ -88,7 +90,8 @@ def train(
         features: those of this data set by this recipe's encoders, where other trainings have made them already; see
             [`make_features`].
         held_out: share of the training split on which the epoch is chosen where the data set has no validation split;
-            0: none is chosen, and the last is kept.
+            0: none is chosen, and the last is kept. By default a tenth, and 0 of closed forms, which have no epochs;
+            tables that compare methods hold the same tenth out of all.
         data_name: what the data are called in the record and in tables, where they are somebody's own.
         data_dir: the folder that they were read from, for the record.
 
@@ -99,6 +102,7 @@ def train(
     """
     output_dir = Path(output_dir)
     protocols = check_protocols(protocols, METHODS[recipe.method], has_classes=is_labelled(dataset))
+    held_out = share_held_out(recipe, dataset, held_out)
     splits = features.splits if features else make_splits(recipe, dataset, dataset_name, held_out)
     protocols = fit_to_splits(protocols, splits)
     origin = {"data_name": data_name, "data_dir": None if data_dir is None else str(data_dir)}
@@ -128,11 +132,9 @@ def train(
             validation = features[protocols[0].selection_split]
         else:
             logger.info("No pairs are held out: the last epoch is kept.")
-        watched = [
-            WatchedEpochs(protocol, features, processor)
-            for protocol in protocols
-            if protocol.selection_split != protocols[0].selection_split
-        ]
+        others = [one for one in protocols if one.selection_split != protocols[0].selection_split]
+        trained_otherwise = others if recipe.test_selected else []
+        watched = [WatchedEpochs(one, features, processor) for one in others if one not in trained_otherwise]
         folder = output_dir / TRAINER_FOLDER
         choosing = [*selection, *(callback.protocol for callback in watched)]
         request = {**run.request, "epoch_chosen_by": [protocol.describe() for protocol in choosing]}
@@ -142,7 +144,10 @@ def train(
         for callback in watched:
             epoch, metrics = callback.best(trainer.state)
             run.results.append({**metrics_entry(callback.protocol, "test", metrics, seed), "epoch": epoch})
-    run.seconds = round(time.perf_counter() - started, 1)
+        for protocol in trained_otherwise:
+            entry = _train_as_reference(recipe, dataset, dataset_name, folder, seed, protocol, resume)
+            run.results.append(entry)
+    run.seconds, run.pairs = round(time.perf_counter() - started, 1), len(splits["train"])
 
     def finish() -> TrainingRun:
         if model.is_hashing:
@@ -167,23 +172,70 @@ def train(
     return this_process().run_on_main(finish)
 
 
-def make_splits(recipe: Recipe, dataset: DatasetDict, dataset_name: str, held_out: float = HELD_OUT) -> DatasetDict:
+def _train_as_reference(
+    recipe: Recipe, dataset: DatasetDict, dataset_name: str, folder: Path, seed: int, protocol: Protocol, resume: bool
+) -> dict[str, Any]:
+    """The result of another training, as the authors' code has it, with the epoch that is best on the test split.
+
+    Like that code it learns from the whole training split. Its checkpoint is removed with the states of the training.
+    """
+    reference = recipe.for_protocol(protocol)
+    run = train(
+        reference,
+        dataset,
+        dataset_name,
+        folder / protocol.name,
+        seed=seed,
+        protocols=[protocol],
+        resume=resume,
+        overwrite=True,
+        held_out=0.0,
+    )
+    (entry,) = run.results
+    return {**entry, "epoch": run.best_epoch}
+
+
+def is_closed_form(recipe: Recipe) -> bool:
+    """Whether a recipe's method is solved for all pairs at once, and so has no epochs."""
+    return issubclass(METHODS[recipe.method], ClosedFormCMRModel)
+
+
+def share_held_out(recipe: Recipe, dataset: DatasetDict, given: float | None) -> float:
+    """The share of the training split that is not learned from, where the data set has no validation split.
+
+    Args:
+        recipe: a closed form learns from all pairs by default.
+        dataset: with a validation split, nothing is held out whatever the share.
+        given: the share that is asked for; None for the default.
+    """
+    if given is not None:
+        return given
+    return 0.0 if is_closed_form(recipe) and "validation" not in dataset else HELD_OUT
+
+
+def make_splits(recipe: Recipe, dataset: DatasetDict, dataset_name: str, held_out: float | None = None) -> DatasetDict:
     """The splits that a training by a recipe learns from, chooses the epoch on and is measured on.
 
-    A closed form has no epoch to choose, and so nothing is held out for it.
+    Args:
+        recipe: says how many pairs are learned from at most.
+        dataset: as its source defines it.
+        dataset_name: as `cmr_hub.data` knows it.
+        held_out: as for [`train`].
 
     Raises:
         InputError: there is no training split, or too little of it to hold some out.
     """
     check_splits(dataset, ["train"], dataset_name)
-    is_closed_form = issubclass(METHODS[recipe.method], ClosedFormCMRModel)
-    splits = dataset if is_closed_form else with_validation(dataset, held_out)
+    share = share_held_out(recipe, dataset, held_out)
+    splits = with_train_rows(dataset, recipe.train_rows, dataset_name)
+    if not (is_closed_form(recipe) and (not share or "validation" in splits)):
+        splits = with_validation(splits, share)
     warn_of_measured_split(splits, dataset_name)
     return splits
 
 
 def make_features(
-    recipe: Recipe, dataset: DatasetDict, dataset_name: str, held_out: float = HELD_OUT
+    recipe: Recipe, dataset: DatasetDict, dataset_name: str, held_out: float | None = None
 ) -> FeatureSplits:
     """The features that trainings of a recipe on a data set share, whatever their seeds and other settings.
 
@@ -275,7 +327,7 @@ def selection_protocols(
     """The protocols that choose the epoch together.
 
     Args:
-        recipe: names them, or none.
+        recipe: names them, or none; see [`Recipe.chosen_by`].
         protocols: of the training's results; the first chooses where the recipe names none that can be used, or where
             it chooses on the test split.
         model: one of one part takes protocols with a focus without it.
@@ -283,7 +335,7 @@ def selection_protocols(
     """
     if protocols[0].selection_split == "test":
         return [protocols[0]]
-    named = [get_protocol(name) for name in recipe.selection]
+    named = [get_protocol(name) for name in recipe.chosen_by]
     usable = [protocol for protocol in named if has_classes or protocol.relevance == "pair"]
     if not model.accepts_focus:
         usable = [get_protocol(protocol, focus=None) for protocol in usable]

@@ -38,7 +38,7 @@ def quick(monkeypatch):
     changes |= {"cca": {"config": {"embed_dim": 3}}, "sh": {"config": {}}}
 
     def load(method, dataset=None):
-        return load_recipe(method).changed(**changes[method])
+        return load_recipe(method).changed(**{"test_selected": None, **changes[method]})
 
     monkeypatch.setattr(module, "load_recipe", load)
     return changes

@@ -7,7 +7,9 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 
 from cmr_hub import DSCMRConfig, DSCMRModel
+from cmr_hub.evaluation import get_protocol
 from cmr_hub.methods.dscmr.modeling_dscmr import discrimination_loss
+from cmr_hub.training.recipe import load_recipe
 
 N, DIM, CLASSES = 6, 5, 3
 
@@ -39,6 +41,34 @@ def test_discrimination_loss_sums_three_kinds_of_pairs(batch):
     image, text, labels = batch
     slow = sum(slow_pairwise(a, b, labels) for a, b in ((image, text), (image, image), (text, text)))
     assert discrimination_loss(image, text, labels).item() == pytest.approx(slow, abs=1e-5)
+
+
+def slow_residual(rows, labels):
+    """Mean of the rows' norms."""
+    return sum(math.dist(row, label) for row, label in zip(rows.tolist(), labels.tolist(), strict=True)) / N
+
+
+def test_the_objective_of_the_authors_code(batch):
+    labels = batch[2]
+    model = make_model(residual_norm="rowwise")
+    inputs = torch.randn(N, 7), torch.randn(N, 4)
+    embeds = model.get_image_features(inputs[0]), model.get_text_features(inputs[1])
+    first = sum(slow_residual(model.classify(rows), labels) for rows in embeds)
+    image, text = embeds
+    second = sum(slow_pairwise(a, b, labels) for a, b in ((image, text), (image, image), (text, text)))
+    third = slow_residual(image, text)
+    assert model(*inputs, labels).loss.item() == pytest.approx(first + 1e-3 * second + 1e-1 * third, rel=1e-5)
+
+
+def test_the_recipe_knows_how_the_authors_code_is_trained():
+    recipe = load_recipe("dscmr", "pascal")
+    reference = recipe.for_protocol(get_protocol("dscmr-test-selected"))
+    assert recipe.for_protocol(get_protocol("dscmr")) is recipe
+    assert reference.encoders == recipe.encoders
+    assert {**recipe.config, "residual_norm": "rowwise"} == reference.config
+    changed = {"num_train_epochs": 500, "train_sampling_strategy": "sequential"}
+    assert {**recipe.training, **changed} == reference.training
+    assert (reference.early_stopping_patience, reference.test_selected) == (None, None)
 
 
 def make_model(**settings):

@@ -1,6 +1,7 @@
 """The epoch that is kept, where several protocols choose it together."""
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ import torch
 from datasets import DatasetDict
 
 import cmr_hub
+from closeness import assert_results
 from cmr_hub.errors import InputError
-from cmr_hub.evaluation import get_protocol
+from cmr_hub.evaluation import get_protocol, list_protocols
+from cmr_hub.methods import METHODS
 from cmr_hub.training.evaluate import evaluate_pairs
 from cmr_hub.training.recipe import load_recipe, recipe_path
 from cmr_hub.training.run import TrainingRun, settings_of
@@ -85,6 +88,53 @@ def test_what_cannot_be_measured_chooses_nothing(first, has_classes, has_class_p
     config = cmr_hub.UnifiedConfig(image_dim=6, text_dim=4, embed_dim=8, num_labels=3, has_class_part=has_class_part)
     found = selection_protocols(make_recipe(), [get_protocol(first)], cmr_hub.UnifiedModel(config), has_classes)
     assert [protocol.name for protocol in found] == chosen
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_methods_that_learn_from_pairs_choose_no_epoch_by_class(method):
+    """Of every registered method, under every protocol that may come first, on every data set of its recipe."""
+    model = SimpleNamespace(accepts_focus=METHODS[method].has_focus)
+    general = load_recipe(method)
+    for recipe in (general, *map(general.for_dataset, general.datasets)):
+        for name in list_protocols():
+            first = get_protocol(name)
+            if not recipe.training or first.selection_split == "test":
+                continue  # a closed form chooses none, and such a protocol says that it does
+            chosen = selection_protocols(recipe, [first], model, has_classes=True)
+            relevances = {protocol.relevance for protocol in chosen}
+            if METHODS[method].supervision == "unsupervised":
+                assert relevances == {"pair"}, (name, chosen)
+            elif not recipe.selection:
+                assert chosen == [first]
+
+
+def test_the_classes_of_validation_data_decide_nothing_of_a_method_that_learns_from_pairs(dataset, tmp_path):
+    recipe = load_recipe("contrastive").changed(
+        encoders={"image": "precomputed", "text": "precomputed"},
+        config={"embed_dim": 8},
+        training={"num_train_epochs": 5, "per_device_train_batch_size": 50},
+        early_stopping_patience=1,
+    )
+    labels = dataset["validation"]["label"][:]
+    wrong = dataset["validation"].remove_columns("label")
+    wrong = wrong.add_column("label", [(row + label) % 3 for row, label in enumerate(labels)])
+    others = DatasetDict({**dataset, "validation": wrong.cast(dataset["validation"].features)})
+    runs = [
+        train(recipe, data, "toy", tmp_path / str(number), protocols=["dscmr"])
+        for number, data in enumerate((dataset, others))
+    ]
+    assert runs[0].epochs == runs[1].epochs
+    assert runs[0].best_epoch == runs[1].best_epoch
+    assert_results(runs[0].results, runs[1].results)
+    assert TrainingRun.load(tmp_path / "0").recipe["selection"] == ["instance"]
+
+
+def test_a_recipe_that_chooses_by_class_without_learning_from_classes_is_refused(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"method: djsrh\nselection: [dscmr-tie-aware]\n{recipe_path('djsrh').read_text()}")
+    message = r"DJSRH learns from pairs alone, and protocol 'dscmr-tie-aware' goes by class labels: .* 'instance'"
+    with pytest.raises(InputError, match=message):
+        load_recipe(path)
 
 
 def test_data_without_classes_train_the_item_part_alone(dataset, tmp_path):

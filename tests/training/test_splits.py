@@ -5,12 +5,16 @@ import json
 import pytest
 from datasets import DatasetDict
 
+import cmr_hub
+from closeness import assert_alike, assert_figures, assert_results
+from cmr_hub.data.base import drawn_rows, hash_order, with_database
 from cmr_hub.errors import InputError
-from cmr_hub.evaluation import get_protocol
+from cmr_hub.evaluation import evaluate, get_protocol
 from cmr_hub.experiments.publish import Terms, card_content
 from cmr_hub.training import datasets as features_module
+from cmr_hub.training.run import TrainingRun
 from cmr_hub.training.splits import MIN_HELD_OUT, MIN_TO_HOLD_OUT, fit_to_splits, with_validation
-from cmr_hub.training.train import train
+from cmr_hub.training.train import make_splits, train
 from small_trainings import feature_splits, quick_recipe
 from toys import feature_dataset
 
@@ -93,6 +97,60 @@ def test_all_pairs_are_learned_from(tmp_path, caplog):
 def test_a_closed_form_needs_few_pairs(tmp_path, method):
     run = train(quick_recipe(method), DatasetDict(train=feature_dataset(12)), "toy", tmp_path)
     assert [entry["split"] for entry in run.results] == ["train"]
+
+
+def test_a_table_holds_the_same_pairs_out_of_every_method(tmp_path):
+    dataset = DatasetDict(train=feature_dataset(120), test=feature_dataset(30, 1, "test"))
+    kept = {row["id"] for row in with_validation(dataset)["train"]}
+    assert 100 < len(kept) < 120
+    for method, share, pairs in (("cca", None, 120), ("cca", 0.1, len(kept)), ("dscmr", None, len(kept))):
+        splits = make_splits(quick_recipe(method), dataset, "toy", share)
+        assert len(splits["train"]) == pairs
+        assert share is None or set(splits["train"]["id"]) == kept
+    alone = train(quick_recipe("cca"), with_validation(dataset), "toy", tmp_path / "alone", protocols=["dscmr"])
+    table = train(quick_recipe("cca"), dataset, "toy", tmp_path / "table", protocols=["dscmr"], held_out=0.1)
+    whole = train(quick_recipe("cca"), dataset, "toy", tmp_path / "whole", protocols=["dscmr"])
+    assert (alone.pairs, table.pairs, whole.pairs) == (len(kept), len(kept), 120)
+    assert_results(table.results, alone.results)
+    assert whole.differences(table) == "held_out (0.0 before, unset now)"
+
+
+def test_records_of_before_say_that_closed_forms_held_nothing_out(tmp_path):
+    dataset = DatasetDict(train=feature_dataset(40), test=feature_dataset(20, 1, "test"))
+    run = train(quick_recipe("cca"), dataset, "toy", tmp_path, protocols=["dscmr"])
+    record = json.loads((tmp_path / "training_run.json").read_text())
+    del record["pairs"]
+    record["held_out"] = 0.1  # as it was recorded, though all pairs were learned from
+    (tmp_path / "training_run.json").write_text(json.dumps(record))
+    assert TrainingRun.load(tmp_path).held_out == run.held_out == 0
+
+
+@pytest.mark.parametrize("protocol", ["dcmh", "dscmr"])
+def test_some_pairs_are_learned_from_and_all_are_searched(tmp_path, protocol):
+    dataset = DatasetDict(train=feature_dataset(150), test=feature_dataset(30, 1, "test"))
+    recipe = quick_recipe("cca").changed(train_rows=60)
+    drawn = sorted(dataset["train"]["id"], key=hash_order)[:60]
+    run = train(recipe, dataset, "toy", tmp_path / "recipe", protocols=[protocol])
+    assert run.pairs == 60
+    assert make_splits(recipe, dataset, "toy")["train"]["id"][:] == drawn
+    fewer = DatasetDict({**dataset, "train": drawn_rows(dataset["train"], 60)})
+    small = cmr_hub.from_pretrained(tmp_path / "recipe")
+    assert_figures(run.results[0]["metrics"], evaluate(small, dataset["test"], protocol, dataset["train"]).metrics)
+    alone = train(quick_recipe("cca"), fewer, "toy", tmp_path / "alone", protocols=["dscmr"])
+    loaded = train(quick_recipe("cca"), with_database(dataset, 60), "toy", tmp_path / "loader", protocols=[protocol])
+    assert_results(loaded.results, run.results)
+    rows = dataset["test"].with_format("numpy")["image_features"][:]
+    assert_alike(cmr_hub.from_pretrained(tmp_path / "alone").encode_images(rows), small.encode_images(rows))
+    assert alone.pairs == 60
+
+
+def test_the_epoch_is_chosen_within_the_pairs_that_are_learned_from(tmp_path):
+    dataset = DatasetDict(train=feature_dataset(300), test=feature_dataset(30, 1, "test"))
+    splits = make_splits(quick_recipe().changed(train_rows=100), dataset, "toy")
+    assert len(splits["train"]) + len(splits["validation"]) == 100
+    assert set(splits["train"]["id"]) | set(splits["validation"]["id"]) == set(
+        sorted(dataset["train"]["id"], key=hash_order)[:100]
+    )
 
 
 def test_ranks_are_those_that_a_small_test_split_has(tmp_path, caplog):

@@ -12,14 +12,14 @@ from cmr_hub.errors import InputError
 from cmr_hub.evaluation import evaluate, get_protocol
 from cmr_hub.training import datasets as pairs_module
 from cmr_hub.training.datasets import Pairs
-from cmr_hub.training.recipe import load_recipe
+from cmr_hub.training.recipe import DatasetChanges, load_recipe
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from cmr_hub.training.test_selection import WatchedEpochs
 from cmr_hub.training.train import image_domain_of, make_features, train, training_arguments
 from cmr_hub.training.trainer import CMRTrainer
 from small_trainings import feature_splits, quick_recipe
 from tiny_text_models import sentence_model
-from toys import image_dataset, raw_retriever
+from toys import feature_dataset, image_dataset, raw_retriever
 
 
 @pytest.fixture
@@ -121,6 +121,36 @@ def test_the_best_epoch_on_the_test_split_is_told_beside_the_one_that_is_kept(da
     assert_figures(best["metrics"], alone.results[0]["metrics"])
     assert best["metrics"]["map"] >= entries["dscmr"]["metrics"]["map"]
     assert "epoch chosen on the test split" in best["description"]
+
+
+def test_the_authors_code_is_another_training_where_the_recipe_knows_it(tmp_path):
+    dataset = DatasetDict(train=feature_dataset(120), test=feature_dataset(60, 2, "test"))
+    reference = DatasetChanges(
+        config={"residual_norm": "rowwise"},
+        training={"num_train_epochs": 6, "train_sampling_strategy": "sequential"},
+        early_stopping_patience=None,
+    )
+    recipe = quick_recipe().changed(early_stopping_patience=1)
+    protocols = ["dscmr", "dscmr-test-selected"]
+    both = train(recipe.changed(test_selected=reference), dataset, "toy", tmp_path / "both", protocols=protocols)
+    plain = train(recipe, dataset, "toy", tmp_path / "plain", protocols=["dscmr"])
+    alone = train(
+        recipe.changed(
+            config=reference.config, training=reference.training, early_stopping_patience=None, test_selected=None
+        ),
+        dataset,
+        "toy",
+        tmp_path / "alone",
+        protocols=protocols[1:],
+        held_out=0,
+    )
+    entries = {entry["protocol"]: entry for entry in both.results}
+    assert_results([entries["dscmr"]], plain.results)
+    assert_figures(entries["dscmr-test-selected"]["metrics"], alone.results[0]["metrics"])
+    assert entries["dscmr-test-selected"]["epoch"] == alone.best_epoch
+    assert (alone.epochs, alone.pairs) == (6, 120)
+    assert not (tmp_path / "both" / "trainer").exists()
+    assert [path.parent.name for path in (tmp_path / "both").rglob("training_run.json")] == ["both"]
 
 
 def test_what_was_watched_before_an_interruption_counts(dataset, tmp_path, monkeypatch):

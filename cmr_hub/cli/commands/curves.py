@@ -57,6 +57,7 @@ def command(
     json: Path | None,
 ) -> None:
     """Draw precision-recall curves of checkpoints, for codes also by radius."""
+    from cmr_hub.data.base import searched_split
     from cmr_hub.evaluation import evaluate, get_protocol
     from cmr_hub.experiments.curves import draw, points
     from cmr_hub.retrieval.retriever import Retriever
@@ -67,7 +68,7 @@ def command(
     dataset = data.load_with(split, *{drawn.gallery} - {"test"})
     results = {
         checkpoint: evaluate(
-            Retriever.from_pretrained(checkpoint), dataset[split], drawn, dataset.get("train"), curves=True
+            Retriever.from_pretrained(checkpoint), dataset[split], drawn, searched_split(dataset), curves=True
         )
         for checkpoint in checkpoints
     }

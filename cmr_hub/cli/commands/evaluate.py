@@ -44,7 +44,7 @@ def command(
     record: bool,
 ) -> None:
     """Measure a checkpoint."""
-    from cmr_hub.data.base import check_splits
+    from cmr_hub.data.base import check_splits, searched_split
     from cmr_hub.data.labels import is_labelled
     from cmr_hub.evaluation import default_protocol, evaluate, get_protocol
     from cmr_hub.hub.weights import weights_digest
@@ -60,7 +60,7 @@ def command(
     run = TrainingRun.load(Path(checkpoint)) if record else None
     entries = []
     for protocol in measured:
-        result = evaluate(retriever, dataset[split], protocol, dataset.get("train"))
+        result = evaluate(retriever, dataset[split], protocol, searched_split(dataset))
         logging.info("%s", result.table())
         entries.append(result_entry(result, split, run.seed if run and retriever.model.is_stochastic else None))
     if json:

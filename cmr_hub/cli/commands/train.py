@@ -64,10 +64,16 @@ if TYPE_CHECKING:
 @option(
     "--hold-out",
     type=click.FloatRange(0, 0.5),
-    default=0.1,
     metavar="SHARE",
-    help="Share of the training split on which the epoch is chosen where the data set has no validation split; 0: all "
-    "of it is learned from, and the last epoch is kept.",
+    help="Share of the training split on which the epoch is chosen where the data set has no validation split, by "
+    "default 0.1; 0: all of it is learned from, and the last epoch is kept. Closed forms, which have no epochs, hold "
+    "nothing out by default.",
+)
+@option(
+    "--train-rows",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Learn from so many pairs of the training split, drawn by a hash of ids. By default the recipe's or all.",
 )
 @option("--half", is_flag=True, help="Store the weights in half precision.")
 @resume_option
@@ -86,7 +92,8 @@ def command(
     batch_size: int | None,
     learning_rate: float | None,
     patience: int | None,
-    hold_out: float,
+    hold_out: float | None,
+    train_rows: int | None,
     half: bool,
     resume: bool,
     overwrite_output_dir: bool,
@@ -119,10 +126,10 @@ def command(
         recipe = load_recipe(method, data.dataset)
         if method in METHODS:  # the batches of a recipe of one's own are as they are
             recipe = recipe.for_size(len(dataset["train"]))
-    check_protocols(protocols, METHODS[recipe.method], has_classes=is_labelled(dataset))
-    recipe = recipe.for_columns(dataset["train"].column_names)
+    checked = check_protocols(protocols, METHODS[recipe.method], has_classes=is_labelled(dataset))
+    recipe = recipe.for_protocol(checked[0]).for_columns(dataset["train"].column_names)
     recipe = recipe.changed(encoders=encoders, config=settings.config, training=training)
-    others: dict[str, Any] = {"early_stopping_patience": patience, "captions": captions}
+    others: dict[str, Any] = {"early_stopping_patience": patience, "captions": captions, "train_rows": train_rows}
     recipe = recipe.changed(**{name: value for name, value in others.items() if value is not None})
     recipes = {f"{length}-bits": recipe.with_bits(length) for length in bits} or {"": recipe}
     trainings = {
