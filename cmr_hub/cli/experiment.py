@@ -14,6 +14,8 @@ from cmr_hub.experiments.encoder_choice import EncoderChoice
 from .options import Decorator, option
 from .types import PATH
 
+SETTINGS = ("dataset_option", "config", "training")  # options of NAME=VALUE
+
 
 class Experiment(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What experiments have in common. Each field stands for the option of its name.
@@ -33,7 +35,7 @@ class Experiment(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_
     def options(self) -> dict[str, Any]:
         """Name of an option -> value, as click takes it, of those that are set."""
         given = msgspec.to_builtins(self)
-        return {name: list(value.items()) if name == "dataset_option" else value for name, value in given.items()}
+        return {name: list(value.items()) if name in SETTINGS else value for name, value in given.items()}
 
 
 class ReproduceExperiment(Experiment):
@@ -58,11 +60,17 @@ class AblateExperiment(Experiment):
 
     Attributes:
         method: the method whose recipe lists the variants.
+        image_encoder, text_encoder: as of [`ReproduceExperiment`], where a variant names none.
+        config, training: settings instead of the recipe's, where a variant has none.
         protocol: protocol of the results and of the epoch's choice.
         json: file that receives the results.
     """
 
     method: str
+    image_encoder: str | dict[str, Any] | None = None
+    text_encoder: str | dict[str, Any] | None = None
+    config: dict[str, Any] = {}
+    training: dict[str, Any] = {}
     protocol: str | None = None
     json: str | None = None
 

@@ -13,6 +13,7 @@ from cmr_hub.methods.acmr.modeling_acmr import (
     GradientReversal,
     ReversalSchedule,
     adversarial_loss,
+    batch_sum_loss,
     coral_loss,
     correlation_loss,
     mmd_loss,
@@ -85,6 +86,75 @@ def test_triplet_loss_of_batches_without_negatives_or_further_positives(batch, c
     loss.backward()
     assert image.grad.isfinite().all()
     assert (loss == 0) == (len(set(classes)) == 1)
+
+
+def sums_to_loss(positive, image_negative, text_negative, margin=0.1, weight=5.0):
+    """Loss 2 of the slides' log, from its sums over a batch."""
+    return sum(max(0.0, margin + weight * positive - negative) for negative in (image_negative, text_negative))
+
+
+def test_the_sums_in_the_slides_log_give_its_losses():
+    rows = [  # label, triplet and embedding loss; pairs, negatives of images, negatives of texts
+        (4.94052410, 2573.63745117, 3067.68994141, 322.92285156, 323.04046631, 332.75079346),
+        (5.00961522, 1882.69555664, 2383.67700195, 236.04240417, 236.48657227, 241.44207764),
+        (5.06490755, 1043.90417480, 1550.39489746, 131.53250122, 135.37445068, 136.24621582),
+    ]
+    for label, triplet, whole, *sums in rows:
+        assert sums_to_loss(*sums) == pytest.approx(triplet, rel=1e-5)
+        assert 100 * label + triplet == pytest.approx(whole, rel=1e-4)  # the log's digits are read off slides
+
+
+def slow_sums(anchors, others, features, labels):
+    """Half squared distances of each anchor to its own other half, and to that of the most similar item of no class
+    of its own, added up."""
+
+    def cosine(a, b):
+        return 1 - distance(a, b)
+
+    anchors, others, features, labels = (rows.tolist() for rows in (anchors, others, features, labels))
+    positive = negative = 0.0
+    for i, anchor in enumerate(anchors):
+        positive += math.dist(anchor, others[i]) ** 2 / 2
+        strangers = [
+            j for j in range(N) if j != i and not any(x and y for x, y in zip(labels[i], labels[j], strict=True))
+        ]
+        if strangers:
+            hardest = max(strangers, key=lambda j: cosine(features[i], features[j]))
+            negative += math.dist(anchor, others[hardest]) ** 2 / 2
+    return positive, negative
+
+
+@pytest.mark.parametrize(("margin", "weight"), [(0.1, 5.0), (0.1, 1.0), (400.0, 0.0), (0.0, 0.2)])
+def test_batch_sum_loss_one_item_at_a_time(batch, margin, weight):
+    image, text, labels = batch
+    labels[0] = 1  # an item that shares a class with all but the one that has none
+    features = torch.randn(N, 9, dtype=torch.float64), torch.randn(N, 4, dtype=torch.float64)
+    positive, image_negative = slow_sums(image, text, features[0], labels)
+    _, text_negative = slow_sums(text, image, features[1], labels)
+    slow = sums_to_loss(positive, image_negative, text_negative, margin, weight)
+    assert batch_sum_loss(image, text, *features, labels, margin, weight).item() == pytest.approx(slow)
+
+
+def test_batch_sum_loss_without_a_negative_and_by_finite_differences(batch):
+    image, text, labels = batch
+    everyone = torch.ones_like(labels)
+    alone = batch_sum_loss(image, text, image, text, everyone, 0.1, 5.0)
+    assert alone.item() == pytest.approx(2 * (0.1 + 5 * (image - text).square().sum().item() / 2))
+    features = torch.randn(2, N, 9, dtype=torch.float64)
+    image, text = image.requires_grad_(), text.requires_grad_()
+    assert torch.autograd.gradcheck(lambda u, v: batch_sum_loss(u, v, *features, labels, 0.1, 5.0), (image, text))
+
+
+def test_the_objective_of_the_log():
+    settings = {"triplet": "batch_sum", "margin": 0.1, "label_weight": 100.0, "alignment": "adversarial"}
+    model, (image, text, labels) = make_model(**settings), some_batch()
+    output = model(image, text, labels)
+    embeds = model.get_image_features(image), model.get_text_features(text)
+    positive, image_negative = slow_sums(*embeds, image, labels)
+    _, text_negative = slow_sums(*reversed(embeds), text, labels)
+    terms = output.loss_terms
+    assert terms["triplet"].item() == pytest.approx(sums_to_loss(positive, image_negative, text_negative), rel=1e-5)
+    torch.testing.assert_close(output.loss, 100 * terms["label"] + terms["triplet"] + terms["alignment"])
 
 
 def test_adversarial_loss():
@@ -251,6 +321,8 @@ def test_embeddings_are_two_tanh_layers_and_one_side_alone_suffices():
         ("alignment", "gan"),
         ("dropout", 1.0),
         ("margin", -0.1),
+        ("positive_weight", -1.0),
+        ("triplet", "sum"),
         ("input_scale", 0.0),
         ("image_hidden_dim", 0),
     ],

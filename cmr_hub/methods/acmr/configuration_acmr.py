@@ -29,8 +29,14 @@ class ACMRConfig(CMRConfig):
         alignment (`str`, defaults to `"adversarial"`):
             Loss 3, which makes the modalities alike: `"adversarial"` (a modality classifier behind a gradient
             reversal), `"mmd"`, `"coral"` or `"correlation"`.
+        triplet (`str`, defaults to `"mean"`):
+            Loss 2: `"mean"` is the mean over all triplets of a batch, by cosine distance; `"batch_sum"` compares the
+            batch's own pairs, weighted by `positive_weight`, with one hard negative of each, by half the squared
+            distance, summed before the hinge, as the log in the slides does.
         margin (`float`, defaults to 0.5):
-            By how much an item of another class must be further than one of the same class, in cosine distance.
+            By how much an item of another class must be further than one of the same class; 0.1 in the slides' log.
+        positive_weight (`float`, defaults to 5.0):
+            Of `"batch_sum"`, the weight of the distances of pairs against those of negatives.
         label_weight, triplet_weight, alignment_weight (`float`, default to 1.0):
             Weights of loss 1, 2 and 3.
 
@@ -52,7 +58,9 @@ class ACMRConfig(CMRConfig):
     dropout: float = 0.0
     losses: Literal["label", "label+triplet", "all"] = "all"
     alignment: Literal["adversarial", "mmd", "coral", "correlation"] = "adversarial"
+    triplet: Literal["mean", "batch_sum"] = "mean"
     margin: float = 0.5
+    positive_weight: float = 5.0
     label_weight: float = 1.0
     triplet_weight: float = 1.0
     alignment_weight: float = 1.0
@@ -67,6 +75,6 @@ class ACMRConfig(CMRConfig):
             raise ValueError(f"input_scale must be above 0, and is {self.input_scale}.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, and is {self.dropout}.")
-        for name in ("margin", "label_weight", "triplet_weight", "alignment_weight"):
+        for name in ("margin", "positive_weight", "label_weight", "triplet_weight", "alignment_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, and is {getattr(self, name)}.")

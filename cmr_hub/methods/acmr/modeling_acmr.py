@@ -55,6 +55,49 @@ def triplet_loss(anchors: torch.Tensor, others: torch.Tensor, labels: torch.Tens
     return (inside * reach - total)[similar].sum() / triplets.clamp(min=1)
 
 
+def hard_negatives(features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each item, the row of the item without a common class whose features have the largest cosine with its own.
+
+    Args:
+        features: `(n, dim)`, of one modality.
+        labels: `(n, classes)` multi-hot.
+
+    Returns:
+        The rows `(n,)`, and whether an item has any `(n,)`.
+    """
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    similar = label_similarity(labels).bool() | itself
+    unit = F.normalize(features, dim=1)
+    return (unit @ unit.T).masked_fill(similar, -math.inf).argmax(dim=1), ~similar.all(dim=1)
+
+
+def batch_sum_loss(
+    image_embeds: torch.Tensor,
+    text_embeds: torch.Tensor,
+    image_features: torch.Tensor,
+    text_features: torch.Tensor,
+    labels: torch.Tensor,
+    margin: float,
+    positive_weight: float,
+) -> torch.Tensor:
+    """Loss 2 as the slides' log has it: max(0, m + w P - N_I) + max(0, m + w P - N_T), with sums over the batch.
+
+    P = sum ||u_i - v_i||^2 / 2. N_I = sum ||u_i - v_j||^2 / 2, where the image of j is the hard negative of image i,
+    and N_T = sum ||v_i - u_k||^2 / 2, where the text of k is that of text i; see [`hard_negatives`].
+    """
+
+    def half_squares(anchors: torch.Tensor, others: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+        return ((anchors - others).square().sum(dim=1) * counted).sum() / 2
+
+    everyone = torch.ones_like(labels[:, 0])
+    positive = margin + positive_weight * half_squares(image_embeds, text_embeds, everyone)
+    by_image, has_image = hard_negatives(image_features, labels)
+    by_text, has_text = hard_negatives(text_features, labels)
+    image_to_text = positive - half_squares(image_embeds, text_embeds[by_image], has_image)
+    text_to_image = positive - half_squares(text_embeds, image_embeds[by_text], has_text)
+    return F.relu(image_to_text) + F.relu(text_to_image)
+
+
 def adversarial_loss(image_logits: torch.Tensor, text_logits: torch.Tensor) -> torch.Tensor:
     """Loss 3 as the paper has it: cross-entropy of the modality classifier's `(n, 1)` log-odds of "image"."""
     as_image = F.binary_cross_entropy_with_logits(image_logits, torch.ones_like(image_logits))
@@ -151,11 +194,17 @@ class ACMRModel(CMRModel):
     def loss_weights(self) -> dict[str, float]:
         return {name: getattr(self.config, f"{name}_weight") for name in ("label", "triplet", "alignment")}
 
-    def compute_loss(self, output: CMROutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def compute_loss(
+        self, output: CMROutput, labels: torch.Tensor, image_features: torch.Tensor, text_features: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """The terms that `config.losses` names."""
         (image, text), margin = output.embeds, self.config.margin
         terms = {"label": classification_loss(*output.logits, labels)}
-        if self.config.losses != "label":
+        if self.config.losses != "label" and self.config.triplet == "batch_sum":
+            terms["triplet"] = batch_sum_loss(
+                image, text, image_features, text_features, labels, margin, self.config.positive_weight
+            )
+        elif self.config.losses != "label":
             terms["triplet"] = triplet_loss(image, text, labels, margin) + triplet_loss(text, image, labels, margin)
         if self.config.losses == "all":
             terms["alignment"] = self._adversary(image, text) if self.is_adversarial else self._alignment(image, text)
