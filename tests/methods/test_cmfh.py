@@ -78,6 +78,28 @@ def test_each_step_is_the_best_of_its_factors(views):
             assert all(value.grad.abs().max() < 1e-9 * loss.item() for value in values[name])
 
 
+def test_the_authors_ridge_is_gamma_for_all_factors(views):
+    both = torch.cat(views, dim=1)
+    start = torch.randn(IMAGE_DIM + TEXT_DIM, BITS, dtype=torch.float64)
+    steps = alternate(both.T @ both, start, IMAGE_DIM, **WEIGHTS, ridge="gamma")
+    factors = next(steps)
+    codes = both @ start
+    for x, u, p in zip(views, factors.bases, factors.projections, strict=True):
+        for expected, found in ((ridge_regression(codes, x), u), (ridge_regression(x, codes), p)):
+            torch.testing.assert_close(found, expected)
+    gram, (weighted, _) = states(views, 2)
+    plain = objective(gram, next(alternate(gram, weighted.mixing, IMAGE_DIM, **WEIGHTS, ridge="gamma")), **WEIGHTS)
+    assert objective(gram, weighted, **WEIGHTS) < plain
+
+
+def ridge_regression(inputs, targets):
+    """Least squares with gamma times the identity below the inputs, by another solver."""
+    width = inputs.shape[1]
+    below = WEIGHTS["gamma"] ** 0.5 * torch.eye(width, dtype=inputs.dtype)
+    zeros = torch.zeros(width, targets.shape[1], dtype=inputs.dtype)
+    return torch.linalg.lstsq(torch.cat([inputs, below]), torch.cat([targets, zeros])).solution
+
+
 def test_codes_of_pairs_are_the_closed_form_of_v(views):
     torch.manual_seed(1)
     x, y = (view.float() + 2 for view in views)

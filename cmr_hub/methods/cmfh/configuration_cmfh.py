@@ -1,5 +1,7 @@
 """CMFH configuration."""
 
+from typing import Literal
+
 from huggingface_hub.dataclasses import strict
 
 from cmr_hub.modeling.configuration_hashing import HashingConfig
@@ -16,6 +18,9 @@ class CMFHConfig(HashingConfig):
             Weight of the hash functions' residuals.
         gamma (`float`, defaults to 0.01):
             Weight of the squared norms of all factors.
+        ridge (`str`, defaults to `"objective"`):
+            Ridge of the systems for the factors: `"objective"` is what minimises the objective, gamma / lambda and
+            gamma / mu; `"gamma"` is gamma for all, as the authors' solver has it.
         tolerance (`float`, defaults to 1e-4):
             Iterations end when the objective falls by less than this share of itself.
         max_iterations (`int`, defaults to 200):
@@ -33,6 +38,7 @@ class CMFHConfig(HashingConfig):
     image_share: float = 0.5
     mu: float = 100.0
     gamma: float = 0.01
+    ridge: Literal["objective", "gamma"] = "objective"
     tolerance: float = 1e-4
     max_iterations: int = 200
 

@@ -61,7 +61,13 @@ def objective(gram: torch.Tensor, factors: Factors, shares: tuple[float, float],
 
 
 def alternate(
-    gram: torch.Tensor, mixing: torch.Tensor, image_dim: int, shares: tuple[float, float], mu: float, gamma: float
+    gram: torch.Tensor,
+    mixing: torch.Tensor,
+    image_dim: int,
+    shares: tuple[float, float],
+    mu: float,
+    gamma: float,
+    ridge: str = "objective",
 ) -> Iterator[Factors]:
     """Solve U and P for V, and V for U and P, each in closed form, again and again; every half step is a state.
 
@@ -72,16 +78,19 @@ def alternate(
         shares: lambda and 1 - lambda.
         mu: weight of the hash functions' residuals.
         gamma: weight of the squared norms.
+        ridge: of the systems for U and P: "objective" is gamma / share and gamma / mu, which minimise the objective;
+            "gamma" is gamma for both, as the authors' solver has it.
     """
+    weigh = ridge == "objective"
     of_each = slice(None, image_dim), slice(image_dim, None)
     eye = torch.eye(mixing.shape[1], dtype=gram.dtype)
-    ridge = gamma / mu * torch.eye(len(gram), dtype=gram.dtype)
-    solved_once = [torch.linalg.cholesky((gram + ridge)[columns, columns]) for columns in of_each]
+    ridged = gram + gamma / (mu if weigh else 1) * torch.eye(len(gram), dtype=gram.dtype)
+    solved_once = [torch.linalg.cholesky(ridged[columns, columns]) for columns in of_each]
     while True:
         seen = gram @ mixing
         code_gram = mixing.T @ seen
         image_basis, text_basis = (
-            torch.linalg.solve(code_gram + gamma / share * eye, seen[columns].T)
+            torch.linalg.solve(code_gram + gamma / (share if weigh else 1) * eye, seen[columns].T)
             for columns, share in zip(of_each, shares, strict=True)
         )
         image_projection, text_projection = (
@@ -134,7 +143,7 @@ class CMFHModel(LinearHashModel):
         gram = features.T @ features
         # A random V of unit variance in the features' span.
         start = torch.randn(len(gram), config.embed_dim).to(gram) * (len(features) / gram.trace()).sqrt()
-        steps = alternate(gram, start, config.image_dim, *weights)
+        steps = alternate(gram, start, config.image_dim, *weights, ridge=config.ridge)
         values = [float("inf")]
         for factors in islice(steps, 1, 2 * config.max_iterations, 2):  # the states after V
             values.append(objective(gram, factors, *weights))
