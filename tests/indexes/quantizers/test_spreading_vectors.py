@@ -59,6 +59,25 @@ def test_objective_weighs_its_terms():
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
+def test_anchors_positives_and_negatives_are_normalised_apart():
+    model = make_model().train()
+    groups = torch.randn(3, 8, 7)
+    groups[2] += 5  # hard negatives that lie elsewhere
+    first, norm1, _, second, norm2, _, last = model.layers
+
+    def normalised(rows, norm):
+        return (rows - rows.mean(dim=0)) / (rows.var(dim=0, correction=0) + norm.eps).sqrt()
+
+    def spread(rows):
+        hidden = F.relu(normalised(second(F.relu(normalised(first(rows), norm1))), norm2))
+        return F.normalize(last(hidden))
+
+    x, near, far = (spread(rows) for rows in groups)
+    output = model(*groups)
+    torch.testing.assert_close(output.outputs, x)
+    torch.testing.assert_close(output.loss_terms["rank"], rank_loss(x, near, far))
+
+
 def test_outputs_are_the_layers_of_the_paper():
     model = make_model().eval()
     x = torch.randn(8, 7)

@@ -119,8 +119,8 @@ class SpreadingVectorsModel(CheckedModel):
         """
         if positives is None or negatives is None:
             return SpreadingVectorsOutput(outputs=self.spread(vectors))
-        # At once, so that a batch norm sees one batch.
-        outputs, near, far = self.spread(torch.cat([vectors, positives, negatives])).chunk(3)
+        # Each by itself, as the authors' code does: a batch norm sees hard negatives among themselves only.
+        outputs, near, far = (self.spread(rows) for rows in (vectors, positives, negatives))
         terms = {"rank": rank_loss(outputs, near, far), "koleo": koleo_loss(outputs)}
         loss = terms["rank"] + self.config.koleo * terms["koleo"]
         return SpreadingVectorsOutput(loss=loss, loss_terms=terms, outputs=outputs)
