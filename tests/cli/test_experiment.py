@@ -65,6 +65,17 @@ def test_options_override_the_file_wherever_they_stand(tmp_path):
         assert (params["seeds"], params["protocol"], params["output_dir"]) == ((5,), "djsrh", Path("out"))
 
 
+def test_settings_of_an_ablation(tmp_path):
+    text = "method: acmr\ndataset: wiki\noutput_dir: out\ntext_encoder: {name: word2vec, window: 3}\n"
+    text += "config: {triplet: batch_sum, margin: 0.1}\ntraining: {num_train_epochs: 5}\n"
+    params = parse(["ablate", "--experiment", written(tmp_path, text)]).params
+    options = ["--method", "acmr", "--dataset", "wiki", "--output-dir", "out"]
+    options += ["--text-encoder", "{name: word2vec, window: 3}", "--training", "num_train_epochs=5"]
+    options += ["--config", "triplet=batch_sum", "margin=0.1"]
+    assert params == parse(["ablate", *options]).params
+    assert params["config"] == {"triplet": "batch_sum", "margin": 0.1}
+
+
 def test_what_neither_gives_is_the_default(tmp_path):
     params = parse(["reproduce", "--experiment", written(tmp_path, "dataset: wiki")]).params
     assert params == parse(["reproduce", "--dataset", "wiki"]).params

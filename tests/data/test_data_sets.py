@@ -52,7 +52,7 @@ def test_an_unknown_name_suggests_near_ones():
 def test_an_option_that_a_data_set_does_not_take():
     with pytest.raises(InputError, match=r"'pascal' takes no option colour; its options: complete_classes"):
         data.load_dataset("pascal", colour="red")
-    with pytest.raises(InputError, match=r"'wiki' takes no option colour; its options: none"):
+    with pytest.raises(InputError, match=r"'wiki' takes no option colour; its options: train_rows"):
         data.load_dataset("wiki", colour="red")
 
 

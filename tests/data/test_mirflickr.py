@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archives import entries_of, jpeg, lay_out, write_lines, zip_of
+from archives import entries_of, lay_out_mirflickr, write_lines, zip_of
 from cmr_hub.data import info, is_available, load_dataset
 from cmr_hub.data.base import hash_order
 from cmr_hub.errors import DatasetError, DownloadError
@@ -18,16 +18,12 @@ CLASSES = info("mirflickr").classes
 def official(tmp_path) -> Path:
     """Both archives, unpacked: 40 images, of which 1 to 30 are tagged and 3 to 40 have concepts."""
     root = tmp_path / "unpacked"
+    lay_out_mirflickr(
+        root, {number: ["blue", "rare", "sky", "blue"] if number <= 30 else ["rare"] for number in range(1, 41)}
+    )
     write_lines(
         root / "mirflickr" / "doc" / "common_tags.txt", [f"{tag} {20 + row}" for row, tag in enumerate(COMMON)]
     )
-    for number in range(1, 41):
-        lay_out(root, {f"mirflickr/im{number}.jpg": jpeg()})
-        tags = ["blue", "rare", "sky", "blue"] if number <= 30 else ["rare"]
-        write_lines(root / "mirflickr" / "meta" / "tags" / f"tags{number}.txt", tags)
-        write_lines(root / "mirflickr" / "meta" / "exif" / f"exif{number}.txt", ["camera"])
-    for concept in CLASSES:
-        write_lines(root / f"{concept}.txt", [])
     write_lines(root / "sky.txt", range(3, 41))
     write_lines(root / "dog.txt", [5, 6, 5])
     write_lines(root / "dog_r1.txt", [6])

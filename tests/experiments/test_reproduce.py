@@ -15,6 +15,7 @@ from cmr_hub.results.markdown import results_markdown
 from cmr_hub.results.store import merged
 from cmr_hub.training.recipe import CitedFigures, load_recipe
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
+from cmr_hub.training.splits import with_validation
 from cmr_hub.utils.checksums import write_checksums
 from command_line import parse
 from small_results import small_results, small_row
@@ -86,6 +87,16 @@ def test_the_papers_protocol_stands_beside_the_clean_one_and_is_marked(data, qui
     assert list(results.table.protocols) == ["dscmr", "dscmr-test-selected"]
     assert metrics["dscmr-test-selected"]["map"].mean >= metrics["dscmr"]["map"].mean
     assert "epoch chosen on the test split" in results_markdown(results)
+
+
+def test_closed_forms_learn_from_the_pairs_that_other_methods_learn_from(data, quick, tmp_path):
+    del data["validation"]
+    reproduce(plan(tmp_path, seeds=(0,)))
+    runs = {name: TrainingRun.load(tmp_path / name / "seed-0") for name in ("dscmr", "cca", "sh/8-bits")}
+    assert {run.pairs for run in runs.values()} == {len(with_validation(data)["train"])}
+    assert runs["cca"].pairs < len(data["train"])
+    _, outcomes = reproduce(plan(tmp_path, seeds=(0,)))
+    assert all(outcome.kept for outcome in outcomes)
 
 
 def test_what_is_done_is_kept_and_costs_no_time(data, quick, trainings, tmp_path):

@@ -16,6 +16,7 @@ from cmr_hub.experiments.sweep import Dimension, sweep
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.train import train
 from cmr_hub.training.trainer import CMRTrainer
+from small_trainings import quick_recipe
 from tables import unpadded
 from toys import feature_dataset
 
@@ -80,12 +81,22 @@ def test_the_best_trial_is_what_training_with_its_settings_gives(dataset, tmp_pa
 
 def test_a_closed_form_is_searched_on_what_it_was_not_fitted_on(dataset, tmp_path):
     space = searched("config.regularization=log:1e-6:1e4", "config.embed_dim=int:1:4")
-    found = sweep(quick("cca"), dataset, "toy", tmp_path / "sweep", space, trials=5)
+    found = sweep(quick("cca"), dataset, "toy", tmp_path / "sweep", space, trials=5, protocol="dscmr")
     whole = DatasetDict(dict(dataset.items()))
     settings = {name.removeprefix("config."): value for name, value in found.best["settings"].items()}
     train(quick("cca").changed(config=settings), whole, "toy", tmp_path / "best")
     measured = evaluate(cmr_hub.from_pretrained(tmp_path / "best"), whole["validation"], "dscmr").metrics["map"]
     assert found.best["value"] == pytest.approx(measured, abs=FIGURES)
+
+
+@pytest.mark.parametrize(("method", "metric"), [("dscmr", "map"), ("cca", "mean_recall"), ("sh", "mean_recall")])
+def test_a_method_that_learns_from_pairs_is_searched_by_recall(dataset, tmp_path, method, metric):
+    space = searched("config.embed_dim=choice:8,16")
+    recipe = quick_recipe("sh") if method == "sh" else quick(method, epochs=1)
+    if method == "cca":
+        space = searched("config.embed_dim=int:1:3")
+    found = sweep(recipe, dataset, "toy", tmp_path, space, trials=1)
+    assert found.metric == metric
 
 
 @pytest.mark.parametrize("method", ["dscmr", "cca"])

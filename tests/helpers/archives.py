@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+from cmr_hub.data import info
+
 Entries = Mapping[str, bytes | str]
 
 
@@ -67,6 +69,19 @@ def lay_out(folder: Path, entries: Entries) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     return folder
+
+
+def lay_out_mirflickr(root: Path, tags: Mapping[int, Iterable[str]]) -> Path:
+    """Images with their tags as MIRFlickr-25K's archives have them, none of any concept; all tags are common ones."""
+    common = sorted({tag for of_image in tags.values() for tag in of_image})
+    write_lines(root / "mirflickr" / "doc" / "common_tags.txt", [f"{tag} 20" for tag in common])
+    for number, of_image in tags.items():
+        lay_out(root, {f"mirflickr/im{number}.jpg": jpeg()})
+        write_lines(root / "mirflickr" / "meta" / "tags" / f"tags{number}.txt", of_image)
+        write_lines(root / "mirflickr" / "meta" / "exif" / f"exif{number}.txt", ["camera"])
+    for concept in info("mirflickr").classes:
+        write_lines(root / f"{concept}.txt", [])
+    return root
 
 
 def save_mat(path: Path, arrays: Mapping[str, np.ndarray], version: str) -> Path:
