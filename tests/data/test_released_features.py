@@ -9,6 +9,7 @@ import pytest
 from scipy.io import savemat
 
 from cmr_hub.data import is_available, load_dataset
+from cmr_hub.data.mat import find_array
 from cmr_hub.errors import DatasetError, DownloadError
 
 SIZES = {"train": 40, "test": 20}
@@ -56,6 +57,22 @@ def test_dscmrs_features_of_pascal_sentence(pascal, caplog):
         np.testing.assert_array_equal(part["label"], expected[f"{split}_img_lab"][:, 0])
     assert rows["test"]["id"][:2] == ["test-1", "test-2"]
     assert rows["test"].features["label"].names[19] == "class 20"
+
+
+def test_what_dscmrs_release_holds(real_data):
+    """The facts of the module's docstring, of the files that are at hand."""
+    folder = real_data / "dscmr_pascal"
+    for split, rows in (("train", 800), ("test", 100)):
+        labels = find_array(folder / f"{split}_img_lab.mat", [f"{split}_img_lab"]).read().ravel()
+        assert np.bincount(labels.astype(int)).tolist() == [rows // 20] * 20
+        assert np.count_nonzero(np.diff(labels)) == 19  # sorted by class
+        texts = find_array(folder / f"{split}_txt.mat", [f"{split}_txt"]).read()
+        assert texts.shape == (rows, 300)
+        assert texts.min() == 0
+    images = find_array(folder / "test_img.mat", ["test_img"]).read()
+    assert images.shape == (100, 4096)
+    assert images.min() == 0
+    assert not is_available("pascal-dscmr", folder)  # one file is missing
 
 
 @pytest.mark.parametrize(
