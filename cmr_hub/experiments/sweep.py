@@ -35,7 +35,7 @@ from cmr_hub.training.evaluate import embed, evaluate_pairs
 from cmr_hub.training.recipe import Recipe, config_types, training_types
 from cmr_hub.training.resuming import differences
 from cmr_hub.training.run import TRAINER_FOLDER, settings_of, versions
-from cmr_hub.training.selection import validation_protocol
+from cmr_hub.training.selection import Selection, validation_protocol
 from cmr_hub.training.splits import with_train_rows, with_validation
 from cmr_hub.training.train import check_protocols, fit_closed_form, make_model, training_arguments
 from cmr_hub.training.trainer import CMRTrainer
@@ -426,9 +426,8 @@ class _Search:
         fit_closed_form(cast(ClosedFormCMRModel, model), pairs)
         values = embed(model.eval(), validation, real_valued=True)
         image, text = (torch.from_numpy(values[f"{modality}_embeds"]) for modality in ("image", "text"))
-        result = evaluate_pairs(
-            model, image[validation.caption_to_image], text, validation, validation_protocol(self.protocol)
-        )
+        (protocol,) = Selection.of(self.protocol).fitted(validation).protocols
+        result = evaluate_pairs(model, image[validation.caption_to_image], text, validation, protocol)
         return result.metrics[self.protocol.primary_metric]
 
     def train(

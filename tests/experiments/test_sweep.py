@@ -188,10 +188,10 @@ def test_what_is_kept_of_a_sweep(dataset, tmp_path):
     assert len(kept["trials"]) == 2
     assert kept["trials"][0].keys() == {"number", "state", "value", "seconds", "settings"}
     assert kept["space"] == [{"section": "config", "name": "embed_dim", "kind": "int", "values": [1, 4]}]
-    assert (kept["metric"], kept["seed"], kept["command"]) == ("map", 0, "python …")
+    assert (kept["metric"], kept["seed"], kept["command"]) == ("mean_recall", 0, "python …")
     assert {"optuna", "torch"} <= kept["versions"].keys()
     lines = found.table().splitlines()
-    assert unpadded(lines[0]) == "| trial | config.embed_dim | map | seconds | state |"
+    assert unpadded(lines[0]) == "| trial | config.embed_dim | mean_recall | seconds | state |"
     assert unpadded(lines[2]).startswith(f"| {found.best['number']} | {found.best['settings']['config.embed_dim']} |")
 
 
