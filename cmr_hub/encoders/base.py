@@ -189,6 +189,14 @@ class Encoder(ABC):
         """In which the encoder's network is computed: "f32", as where it has none, or "bf16"."""
         return F32
 
+    def fetch_with(self, **options: Any) -> Self:
+        """Fetch a model that is on the Hub with these options, which are no part of the encoder's description.
+
+        Args:
+            options: `cache_dir`, `token`, `local_files_only` and `force_download`, as for `Retriever.from_pretrained`.
+        """
+        return self
+
     def use_backend(self, backend: str | None = None, precision: str | None = None) -> Self:
         """Compute the network by this backend, where there is a network.
 
@@ -470,13 +478,22 @@ def check_texts(texts: Sequence[str]) -> Sequence[str]:
         raise InputError("one text was given where a list of texts is taken. Put it into a list.")
     for index, text in enumerate(texts):
         with input_position("text", index, len(texts)):
-            if not isinstance(text, str):
-                raise InputError(f"it is of type {type(text).__name__}, but a text is a string.")
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise InputError(f"it is not valid Unicode ({error.reason}). Read the file as UTF-8.") from error
+            check_text(text)
     return texts
+
+
+def check_text(text: object) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        InputError: it is no string, or broken Unicode.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"it is of type {type(text).__name__}, but a text is a string.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"it is not valid Unicode ({error.reason}). Read the file as UTF-8.") from error
 
 
 def checkpoint_file(folder: Path | None, name: str, encoder: str) -> Path:

@@ -105,6 +105,11 @@ class ConcatEncoder(Encoder):
             encoder.to(device)
         return self
 
+    def fetch_with(self, **options: Any) -> Self:
+        for encoder in self.encoders:
+            encoder.fetch_with(**options)
+        return self
+
     def use_backend(self, backend: str | None = None, precision: str | None = None) -> Self:
         for encoder in self.encoders:
             encoder.use_backend(backend, precision)

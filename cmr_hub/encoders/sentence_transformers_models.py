@@ -230,9 +230,11 @@ class SentenceTransformersEncoder(TransformersTextEncoder):
             not_local: one sentence on why nothing on this machine serves.
         """
         try:
-            return Path(snapshot_download(self.model, revision=self.revision, allow_patterns=list(FILES)))
+            return Path(
+                snapshot_download(self.model, revision=self.revision, allow_patterns=list(FILES), **self.hub_options)
+            )
         except (HTTPError, OSError, ValueError) as error:
-            lookup = Lookup(self.model, "model", self.revision, None, not_local)
+            lookup = Lookup(self.model, "model", self.revision, self.hub_options.get("cache_dir"), not_local)
             raise lookup_error(lookup, root_cause(error)) from None
 
     @property

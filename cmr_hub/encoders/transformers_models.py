@@ -83,6 +83,10 @@ class Pretrained(NetworkEncoder):
         """The repo id or folder that an encoder's name goes on with."""
         return name.removeprefix(cls.family)
 
+    def fetch_with(self, **options: Any) -> Self:
+        self.hub_options = options
+        return self
+
     @cached_property
     def _model(self) -> tuple[PreTrainedModel, bool]:
         """The model, and whether its pooler was learned: many repos leave it out, and it would be random."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,13 @@ def as_list(inputs: Any, encoder: Encoder) -> Any:
             f"{encoder.modality.capitalize()}s come as a list: give [{encoder.modality}] for a single one, not a "
             f"{type(inputs).__name__}."
         )
-    if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "USO":
+    if isinstance(inputs, Mapping | Set):
+        raise InputError(
+            f"{encoder.modality.capitalize()}s come as a list, in order, and not as a {type(inputs).__name__}."
+        )
+    is_of_numbers = isinstance(inputs, torch.Tensor) or (
+        isinstance(inputs, np.ndarray) and inputs.dtype.kind not in "USO"
+    )
+    if hasattr(inputs, "tolist") and not is_of_numbers:  # columns of pandas count by position
         return inputs.tolist()
-    return inputs if hasattr(inputs, "__len__") else list(inputs)
+    return inputs if hasattr(inputs, "__getitem__") else list(inputs)

@@ -45,10 +45,12 @@ def content_digest(source: Any) -> bytes:
     Strings and paths are files.
 
     Raises:
-        InputError: there is no such file, or it is empty or too large.
+        InputError: there is no image or no such file, or it is empty or too large.
     """
     if isinstance(source, dict):
-        source = source["bytes"] if source.get("bytes") is not None else Path(source["path"])
+        source = source["bytes"] if source.get("bytes") is not None else source["path"]
+    if source is None:
+        raise InputError("there is no image. Leave the item out.")
     if isinstance(source, Image.Image):
         source = load_image(source)  # its palette, transparency and orientation are content too
         source = f"{source.mode}{source.size}".encode() + source.tobytes()

@@ -13,11 +13,11 @@ import torch
 from transformers import BatchFeature, ProcessorMixin, TensorType
 
 from cmr_hub.encoders import load_encoder
-from cmr_hub.encoders.base import Encoder
+from cmr_hub.encoders.base import Encoder, check_text, input_position
 from cmr_hub.errors import CheckpointError, CMRError, InputError, UnknownArgumentError
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
 from cmr_hub.utils.checksums import CHECKSUMS_NAME, checked, saved
-from cmr_hub.utils.hub import Location, pop_location, resolve
+from cmr_hub.utils.hub import Location, fetching_options, pop_location, resolve
 from cmr_hub.utils.loading_options import check_known, pop_device, pop_dtype, without_effect
 
 from .batches import as_list, is_single
@@ -40,7 +40,7 @@ def flattened(texts: Sequence[str | Sequence[str]]) -> tuple[list[str], list[int
     """Texts, some of them lists of strings that describe one thing together, as strings, and how many each was.
 
     Raises:
-        InputError: a list is empty; its position is named.
+        InputError: a list is empty, or something is no string; its position is named.
 
     Example:
     ```python
@@ -48,10 +48,13 @@ def flattened(texts: Sequence[str | Sequence[str]]) -> tuple[list[str], list[int
     (['a cat', 'a dog', 'a puppy'], [1, 2])
     ```
     """
-    groups = [[text] if isinstance(text, str) else list(text) for text in texts]
-    empty = next((i for i, group in enumerate(groups) if not group), None)
-    if empty is not None:
-        raise InputError(f"Text {empty} of {len(groups)} is an empty list: give at least one string.")
+    groups: list[list[str]] = [list(text) if isinstance(text, list | tuple) else [cast(str, text)] for text in texts]
+    for position, group in enumerate(groups):
+        with input_position("text", position, len(groups)):
+            if not group:
+                raise InputError("it is an empty list: give at least one string.")
+            for text in group:
+                check_text(text)
     return [text for group in groups for text in group], [len(group) for group in groups]
 
 
@@ -271,12 +274,15 @@ class CMRProcessor(ProcessorMixin):
                 digests.
         """
         device, _ = pop_device(kwargs), pop_dtype(kwargs)
-        folder = resolve(pretrained_model_name_or_path, **pop_location(kwargs))
+        location = pop_location(kwargs)
+        folder = resolve(pretrained_model_name_or_path, **location)
         check_known(cls.__name__, without_effect(kwargs), LOADING_OPTIONS)
         with checked(folder, verify):
             check_folder(folder)
             config = read_json(folder / CONFIG_NAME)
             processor = cls(*(_load_encoder(config, modality, folder) for modality in ("image", "text")))
+        for encoder in (processor.image_encoder, processor.text_encoder):
+            encoder.fetch_with(**fetching_options(location))
         if device is not None:
             processor.to(device)
         return processor.use_backend(backend, precision)

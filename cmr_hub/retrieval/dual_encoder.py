@@ -16,7 +16,7 @@ from cmr_hub.modeling.dual_encoder import DualEncoderConfig, DualEncoderModel
 from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
 from cmr_hub.utils.checkpoint_files import check_folder, read_json
-from cmr_hub.utils.hub import Location
+from cmr_hub.utils.hub import Location, fetching_options
 
 if TYPE_CHECKING:
     from cmr_hub.encoders.transformers_models import Pretrained, TransformersImageEncoder
@@ -43,7 +43,7 @@ def is_dual_encoder(model_type: str | None) -> bool:
 
 
 def load_dual_encoder(
-    folder: Path, repo_id_or_path: str | os.PathLike, location: Location | None = None
+    folder: Path, repo_id_or_path: str | os.PathLike, location: Location, dtype: torch.dtype | str | None
 ) -> tuple[DualEncoderModel, CMRProcessor]:
     """Model and processor of a dual encoder, as transformers saves it or as a Retriever does; files are not checked.
 
@@ -52,6 +52,7 @@ def load_dual_encoder(
         repo_id_or_path: what the user called it. A saved Retriever refers to a repo by its id and revision, and
             carries the model of a local folder.
         location: which files of it, and from where.
+        dtype: of the weights of the `DualEncoderModel`, as for other models; encoders compute in float32.
 
     Raises:
         CheckpointError: weights or preprocessors are missing or damaged, there are no safetensors, or its images
@@ -60,19 +61,19 @@ def load_dual_encoder(
     check_folder(folder)
     content = read_json(folder / "config.json")
     if content.get("model_type") == DualEncoderConfig.model_type:
-        model = DualEncoderModel.from_pretrained(str(folder), verify=False)
-        processor = CMRProcessor.from_pretrained(folder, verify=False)
+        model = DualEncoderModel.from_pretrained(str(folder), dtype=dtype, verify=False)
+        processor = CMRProcessor.from_pretrained(folder, verify=False, **fetching_options(location))
         cast("Pretrained", processor.text_encoder).share_model(cast("Pretrained", processor.image_encoder))
         return model, processor
     check_config(content, str(folder))
-    hub_options = dict(location or {})
     # A repo's folder inside is carried too: encoders refer to whole repos.
-    is_local = os.path.isdir(os.path.expanduser(repo_id_or_path)) or bool(hub_options.pop("subfolder", None))
-    revision = hub_options.pop("revision", None)
+    is_local = os.path.isdir(os.path.expanduser(repo_id_or_path)) or bool(location.get("subfolder"))
+    revision = location.get("revision")
     name = f"transformers/{folder if is_local else repo_id_or_path}"
     image = cast("TransformersImageEncoder", create_encoder("image", name, revision=revision))
     text = cast("Pretrained", create_encoder("text", name, revision=revision))
-    image.hub_options = text.hub_options = hub_options
+    for encoder in (image, text):
+        encoder.fetch_with(**fetching_options(location))
     if is_local:
         image.saved_in = text.saved_in = SAVED_IN
     text.share_model(image)
@@ -82,4 +83,6 @@ def load_dual_encoder(
     model = DualEncoderModel(config)
     with torch.no_grad():
         model.log_scale.copy_(getattr(text.network, "logit_scale", model.log_scale).reshape(()))
+    if isinstance(dtype, torch.dtype):
+        model.to(dtype=dtype)  # type: ignore[call-arg]  # transformers' wrapper hides what torch's method takes
     return model, CMRProcessor(image, text)

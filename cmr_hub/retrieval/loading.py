@@ -14,7 +14,7 @@ from cmr_hub.modeling.modeling_cmr import CMRModel
 from cmr_hub.processing.processing_cmr import CMRProcessor
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.checksums import checked
-from cmr_hub.utils.hub import Location, resolve
+from cmr_hub.utils.hub import Location, fetching_options, resolve
 
 from .dual_encoder import is_dual_encoder, load_dual_encoder
 
@@ -58,9 +58,9 @@ def _load_both(
     method = read_json(folder / "config.json").get("model_type")
     if isinstance(method, str) and method in METHODS:
         model = METHODS[method].from_pretrained(folder, dtype=dtype, verify=False)
-        return model, CMRProcessor.from_pretrained(folder, verify=False)
+        return model, CMRProcessor.from_pretrained(folder, verify=False, **fetching_options(location))
     if isinstance(method, str) and is_dual_encoder(method):
-        return load_dual_encoder(folder, repo_id_or_path, location)
+        return load_dual_encoder(folder, repo_id_or_path, location, dtype)
     raise CheckpointError(
         f"{folder / 'config.json'} is of model_type {method!r:.100}, which is no method of this cmr_hub "
         f"({', '.join(sorted(METHODS))}) and no dual encoder of transformers (as CLIP and SigLIP are: one "

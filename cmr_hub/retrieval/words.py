@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cmr_hub.encoders.base import TextEncoder
+from cmr_hub.encoders.base import TextEncoder, check_text, input_position
 from cmr_hub.errors import InputError
 from cmr_hub.utils.messages import name_some
 
@@ -21,7 +21,7 @@ def check_words(encoder: TextEncoder, text: str, checkpoint: str | None = None) 
         checkpoint: its name, for the error.
 
     Raises:
-        InputError: the text is empty, or none of its words has a meaning; near spellings are suggested.
+        InputError: the text is empty or no string, or none of its words has a meaning; near spellings are suggested.
 
     Example:
     ```python
@@ -31,8 +31,12 @@ def check_words(encoder: TextEncoder, text: str, checkpoint: str | None = None) 
     'No vector for: sunglases (sunglasses?). The query is answered without.'
     ```
     """
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str):
+        raise InputError(f"The text query is of type {type(text).__name__}: give a string, or a list of them.")
+    if not text.strip():
         raise InputError("The text query is empty: type at least one word.")
+    with input_position("text", 0, 1):
+        check_text(text)
     has_known = encoder.has_known_tokens([text])[0]
     words, unknown = encoder.read_words(text), encoder.unknown_words(text)
     named = name_some([_with_near_words(encoder, word) for word in unknown[:NAMED]] + unknown[NAMED:], NAMED)

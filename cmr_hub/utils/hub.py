@@ -47,6 +47,19 @@ def pop_location(options: dict[str, Any]) -> Location:
     return cast(Location, {name: value for name, value in given.items() if value is not None})
 
 
+def fetching_options(location: Location) -> dict[str, Any]:
+    """How files are fetched, without which files these are: for another repo that a checkpoint names.
+
+    Example:
+    ```python
+    >>> fetching_options({"revision": "v1", "subfolder": "", "token": None, "local_files_only": True})
+    {'local_files_only': True}
+    ```
+    """
+    asked = {name: value for name, value in location.items() if name not in ("revision", "subfolder")}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
 @dataclass(frozen=True)
 class RepoKind:
     """The files of one kind of repo.

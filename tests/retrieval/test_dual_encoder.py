@@ -250,3 +250,55 @@ def test_a_private_repo_is_fetched_as_it_is_asked_for(folders, tmp_path, connect
     connected.stop()
     np.testing.assert_allclose(cmr_hub.from_pretrained(tmp_path / "saved").encode_texts(TEXTS), expected, atol=1e-5)
     cmr_hub.from_pretrained("me/clip", local_files_only=True, **options)
+
+
+def requests_for(server, repo):
+    return [path for _, path in server.requests if repo in path]
+
+
+def test_a_saved_one_fetches_its_model_as_it_is_asked_for(folders, tmp_path, connected):
+    connected.add_repo("me/clip", contents(folders["clip"]), private=True)
+    options = {"cache_dir": tmp_path / "models", "token": TOKEN}
+    retriever = cmr_hub.from_pretrained("me/clip", **options)
+    expected = retriever.encode_texts(TEXTS)
+    retriever.save_pretrained(tmp_path / "saved")
+    with pytest.raises(CheckpointError, match="'me/clip' could not be loaded"):
+        cmr_hub.from_pretrained(tmp_path / "saved")
+    np.testing.assert_allclose(
+        cmr_hub.from_pretrained(tmp_path / "saved", **options).encode_texts(TEXTS), expected, atol=1e-5
+    )
+    assert not list((tmp_path / "home").rglob("*.safetensors"))
+    connected.requests.clear()
+    options = {"cache_dir": tmp_path / "models", "local_files_only": True}
+    processor = cmr_hub.CMRProcessor.from_pretrained(tmp_path / "saved", **options)
+    assert processor(text=TEXTS[:1], images=IMAGES[:1])["text_features"].shape == (1, 8)
+    with pytest.raises(CheckpointError, match="'me/clip' could not be loaded"):
+        cmr_hub.from_pretrained(tmp_path / "saved", cache_dir=tmp_path / "empty", local_files_only=True)
+    assert requests_for(connected, "me/clip") == []
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip"])
+def test_arguments_of_loading_are_those_of_other_checkpoints(folders, tmp_path, name):
+    shutil.copytree(folders[name], tmp_path / "models" / "best")
+    options = {"subfolder": "best", "device_map": "cpu", "local_files_only": True, "trust_remote_code": True}
+    retriever = cmr_hub.from_pretrained(tmp_path / "models", dtype="bfloat16", **options)
+    expected = cmr_hub.from_pretrained(folders[name])
+    assert retriever.model.dtype == torch.bfloat16
+    for model in (retriever, cmr_hub.from_pretrained(folders[name], dtype="float16")):
+        np.testing.assert_allclose(model.encode_texts(TEXTS), expected.encode_texts(TEXTS), atol=0.01)
+        np.testing.assert_allclose(model.encode_images(IMAGES), expected.encode_images(IMAGES), atol=0.01)
+        assert model.encode_texts(TEXTS).dtype == np.float32
+    retriever.save_pretrained(tmp_path / "saved")
+    assert cmr_hub.from_pretrained(tmp_path / "saved", dtype="auto").model.dtype == torch.bfloat16
+    assert cmr_hub.from_pretrained(tmp_path / "saved").model.dtype == torch.float32
+
+
+def test_auto_model_gives_the_rows_of_the_retriever(folders, tmp_path):
+    retriever = cmr_hub.from_pretrained(folders["clip"])
+    retriever.save_pretrained(tmp_path)
+    processor, model = (
+        auto.from_pretrained(tmp_path) for auto in (transformers.AutoProcessor, transformers.AutoModel)
+    )
+    output = model.eval()(**processor(text=TEXTS, images=IMAGES, return_tensors="pt"))
+    np.testing.assert_allclose(output.text_embeds.detach(), retriever.encode_texts(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(output.image_embeds.detach(), retriever.encode_images(IMAGES), atol=1e-5)

@@ -11,9 +11,11 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 import cmr_hub
+from cmr_hub.encoders import create_encoder
 from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, InputError, UnknownArgumentError
 from hub_server import TOKEN, HubServer
 from small_checkpoints import contents
+from tiny_text_models import sentence_model
 from toys import feature_dataset, feature_retriever
 
 LOADERS = {
@@ -205,6 +207,27 @@ def test_near_names_of_unknown_arguments(folder):
     for load in (LOADERS["model"], LOADERS["processor"]):
         with pytest.raises(UnknownArgumentError, match="Did you mean 'local_files_only'"):
             load(folder, local_file_only=True)
+
+
+def test_the_encoders_of_a_checkpoint_are_fetched_likewise(tmp_path, connected: HubServer):
+    """A checkpoint names models of the Hub that it does not carry, here one of a private repo."""
+    connected.add_repo("me/words", contents(sentence_model(tmp_path / "words")), private=True)
+    asked = {"cache_dir": tmp_path / "models", "token": TOKEN}
+    encoder = create_encoder("text", "concat/bow+me/words", options={"bow": {"vocabulary": ["red"]}})
+    encoder.fetch_with(**asked)
+    images = create_encoder("image", "precomputed", dim=6)
+    config = cmr_hub.CCAConfig(image_dim=6, text_dim=encoder.dim, embed_dim=2)
+    cmr_hub.Retriever(cmr_hub.CCAModel(config), cmr_hub.CMRProcessor(images, encoder)).save_pretrained(tmp_path / "x")
+    with pytest.raises(CheckpointError, match="me/words"):
+        cmr_hub.from_pretrained(tmp_path / "x").encode_texts(["a red bird"])
+    for load in (LOADERS["retriever"], LOADERS["processor"], LOADERS["auto processor"]):
+        for options in (asked, {"cache_dir": tmp_path / "models", "local_files_only": True}):
+            connected.requests.clear()
+            loaded = load(tmp_path / "x", **options)
+            processor = getattr(loaded, "processor", loaded)
+            assert processor(text=["a red bird"])["text_features"].shape == (1, encoder.dim)
+            assert bool(connected.requests) == (options is asked)
+    assert not list((tmp_path / "home").rglob("*.safetensors"))
 
 
 def test_a_configuration_of_a_bundled_checkpoint_is_found(folder, tmp_path, monkeypatch):

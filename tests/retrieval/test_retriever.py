@@ -78,6 +78,39 @@ def test_whatever_holds_several(raw, as_several, tmp_path):
     assert_alike(raw.encode_images(as_several(paths)), raw.encode_images(paths))
 
 
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a", None], "text 2 of 2: it is of type NoneType"),
+        (["a", float("nan")], "text 2 of 2: it is of type float"),
+        ([b"a"], "text 1 of 1: it is of type bytes"),
+        (["a", ["b", 3]], "text 2 of 2: it is of type int"),
+        (["a", []], "text 2 of 2: it is an empty list"),
+        (["a", "cut \ud83d"], "text 2 of 2: it is not valid Unicode"),
+        ({"a", "b"}, "come as a list, in order, and not as a set"),
+        ({"a": "b"}, "come as a list, in order, and not as a dict"),
+    ],
+)
+def test_what_is_no_text_is_named(raw, texts, message):
+    with pytest.raises(InputError, match=message):
+        raw.encode_texts(texts)
+
+
+def test_columns_of_pandas_go_by_their_order(raw):
+    pandas = pytest.importorskip("pandas")
+    column = pandas.Series(["a cat", "a dog", "a red apple"], index=[2, 0, 1])
+    assert_alike(raw.encode_texts(column), raw.encode_texts(list(column)))
+    image = Image.new("RGB", (9, 9), "red")
+    assert_alike(raw.encode_images(pandas.Series([image], index=[7])), raw.encode_images([image]))
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_an_item_without_an_image_is_named(raw, cache, private_cache):
+    for nothing in (None, {"path": None, "bytes": None}):
+        with pytest.raises(InputError, match="image 2 of 2: "):
+            raw.encode_images([Image.new("RGB", (9, 9)), nothing], cache=cache)
+
+
 def test_a_bad_image_in_a_later_batch_is_named(raw, tmp_path):
     paths = image_files(tmp_path)
     (tmp_path / "empty.png").touch()

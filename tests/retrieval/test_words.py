@@ -61,3 +61,12 @@ def test_texts_of_another_language_are_a_warning(caplog):
 
 def test_no_texts_are_no_note():
     assert describe_unknown(colours(), []) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(3, "of type int: give a string"), (b"red", "of type bytes"), ("red \ud83d", "not valid Unicode")],
+)
+def test_queries_that_are_no_texts(text, message):
+    with pytest.raises(InputError, match=message):
+        check_words(create_encoder("text", "bow", vocabulary=["red"]), text)
