@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import shutil
 import stat
 import tarfile
@@ -130,8 +131,12 @@ def unpack(archive: Path, folder: Path) -> Path:
     except (*DAMAGE, RuntimeError, OSError) as error:  # where a password is needed; bz2's damage, or names too long
         if is_of_full_disk(error):
             raise
-        reason = str(error).partition(":\n")[0]  # tarfile lists what it tried
-        raise InputError(f"{archive} cannot be unpacked: {reason}. Pack it again, without a password.") from error
+        if isinstance(error, OSError) and error.filename:
+            path = os.path.relpath(error.filename, folder)
+            reason, todo = f"{error.strerror}: {path:.200}", "Pack it again, that file under another name"
+        else:  # tarfile lists what it tried
+            reason, todo = str(error).partition(":\n")[0], "Pack it again, without a password"
+        raise InputError(f"{archive} cannot be unpacked: {reason}. {todo}.") from error
     while len(inside := list(folder.iterdir())) == 1 and inside[0].is_dir():
         folder = inside[0]
     return folder

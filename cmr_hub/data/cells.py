@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+LABEL_SEPARATOR = ";"  # between the class names in a cell
 # A missing value as pandas writes it into text, and the errors of spreadsheets.
 MISSING = frozenset(
     ("nan", "NaN", "NaT", "<NA>", "#N/A", "#NAME?", "#VALUE!", "#REF!", "#DIV/0!", "#NULL!", "#NUM!", "#NV")
@@ -18,6 +19,7 @@ QUOTED = r"""(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
 NUMBER = r"(?:[-+]?\d+(?:\.\d*)?)"
 TEXT_LIST = re.compile(rf"[\[({{]\s*{QUOTED}(?:[\s,]+{QUOTED})*[\s,]*[\])}}]|\[\s*\]")
 NUMBER_LIST = re.compile(rf"\[\s*{NUMBER}(?:[\s,]+{NUMBER})*[\s,]*\]")
+INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")  # what is copied with text from web pages
 INTEGER = re.compile(r"([-+]?\d+)(?:\.0*|,0)?")  # "3,0" where the decimal sign is a comma
 NUMERIC = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
@@ -41,13 +43,32 @@ def is_blank(value: Any) -> bool:
 def to_text(value: str | float) -> str:
     """A cell's text without the white space around it; a number that is whole as such.
 
+    Halves of letters, as programs leave them that cut a text within an emoji, are left out: no file can hold them.
+
     Example:
     ```python
-    >>> to_text(3.0), to_text(" 3.0 "), to_text(2.5)
-    ('3', '3.0', '2.5')
+    >>> to_text(3.0), to_text(" 3.0 "), to_text(2.5), to_text("a cat \ud83d")
+    ('3', '3.0', '2.5', 'a cat')
     ```
     """
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    return (text if is_unicode(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")).strip()
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be stored in any file: it has no halves of letters, and no bytes that are none.
+
+    Example:
+    ```python
+    >>> is_unicode("café"), is_unicode("caf\udce9")
+    (True, False)
+    ```
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def listed(cell: str, *, numbers: bool = False) -> list[str] | None:
@@ -76,8 +97,15 @@ def listed(cell: str, *, numbers: bool = False) -> list[str] | None:
 
 
 def class_name(text: str) -> str:
-    """A class as it is compared: one space between words, and accents in one piece, as on Windows and Linux."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    r"""A class as it is compared: one space between words, accents in one piece, and no marks that nobody sees.
+
+    Example:
+    ```python
+    >>> class_name(" big\xa0 cat\u200b"), class_name("e\u0301te\u0301") == "\xe9t\xe9"
+    ('big cat', True)
+    ```
+    """
+    return " ".join(unicodedata.normalize("NFC", INVISIBLE.sub("", text)).split())
 
 
 def unify_numbers(names: Iterable[str]) -> dict[str, str]:

@@ -35,6 +35,7 @@ import datasets
 from cmr_hub.data import register_dataset
 from cmr_hub.errors import DatasetError, InputError
 from cmr_hub.utils.images import SUFFIXES as IMAGE_SUFFIXES
+from cmr_hub.utils.messages import name_some
 
 from .base import SPLITS, DatasetInfo, Loader, ProgressCallback, split_by_hash
 from .cells import is_blank, to_text
@@ -141,8 +142,7 @@ def class_folders(folder: Path) -> list[tuple[str, str]]:
         (path of an image relative to the folder, class); empty where some image is in no folder, not all are equally
         deep, or there is one class alone.
     """
-    found = [path for path in find_images(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
-    images = [PurePosixPath(path.relative_to(folder).as_posix()) for path in found]
+    images = [path for path in _images(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     first = 1 if _are_in_splits(images) else 0
     is_classified = len({len(path.parts) for path in images}) == 1 and len(images[0].parts) > first + 1
     classes = [(str(path), path.parent.name) for path in images if is_classified]
@@ -159,9 +159,21 @@ def _read(folder: Path, label_separator: str | None, encoding: str | None) -> tu
                 "texts.",
                 folder,
             )
+            if others := [str(path) for path in _images(folder) if path.suffix.lower() not in IMAGE_SUFFIXES]:
+                logger.warning(
+                    "%s: %d images of formats that are not read are left out: %s. Save them as JPEG or PNG.",
+                    folder,
+                    len(others),
+                    name_some(others),
+                )
             rows = [(path, {"file_name": path, "text": _words(name), "label": name}) for path, name in classes]
             return to_pairs(folder, rows, folder)
     return read_pairs(find_table(folder), folder, label_separator, encoding)
+
+
+def _images(folder: Path) -> list[PurePosixPath]:
+    """The paths of all images in a folder, relative to it."""
+    return [PurePosixPath(path.relative_to(folder).as_posix()) for path in find_images(folder)]
 
 
 def _words(name: str) -> str:
@@ -211,6 +223,10 @@ def _hint(folder: Path) -> str:
         return f" Save {sheets[0]} as metadata.csv ('CSV UTF-8')."
     if others := sorted(path.name for path in folder.glob("[!.~]*") if _may_be_table(path)):
         return f" Is it {' or '.join(others[:3])}? Call it metadata{Path(others[0]).suffix.lower()}."
+    by_depth = sorted(_images(folder), key=lambda path: len(path.parts))
+    if by_depth and len(by_depth[0].parts) < len(by_depth[-1].parts):
+        pair = f"{by_depth[0]} and {by_depth[-1]}"
+        return f" Or put each image into the folder of its class, all at the same depth: {pair} are at two."
     return " Or put the images into a folder per class, such as cat/a.png."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -60,6 +61,47 @@ def label_matrix(dataset: Dataset) -> np.ndarray:
             raise InputError(f"Item {position} of the data set has no class in {column!r}; leave it out or label it.")
         matrix[position, labels] = 1
     return matrix
+
+
+def class_counts(dataset: Dataset) -> Counter[str]:
+    """Name of a class -> how many items of a data set it has; without classes that have none.
+
+    Raises:
+        InputError: the data set has no classes.
+    """
+    column, feature = _class_feature(dataset)
+    rows = (row if isinstance(row, list) else [row] for row in dataset[column][:])
+    numbers = Counter(label for row in rows for label in set(row) if label is not None and label >= 0)
+    return Counter({feature.names[label]: count for label, count in numbers.items()})
+
+
+def describe_few_classes(dataset: Dataset) -> str:
+    """Say that a measure by class says little of a data set; "" where it does not.
+
+    Args:
+        dataset: items with class labels.
+
+    Raises:
+        InputError: the data set has no classes.
+
+    Example:
+    ```python
+    >>> from datasets import ClassLabel, Dataset, Features
+    >>> features = Features({"label": ClassLabel(names=["cat", "dog"])})
+    >>> describe_few_classes(Dataset.from_dict({"label": [0, 0]}, features=features))
+    "All 2 items are of the class 'cat': by class any order of them is right."
+    >>> describe_few_classes(Dataset.from_dict({"label": [0, 1]}, features=features))
+    'No two of the 2 items share a class: by class an item finds itself alone.'
+    ```
+    """
+    counts, items = class_counts(dataset), len(dataset)
+    most = max(counts.values(), default=0)
+    if items > 1 and most == items:
+        name = counts.most_common(1)[0][0]
+        return f"All {items} items are of the class {name!r}: by class any order of them is right."
+    if items > 1 and most == 1:
+        return f"No two of the {items} items share a class: by class an item finds itself alone."
+    return ""
 
 
 def _class_feature(dataset: Dataset) -> tuple[str, ClassLabel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +13,11 @@ from datasets import ClassLabel, Dataset, Image, LargeList, List, Value
 from cmr_hub.errors import InputError
 
 from .base import TEXTS
-from .cells import class_name, is_blank, natural_order, to_text, unify_numbers
+from .cells import LABEL_SEPARATOR, class_name, is_blank, listed, natural_order, to_text, unify_numbers
 from .labels import LABEL_COLUMNS
 from .table_columns import text_columns
+
+logger = logging.getLogger(__name__)
 
 NUMBERS = ("int", "uint", "float")  # of any width
 
@@ -28,7 +31,9 @@ def standardize(dataset: Dataset) -> Dataset:
     | one column of images by another name; `image` with paths, or records of `path` and `bytes` | `image` |
     | `text`, `caption`, `captions`, `caption_0` …, or `texts` that is no list | `texts`: lists without blanks |
     | none of these, but `sentence`, `description` or `title` | `texts` |
+    | a text, or `labels`, written as a list (`"['x', 'y']"`), `labels` with ";" between them | several |
     | `label` or `labels` with strings or whole numbers | class labels |
+    | one class in `labels`, or lists of them in `label` | `label`, or `labels` |
 
     Args:
         dataset: any.
@@ -89,7 +94,8 @@ def _text_columns(dataset: Dataset) -> list[str]:
 
 
 def _texts_of(cell: Any) -> list[str]:
-    return [text.strip() for text in (cell if isinstance(cell, list) else [cell]) if not is_blank(text)]
+    several = listed(cell) if isinstance(cell, str) else cell
+    return [text.strip() for text in (several if isinstance(several, list) else [cell]) if not is_blank(text)]
 
 
 def _with_classes(dataset: Dataset) -> Dataset:
@@ -97,8 +103,11 @@ def _with_classes(dataset: Dataset) -> Dataset:
         kind = dataset.features.get(column)
         if kind is None or not _is_of(_item(kind), "string", "bool", *NUMBERS):
             continue
-        several = _is_list(kind)
-        rows = [_names(cell) for cell in dataset.with_format(None)[column][:]]
+        cells = dataset.with_format(None)[column][:]
+        if column == "labels" and _is_of(kind, "string"):
+            cells = _divided(cells)
+        several = _is_list(kind) or any(isinstance(cell, list) for cell in cells)
+        rows = [_names(cell) for cell in cells]
         unified = unify_numbers(name for row in rows for name in row)
         if _is_of(_item(kind), "float") and not all(map(str.isdecimal, unified.values())):
             continue  # values, and no classes
@@ -108,6 +117,34 @@ def _with_classes(dataset: Dataset) -> Dataset:
         label = ClassLabel(names=classes)
         cells = ids if several else [row[0] if row else None for row in ids]
         dataset = _replaced(dataset, [column], column, cells, List(label) if several else label)
+    return _by_number_of_classes(dataset)
+
+
+def _divided(cells: Sequence[str | None]) -> list[str | list[str] | None]:
+    """Cells of `labels` that hold one class each, or several as a list or with ";" between them."""
+    divided: list[str | list[str] | None] = []
+    for cell in cells:
+        several = None if cell is None else listed(cell, numbers=True)
+        if several is None and cell is not None and LABEL_SEPARATOR in cell:
+            several = cell.split(LABEL_SEPARATOR)
+        divided.append(cell if several is None else several)
+    odd = [cell for cell in divided if isinstance(cell, str) and any(sign in cell for sign in ",|")]
+    if odd and not any(isinstance(cell, list) for cell in divided):
+        logger.warning(
+            "The labels %r are taken for one class. If they are several, give them as a list, or put %r between them.",
+            odd[0],
+            LABEL_SEPARATOR,
+        )
+    return divided
+
+
+def _by_number_of_classes(dataset: Dataset) -> Dataset:
+    """One class per item in the column `label`, several in `labels`, as far as the other column is free."""
+    for column, other in (LABEL_COLUMNS, LABEL_COLUMNS[::-1]):
+        kind = dataset.features.get(column)
+        is_of_other = isinstance(_item(kind), ClassLabel) and _is_list(kind) == (other == "labels")
+        if is_of_other and other not in dataset.column_names:
+            return dataset.rename_column(column, other)
     return dataset
 
 

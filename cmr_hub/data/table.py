@@ -16,7 +16,16 @@ from cmr_hub.errors import DatasetError
 from cmr_hub.utils.messages import name_some
 
 from .base import TEXTS, DatasetInfo, build, label_features
-from .cells import class_name, is_blank, listed, natural_order, to_text, unify_numbers
+from .cells import (
+    LABEL_SEPARATOR,
+    class_name,
+    is_blank,
+    is_unicode,
+    listed,
+    natural_order,
+    to_text,
+    unify_numbers,
+)
 from .file_names import FileNames
 from .image_folders import is_litter
 from .labels import LABEL_COLUMNS
@@ -31,7 +40,6 @@ SPLIT_NAMES = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-LABEL_SEPARATOR = ";"
 OTHER_SEPARATORS = {",": "a comma", "|": "a bar"}
 
 
@@ -201,8 +209,8 @@ def _read_pair(where: str, row: dict[str, Any], columns: Columns, names: FileNam
     written = row.get(columns.image)
     if not isinstance(written, str | int | float) or is_blank(written):
         raise DatasetError(f"{where}: the column {columns.image} must hold the path of an image, not {written!r}.")
-    name = names.find(to_text(written))
-    reason = unsafe_reason(name)
+    name = names.find(written if isinstance(written, str) else to_text(written))
+    reason = unsafe_reason(name) if is_unicode(name) else "it is not UTF-8; rename the file"
     if reason is None and leads_out(names.folder / name, names.folder):
         reason = "a symbolic link leads out of the folder"
     if reason:

@@ -120,7 +120,11 @@ def _csv_rows(table: Path, content: str) -> Iterator[Row]:
     above = match[0] if (match := PREAMBLE.match(content)) else ""
     content, lines_above = content[len(above) :], len(LINE_END.findall(above))
     separator = max(SEPARATORS, key=lambda sign: _fitness(content, sign))  # the first of equal ones
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
+    # As people type it: 'a.png, "A cat, asleep"'.
+    has_blanks = all(name.startswith(" ") for name in _header(content, separator)[1:])
+    reader = csv.reader(
+        io.StringIO(content, newline=""), delimiter=separator, strict=True, skipinitialspace=has_blanks
+    )
 
     def lines() -> Iterator[tuple[str, Sequence[str]]]:
         for cells in reader:
@@ -130,18 +134,26 @@ def _csv_rows(table: Path, content: str) -> Iterator[Row]:
     try:
         yield from _rows_of_cells(table, lines(), hint)
     except csv.Error as error:
-        raise DatasetError(f"{table}, line {lines_above + reader.line_num}: not valid CSV ({error}).") from error
+        raise DatasetError(
+            f"{table}, line {lines_above + reader.line_num}: not valid CSV ({error}). Within a text in double quotes, "
+            'write each quote twice: "a ""big"" cat".'
+        ) from error
 
 
 def _fitness(content: str, separator: str) -> tuple[bool, int]:
     """Whether a separator makes one of the first rows a header, and of how many columns; else those of the first."""
+    header = _header(content, separator)
+    return is_header(header), len(header)
+
+
+def _header(content: str, separator: str) -> list[str]:
+    """The first row that is a header with a separator, otherwise the first one."""
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator)
     try:
         rows = list(islice((cells for cells in reader if not is_blank(cells)), MAX_ROWS_ABOVE + 1))
     except csv.Error:  # which reading the rows will report
-        return False, 0
-    header = next(filter(is_header, rows), None)
-    return header is not None, len(header or next(iter(rows), []))
+        return []
+    return next(filter(is_header, rows), next(iter(rows), []))
 
 
 def _workbook_rows(table: Path) -> Iterator[Row]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -117,7 +119,8 @@ def test_empty_splits_are_named(folder, caplog):
         (["file_name,text,id", "a.png,A,same", "b.png,B,same"], "a.png and b.png have the same id 'same'"),
         (["file_name,text,id", "a.png,A,"], "line 2: the id is ''"),
         (["file_name,text", "a.png,A, asleep"], "line 2: 3 cells, but the header has 2 columns"),
-        (["file_name,text", 'a.png,"A'], "not valid CSV"),
+        (["file_name,text", 'a.png,"A'], 'not valid CSV .* write each quote twice: "a ""big"" cat"'),
+        (["file_name,text", r'a.png,"A \"b\" c"'], "line 2: not valid CSV .* write each quote twice"),
         (["file_name,text", "a.png," + "A" * 200_000], "not valid CSV .*field larger"),
         (["file_name,text", "sub,A"], "name a file that does not exist: sub"),
         (["file_name,text", "mine/D.png,A"], r"a file that does not exist: mine/D\.png\. There is sub/d\.png\."),
@@ -173,7 +176,7 @@ def test_table_that_is_a_link_out_of_the_folder_is_refused(folder, tmp_path):
 
 def test_no_metadata(folder):
     assert not is_available("folder", folder)
-    with pytest.raises(DatasetError, match=r"has no metadata.csv that says .* folder per class"):
+    with pytest.raises(DatasetError, match=r"has no metadata.csv that says .* folder of its class"):
         load_dataset("folder", folder)
 
 
@@ -238,6 +241,13 @@ def test_separators_are_found(folder, separator, preamble):
     loaded = load_dataset("folder", folder)["train"]
     assert loaded["texts"][:] == [["A, b; c | d"], ["B"]]
     assert loaded.features["label"].names == ["x", "y"]
+
+
+def test_blanks_behind_separators(folder):
+    loaded = load(folder, "file_name, text, label, split", 'a.png, "A, asleep", x, train', "b.png, B, x, train")
+    assert loaded["train"]["texts"][:] == [["A, asleep"], ["B"]]
+    loaded = load(folder, "file_name,text,split", 'a.png, "A" cat,train')
+    assert loaded["train"]["texts"][:] == [['"A" cat']]
 
 
 def test_index_column_of_pandas_and_blank_rows_and_columns(folder):
@@ -314,6 +324,17 @@ def test_list_in_the_column_of_one_class(folder):
         load(folder, "file_name,text,label", "a.png,A,\"['x', 'y']\"")
 
 
+def test_halves_of_letters_are_left_out(folder):
+    """As JavaScript leaves them that cuts a text within an emoji."""
+    row = '{"file_name": "%s.png", "text": "a cat \\ud83d", "label": "%s", "id": "%s", "split": "train"}'
+    loaded = load(folder, row % ("a", "x\\udc00", "1"), row % ("b", "x", "2\\ud83d"), name="metadata.jsonl")
+    assert loaded["train"]["texts"][:] == [["a cat"], ["a cat"]]
+    assert loaded["train"].features["label"].names == ["x"]
+    assert loaded["train"]["id"][:] == ["1", "2"]
+    with pytest.raises(DatasetError, match="is refused, it is not UTF-8; rename the file"):
+        load(folder, row % ("\\ud83d", "x", "1"), name="metadata.jsonl")
+
+
 def test_several_texts_in_a_cell_of_csv(folder):
     texts = """['A cat, asleep.', ""A dog's.""]"""
     loaded = load(folder, "file_name,captions,split", f'a.png,"{texts}",train', "b.png,[sic] B,train")
@@ -356,7 +377,7 @@ def test_rows_of_one_image_agree_in_a_class_written_in_two_ways(folder):
 
 
 def test_spellings_of_a_class(folder, caplog):
-    rows = ["a.png,A,Big  cat,train", "b.png,B,Big cat ,train", "c.png,C,big cat,train"]
+    rows = ["a.png,A,Big  cat,train", "b.png,B,\ufeffBig\xa0cat\u200b ,train", "c.png,C,big cat,train"]
     loaded = load(folder, "file_name,text,label,split", *rows)
     assert loaded["train"].features["label"].names == ["Big cat", "big cat"]
     assert "differ in upper and lower case alone are two: Big cat and big cat" in caplog.text
@@ -409,7 +430,7 @@ def test_json_is_a_list_of_rows(folder):
         ("captions.csv", r"Is it captions\.csv\? Call it metadata\.csv"),
         ("README.txt", r"says which text .* image\. Or put the images into a folder per class"),
         ("Mappe1.xls", r"Save Mappe1\.xls as metadata\.csv \('CSV UTF-8'\)"),
-        (".captions.csv", r"says which text .* image\. Or put the images into a folder per class"),
+        (".captions.csv", r"says which text .* image\. Or put each image .*: a\.png and sub/d\.png are at two"),
     ],
 )
 def test_tables_of_another_name_are_proposed(folder, name, message):
@@ -480,6 +501,20 @@ def test_folders_of_classes_without_splits(classes):
         "dog/a.png": 1,
         "dog/b.PNG": 1,
     }
+
+
+def test_images_that_are_not_read_are_named(classes, caplog):
+    for name in ("a.NEF", "b.svg"):
+        (classes / "train" / "dog" / name).write_bytes(b"x")
+    assert len(load_dataset("folder", classes)["train"]) == 4
+    assert "2 images of formats that are not read are left out: train/dog/a.NEF, train/dog/b.svg." in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_not_utf_8_are_refused(classes):
+    os.rename(classes / "train" / "dog" / "a.png", os.fsencode(classes / "train" / "dog") + b"/\xba\xec.png")
+    with pytest.raises(DatasetError, match=r"path 'train/dog/\\udcba\\udcec.png' is refused, it is not UTF-8; rename"):
+        load_dataset("folder", classes)
 
 
 def test_folders_of_one_class_or_of_two_depths_need_a_table(classes):

@@ -5,6 +5,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
 
 from cmr_hub.data.image_cells import ImageFiles
+from cmr_hub.data.labels import class_names, label_matrix
 from cmr_hub.data.standard_columns import standardize, standardize_piece
 from cmr_hub.errors import InputError
 from toys import image_dataset, image_files
@@ -18,6 +19,7 @@ from toys import image_dataset, image_files
         ({"texts": ["a ", " "]}, [["a"], []]),
         ({"caption_0": ["a", "b"], "caption_1": ["c", "NaN"]}, [["a", "c"], ["b"]]),
         ({"sentences": [["a", ""], ["b", "c"]]}, [["a"], ["b", "c"]]),
+        ({"caption": ["['a', 'b']", "[sic] c"]}, [["a", "b"], ["[sic] c"]]),
         ({"texts": [["a"], ["b"]], "caption": ["not", "these"]}, [["a"], ["b"]]),
     ],
 )
@@ -48,6 +50,46 @@ def test_several_classes_and_values_that_are_none():
     assert standard.features["labels"] == List(ClassLabel(names=["x", "z"]))
     assert standard["labels"][:] == [[0, 1], [], [1]]
     assert standard.features["label"] == Value("float64")
+
+
+@pytest.mark.parametrize(
+    ("labels", "ids"),
+    [
+        (["['y', 'x']", "x", None], [[1, 0], [0], []]),
+        (["y;x", "x;", "x"], [[1, 0], [0], [0]]),
+        (["[10, 9]", "9", "10"], [[1, 0], [0], [1]]),
+    ],
+)
+def test_several_classes_in_a_text(labels, ids, caplog):
+    standard = standardize(Dataset.from_dict({"labels": labels}))
+    assert standard["labels"][:] == ids
+    assert standard.features["labels"].feature.num_classes == 2
+    assert not caplog.records
+
+
+def test_commas_between_classes_are_a_warning(caplog):
+    standard = standardize(Dataset.from_dict({"labels": ["x, y", "y"]}))
+    assert standard.features["label"].names == ["x, y", "y"]
+    assert "The labels 'x, y' are taken for one class." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "kind", "expected"),
+    [
+        ("labels", ["x", "y"], None, "label"),
+        ("labels", [1, 0], ClassLabel(names=["y", "x"]), "label"),
+        ("labels", [[1], [0]], None, "labels"),
+        ("label", [["x"], ["y", "x"]], None, "labels"),
+        ("label", [[1], [0, 1]], List(ClassLabel(names=["y", "x"])), "labels"),
+    ],
+)
+def test_the_column_goes_by_how_many_classes_an_item_may_have(column, cells, kind, expected):
+    """As many data sets of the Hub call one class per image "labels"."""
+    kinds = None if kind is None else Features({column: kind})
+    standard = standardize(Dataset.from_dict({column: cells}, features=kinds))
+    assert standard.column_names == ["id", expected] or standard.column_names == [expected, "id"]
+    assert len(class_names(standard)) == 2
+    assert label_matrix(standard)[0].sum() == 1
 
 
 def test_classes_of_a_piece_stay():
