@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 from typing import Protocol as Interface
@@ -10,7 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 from cmr_hub.data.columns import COLUMNS, read_column
-from cmr_hub.data.labels import class_names, label_matrix
+from cmr_hub.data.labels import class_names, describe_few_classes, label_matrix
 from cmr_hub.errors import InputError
 
 from .captions import number_texts, spread_captions
@@ -18,6 +19,8 @@ from .embeddings import evaluate_embeddings
 from .inputs import check_parts
 from .protocols import Protocol, fitted, get_protocol
 from .result import EvaluationResult
+
+logger = logging.getLogger(__name__)
 
 
 class EncodesPairs(Interface):
@@ -87,6 +90,8 @@ class RetrievalEvaluator:
             )
         self.labels = self.gallery_labels = None
         if self.protocol.relevance == "class":
+            if note := describe_few_classes(dataset):
+                logger.warning("%s", note)
             self.labels = label_matrix(dataset)
             if gallery_dataset is not None:
                 if class_names(dataset) != class_names(gallery_dataset):

@@ -177,6 +177,15 @@ class CMRModel(CheckedModel):
             "cmr_hub.list_methods())."
         )
 
+    @classmethod
+    def too_few_classes(cls, count: int) -> InputError:
+        """Return the error that training data of one class alone are for it."""
+        return InputError(
+            f"{cls.config_class.model_type} tells classes apart: two at least must have training items, not {count}. "
+            "Label the data more finely, or take the labels away and choose a method that learns from pairs alone "
+            "(supervision='unsupervised' in cmr_hub.list_methods())."
+        )
+
     @property
     def accepts_focus(self) -> bool:
         """Whether this checkpoint has both parts that `with_focus` weighs: one trained without classes has not."""
@@ -391,13 +400,12 @@ class CMRModel(CheckedModel):
         """
         if self.supervision == "unsupervised":
             return
-        method = self.config.model_type
         if labels is None:
             raise self.missing_labels()
         self._check_shape_of_labels(labels)
         seen = labels.bool().any(dim=0)
         if seen.sum() < 2:
-            raise InputError(f"{method} tells classes apart: two at least must have training items, not {seen.sum()}.")
+            raise self.too_few_classes(int(seen.sum()))
         absent = [self.config.id2label[row] for row in (~seen).nonzero().flatten().tolist()]
         if absent:
             logger.warning("No training item is of the class %s: nothing is learned of it.", ", ".join(absent))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 from torch import nn
@@ -18,7 +19,7 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from cmr_hub.data.base import check_splits, searched_split
 from cmr_hub.data.columns import column_of, read_column
-from cmr_hub.data.labels import has_labels, is_labelled
+from cmr_hub.data.labels import class_names, has_labels, is_labelled
 from cmr_hub.encoders.own_weights import OwnWeightsEncoder
 from cmr_hub.encoders.spec import EncoderSpec
 from cmr_hub.errors import InputError
@@ -26,7 +27,9 @@ from cmr_hub.evaluation import Protocol, evaluate
 from cmr_hub.hub.weights import weights_digest
 from cmr_hub.modeling.modeling_cmr import ClosedFormCMRModel, CMRModel
 from cmr_hub.modeling.standardizer import FitToFeatures
+from cmr_hub.retrieval.image_domain import MIN_ROWS, ImageDomain, pooled
 from cmr_hub.retrieval.retriever import Retriever
+from cmr_hub.utils.messages import name_some
 from cmr_hub.utils.processes import this_process
 
 from .coverage import report_coverage
@@ -42,6 +45,8 @@ from .train import check_parts, check_protocols, selection_protocols, training_a
 from .trainer import CMRTrainer, ItemSampler
 
 logger = logging.getLogger(__name__)
+
+MAX_DOMAIN_IMAGES = 1000  # that say what the training images are like; all are encoded anew
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +107,8 @@ def finetune(
 
     Raises:
         InputError: the method does not learn by gradient or cannot be searched with, its image encoder has no network
-            whose weights could be saved, or the network no part `freeze`; and whatever `train` refuses.
+            whose weights could be saved, or the network no part `freeze`; the data have other classes than those that
+            it learned; and whatever `train` refuses.
         CheckpointError: the checkpoint was not made by `train`.
     """
     retriever = Retriever.from_pretrained(checkpoint)
@@ -110,6 +116,7 @@ def finetune(
     model, encoder = _check(retriever, output_dir)
     check_splits(dataset, ["train"], dataset_name)
     protocols = check_protocols(protocols, type(model), has_classes=is_labelled(dataset))
+    _check_classes(model, dataset["train"], retriever.name)
     start_folder = cast(Path, retriever.folder)
     start = TrainingRun.load(start_folder)
     recipe = recipe_of(start).changed(training=training)
@@ -138,7 +145,7 @@ def finetune(
     run.note_epochs(trainer.state)
     if run.best_epoch:
         encoder.keep_weights()
-        retriever.image_domain = None  # of the features before
+        retriever.image_domain = _image_domain(encoder, splits["train"])
     else:
         logger.info("No epoch is better on validation data than the start, which is kept: tuning added nothing.")
         retriever = Retriever.from_pretrained(checkpoint)
@@ -187,6 +194,33 @@ def _check(retriever: Retriever, output_dir: Path) -> tuple[CMRModel, OwnWeights
     if retriever.folder is not None and output_dir.resolve() == retriever.folder.resolve():
         raise InputError(f"{output_dir} is the checkpoint itself: give another folder for what becomes of it.")
     return model, encoder
+
+
+def _check_classes(model: CMRModel, train: Dataset, name: str | None) -> None:
+    """Refuse data of other classes than those that a supervised model tells apart: it would take one for another.
+
+    Raises:
+        InputError: they are.
+    """
+    learned = [model.config.id2label[row] for row in sorted(model.config.id2label)]
+    is_named = any(label != f"LABEL_{row}" for row, label in enumerate(learned))
+    if model.supervision == "unsupervised" or not is_named or not has_labels(train.column_names):
+        return
+    if (found := class_names(train)) != learned:
+        raise InputError(
+            f"{name} was trained on the classes {name_some(learned)}, and these data have {name_some(found)}: give "
+            "data of the same classes, or train a checkpoint on these by `cmr train`."
+        )
+
+
+def _image_domain(encoder: OwnWeightsEncoder, train: Dataset) -> ImageDomain | None:
+    """What the training images are like to the tuned encoder; None of few."""
+    if len(train) < MIN_ROWS:
+        return None
+    step = -(-len(train) // MAX_DOMAIN_IMAGES)
+    images = read_column(train.select(range(0, len(train), step)), "image")
+    batches = (images[start : start + ROWS_AT_ONCE] for start in range(0, len(images), ROWS_AT_ONCE))
+    return ImageDomain.fit(np.concatenate([pooled(encoder.encode(batch).numpy()) for batch in batches]))
 
 
 def _make_splits(

@@ -9,6 +9,7 @@ from datasets import DatasetDict
 
 from cmr_hub.data import DATASETS
 from cmr_hub.data.base import DATABASE, drawn_rows, hash_order, searched_split
+from cmr_hub.data.labels import describe_few_classes
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import Protocol, fitted
 
@@ -105,5 +106,8 @@ def fit_to_splits(protocols: Sequence[Protocol], dataset: DatasetDict) -> list[P
         raise InputError(f"Protocol {of_test[0]!r} chooses the epoch on the test split, and there is none.")
     if of_test and "validation" not in dataset and protocols[0].selection_split != "test":
         raise InputError(f"Protocol {of_test[0]!r} chooses an epoch, and without validation pairs none is chosen.")
-    sizes = {"test": len(dataset[measured_split(dataset)]), "train": len(searched_split(dataset))}
+    measured = dataset[measured_split(dataset)]
+    if any(protocol.relevance == "class" for protocol in protocols) and (note := describe_few_classes(measured)):
+        logger.warning("%s", note)
+    sizes = {"test": len(measured), "train": len(searched_split(dataset))}
     return [fitted(protocol, sizes[protocol.gallery]) for protocol in protocols]

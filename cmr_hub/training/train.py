@@ -17,7 +17,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from cmr_hub.data.base import check_splits
-from cmr_hub.data.labels import class_names, has_labels, is_labelled
+from cmr_hub.data.labels import class_counts, class_names, has_labels, is_labelled
 from cmr_hub.errors import CheckpointError, InputError
 from cmr_hub.evaluation import Protocol, default_protocol, get_protocol
 from cmr_hub.hub.weights import weights_digest
@@ -223,13 +223,18 @@ def make_splits(recipe: Recipe, dataset: DatasetDict, dataset_name: str, held_ou
         held_out: as for [`train`].
 
     Raises:
-        InputError: there is no training split, or too little of it to hold some out.
+        InputError: there is no training split, too little of it to hold some out, or one class alone for a method that
+            learns from classes.
     """
     check_splits(dataset, ["train"], dataset_name)
     share = share_held_out(recipe, dataset, held_out)
     splits = with_train_rows(dataset, recipe.train_rows, dataset_name)
     if not (is_closed_form(recipe) and (not share or "validation" in splits)):
         splits = with_validation(splits, share)
+    model_class = METHODS[recipe.method]
+    learns_classes = model_class.supervision == "supervised" and has_labels(splits["train"].column_names)
+    if learns_classes and (count := len(class_counts(splits["train"]))) < 2:
+        raise model_class.too_few_classes(count)
     warn_of_measured_split(splits, dataset_name)
     return splits
 

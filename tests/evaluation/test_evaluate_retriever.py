@@ -40,3 +40,11 @@ def test_missing_column_is_named():
     bare = feature_dataset(20).remove_columns("text_features")
     with pytest.raises(InputError, match="released features of the texts, in a column 'text_features'"):
         evaluate(feature_retriever("cca"), bare, "dscmr")
+
+
+def test_a_measure_by_class_of_one_class_alone_is_a_warning(caplog):
+    test = feature_dataset(60, seed=1).filter(lambda label: label == 1, input_columns="label")
+    evaluate(feature_retriever("cca"), test, "instance")
+    assert not caplog.records
+    assert evaluate(feature_retriever("cca"), test, "dscmr").metrics["map"] == pytest.approx(1)
+    assert f"All {len(test)} items are of the class" in caplog.text

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from datasets import DatasetDict
+from datasets import ClassLabel, DatasetDict, Features
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
@@ -15,11 +15,13 @@ from cmr_hub.evaluation import evaluate
 from cmr_hub.experiments.publish import card_content
 from cmr_hub.experiments.table import find_checkpoints, make_tables
 from cmr_hub.modeling.standardizer import FitToFeatures
+from cmr_hub.training import finetune as finetune_module
 from cmr_hub.training.finetune import FinetuneSettings, TuningTrainer, finetune
 from cmr_hub.training.recipe import load_recipe
 from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from cmr_hub.training.train import train
 from cmr_hub.training.trainer import CMRTrainer
+from small_trainings import feature_splits, quick_recipe
 from toys import feature_dataset, raw_dataset
 
 FREEZE = "features.8"  # of five convolutions the last learns
@@ -305,3 +307,26 @@ def test_what_cannot_be_tuned(dataset, checkpoint, tmp_path):
 
     cmr_hub.from_pretrained(checkpoint).save_pretrained(tmp_path / "bare")
     refused(tmp_path / "bare", "training_run.json", CheckpointError)
+
+
+def test_other_classes_than_those_that_were_learned_are_refused(tmp_path, monkeypatch):
+    """With as many classes of other names the checkpoint would take one for another."""
+    train(quick_recipe(num_train_epochs=1), feature_splits(), "toy", tmp_path / "start")
+    monkeypatch.setattr(finetune_module, "_check", lambda retriever, output_dir: (retriever.model, None))
+    features = Features({**feature_dataset().features, "label": ClassLabel(names=["x", "y", "z"])})
+    others = DatasetDict({name: split.cast(features) for name, split in feature_splits().items()})
+    with pytest.raises(InputError, match=r"start was trained on the classes a, b, c, and these data have x, y, z"):
+        finetune(tmp_path / "start", others, "toy", tmp_path / "out", FinetuneSettings(), training=SMALL)
+
+
+def test_the_tuned_encoder_has_training_images_of_its_own_to_compare_with(
+    dataset, checkpoint, tmp_path, scores, monkeypatch
+):
+    monkeypatch.setattr(finetune_module, "MIN_ROWS", 30)
+    monkeypatch.setattr("cmr_hub.retrieval.image_domain.MIN_ROWS", 30)
+    scores(0.1, 0.2)
+    finetune(checkpoint, dataset, "toy", tmp_path, FinetuneSettings(1e-2, FREEZE), training=SMALL)
+    tuned = cmr_hub.from_pretrained(tmp_path)
+    assert tuned.image_domain is not None
+    features = tuned.processor(images=dataset["train"]["image"][1:4])["region_features"]
+    assert not tuned.image_domain.is_far(features.numpy()).any()

@@ -168,3 +168,19 @@ def test_protocols_are_fitted_to_the_gallery_that_they_search():
     splits = DatasetDict(train=feature_dataset(30), test=feature_dataset(6))
     found = fit_to_splits([get_protocol(name) for name in ("djsrh", "fico-itr", "dscmr")], splits)
     assert [protocol.name for protocol in found] == ["djsrh(cut_off=30)", "fico-itr(cut_off=6)", "dscmr"]
+
+
+def of_one_class(items):
+    return feature_dataset(items).filter(lambda label: label == 1, input_columns="label")
+
+
+def test_one_class_alone_is_refused_before_it_is_encoded(tmp_path, not_encoded):
+    one = DatasetDict(train=of_one_class(200), test=feature_dataset(20, 1, "test"))
+    with pytest.raises(InputError, match=r"two at least must have training items, not 1\. .*pairs alone"):
+        train(quick_recipe(), one, "toy", tmp_path)
+
+
+def test_results_by_class_of_one_class_alone_are_a_warning(tmp_path, caplog):
+    one = DatasetDict(train=feature_dataset(60), test=of_one_class(60))
+    train(quick_recipe("cca"), one, "toy", tmp_path, protocols=["dscmr"])
+    assert "by class any order of them is right" in caplog.text
