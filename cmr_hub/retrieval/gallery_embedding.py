@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from cmr_hub.utils.images import load_image
 
 from .gallery_files import EMBEDS, REAL_VALUED
 from .retriever import Retriever
+
+ONE_OF_ONE = re.compile(r"^(image|text) 1 of 1: (it )?")  # where there is one alone
 
 
 def embed_at_once(
@@ -99,7 +102,7 @@ class ChunkEmbedder:
         except InputError as error:
             if self.strict:
                 raise InputError(f"{error} (Among the items {items['id'][0]!r} to {items['id'][-1]!r}.)") from error
-            unusable = self._unusable_images(items) or ({0: str(error)} if len(items) == 1 else {})
+            unusable = self._unusable_images(items) or ({0: ONE_OF_ONE.sub("", str(error))} if len(items) == 1 else {})
             if unusable:
                 rest = [row for row in range(len(items)) if row not in unusable]
                 embedded = self.embed(items.select(rest)) if rest else Embedded(self._embeds_of_none(), {})

@@ -18,7 +18,7 @@ from cmr_hub.data.folder import has_table
 from cmr_hub.data.image_cells import ImageFiles, plain_features, undecoded
 from cmr_hub.data.image_folders import find_images, is_image_name, is_litter
 from cmr_hub.data.standard_columns import standardize, standardize_piece
-from cmr_hub.errors import InputError
+from cmr_hub.errors import DatasetError, InputError
 from cmr_hub.utils.images import SUFFIXES
 from cmr_hub.utils.private_folder import PrivateFolder
 
@@ -189,7 +189,12 @@ class ArchiveSource(Source):
     def __init__(self, path: Path):
         unpacked = PrivateFolder("cmr-archive-")
         weakref.finalize(self, unpacked.remove)
-        self._source = open_source(archives.unpack(path, unpacked.path))
+        folder = archives.unpack(path, unpacked.path)
+        try:
+            self._source = open_source(folder)
+        except (DatasetError, InputError) as error:  # which names what is removed right away
+            message = str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), str(path))
+            raise type(error)(f"{path}: {message}" if str(path) not in message else message) from error
         self.features, self.image_files = self._source.features, self._source.image_files
 
     def __len__(self) -> int:

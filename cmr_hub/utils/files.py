@@ -265,7 +265,7 @@ def _commit(folder: Path, scratch: Path, removed: Sequence[str]) -> None:
     written = file_names(scratch / _FILES)
     for name in written:
         if (folder / name).is_dir() and not (folder / name).is_symlink():
-            raise CheckpointError(f"{folder / name} is a folder, and a file is saved there. Remove it.")
+            raise CheckpointError(f"{folder / name} is a folder, and a file is saved there. Give another name.")
     if len(written) == 1 and not removed:  # one rename is all there is to do
         _move(folder, scratch / _FILES, written)
         return

@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from datasets import Dataset, Image
 
 from cmr_hub.data.columns import read_column
-from cmr_hub.errors import InputError
+from cmr_hub.errors import DatasetError, InputError
 from cmr_hub.retrieval import gallery_sources
 from cmr_hub.retrieval.gallery_sources import open_source
 from cmr_hub.utils.images import load_image
@@ -125,6 +126,27 @@ def test_an_archive(tmp_path, name):
     del source
     gc.collect()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.txt": b"x"}, r"^\S+photos\.zip has no Parquet files and no images"),
+        (
+            {"in/a.png": b"x", "in/metadata.csv": b"file_name,text\nb.png,B\n"},
+            r"photos\.zip: metadata\.csv: 1 of 1 images",
+        ),
+        ({"x" * 300 + ".png": b"x"}, r"photos\.zip cannot be unpacked: File name too long: xxx.*under another name"),
+        ({"a": b"x", "a/b.png": b"x"}, r"photos\.zip cannot be unpacked: .*: a\. Pack it again, that file"),
+    ],
+)
+def test_errors_name_the_archive_and_not_where_it_was_unpacked(tmp_path, files, message):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    with pytest.raises((DatasetError, InputError), match=message) as caught:
+        open_source(tmp_path / "photos.zip")
+    assert "cmr-archive" not in str(caught.value)
 
 
 def test_an_archive_of_a_folder_with_a_table(tmp_path):
