@@ -428,7 +428,7 @@ def test_json_is_a_list_of_rows(folder):
     ("name", "message"),
     [
         ("captions.csv", r"Is it captions\.csv\? Call it metadata\.csv"),
-        ("README.txt", r"says which text .* image\. Or put the images into a folder per class"),
+        ("README.txt", r"says which text .* image\. Or put each image into the folder of its class"),
         ("Mappe1.xls", r"Save Mappe1\.xls as metadata\.csv \('CSV UTF-8'\)"),
         (".captions.csv", r"says which text .* image\. Or put each image .*: a\.png and sub/d\.png are at two"),
     ],
