@@ -16,7 +16,7 @@ from .command import deprecate
 
 SECTIONS = {
     "Train": ("train", "finetune", "answer", "sweep", "train-quantizer"),
-    "Measure": ("evaluate", "table", "figure", "curves", "faithfulness", "word-pairs"),
+    "Measure": ("evaluate", "table", "figure", "curves", "combined", "faithfulness", "word-pairs"),
     "Reproduce": ("reproduce", "ablate", "results"),
     "Search": ("index", "search", "serve", "prepare", "gallery", "map"),
     "Publish": ("publish", "checksums", "export-features"),

@@ -6,8 +6,7 @@ captions are silent about a thing is weak evidence that it is not there, so some
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,16 +16,14 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from cmr_hub.data.base import TEXTS, hash_order
 from cmr_hub.data.columns import read_column
 from cmr_hub.data.labels import class_names, has_labels, label_matrix
-from cmr_hub.encoders.tokenise import tokenise
 from cmr_hub.errors import InputError
-from cmr_hub.utils.located_yaml import load_yaml
+
+from .naming import Words, pattern_of, plain, read_words
 
 ANSWERS = ("no", "yes")
 FEATURES = Features(
     {"id": Value("string"), "image": Image(), "texts": TEXTS, "label": ClassLabel(names=list(ANSWERS))}
 )
-
-Words = Mapping[str, Sequence[str]]
 
 
 def make_questions(dataset: DatasetDict, words: Words, share: float) -> DatasetDict:
@@ -91,13 +88,7 @@ def read_questions(path: Path) -> Words:
     Raises:
         InputError: the file is missing or holds something else.
     """
-    content = load_yaml(path)
-    if not all(
-        words and isinstance(words, list) and all(isinstance(word, str) for word in (question, *words))
-        for question, words in content.items()
-    ):
-        raise InputError(f"{path} must hold lines as `is there a cat in the image?: [cat, kitten]`.")
-    return content
+    return read_words(path, "is there a cat in the image?: [cat, kitten]")
 
 
 class _Asked(NamedTuple):
@@ -117,11 +108,11 @@ def _ask(images: Dataset, words: Words, share: float) -> list[_Asked]:
             f"{', '.join(images.column_names)}."
         )
     ids = images["id"][:]
-    said = [_plain(texts + classes) for texts, classes in zip(images["texts"][:], _classes(images), strict=True)]
+    said = [plain(texts + classes) for texts, classes in zip(images["texts"][:], _classes(images), strict=True)]
     most = int(share * len(images))
     asked = []
     for question, naming in words.items():
-        pattern = _pattern(naming)
+        pattern = pattern_of(naming)
         rows: tuple[list[int], list[int]] = ([], [])
         for row in _shuffled([f"{item} {question}" for item in ids]):
             rows[pattern.search(said[row]) is not None].append(row)
@@ -133,24 +124,6 @@ def _ask(images: Dataset, words: Words, share: float) -> list[_Asked]:
 def _shuffled(names: Sequence[str]) -> list[int]:
     """Places in `names`, in an order fixed by the names alone."""
     return sorted(range(len(names)), key=[hash_order(name) for name in names].__getitem__)
-
-
-def _pattern(words: Sequence[str]) -> re.Pattern[str]:
-    """What finds one of the words, or its plural, in a text made [`_plain`].
-
-    Example:
-    ```python
-    >>> said = _plain(["Two churches.", "A parking lot"])
-    >>> [bool(_pattern([word]).search(said)) for word in ("church", "parking lot", "park", "churches a")]
-    [True, True, False, False]
-    ```
-    """
-    named = "|".join(re.escape(" ".join(tokenise(word))) for word in words)
-    return re.compile(rf"(?<!\S)(?:{named})(?:e?s)?(?!\S)")
-
-
-def _plain(texts: Sequence[str]) -> str:
-    return " | ".join(" ".join(tokenise(text)) for text in texts)  # no word is "|": no phrase spans two texts
 
 
 def _classes(images: Dataset) -> list[list[str]]:
