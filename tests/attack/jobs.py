@@ -137,19 +137,58 @@ class Build(Job):
                 raise Failure("a part is taken for the whole gallery")
         if not same(answers_of(self._build(folder)), self._expected):
             raise Failure("built on, it is another gallery")
+        self._check_left(folder)
+
+    def _check_left(self, folder: Path) -> None:
         left = [path for path in _files(folder) if "partial" in path or path.startswith(".")]
         if left:
             raise Failure(f"left behind: {', '.join(left)}")
 
-    def _build(self, folder: Path) -> Gallery:
+    def _build(self, folder: Path, items: Dataset | None = None) -> Gallery:
+        options = {"name": "Built", "shard_rows": SHARD_ROWS, "show_progress": False, "remove_missing": True}
         with patch.object(gallery_building, "CHUNK_ROWS", ROWS_AT_ONCE):
-            return Gallery.build(
-                self._source(), self._retriever(), folder, name="Built", shard_rows=SHARD_ROWS, show_progress=False
-            )
+            return Gallery.build(self._source() if items is None else items, self._retriever(), folder, **options)
 
     @cached_property
     def _expected(self) -> Answer:
         return answers_of(Gallery.from_dataset(self._source(), self._retriever(), name="Built", cache=False))
+
+
+class Update(Build):
+    """Bring a gallery up to date: some of its items are gone, and others are new."""
+
+    group = "update"
+
+    def start(self, folder: Path) -> None:
+        self._build(folder, self._before)
+
+    @property
+    def _before(self) -> Dataset:
+        items = self._source()
+        return items.select([row for row in range(len(items)) if row % 3 != 1])
+
+    def work(self, folder: Path) -> None:
+        self._build(folder, self._after)
+
+    @property
+    def _after(self) -> Dataset:
+        items = self._source()
+        return items.select([row for row in range(len(items)) if row % 4 != 2])
+
+    def check(self, folder: Path) -> None:
+        opened = Gallery.from_pretrained(folder, retriever=self._retriever())
+        if not any(same(answers_of(opened), expected) for expected in self._both):
+            raise Failure("what is there is neither the old nor the new")
+        if not same(answers_of(self._build(folder, self._after)), self._both[1]):
+            raise Failure("brought up to date again, it is not the new one")
+        self._check_left(folder)
+
+    @cached_property
+    def _both(self) -> list[Answer]:
+        galleries = (
+            self._build(self.scratch / self.name / str(n), s) for n, s in enumerate((self._before, self._after))
+        )
+        return [answers_of(gallery) for gallery in galleries]
 
 
 class Store(Job):
@@ -283,6 +322,7 @@ def all_jobs(folder: Path) -> dict[str, Job]:
     jobs: list[Job] = [
         *(Save(own, kind) for kind in saved),
         Build(own, "built vectors", lambda: vectors(0), closed_form),
+        Update(own, "updated vectors", lambda: vectors(0), closed_form),
         Build(own, "built codes", lambda: vectors(0), lambda: vectors_retriever("sh", 0)),
         Store(own),
         Train(own),
