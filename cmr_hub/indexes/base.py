@@ -246,8 +246,9 @@ class Index(ABC):
         """
         if self.owner is not None:
             raise InputError(
-                f"This index is a part of the gallery {self.owner!r}, whose items would not change with it. Make the "
-                f"gallery anew with other items, or an index of your own: {type(self).__name__}(gallery.embeds[…])."
+                f"This index is a part of the gallery {self.owner!r}, whose items would not change with it. Use "
+                "Gallery.add and Gallery.remove, or make an index of your own: "
+                f"{type(self).__name__}(gallery.embeds[…])."
             )
 
     def check(self, vectors: np.ndarray, what: str = "queries") -> None:
