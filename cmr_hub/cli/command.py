@@ -26,27 +26,19 @@ class Option(click.Option):
     Args:
         flags: its name, and other ones.
         several: takes one or more values after one flag (`--seeds 0 1 2`).
-        repeatable: may be given more than once, with one value each (`--plus dog --plus snow`).
         renamed_from: names that it had before; they still work, and say what to write instead.
         settings: what click.Option takes.
     """
 
     def __init__(
-        self,
-        flags: Sequence[str],
-        *,
-        several: bool = False,
-        repeatable: bool = False,
-        renamed_from: Sequence[str] = (),
-        **settings: Any,
+        self, flags: Sequence[str], *, several: bool = False, renamed_from: Sequence[str] = (), **settings: Any
     ):
-        super().__init__(flags, **{"multiple": several or repeatable, **settings})
-        self.takes_one = not self.multiple or repeatable
+        super().__init__(flags, **{"multiple": several, **settings})
         self.renamed_from = renamed_from
 
     def make_metavar(self, ctx: click.Context) -> str:
         """The placeholder of the value in the help."""
-        return super().make_metavar(ctx) + ("" if self.takes_one else "...")
+        return super().make_metavar(ctx) + ("..." if self.multiple else "")
 
 
 class Command(click.Command):
@@ -89,7 +81,7 @@ class Command(click.Command):
                 groups.append([flag + equals + value])
                 continue
             group = [flag, value] if equals else [flag]
-            if option is None or (option.multiple and not getattr(option, "takes_one", False)):
+            if option is None or option.multiple:
                 while words and not is_flag(words[0]):
                     group.append(words.popleft())
             elif not equals and words:

@@ -78,6 +78,7 @@ class ContentReader:
             return "", ""
         if cell["bytes"] is not None:
             return xxhash.xxh3_128(cell["bytes"]).hexdigest(), ""
+        stamp = ""
         try:
             checked = self.files.check(cell)
             path = cell["path"] if checked is None else checked["path"]
@@ -86,7 +87,7 @@ class ContentReader:
                 return self._known[stamp], stamp
             digest = xxhash.xxh3_128(read_file(path)).hexdigest()
         except (InputError, OSError):  # each such file by itself: nothing is known of what is in it
-            return xxhash.xxh3_128(f"unreadable {cell['path']}".encode(errors="surrogateescape")).hexdigest(), ""
+            return xxhash.xxh3_128(f"unreadable {cell['path']}".encode(errors="surrogateescape")).hexdigest(), stamp
         if stamp:
             self._known[stamp] = digest
         return digest, stamp

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,6 +19,8 @@ from cmr_hub.utils.checksums import checked
 from .gallery_layout import CONFIG_NAME, shard_path
 from .photo_index import PhotoIndex
 from .query_encoder import QueryEncoder, UncoveredError
+
+MinScore = float | Literal["auto"]
 
 MAX_ITEMS = 1_000_000  # that are compared one by one, as `choose_index` does
 
@@ -49,22 +51,34 @@ class PhotoQuery:
     Attributes:
         texts: texts and their weights.
         images: paths of images and their weights.
+        items: ids of items of the gallery and their weights.
+
+    Raises:
+        InputError: there is nothing to search by, or only what hits are to be unlike.
     """
 
     texts: Mapping[str, float]
-    images: Mapping[str, float]
+    images: Mapping[str, float] = field(default_factory=dict)
+    items: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.texts and not self.images:
+        terms = (self.texts, self.images, self.items)
+        weights = [check_weight(weight) for weighted in terms for weight in weighted.values()]
+        if not weights:
             raise InputError('Give words, --image FILE, or both: cmr search "a dog in the snow".')
-        weights = [check_weight(weight) for weight in (*self.texts.values(), *self.images.values())]
         if max(weights) <= 0:
-            raise InputError("What hits are not like is no query by itself: add words or an image that they are like.")
+            raise InputError("What hits are unlike is no query by itself: add words or an image that they are like.")
+        for path in self.images:
+            if not Path(path).is_file():
+                raise InputError(
+                    f"There is no file {path!r}. Check the path of the image; words come before --image, or after "
+                    "--text."
+                )
         if any(not text.strip() for text in self.texts):
             raise InputError("The text query is empty: type at least one word.")
 
 
-def search_photos(gallery: Path, query: PhotoQuery, k: int, min_score: float | str | None = None) -> list[PhotoHit]:
+def search_photos(gallery: Path, query: PhotoQuery, k: int, min_score: MinScore | None = None) -> list[PhotoHit]:
     """The `k` items of a gallery that are nearest to a query.
 
     Args:
@@ -97,11 +111,8 @@ def _search_light(gallery: Path, photos: Path, query: PhotoQuery, k: int, min_sc
     """
     config = read_json(gallery / CONFIG_NAME)
     encoder = QueryEncoder.find(str(config.get("fingerprint")))
-    if encoder is None or config.get("index") not in ("auto", "exact"):
-        raise UncoveredError("the checkpoint is not exported, or the gallery has an index of its own")
-    for path in query.images:
-        if not Path(path).is_file():
-            raise InputError(f"There is no file {path!r}. Check the path of the image.")
+    if encoder is None or config.get("index") not in ("auto", "exact") or query.items:
+        raise UncoveredError("the checkpoint is not exported, the gallery has an index of its own, or items ask")
     rows = [encoder.embed_texts(list(query.texts))] if query.texts else []
     if query.images:
         rows.append(encoder.embed_images(list(query.images)))
@@ -147,21 +158,19 @@ def _best(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def _search_gallery(
-    gallery: Path, photos: Path | None, query: PhotoQuery, k: int, min_score: float | str | None
+    gallery: Path, photos: Path | None, query: PhotoQuery, k: int, min_score: MinScore | None
 ) -> list[PhotoHit]:
     from .gallery import Gallery
+    from .queries import Query, Term
 
     opened = Gallery.from_pretrained(gallery, image_root=photos)
-    options: dict[str, Any] = {} if min_score is None else {"min_score": min_score}
-    hits = opened.search(text=_terms(query.texts), image=_terms(query.images), k=k, **options)
+    terms = [
+        *(Term(text=text, weight=weight) for text, weight in query.texts.items()),
+        *(Term(image=path, weight=weight) for path, weight in query.images.items()),
+        *(Term(item=item, weight=weight) for item, weight in query.items.items()),
+    ]
+    hits = opened.search(Query(terms), k=k, min_score=min_score)
     return [_hit(hit.id, hit.score, photos, hit.texts) for hit in hits]
-
-
-def _terms(weighted: Mapping[str, float]) -> Any:
-    """Terms as `Gallery.search` takes them."""
-    if not weighted:
-        return None
-    return next(iter(weighted)) if [*weighted.values()] == [1.0] else dict(weighted)
 
 
 def _hit(item: str, score: float, photos: Path | None, texts: Sequence[str] = ()) -> PhotoHit:

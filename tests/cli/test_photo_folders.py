@@ -104,9 +104,10 @@ def test_an_image_asks_alone_and_next_to_words(photos, checkpoint, capsys):
     hits = found(capsys, "--image", image, "--folder", photos, "-k", 1)
     assert [hit["id"] for hit in hits] == ["2024/blue.png"]
     assert hits[0]["score"] == pytest.approx(1, abs=1e-3)
-    both = found(capsys, "red", "--image", image, "--minus", "green", "--folder", photos)
+    both = found(capsys, "red", "--image", image, "--without", "green", "--folder", photos)
     assert [hit["score"] for hit in both] != [hit["score"] for hit in found(capsys, "red", "--folder", photos)]
     assert found(capsys, "red", "--folder", photos, "--min-score", "0.999") == []
+    assert "2024/red.png" not in {hit["id"] for hit in found(capsys, "--item", "2024/red.png", "--folder", photos)}
 
 
 def test_the_index_is_found_from_a_folder_inside(photos, checkpoint, capsys, monkeypatch):
@@ -128,8 +129,9 @@ def test_the_index_may_be_elsewhere(photos, checkpoint, capsys, tmp_path):
     [
         (["search", "dog", "--folder", "{photos}"], "has no index yet. Make one: cmr index '{photos}'"),
         (["search", "--folder", "{photos}"], "Give words, --image FILE, or both"),
-        (["search", "--minus", "dog", "--folder", "{photos}"], "What hits are not like is no query by itself"),
+        (["search", "--without", "dog", "--folder", "{photos}"], "What hits are unlike is no query by itself"),
         (["search", "dog", "--gallery", "{photos}"], "is no gallery and no index"),
+        (["search", "--image", "{photos}/a.png", "--folder", "{photos}"], "There is no file '{photos}/a.png'"),
         (["index", "{photos}/nowhere"], "does not exist. Name the folder of your images"),
         (["index", "{photos}/film.mp4"], "is a file. Name the folder of your images"),
         (["index", "{photos}/2024/.trash/empty"], "has no images"),
@@ -182,6 +184,18 @@ def test_an_index_from_elsewhere_leads_to_no_other_files(photos, checkpoint, cap
     record.photos = str(photos / "2024")  # which ids do not lead into: 2024/2024/red.png is not there
     record.write(tmp_path / "index")
     assert {hit["exists"] for hit in found(capsys, "red", "--gallery", tmp_path / "index")} == {False}
+
+
+def test_a_folder_is_served_with_its_images(photos, checkpoint, capsys, monkeypatch):
+    built = []
+    monkeypatch.setattr("cmr_hub.space.build_app", lambda catalogue, prepare: built.append(catalogue))
+    monkeypatch.setattr("cmr_hub.space.launch", lambda app, **options: None)
+    cmr("index", photos, "--checkpoint", checkpoint)
+    assert cmr("serve", photos) == 0
+    (catalogue,) = built
+    assert catalogue[catalogue.default].title == "My photos"
+    gallery = catalogue.open()
+    assert gallery.image(gallery.position("2024/blue.png")).getpixel((0, 0)) == COLOURS["blue"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -61,7 +61,7 @@ def test_a_search_imports_no_torch_and_finds_what_the_gallery_finds(exported, tm
         "print(any(name in sys.modules for name in ('torch', 'transformers', 'datasets', 'pandas')), file=sys.stderr);"
         "sys.exit(code)"
     )
-    words = ["search", "a dog", "--minus", "snow", "--gallery", str(tmp_path / "index"), "--json", "-k", "5"]
+    words = ["search", "a dog", "--without", "snow", "--gallery", str(tmp_path / "index"), "--json", "-k", "5"]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "False"
     expected = gallery.search(text={"a dog": 1.0, "snow": -0.5}, k=5)
@@ -69,7 +69,7 @@ def test_a_search_imports_no_torch_and_finds_what_the_gallery_finds(exported, tm
     assert [hit["id"] for hit in hits] == [hit.id for hit in expected]
     assert [hit["score"] for hit in hits] == pytest.approx([hit.score for hit in expected], abs=1e-3)
     # Words that are not covered are searched by the gallery itself.
-    assert [hit.id for hit in search_photos(tmp_path / "index", PhotoQuery({"мороз dog": 1.0}, {}), 3)]
+    assert [hit.id for hit in search_photos(tmp_path / "index", PhotoQuery({"мороз dog": 1.0}), 3)]
 
 
 def test_what_is_not_covered_is_not_exported(private_cache, monkeypatch):

@@ -6,43 +6,36 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from cmr_hub.cli.command import Command
 from cmr_hub.cli.options import option
+from cmr_hub.cli.query_options import QueryTerms, min_score_option, query_options
 from cmr_hub.cli.thumbnails import Thumbnails
 from cmr_hub.cli.types import PATH, WholeNumber
 
 if TYPE_CHECKING:
     from cmr_hub.retrieval.photo_search import PhotoHit
 
-MINUS = -0.5  # weight of what hits are not to be like
-
 
 @click.command("search", cls=Command)
-@click.argument("words", required=False)
-@option("--image", repeatable=True, metavar="FILE", help="Image that hits are to be like, alone or next to words.")
-@option("--plus", repeatable=True, metavar="WORDS", help="Further words that hits are to be like.")
-@option("--minus", repeatable=True, metavar="WORDS", help="Words that hits are not to be like.")
+@query_options
 @option("--folder", type=PATH, metavar="DIR", help="Folder that was indexed; by default the current one, or above it.")
 @option("--gallery", type=PATH, metavar="DIR", help="Gallery, or an index that is stored elsewhere.")
 @option("-k", "k", type=WholeNumber(1), default=10, metavar="HITS", help="How many hits.")
-@option("--min-score", type=click.FloatRange(-1, 1), metavar="SCORE", help="Leave out hits with a lower score.")
+@min_score_option()
 @option("--json", "as_json", is_flag=True, help="Print the hits as JSON.")
 @option("--open", "opens", is_flag=True, help="Open the best hit in its program.")
 @option("--thumbnails/--no-thumbnails", default=True, help="Show small images where the terminal can.")
 def command(
     *,
-    words: str | None,
-    image: Sequence[str],
-    plus: Sequence[str],
-    minus: Sequence[str],
+    query: QueryTerms,
     folder: Path | None,
     gallery: Path | None,
     k: int,
-    min_score: float | None,
+    min_score: float | Literal["auto"] | None,
     as_json: bool,
     opens: bool,
     thumbnails: bool,
@@ -56,10 +49,9 @@ def command(
     from cmr_hub.retrieval.photo_index import PhotoIndex, find_index
     from cmr_hub.retrieval.photo_search import PhotoQuery, search_photos
 
-    texts = dict.fromkeys([*([] if words is None else [words]), *plus], 1.0) | dict.fromkeys(minus, MINUS)
-    query = PhotoQuery(texts, dict.fromkeys(image, 1.0))
+    terms = PhotoQuery(query.text, query.image, query.item)
     where = gallery or find_index(folder or Path())
-    hits = search_photos(where, query, k, min_score)
+    hits = search_photos(where, terms, k, min_score)
     if as_json:
         click.echo(json.dumps([record(hit) for hit in hits], ensure_ascii=False, indent=2))
     else:
