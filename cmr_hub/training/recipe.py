@@ -140,8 +140,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         config: fields of the method's configuration.
         training: fields of `transformers.TrainingArguments`; empty for closed-form methods.
         early_stopping_patience: epochs without a better validation metric before training stops; None: never.
-        train_rows: pairs of the training split that are learned from, of which the pairs for validation are held out
-            where there are none; None: all. Protocols with `gallery="train"` search all of it.
+        train_rows: pairs of the training split that are learned from at most, of which the pairs for validation are
+            held out where there are none; None: all. Protocols with `gallery="train"` search all of it.
         selection: protocols that choose the epoch by the mean of their primary metrics; see [`chosen_by`]. Those that
             the data have no classes for are left out.
         answering: what it changes to make a model that answers questions; None where the method makes none.

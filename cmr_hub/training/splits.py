@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datasets import DatasetDict
 
 from cmr_hub.data import DATASETS
-from cmr_hub.data.base import DATABASE, drawn_rows, hash_order, searched_split
+from cmr_hub.data.base import drawn_rows, hash_order, searched_split
 from cmr_hub.data.labels import describe_few_classes
 from cmr_hub.errors import InputError
 from cmr_hub.evaluation import Protocol, fitted
@@ -70,11 +70,11 @@ def with_train_rows(dataset: DatasetDict, rows: int | None, dataset_name: str) -
     """A data set whose split "train" is what a recipe learns from; see [`~cmr_hub.data.base.drawn_rows`].
 
     Args:
-        dataset: as its source defines it. One that was loaded with `train_rows` stays as it is.
-        rows: of the recipe; None: all.
+        dataset: as its source defines it, or with fewer rows already; see [`~cmr_hub.data.load_dataset`].
+        rows: of the recipe, at most; None: all.
         dataset_name: as `cmr_hub.data` knows it.
     """
-    if rows is None or DATABASE in dataset:
+    if rows is None:
         return dataset
     is_drawn = dataset_name in DATASETS and DATASETS[dataset_name].info.is_drawn
     return DatasetDict({**dataset, "train": drawn_rows(dataset["train"], rows, is_drawn)})
