@@ -235,7 +235,7 @@ def _strings(where: str, column: str, value: Any, *, numbers: bool = False) -> l
     values = [each for each in values if not is_blank(each)]
     if wrong := [each for each in values if not isinstance(each, str | int | float)]:
         raise DatasetError(f"{where}: the column {column} holds {wrong[0]!r}, which is not a text.")
-    return [to_text(each) for each in values]
+    return [text for each in values if (text := to_text(each))]  # of halves of letters nothing is left
 
 
 def _labels(where: str, column: str, value: Any, separator: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ forbids is refused as a whole where going on would cost too much, and otherwise 
 from __future__ import annotations
 
 import io
+import re
 import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -35,6 +36,8 @@ MAX_READ = 4 * MB  # of a zip at once; only a hostile one has a longer list of i
 BLOCK = 1 << 16
 WORKBOOKS = (".xlsx", ".xls", ".ods", ".numbers")
 LONGEST_NAME, LONGEST_PART = 1_000, 200  # bytes of a path and of a name in it; file systems take 255
+# What errors of tables advise, and the page does not have.
+OPTIONS = re.compile(r": set the option label_separator [^\n]*(?=\.$)|, or name its encoding by the option encoding")
 
 Kind = Literal["image", "table", "hidden", "other"]
 Step = Callable[[float, str], None]  # told the share that is done, in [0, 1], and what is done; may raise to stop
@@ -216,7 +219,8 @@ class Unpacked:
             rows = read_rows(path)
             pairs, columns = to_pairs(path, without_folders(rows, name) if self.table.is_loose else rows, start)
         except DatasetError as error:
-            raise InputError(str(error).replace(str(path), name).replace(str(start), "the upload")) from error
+            message = OPTIONS.sub("", str(error)).replace(str(path), name).replace(str(start), "the upload")
+            raise InputError(message) from error
         if sum(len(pair.texts) for pair in pairs) > MAX_LINES:
             raise InputError(f"{name} has more than {MAX_LINES:,} texts, the most that are taken. Shorten it.")
         for pair in pairs:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, Image
 
-from cmr_hub.data.folder import Folder
+from cmr_hub.data.folder import Folder, class_folders
 from cmr_hub.data.table import to_dataset
 from cmr_hub.errors import InputError
-from cmr_hub.retrieval.gallery_sources import open_source
+from cmr_hub.retrieval.gallery_sources import Source, open_source
 from cmr_hub.utils.images import FORMATS, MAX_PIXELS
 from cmr_hub.utils.messages import name_some
 
@@ -83,11 +83,21 @@ def read_upload(files: Sequence[Mapping[str, Any]], folder: Path, step: Step = l
             f"{name_some(left_out) or 'Send more.'}"
         )
     if pairs is None:
-        source = open_source(unpacked.folder)
+        source = _without_table(unpacked.folder)
     else:
         kept = [replace(pair, split=None) for pair in pairs if pair.path not in unpacked.refused]
         source = open_source(to_dataset(Folder.info, kept, label_column, None, lambda item: "test"))
     return Upload(source.read(0, len(source)), left_out, unlisted, unpacked.skipped)
+
+
+def _without_table(folder: Path) -> Source:
+    """The images of a folder; where each is in the folder of its class, with classes."""
+    classes = class_folders(folder)
+    if not classes:
+        return open_source(folder)
+    names, labels = zip(*classes, strict=True)
+    columns = {"id": names, "image": [str(folder / name) for name in names], "label": labels}
+    return open_source(Dataset.from_dict(columns).cast_column("image", Image()))
 
 
 def part_of(step: Step, start: float, share: float) -> Step:

@@ -124,6 +124,31 @@ def test_table_of_a_spreadsheet(send: Callable, encoding: str, is_zip: bool):
     assert upload.items["labels"][:] == [[1], [2, 0]]
 
 
+def test_folders_of_classes_are_classes(send: Callable):
+    files = {f"set/{name}.png": image("red") for name in ("cat/a", "cat/b", "dog/a")}
+    upload = send({"set.zip": zipped({**files, "set/dog/b.png": b"no image", "__MACOSX/set/dog/._a.png": b"x"})})
+    assert upload.items["id"][:] == ["set/cat/a.png", "set/cat/b.png", "set/dog/a.png"]
+    assert upload.items.features["label"].names == ["cat", "dog"]
+    assert upload.items["label"][:] == [0, 0, 1]
+    assert "texts" not in upload.items.column_names
+    assert len(upload.left_out) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            b'file_name,text,labels\na.png,A,"x, y"\nb.png,B,y\n',
+            r"have a comma\. Several classes are separated by ';'\.$",
+        ),
+        ("file_name,text\na.png,кот спит\n".encode("cp1251"), r"Save it as UTF-8\.$"),
+    ],
+)
+def test_options_that_the_page_does_not_have_are_not_advised(send: Callable, table: bytes, message: str):
+    with pytest.raises(InputError, match=message):
+        send({**TWO, "m.csv": table})
+
+
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_workbook_in_place_of_a_table_is_refused(send: Callable, is_zip: bool):
     files = {"Mappe 1.xlsx": b"PK", **TWO}
@@ -268,7 +293,7 @@ def test_bad_table_is_one_readable_sentence(send: Callable, tmp_path: Path, tabl
     ("row", "message"),
     [
         ({"image": "a.png", "text": "x" * 1_000_000}, "1,000,000 characters"),
-        ({"image": "a.png", "text": "\ud800"}, "halves of letters"),
+        ({"image": "a.png", "text": "\ud800"}, "1 of 1 images have no text"),
         ({"image": "a.png", "texts": [[1]]}, "not a text"),
         ({"image": ["a.png"], "text": "x"}, "must hold the path"),
         ({"image": 7, "text": "x"}, "a file that does not exist: 7"),
