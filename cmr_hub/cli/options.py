@@ -17,6 +17,7 @@ import click
 from .command import Option, print_json
 from .training_arguments import given_training_arguments
 from .types import (
+    FILE,
     FOCUS,
     PATH,
     SEED,
@@ -329,12 +330,12 @@ def output_dir_option(help: str, *, required: bool = True, **settings: Any) -> D
 
 def figure_option(help: str, *, required: bool = True) -> Decorator:
     """The image file that a command draws."""
-    return option("--output", type=PATH, required=required, metavar="FILE", help=f"{help} (.png, .pdf or .svg).")
+    return option("--output", type=FILE, required=required, metavar="FILE", help=f"{help} (.png, .pdf or .svg).")
 
 
 def json_option(help: str = "Also write the results here.") -> Decorator:
     """The JSON file that a command writes in addition to what it prints."""
-    return option("--json", type=PATH, metavar="FILE", help=help)
+    return option("--json", type=FILE, metavar="FILE", help=help)
 
 
 def seed_option(help: str = "Random seed.", **settings: Any) -> Decorator:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cmr_hub.experiments.encoder_choice import EncoderChoice
 
 PATH = click.Path(path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)  # that is written
 RECIPE_SUFFIXES = (".yaml", ".yml")
 AUTO = "auto"
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")

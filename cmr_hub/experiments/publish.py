@@ -16,12 +16,13 @@ from cmr_hub.errors import InputError
 from cmr_hub.hub import check_publishable, push_folder
 from cmr_hub.hub.card import CardContent, DatasetFacts, Reproduced, ReproducedFigure, ResultRow, write_card
 from cmr_hub.hub.checkpoints import RUN_NAME
+from cmr_hub.hub.weights import weights_digest
 from cmr_hub.methods import METHODS
 from cmr_hub.results.cells import has_column
 from cmr_hub.results.schema import Published, Row
 from cmr_hub.results.store import convert, stored_results
 from cmr_hub.training.recipe import load_recipe
-from cmr_hub.training.run import TrainingRun
+from cmr_hub.training.run import TrainingRun, refuse_gallery
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.checksums import CHECKSUMS_NAME, checked, saved, write_checksums
 from cmr_hub.utils.hub import bundled_checkpoints, check_repo_id
@@ -96,13 +97,16 @@ def publish(
         The folder written, or the repo's address.
 
     Raises:
-        InputError: the data are one's own, and no licence of the weights is given.
+        InputError: the data are one's own, and no licence of the weights is given; or `output_dir` holds a gallery or
+            another checkpoint.
         CheckpointNotFoundError: `repo_id` cannot be one.
         CheckpointError: the folder was not made by `train`, or cannot be published. Nothing is written then.
     """
     check_repo_id(repo_id)
     run, terms = TrainingRun.load(checkpoint), terms or Terms()
     _data_facts(run, terms)
+    if output_dir is not None:
+        _refuse_others(output_dir, checkpoint)
     public = _without_places(run)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "repo"
@@ -119,6 +123,17 @@ def publish(
         with saved(output_dir) as target:
             shutil.copytree(folder, target, dirs_exist_ok=True)
     return str(output_dir)
+
+
+def _refuse_others(folder: Path, checkpoint: Path) -> None:
+    """Refuse a folder that holds something else than what was published of this checkpoint before.
+
+    Raises:
+        InputError: it does.
+    """
+    refuse_gallery(folder)
+    if any(folder.glob("*.safetensors")) and weights_digest(folder) != weights_digest(checkpoint):
+        raise InputError(f"{folder} holds another checkpoint than {checkpoint}: give another folder, or remove it.")
 
 
 def _without_places(run: TrainingRun) -> TrainingRun:

@@ -22,6 +22,7 @@ from cmr_hub.evaluation import Protocol
 from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.hub.weights import check_weights, is_of_other_weights
 from cmr_hub.modeling.checked_model import WEIGHT_FILES
+from cmr_hub.retrieval.gallery_layout import CONFIG_NAME as GALLERY_CONFIG
 from cmr_hub.utils.checkpoint_files import read_json
 from cmr_hub.utils.files import atomic_file, check_may_be_folder
 from cmr_hub.utils.processes import this_process
@@ -258,17 +259,28 @@ def refuse_finished_run(folder: Path) -> None:
 
 
 def refuse_weights(folder: Path) -> None:
-    """Refuse a folder that holds the weights of a model, unless an interrupted run there can be continued.
+    """Refuse a folder that holds a gallery, or the weights of a model that no interrupted run left there.
 
     Raises:
         InputError: it does.
     """
+    refuse_gallery(folder)
     weights = sorted(path.name for pattern in WEIGHT_FILES for path in folder.glob(pattern))
     if weights and not complete_states(folder / TRAINER_FOLDER):
         raise InputError(
             f"{folder} holds a checkpoint, {weights[0]}: give another folder, or add --overwrite-output-dir to train "
             "over it."
         )
+
+
+def refuse_gallery(folder: Path) -> None:
+    """Refuse a folder that holds a gallery: a checkpoint in it would be taken for that of the gallery.
+
+    Raises:
+        InputError: it does.
+    """
+    if (folder / GALLERY_CONFIG).exists():
+        raise InputError(f"{folder} holds a gallery: give another folder for the checkpoint.")
 
 
 def result_entry(result: Any, split: str, seed: int | None) -> dict[str, Any]:

@@ -34,6 +34,19 @@ def test_a_table_of_the_bundled_checkpoints(tmp_path):
     assert "| mAP I→T | mAP T→I | mAP average | seeds | seconds |" in unpadded(text)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "--checkpoint", "x", "--dataset", "emoji", "--json"),
+        ("curves", "--checkpoints", "x", "--dataset", "emoji", "--output"),
+        ("table", "x", "--output"),
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_done(words, tmp_path, capsys):
+    assert cmr(*words, tmp_path) == 2
+    assert f"File '{tmp_path}' is a directory" in capsys.readouterr().err
+
+
 def test_a_figure_of_a_bundled_checkpoint(tmp_path):
     output, coordinates = tmp_path / "tsne.png", tmp_path / "tsne.json"
     where = ("--checkpoint", "cmr/cca-emoji", "--dataset", "emoji", "--output", output)

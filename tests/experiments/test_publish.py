@@ -20,7 +20,7 @@ from cmr_hub.training.train import train
 from hub_server import TOKEN
 from small_checkpoints import contents
 from small_results import small_results, small_row
-from toys import feature_dataset
+from toys import feature_dataset, feature_retriever
 
 
 @pytest.fixture
@@ -61,6 +61,22 @@ def test_the_card_gives_the_digest_of_the_weights_that_were_measured(checkpoint,
     with pytest.raises(CheckpointError, match=r"training_run\.json is of other weights"):
         publish(checkpoint, "cmr/cca-wiki", output_dir=tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def test_a_folder_that_holds_something_else_is_left_as_it_is(checkpoint, tmp_path):
+    publish(checkpoint, "cmr/cca-wiki", output_dir=tmp_path / "repo")
+    publish(checkpoint, "cmr/cca-wiki", output_dir=tmp_path / "repo")  # the same again
+    retriever = cmr_hub.from_pretrained(checkpoint)
+    other = tmp_path / "other"
+    feature_retriever("dscmr").save_pretrained(other)
+    digest = weights_digest(other)
+    with pytest.raises(InputError, match=r"other holds another checkpoint than .*run: give another folder"):
+        publish(checkpoint, "cmr/cca-wiki", output_dir=other)
+    assert weights_digest(other) == digest
+    cmr_hub.Gallery.from_dataset(feature_dataset(9), retriever).save_pretrained(tmp_path / "gallery")
+    with pytest.raises(InputError, match="gallery holds a gallery: give another folder"):
+        publish(checkpoint, "cmr/cca-wiki", output_dir=tmp_path / "gallery")
+    assert not (tmp_path / "gallery" / "README.md").exists()
 
 
 def test_to_the_hub_and_back(checkpoint, hub_server, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from cmr_hub.training.train import image_domain_of, make_features, train, traini
 from cmr_hub.training.trainer import CMRTrainer
 from small_trainings import feature_splits, quick_recipe
 from tiny_text_models import sentence_model
-from toys import feature_dataset, image_dataset, raw_retriever
+from toys import feature_dataset, feature_retriever, image_dataset, raw_retriever
 
 
 @pytest.fixture
@@ -332,3 +332,10 @@ def test_a_checkpoint_learns_what_its_training_images_are_like(regions):
 def test_of_released_features_nothing_is_learned(dataset):
     processor = make_features(quick_recipe("cca"), dataset, "toy").processor
     assert image_domain_of(Pairs(image_features=torch.zeros(300, 6)), processor) is None
+
+
+def test_no_checkpoint_is_trained_into_a_gallery(tmp_path):
+    cmr_hub.Gallery.from_dataset(feature_dataset(9), feature_retriever()).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="holds a gallery: give another folder for the checkpoint"):
+        train(quick_recipe("cca"), feature_splits(), "toy", tmp_path)
+    assert not (tmp_path / "config.json").exists()

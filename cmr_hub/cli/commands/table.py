@@ -10,14 +10,14 @@ import click
 
 from cmr_hub.cli.command import Command
 from cmr_hub.cli.options import json_option, option, protocols_option, split_option, write_json
-from cmr_hub.cli.types import PATH
+from cmr_hub.cli.types import FILE, PATH
 
 
 @click.command("table", cls=Command)
 @click.argument("runs", type=PATH, nargs=-1, required=True, metavar="RUN...")
 @protocols_option([], "Columns; the first gives the order. By default all that were measured.")
 @split_option
-@option("--output", type=PATH, metavar="FILE", help="Also write the Markdown here.")
+@option("--output", type=FILE, metavar="FILE", help="Also write the Markdown here.")
 @json_option("Also write the figures here.")
 def command(
     *, runs: Sequence[Path], protocols: Sequence[str], split: str, output: Path | None, json: Path | None
