@@ -122,7 +122,7 @@ def _search_light(gallery: Path, photos: Path, query: PhotoQuery, k: int, min_sc
     scores = embeds @ vector
     found = _best(scores, min(k, len(scores)))
     return [
-        _hit(ids[row], float(scores[row]), photos)
+        as_hit(ids[row], float(scores[row]), photos)
         for row in found
         if min_score is None or scores[row] >= np.float32(min_score)
     ]
@@ -170,10 +170,18 @@ def _search_gallery(
         *(Term(item=item, weight=weight) for item, weight in query.items.items()),
     ]
     hits = opened.search(Query(terms), k=k, min_score=min_score)
-    return [_hit(hit.id, hit.score, photos, hit.texts) for hit in hits]
+    return [as_hit(hit.id, hit.score, photos, hit.texts) for hit in hits]
 
 
-def _hit(item: str, score: float, photos: Path | None, texts: Sequence[str] = ()) -> PhotoHit:
+def as_hit(item: str, score: float, photos: Path | None, texts: Sequence[str] = ()) -> PhotoHit:
+    """A hit with the path of its image.
+
+    Args:
+        item: its id.
+        score: of the hit.
+        photos: the folder of the images, where ids are paths in it.
+        texts: of the item.
+    """
     if photos is None:
         return PhotoHit(item, score, texts=tuple(texts))
     path = os.path.normpath(os.path.join(photos, item))

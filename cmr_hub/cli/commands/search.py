@@ -15,15 +15,19 @@ from cmr_hub.cli.options import option
 from cmr_hub.cli.query_options import QueryTerms, min_score_option, query_options
 from cmr_hub.cli.thumbnails import Thumbnails
 from cmr_hub.cli.types import PATH, WholeNumber
+from cmr_hub.errors import InputError
 
 if TYPE_CHECKING:
-    from cmr_hub.retrieval.photo_search import PhotoHit
+    from cmr_hub.retrieval.photo_search import PhotoHit, PhotoQuery
 
 
 @click.command("search", cls=Command)
 @query_options
 @option("--folder", type=PATH, metavar="DIR", help="Folder that was indexed; by default the current one, or above it.")
 @option("--gallery", type=PATH, metavar="DIR", help="Gallery, or an index that is stored elsewhere.")
+@option(
+    "--server", metavar="URL", help="A Space that is running (`cmr serve FOLDER`), which searches its first gallery."
+)
 @option("-k", "k", type=WholeNumber(1), default=10, metavar="HITS", help="How many hits.")
 @min_score_option()
 @option("--json", "as_json", is_flag=True, help="Print the hits as JSON.")
@@ -34,6 +38,7 @@ def command(
     query: QueryTerms,
     folder: Path | None,
     gallery: Path | None,
+    server: str | None,
     k: int,
     min_score: float | Literal["auto"] | None,
     as_json: bool,
@@ -50,12 +55,13 @@ def command(
     from cmr_hub.retrieval.photo_search import PhotoQuery, search_photos
 
     terms = PhotoQuery(query.text, query.image, query.item)
+    if server is not None:
+        if gallery is not None:
+            raise click.UsageError("Give --server or --gallery, not both.")
+        show_all(served(server, terms, k, min_score, folder), as_json=as_json, opens=opens, thumbnails=thumbnails)
+        return
     where = gallery or find_index(folder or Path())
     hits = search_photos(where, terms, k, min_score)
-    if as_json:
-        click.echo(json.dumps([record(hit) for hit in hits], ensure_ascii=False, indent=2))
-    else:
-        show(hits, Thumbnails() if thumbnails else None)
     gone = sum(hit.exists is False for hit in hits)
     if gone and (index := PhotoIndex.read(where)):
         elsewhere = f" --output-dir {shlex.quote(str(gallery))}" if gallery else ""
@@ -64,6 +70,38 @@ def command(
             f"cmr index {shlex.quote(index.photos)}{elsewhere}",
             err=True,
         )
+    show_all(hits, as_json=as_json, opens=opens, thumbnails=thumbnails)
+
+
+def served(
+    server: str, query: PhotoQuery, k: int, min_score: float | Literal["auto"] | None, folder: Path | None
+) -> list[PhotoHit]:
+    """The hits of a running Space.
+
+    Args:
+        server: its address.
+        query: one text.
+        k: how many hits.
+        min_score: not supported.
+        folder: of the photos, to name their paths; otherwise hits have ids alone.
+    """
+    from cmr_hub.cli.running_server import search_server
+    from cmr_hub.retrieval.photo_index import check_photo_folder
+    from cmr_hub.retrieval.photo_search import as_hit
+
+    if min_score is not None or query.images or query.items or list(query.texts.values()) != [1.0]:
+        raise InputError("A server is searched by one text alone: leave --server out for other queries.")
+    hits = search_server(server, {"text": next(iter(query.texts)), "k": k})
+    photos = None if folder is None else check_photo_folder(folder)
+    return [as_hit(hit["id"], hit["score"], photos, hit["texts"]) for hit in hits]
+
+
+def show_all(hits: Sequence[PhotoHit], *, as_json: bool, opens: bool, thumbnails: bool) -> None:
+    """Print the hits, and open the best one."""
+    if as_json:
+        click.echo(json.dumps([record(hit) for hit in hits], ensure_ascii=False, indent=2))
+    else:
+        show(hits, Thumbnails() if thumbnails else None)
     if opens and (there := next((hit.path for hit in hits if hit.exists), None)):
         click.launch(there)
 
