@@ -19,6 +19,8 @@ from cmr_hub.errors import InputError
 from cmr_hub.evaluation import number_texts
 from cmr_hub.processing.feature_store import FeatureStore, StoredFeatures, StoredViews
 from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
+from cmr_hub.utils.images import load_image
+from cmr_hub.utils.messages import name_some
 from cmr_hub.utils.processes import Process, this_process
 
 from .splits import measured_split
@@ -26,6 +28,7 @@ from .splits import measured_split
 Captions = Literal["set", "each"]
 Rows = torch.Tensor | StoredFeatures | StoredViews  # of images or texts, indexed by the batch
 
+SHOWN = 10  # images that cannot be used and are named
 TEXT_INPUTS = ("text_features", "word_features", "input_ids", "attention_mask")
 
 
@@ -146,7 +149,12 @@ class FeatureSplits:
     def __getitem__(self, split: str) -> Pairs:
         if split not in self._pairs:
             augmentations = self.augmentations if split == "train" else ()
-            self._pairs[split] = make_pairs(self.splits[split], self.processor, self.captions, augmentations)
+            try:
+                self._pairs[split] = make_pairs(self.splits[split], self.processor, self.captions, augmentations)
+            except InputError as error:
+                if self.processor.image_encoder.accepts_raw_input:
+                    refuse_unusable_images(self.splits, error)
+                raise
         return self._pairs[split]
 
     def extract(self, process: Process) -> None:
@@ -186,6 +194,33 @@ class FeatureSplits:
         if "gallery" not in self._pairs:
             self._pairs["gallery"] = make_pairs(self.gallery_dataset, self.processor, self.captions)
         return self._pairs["gallery"]
+
+
+def refuse_unusable_images(splits: Mapping[str, Dataset], reason: InputError) -> None:
+    """Name all images of a data set that cannot be used, where one of them was found, so that none is found later.
+
+    Args:
+        splits: with a column of images.
+        reason: the error of the first, which another thing may have caused.
+
+    Raises:
+        InputError: there are such images.
+    """
+    unusable, total = [], 0
+    for split in splits.values():
+        cells = read_column(split, column_of(split, "image", accepts_raw_input=True))
+        total += len(cells)
+        for item, cell in zip(split["id"][:], cells, strict=True):
+            try:
+                load_image(cell, min_side=1, reduce=True)
+            except InputError as error:
+                path = "" if cell is None else cell["path"]
+                unusable.append(f"{item} ({str(error).removeprefix(f'{path} ').rstrip('.')})")
+    if len(unusable) > 1:
+        raise InputError(
+            f"{len(unusable)} of {total} images cannot be used: {name_some(unusable, SHOWN)}. Replace them, or take "
+            "their rows out of the table."
+        ) from reason
 
 
 def make_processor(encoders: Mapping[Modality, GivenEncoder], train: Dataset) -> CMRProcessor:

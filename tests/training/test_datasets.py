@@ -158,3 +158,17 @@ def test_regions_stay_on_disk_and_words_have_a_mask(tmp_path, private_cache):
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0], [1, 1, 0]]  # "a blue square", "red paint" …
     with pytest.raises(InputError, match="reads one text at a time"):
         make_pairs(dataset, processor)
+
+
+def test_all_images_that_cannot_be_used_are_named_at_once(tmp_path, private_cache):
+    """One after another a training on a thousand photos would be started again for each of them."""
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+    dataset = DatasetDict({name: image_dataset(tmp_path / name) for name in ("train", "test")})
+    (tmp_path / "train" / "red.png").write_bytes((tmp_path / "train" / "red.png").read_bytes()[:60])
+    features = FeatureSplits(dataset, dataset, {"image": "efficientnet-lite0", "text": "bow"})
+    with pytest.raises(InputError, match=r"^image 1 of .*red\.png is truncated"):
+        features["train"]
+    (tmp_path / "test" / "blue.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"^2 of 6 images .*: red \(is truncated .*, blue \(is empty .*rows out"):
+        features["train"]
