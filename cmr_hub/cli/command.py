@@ -6,13 +6,14 @@ import json
 import logging
 import shlex
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from cmr_hub.errors import CMRError, InputError
 from cmr_hub.utils.extras import require
+from cmr_hub.utils.import_hooks import when_imported
 from cmr_hub.utils.processes import this_process
 
 from .types import Name
@@ -177,6 +178,12 @@ def set_up_logging(*, is_main: bool) -> None:
     logging.basicConfig(level=logging.INFO if is_main else logging.ERROR, format="%(message)s")
     for chatty in ("httpx", "httpx2", "datasets", "gensim"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Bars of the weights that are loaded or saved, once per epoch. Those of downloads are huggingface_hub's.
+    when_imported("transformers.utils.logging", lambda module: module.set_tqdm_hook(_hidden_bar))
+
+
+def _hidden_bar(factory: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    return factory(*args, **{**options, "disable": True})
 
 
 def print_json(stage: str, fraction: float, message: str) -> None:

@@ -158,6 +158,9 @@ class OpenVINONetwork(ConvertedNetwork):
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
+        for module in network.modules():
+            if hasattr(type(module), "loss_function"):  # a property of transformers, which warns when it is read
+                module.loss_function = None  # type: ignore[assignment]
         # What `openvino.convert_model` does, which also reports its use to Intel.
         frontend = FrontEndManager().load_by_framework("pytorch")
         decoder = TorchScriptPythonDecoder(network, example_input=example)  # must outlive the conversion

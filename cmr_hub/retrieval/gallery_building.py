@@ -486,7 +486,7 @@ class Building:
         changed = [number for number in range(self.shards) if self._left(number).exists()]
         config = {
             **self.settings,
-            "retriever": self.retriever.name,
+            "retriever": self.retriever.reference,
             "fingerprint": self.retriever.fingerprint,
             "shards": self.shards,
         }

@@ -20,6 +20,7 @@ from cmr_hub.hub import push_folder
 from cmr_hub.utils.checkpoint_files import inner_path
 from cmr_hub.utils.checksums import saved
 from cmr_hub.utils.hub import Location
+from cmr_hub.utils.local_paths import without_local_paths
 
 from .gallery_checks import check_columns, check_count, check_shard
 from .gallery_files import EMBEDS, REAL_VALUED, read_items, write_config, write_items
@@ -60,12 +61,13 @@ class StoredGallery:
     index_options: Mapping[str, Any]
     image_files: ImageFiles | None = None
 
-    def save(self, folder: str | os.PathLike, retriever: Retriever) -> None:
+    def save(self, folder: str | os.PathLike, retriever: Retriever, *, is_public: bool = False) -> None:
         """Write the files of the gallery; an earlier gallery in the folder survives a failure.
 
         Args:
             folder: receives the files.
             retriever: the checkpoint, which is named in the settings.
+            is_public: of a folder of this machine only the last name is written.
         """
         columns = {EMBEDS[modality]: rows for modality, rows in self.embeds.items()}
         columns |= {REAL_VALUED[modality]: rows for modality, rows in self.real_valued.items()}
@@ -78,7 +80,7 @@ class StoredGallery:
                 write_items(shard_path(scratch, number), items, embeds, image_files=self.image_files)
             config = {
                 "name": self.name,
-                "retriever": retriever.name,
+                "retriever": without_local_paths(retriever.reference) if is_public else retriever.reference,
                 "fingerprint": retriever.fingerprint,
                 "index": self.index,
                 "index_options": self.index_options,
@@ -123,17 +125,18 @@ class StoredGallery:
     def push(self, retriever: Retriever, repo_id: str, **options: Any) -> str:
         """Publish the files of the gallery with a card; see `Gallery.push_to_hub`."""
         with tempfile.TemporaryDirectory() as scratch:
-            self.save(scratch, retriever)
+            self.save(scratch, retriever, is_public=True)
             (Path(scratch) / "README.md").write_text(self._card(retriever))
             required = ("README.md", CONFIG_NAME, shard_path(Path(), 0).name)
             return push_folder(scratch, repo_id, repo_type="dataset", required=required, **options)
 
     def _card(self, retriever: Retriever) -> str:
         info = self.dataset.info
+        embedded = f"{len(self.dataset)} items embedded by `{without_local_paths(retriever.reference)}`."
         return (
             f"---\nlicense: {json.dumps(info.license or 'unknown')}\ntags:\n- cross-modal-retrieval\n"
             f"configs:\n- config_name: default\n  data_files: items-*.parquet\n---\n\n# {self.name}\n\n"
-            f"{len(self.dataset)} items embedded by `{retriever.name}`. {info.description or ''}\n\n"
+            f"{embedded} {info.description or ''}\n\n"
             f'```python\nimport cmr_hub\ngallery = cmr_hub.Gallery.from_pretrained("<this repo>")\n'
             f'gallery.search(text="…", k=10)\n```\n'
         )

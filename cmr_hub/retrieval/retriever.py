@@ -65,8 +65,14 @@ class Retriever:
         self.model = model.eval()
         self.processor = processor
         self.name = name
+        self._given_folder: str | None = None  # where `name` is the path of one
         self.folder: Path | None = None
         self._image_domain: ImageDomain | None = None
+
+    @property
+    def reference(self) -> str | None:
+        """What finds the checkpoint again, wherever one looks from: a repo id, or the whole path of a folder."""
+        return self._given_folder or self.name
 
     def __repr__(self) -> str:
         return f"Retriever({self.name or type(self.model).__name__!r}, method={self.model.config.model_type!r})"
@@ -141,6 +147,8 @@ class Retriever:
         except CMRError as error:
             raise CheckpointError(f"The checkpoint in {folder} does not fit together: {error}") from error
         retriever.folder = folder
+        if os.path.isdir(os.path.expanduser(repo_id_or_path)):
+            retriever._given_folder = os.path.abspath(folder)
         retriever._image_domain = ImageDomain.load(folder)
         return retriever
 

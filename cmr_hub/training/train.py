@@ -120,7 +120,7 @@ def train(
         )
     check_parts(protocols, model)
     model.start_from(processor)
-    logger.info("%s on %s: %d training pairs, seed %d", recipe.title, dataset_name, len(pairs), seed)
+    logger.info("%s on %s: %d training pairs, seed %d", recipe.title, data_name or dataset_name, len(pairs), seed)
     started = time.perf_counter()
     if isinstance(model, ClosedFormCMRModel):
         fit_closed_form(model, pairs)

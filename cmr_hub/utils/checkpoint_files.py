@@ -104,6 +104,8 @@ def check_regular(path: Path, folder: Path | None = None) -> os.stat_result:
         if stat.S_ISLNK(found.st_mode) or path.parent != (folder or path.parent):
             found = _resolved(path, folder or path.parent).stat()
     except FileNotFoundError:
+        if not path.parent.exists():
+            raise CheckpointError(f"There is no folder {path.parent} (looked in {Path.cwd()}).") from None
         raise CheckpointError(
             f"{path.parent} is no complete checkpoint, gallery or index: it has no {path.name}."
         ) from None

@@ -12,7 +12,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
-from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, UnknownNameError
+from cmr_hub.errors import CheckpointError, CheckpointNotFoundError, UnknownNameError, near_names
 
 from .checkpoint_files import inner_path
 from .files import SCRATCH_PATTERNS
@@ -261,6 +261,9 @@ def _not_local(repo_id: str, repo_type: RepoType) -> str:
         return f"There is no folder {repo_id!r}."
     if repo_id in bundled:
         return f"{repo_id!r} is bundled, but a given revision or a forced download has to come from the Hub."
+    if not repo_id.startswith(NAMESPACE):
+        near = near_names(repo_id, list(bundled))
+        return f"There is no folder {repo_id!r} (looked in {Path.cwd()}).{near}"
     return str(UnknownNameError("bundled checkpoint", repo_id, bundled))
 
 

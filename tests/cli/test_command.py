@@ -1,6 +1,7 @@
 """What all commands share: names, several values per option, errors, the recorded command."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cmr_hub.cli.command import Option, recorded_command
+from cmr_hub.cli.command import Option, recorded_command, set_up_logging
 from cmr_hub.cli.main import RENAMED, SECTIONS, application, main
 from cmr_hub.cli.types import DatasetName, MethodName, MethodNames, MethodOrRecipe
 from cmr_hub.errors import DatasetError, UnknownNameError
@@ -150,6 +151,34 @@ def test_a_folder_is_no_repo_of_the_hub(name):
 def test_errors_are_one_line(tmp_path, capsys):
     assert main(["evaluate", "--checkpoint", str(tmp_path / "no"), "--dataset", "emoji"]) == 1
     assert capsys.readouterr().err.startswith("CheckpointNotFoundError: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "--checkpoint", "outputs/mine", "--dataset", "emoji"],
+        ["publish", "--checkpoint", "outputs/mine", "--repo-id", "me/mine", "--license", "other"],
+        ["finetune", "--checkpoint", "outputs/mine", "--dataset", "emoji", "--output-dir", "x"],
+    ],
+)
+def test_a_checkpoint_that_is_not_there_is_looked_for_here(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert re.search(rf"There is no folder '?outputs/mine'? \(looked in {tmp_path}\)", said)
+    assert "cmr/acmr-emoji" not in said
+
+
+def test_bars_of_weights_are_hidden():
+    from transformers.utils import logging as transformers_logging
+
+    before = transformers_logging.set_tqdm_hook(None)
+    try:
+        set_up_logging(is_main=True)
+        assert transformers_logging.tqdm(total=1).disable
+    finally:
+        transformers_logging.set_tqdm_hook(before)
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_on_one_line(tmp_path, capsys):

@@ -160,13 +160,16 @@ def test_the_command_line(tmp_path, capsys, caplog):
     with caplog.at_level("INFO"):
         assert cmr(training) == 0
     assert "protocol dscmr" in caplog.text
+    assert f"Saved in {folder}." in caplog.text
     figures = tmp_path / "figures.json"
     again = ["--dataset", "emoji", "--protocols", "djsrh", "--record", "--json", str(figures)]
     assert cmr(["evaluate", "--checkpoint", folder, *again]) == 0
     assert [entry["weights"] for entry in json.loads(figures.read_text())] == [weights_digest(tmp_path / "cca-emoji")]
     assert [entry["protocol"] for entry in TrainingRun.load(tmp_path / "cca-emoji").results] == ["dscmr", "djsrh"]
     repo = tmp_path / "repo"
-    assert cmr(["publish", "--checkpoint", folder, "--repo-id", "cmr/x", "--output-dir", str(repo)]) == 0
+    with caplog.at_level("INFO"):
+        assert cmr(["publish", "--checkpoint", folder, "--repo-id", "cmr/x", "--output-dir", str(repo)]) == 0
+    assert f"Written to {repo}. Read its README.md; without --output-dir it goes to the Hub as cmr/x." in caplog.text
     assert "djsrh" in (repo / "README.md").read_text()
     capsys.readouterr()
     assert cmr(training) == 1

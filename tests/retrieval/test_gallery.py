@@ -1,4 +1,5 @@
 import errno
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -408,6 +409,33 @@ def test_pushing_goes_through_the_hub_and_back(hub_server, tmp_path, monkeypatch
     loaded = Gallery.from_pretrained("me/twelve", retriever=feature_retriever())
     assert loaded.name == "Twelve items"
     assert_hits(loaded.search(item="item-5", k=12), gallery.search(item="item-5", k=12))
+
+
+@pytest.fixture
+def trained_here(tmp_path, monkeypatch):
+    """A retriever from the folder "run", as it is called in the folder above; tests begin in another one."""
+    feature_retriever().save_pretrained(tmp_path / "work" / "run")
+    monkeypatch.chdir(tmp_path / "work")
+    retriever = cmr_hub.from_pretrained("run")
+    monkeypatch.chdir(tmp_path)
+    return retriever
+
+
+@pytest.mark.parametrize("is_built", [False, True])
+def test_a_gallery_finds_its_checkpoint_from_any_folder(tmp_path, trained_here, is_built):
+    if is_built:
+        Gallery.build(feature_dataset(4), trained_here, tmp_path / "gallery")
+    else:
+        Gallery.from_dataset(feature_dataset(4), trained_here).save_pretrained(tmp_path / "gallery")
+    assert len(Gallery.from_pretrained(tmp_path / "gallery").search(item="item-1", k=2)) == 2
+
+
+def test_a_published_gallery_does_not_say_where_its_checkpoint_was(hub_server, tmp_path, monkeypatch, trained_here):
+    hub_server.connect(monkeypatch, tmp_path / "home")
+    Gallery.from_dataset(feature_dataset(4), trained_here).push_to_hub("me/four", token=TOKEN)
+    folder = cmr_hub.hub.resolve("me/four", repo_type="dataset")
+    assert json.loads((folder / "gallery_config.json").read_text())["retriever"] == "run"
+    assert "embedded by `run`" in (folder / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -36,4 +36,10 @@ def command(
     from cmr_hub.experiments.publish import Terms, publish
 
     terms = Terms(license, data_title, data_license, data_url)
-    logging.info("%s", publish(checkpoint, repo_id, output_dir=output_dir, private=private, terms=terms))
+    where = publish(checkpoint, repo_id, output_dir=output_dir, private=private, terms=terms)
+    if output_dir is None:
+        logging.info("Published: %s", where)
+    else:
+        logging.info(
+            "Written to %s. Read its README.md; without --output-dir it goes to the Hub as %s.", where, repo_id
+        )

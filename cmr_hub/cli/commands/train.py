@@ -105,8 +105,8 @@ def command(
     training = settings.arguments(per_device_train_batch_size=batch_size, learning_rate=learning_rate)
 
     from cmr_hub.data.labels import is_labelled
-    from cmr_hub.evaluation import default_protocol, get_protocol
-    from cmr_hub.experiments.choose import candidates, described
+    from cmr_hub.evaluation import get_protocol
+    from cmr_hub.experiments.choose import candidates, described, protocols_to_compare_by
     from cmr_hub.experiments.seeds import summarise
     from cmr_hub.experiments.table import find_checkpoints, make_tables
     from cmr_hub.methods import METHODS
@@ -118,10 +118,12 @@ def command(
 
     dataset = data.load_with("train")
     if method == AUTO:
-        protocol = get_protocol(protocols[0]) if protocols else default_protocol(has_classes=is_labelled(dataset))
-        found = candidates(dataset, data.dataset, protocol, encoders, seed=seeds[0], held_out=hold_out)
-        logging.info("%s", described(found, protocol))
-        recipe = found[0].recipe
+        compared_by = [get_protocol(name) for name in protocols] or protocols_to_compare_by(dataset)
+        found = candidates(
+            dataset, data.dataset, compared_by, encoders, seed=seeds[0], held_out=hold_out, data_name=data.title
+        )
+        logging.info("%s", described(found, compared_by))
+        recipe, protocols = found[0].recipe, protocols or [protocol.name for protocol in compared_by]
     else:
         recipe = load_recipe(method, data.dataset)
         if method in METHODS:  # the batches of a recipe of one's own are as they are
@@ -163,3 +165,4 @@ def command(
         logging.info("%s", "\n".join(map(table_markdown, make_tables(find_checkpoints(list(runs))))))
     elif len(runs) > 1:
         logging.info("%s", summarise(list(runs.values())))
+    logging.info("Saved in %s.", output_dir)
