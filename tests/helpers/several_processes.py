@@ -12,6 +12,7 @@ from datasets import DatasetDict
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from cmr_hub import Gallery
 from cmr_hub.cli.main import main as cmr
 from cmr_hub.encoders.backbone import BackboneEncoder
 from cmr_hub.errors import CMRError, InputError
@@ -19,7 +20,7 @@ from cmr_hub.training.distributed import GatherRows
 from cmr_hub.training.recipe import Recipe, load_recipe
 from cmr_hub.training.train import train
 from cmr_hub.utils.processes import this_process
-from toys import feature_dataset, raw_dataset
+from toys import feature_dataset, feature_retriever, raw_dataset
 
 # Method and settings of each training; batches of odd sizes, the last of an epoch smaller.
 TRAININGS = {
@@ -79,6 +80,15 @@ def run_gallery(folder: Path) -> None:
     assert cmr(["gallery", *words, "--shard-rows", "12"]) == 0
 
 
+def run_update(folder: Path) -> None:
+    """A gallery that is built, and then brought up to date: some items are gone, some are new, all others move."""
+    items, retriever = feature_dataset(61), feature_retriever()
+    options = {"shard_rows": 9, "show_progress": False, "remove_missing": True}
+    for left_out in ((4, 1), (5, 2)):
+        rows = [row for row in range(61) if row % left_out[0] != left_out[1]]
+        Gallery.build(items.select(rows), retriever, folder / "followed", **options)
+
+
 def failure() -> str | None:
     """What each process is told where the second of them fails."""
 
@@ -120,6 +130,7 @@ def train_all(folder: Path) -> None:
         run_command(folder)
         before = seen["encoded"]
         run_gallery(folder)
+        run_update(folder)
         seen["embedded"] = seen["encoded"] - before
         seen["encoded"] = before
     (folder / f"seen-{this_process().rank}.json").write_text(json.dumps(seen))

@@ -16,6 +16,7 @@ from cmr_hub.training.run import TRAINER_FOLDER, TrainingRun
 from cmr_hub.training.train import train
 from cmr_hub.training.trainer import CMRTrainer
 from several_processes import EPOCHS, TRAININGS, toy_dataset, toy_recipe, train_all, write_images
+from toys import feature_dataset, feature_retriever
 
 pytestmark = pytest.mark.slow
 
@@ -144,6 +145,16 @@ def test_two_processes_build_the_gallery_of_one(one, two):
     embedded = [_seen(two[0], rank)["embedded"] for rank in range(2)]
     assert sum(embedded) == len(first)
     assert min(embedded) > len(first) // 3
+
+
+def test_two_processes_bring_a_gallery_up_to_date_as_one_does(one, two):
+    retriever = feature_retriever()
+    first, second = (Gallery.from_pretrained(folder / "followed", retriever=retriever) for folder in (one, two[0]))
+    assert first.ids == second.ids == [f"item-{row}" for row in range(61) if row % 5 != 2]
+    expected = Gallery.from_dataset(feature_dataset(61).select([row for row in range(61) if row % 5 != 2]), retriever)
+    for modality in ("image", "text"):
+        np.testing.assert_allclose(second.embeds[modality], first.embeds[modality], atol=1e-5)
+        np.testing.assert_allclose(second.embeds[modality], expected.embeds[modality], atol=1e-5)
 
 
 def test_what_fails_in_one_is_known_to_all(two):
