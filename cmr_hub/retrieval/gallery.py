@@ -27,14 +27,14 @@ from cmr_hub.utils.images import ImageSource
 
 from .chance_scores import QUANTILE
 from .gallery_building import Building
-from .gallery_changes import GalleryFolder, NewItems, check_ids, embed_new
+from .gallery_changes import GalleryFolder, check_ids, embed_new, open_new
 from .gallery_checks import check_references, check_settings
 from .gallery_contents import ContentReader
 from .gallery_embedding import embed_at_once
 from .gallery_files import EMBEDS, REAL_VALUED
 from .gallery_indexes import build_index, check_embeds, chosen, options_to_open, options_to_save
 from .gallery_layout import CONFIG_NAME, SHARD_ROWS, describe_duplicates, same_images
-from .gallery_sources import ImageFilesSource, Source, open_source
+from .gallery_sources import Source
 from .gallery_storage import StoredGallery, load_retriever
 from .image_domain import SAMPLE
 from .items import Items
@@ -596,7 +596,7 @@ class Gallery:
         """
         self._check_may_change()
         copies = self._folder.copies_images if self._folder is not None else not self._items.image_files.is_trusted
-        opened = self._open_new(source, image_root, copies)
+        opened = open_new(source, image_root, None if copies else self._items.image_files.root)
         check_ids(opened.read(0, len(opened))["id"][:], set(self.ids))
         new = embed_new(
             opened,
@@ -611,7 +611,8 @@ class Gallery:
                 f"The items of this gallery have {' and '.join(f'{one}s' for one in embeds)}: give these."
             )
         if self._folder is not None:
-            self._say_duplicates(new)
+            if groups := self._folder.duplicates(new):
+                logger.info("%s", describe_duplicates(groups))
             self._folder.change(added=new)
         self._replace(
             concatenate_datasets([self.dataset, new.dataset]),
@@ -654,32 +655,6 @@ class Gallery:
                 f"The items of this gallery are in the index {self.index.name!r}, which is not changed item by item: "
                 "run Gallery.build again."
             )
-
-    def _open_new(
-        self,
-        source: Source | Dataset | str | os.PathLike | Sequence[str | os.PathLike],
-        image_root: Path | None,
-        copies_images: bool,
-    ) -> Source:
-        """The items to add; image files of a gallery that refers to them have to be in its folder of images."""
-        root, opened = self._items.image_files.root, open_source(source, image_root)
-        if copies_images or root is None:
-            return opened
-        if not isinstance(opened, ImageFilesSource):
-            return opened
-        paths = [Path(os.path.realpath(path)) for path in opened.paths]
-        outside = [path for path in paths if not path.is_relative_to(root)]
-        if outside:
-            raise InputError(f"{outside[0]} is not in {root}, where the images of this gallery are. Put it there.")
-        return ImageFilesSource(paths, root)
-
-    def _say_duplicates(self, new: NewItems) -> None:
-        """Say which of the new images are there already."""
-        assert self._folder is not None
-        added = {content.id for content in new.contents}
-        groups = same_images([*self._folder.contents(), *new.contents])
-        if found := [group for group in groups if not added.isdisjoint(group)]:
-            logger.info("%s", describe_duplicates(found))
 
     def _replace(
         self, dataset: Dataset, embeds: dict[Modality, np.ndarray], real_valued: dict[Modality, np.ndarray]

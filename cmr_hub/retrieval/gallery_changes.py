@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,17 @@ from cmr_hub.utils.messages import name_some
 from .gallery_contents import ContentReader
 from .gallery_embedding import ChunkEmbedder, joined
 from .gallery_files import items_table, write_config, write_table
-from .gallery_layout import CONFIG_NAME, MAP_NAME, RECORD_NAME, SHARD_ROWS, Content, ShardRecord, shard_path
-from .gallery_sources import Source
+from .gallery_layout import (
+    CONFIG_NAME,
+    MAP_NAME,
+    RECORD_NAME,
+    SHARD_ROWS,
+    Content,
+    ShardRecord,
+    same_images,
+    shard_path,
+)
+from .gallery_sources import ImageFilesSource, Source, open_source
 from .retriever import Retriever
 
 CHUNK_ROWS = 256  # embedded at once
@@ -44,6 +54,31 @@ class NewItems:
     table: pa.Table
     embeds: Mapping[str, np.ndarray]
     contents: Sequence[Content]
+
+
+def open_new(
+    source: Source | Dataset | str | os.PathLike | Sequence[str | os.PathLike],
+    image_root: str | os.PathLike | None,
+    photos: Path | None,
+) -> Source:
+    """Open what is to be added to a gallery.
+
+    Args:
+        source: as for `Gallery.build`.
+        image_root: the folder in which files must be that image cells name.
+        photos: of a gallery that refers to image files, the folder of these; ids of image files are paths in it.
+
+    Raises:
+        InputError: there is nothing of this kind, or an image file is not in the folder.
+    """
+    opened = open_source(source, image_root)
+    if photos is None or not isinstance(opened, ImageFilesSource):
+        return opened
+    paths = [Path(os.path.realpath(path)) for path in opened.paths]
+    outside = [path for path in paths if not path.is_relative_to(photos)]
+    if outside:
+        raise InputError(f"{outside[0]} is not in {photos}, where the images of this gallery are. Put it there.")
+    return ImageFilesSource(paths, photos)
 
 
 def embed_new(
@@ -168,11 +203,13 @@ class GalleryFolder:
             self._write(set(removed), added)
             self._state = self._now()
 
-    def contents(self) -> list[Content]:
-        """What the items are made of, as far as the shards say it."""
+    def duplicates(self, new: NewItems) -> list[tuple[str, ...]]:
+        """Find new items whose images are those of others, byte for byte, as far as the shards say what theirs are."""
         paths = [shard_path(self.path, number) for number in range(self._shards)]
         records = [ShardRecord.of_shard(path) for path in paths]
-        return [content for record in records if record is not None for content in record.usable]
+        contents = [content for record in records if record is not None for content in record.usable]
+        added = {content.id for content in new.contents}
+        return [group for group in same_images([*contents, *new.contents]) if not added.isdisjoint(group)]
 
     @property
     def _shards(self) -> int:

@@ -136,6 +136,7 @@ def test_the_index_may_be_elsewhere(photos, checkpoint, capsys, tmp_path):
         (["index", "{photos}/film.mp4"], "is a file. Name the folder of your images"),
         (["index", "{photos}/2024/.trash/empty"], "has no images"),
         (["index", "{photos}", "--output-dir", "{photos}/2024"], "has other files than those of an index"),
+        (["index", "{photos}", "--output-dir", "{photos}/film.mp4"], "is a file, and a folder is to be written"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
