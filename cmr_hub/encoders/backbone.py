@@ -116,7 +116,7 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
         for index, count, source in batch:
             with input_position("image", index, count):
                 images.append(load_image(source, min_side=self.min_side))
-                _check_shape(images[-1])
+                check_shape(images[-1])
             if sum(image.width * image.height for image in images) > MAX_WAITING:
                 parts.append(self._preprocess(images))
                 images = []
@@ -141,7 +141,12 @@ class BackboneEncoder(NetworkEncoder, ImageEncoder):
         return features.float()
 
 
-def _check_shape(image: Image.Image) -> None:
+def check_shape(image: Image.Image) -> None:
+    """Refuse an image that is far longer than wide, or the other way round.
+
+    Raises:
+        InputError: it is.
+    """
     short, long = sorted(image.size)
     if long > MAX_RATIO * short:
         raise InputError(

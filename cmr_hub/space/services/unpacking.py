@@ -17,11 +17,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from PIL import Image
+
 from cmr_hub.data.archives import zip_name
 from cmr_hub.data.image_folders import is_image_name, is_litter
 from cmr_hub.data.paths import unsafe_reason
 from cmr_hub.data.table import Pair, to_pairs
 from cmr_hub.data.table_files import read_rows
+from cmr_hub.encoders.backbone import check_shape
 from cmr_hub.errors import DatasetError, InputError
 from cmr_hub.utils.images import FORMATS, OTHER_SUFFIXES, load_image
 
@@ -233,6 +236,8 @@ class Unpacked:
         if path not in self.refused:
             try:
                 load_image(path, min_side=1, reduce=True)  # decoded as a whole, but hardly anything is kept
+                with Image.open(path) as image:
+                    check_shape(image)
                 return
             except InputError as error:
                 self.refused[path] = str(error).removeprefix(f"{path} ").rstrip(".")

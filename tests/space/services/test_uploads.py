@@ -170,6 +170,7 @@ def test_images_that_cannot_be_used_are_left_out_and_named(send: Callable, tmp_p
         "script.png": b"<svg xmlns='http://www.w3.org/2000/svg'></svg>",
         "program.jpg": b"MZ" + bytes(200),
         "large.bmp": image(size=(80, 80), kind="BMP"),
+        "line.png": image(size=(1200, 2)),
     }
     upload = send(TWO | bad)
     reasons = dict(line.split(": ", 1) for line in upload.left_out)
@@ -178,6 +179,7 @@ def test_images_that_cannot_be_used_are_left_out_and_named(send: Callable, tmp_p
     assert "SVG drawing" in reasons["script.png"]
     assert "save it as one of them" in reasons["drawing.svg"]
     assert "truncated or damaged" in reasons["cut.jpg"]
+    assert "at most 500 times as long" in reasons["line.png"]  # no encoder takes it
     assert "more than 0 MB" in reasons["large.bmp"]
     assert all(line.endswith(".") and str(tmp_path) not in line for line in upload.left_out)
     assert written(tmp_path) == ["images/a.png", "images/b.png"]
