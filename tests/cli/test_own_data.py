@@ -1,13 +1,16 @@
 """People's own folders, from a table to a measured checkpoint."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+import cmr_hub
 from cmr_hub.cli.main import main
 from cmr_hub.experiments import choose
 from cmr_hub.training import datasets as features_module
 from cmr_hub.training.run import TrainingRun
+from own_data import fashion
 from peoples_folders import FOLDERS, excel_folder
 
 FAST = ["--method", "scm_semantic", "--text-encoder", "bow", "--image-encoder", "{name: efficientnet-lite0}"]
@@ -45,6 +48,32 @@ def test_the_best_of_quick_methods_is_trained(tmp_path, monkeypatch, caplog):
     assert "CCA is left out" in caplog.text
     assert "SCM (semantic) is trained." in caplog.text
     assert TrainingRun.load(tmp_path / "out").method == "scm_semantic"
+
+
+@pytest.mark.slow
+def test_a_folder_becomes_a_published_checkpoint_that_searches(tmp_path, monkeypatch, capsys):
+    """The commands of docs/own-data.md, run from the folder that they name their paths from."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(choose, "LABELLED", ("unified",))  # one of the three that are compared
+    fashion(Path("products"), 96)
+    data = ["--dataset", "folder", "--data-dir", "products"]
+    checkpoint = ["--checkpoint", "outputs/products"]
+    assert cmr("train", "--method", "auto", *data, "--output-dir", "outputs/products") == 0
+    assert cmr("evaluate", *checkpoint, *data) == 0
+    assert cmr("gallery", *checkpoint, "--source", "products", "--output-dir", "galleries/products") == 0
+    capsys.readouterr()
+    assert cmr("search", "a red dress", "--gallery", "galleries/products", "-k", 3, "--json") == 0
+    assert "products/dress" in capsys.readouterr().out
+    publish = ["publish", *checkpoint, "--repo-id", "me/products", "--output-dir", "published"]
+    assert cmr(*publish) == 1
+    assert "add --license with an identifier of the Hub" in capsys.readouterr().err
+    assert cmr(*publish, "--license", "cc-by-4.0", "--data-title", "Products") == 0
+    assert "mean_recall (protocol instance)" in Path("published/README.md").read_text()
+    monkeypatch.chdir("/")
+    retriever = cmr_hub.from_pretrained(tmp_path / "published")
+    gallery = cmr_hub.Gallery.from_pretrained(tmp_path / "galleries" / "products", retriever=retriever)
+    hits = gallery.search(text="a red dress", target="image", k=3)
+    assert any({"red", "dress"} <= set(hit.labels) for hit in hits)  # chance is one in twelve
 
 
 @pytest.mark.parametrize(

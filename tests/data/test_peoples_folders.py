@@ -1,10 +1,21 @@
 """Folders as people's systems and programs make them."""
 
+import unicodedata
+
 import pytest
 
 from cmr_hub.data import load_dataset
+from cmr_hub.data.columns import read_column
 from cmr_hub.errors import DatasetError
-from peoples_folders import excel_folder, mac_folder, windows_folder
+from cmr_hub.utils.images import load_image
+from peoples_folders import (
+    excel_folder,
+    explorer_folder,
+    mac_folder,
+    numbers_folder,
+    windows_folder,
+    workbook_folder,
+)
 
 PAIRS = 6
 
@@ -93,3 +104,23 @@ def test_classes_in_merged_cells(tmp_path):
     book.save(tmp_path / "metadata.xlsx")
     with pytest.raises(DatasetError, match=r"1.png \(row 3\), 3.png \(row 5\).* Of merged cells only the first"):
         load_dataset("folder", tmp_path)
+
+
+def test_text_of_excel_and_photos_of_a_camera(tmp_path, caplog):
+    rows = rows_of(load_dataset("folder", explorer_folder(tmp_path, PAIRS)))
+    assert [row["id"] for row in rows] == [f"DCIM/Größe {number}.JPG" for number in range(PAIRS)]
+    assert rows[0]["texts"] == ["rot, wie Klatschmohn; 19,90 €"]
+    assert "read as Windows-1252" in caplog.text
+
+
+def test_table_of_numbers_and_photos_of_an_iphone(tmp_path):
+    loaded = load_dataset("folder", numbers_folder(tmp_path, PAIRS), split="train")["train"]
+    names = [f"Foto für Zoé {number}{'.HEIC' if number % 2 else '.jpeg'}" for number in range(PAIRS)]
+    assert loaded["id"][:] == [unicodedata.normalize("NFD", name) for name in names]
+    assert [image.size for image in map(load_image, read_column(loaded, "image"))] == [(24, 24)] * PAIRS
+
+
+def test_workbook_of_numbers_and_dates(tmp_path):
+    loaded = load_dataset("folder", workbook_folder(tmp_path, PAIRS), split="train")["train"]
+    assert loaded["id"][:] == [str(1000 + number) for number in range(PAIRS)]
+    assert loaded.features["label"].names == ["2024-01-01", "2024-01-02", "2024-01-03"]

@@ -1,11 +1,13 @@
-"""Folders of images and texts as a Windows user, a Mac user and an Excel user make them."""
+"""Folders of images and texts as users of Windows, macOS and Excel make them, two of each."""
 
 from __future__ import annotations
 
 import csv
+import datetime
 import unicodedata
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 COLOURS = ("red", "green", "blue")
@@ -18,7 +20,10 @@ def _draw(path: Path, number: int) -> str:
     colour = COLOURS[number % 3]
     image = Image.new("RGB", (24, 24), colour)
     image.putpixel((number % 24, number // 24), (255, 255, 255))
-    image.save(path)
+    if path.suffix.lower() == ".heic":
+        pytest.importorskip("pillow_heif").from_pillow(image).save(path)
+    else:
+        image.save(path)
     return colour
 
 
@@ -66,4 +71,58 @@ def excel_folder(root: Path, pairs: int) -> Path:
     return root
 
 
-FOLDERS = {"windows": windows_folder, "mac": mac_folder, "excel": excel_folder}
+def explorer_folder(root: Path, pairs: int) -> Path:
+    """Text of Excel (tabs, Windows-1252) in capitals, images of a camera in a folder that the names lack."""
+    lines = ["File Name\tText\tLabel"]
+    for number in range(pairs):
+        colour = _draw(root / "DCIM" / f"Größe {number}.JPG", number)
+        lines.append(f'GRÖSSE {number}.jpg\t"{WORDS[colour]}; 19,90 €"\t{colour}')
+    (root / "DCIM" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (root / "METADATA.TXT").write_bytes(("\r\n".join(lines) + "\r\n").encode("cp1252"))
+    (root / "LIESMICH.TXT").write_bytes("Fotos für den Katalog".encode("cp1252"))
+    return root
+
+
+def numbers_folder(root: Path, pairs: int) -> Path:
+    """A table that Numbers exported with its title, photos of an iPhone, names without suffixes, which macOS hides."""
+    lines = ["Tabelle 1;;", "File name;Caption;Label"]
+    for number in range(pairs):
+        stem = unicodedata.normalize("NFD", f"Foto für Zoé {number}")
+        colour = _draw(root / f"{stem}{'.HEIC' if number % 2 else '.jpeg'}", number)
+        (root / f"._{stem}.HEIC").write_bytes(b"\0\5\x16\7")
+        lines.append(f'Foto für Zoé {number};"{WORDS[colour]}; {number}";{colour}')
+    (root / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (root / "metadata.csv").write_text("\r\n".join(lines), encoding="utf-8", newline="")
+    return root
+
+
+def workbook_folder(root: Path, pairs: int) -> Path:
+    """Notes on the first sheet, a title in merged cells, blank rows, numbers as names and ids, dates as classes."""
+    book = pytest.importorskip("openpyxl").Workbook()
+    book.active.append(["Stand", datetime.datetime(2024, 5, 1)])
+    sheet = book.create_sheet("Artikel")
+    sheet.append(["Unsere Artikel"])
+    sheet.merge_cells("A1:D1")
+    sheet.append([])
+    sheet.append(["ID", "File name", "Text", "Label"])
+    for number in range(pairs):
+        colour = _draw(root / f"{1000 + number}.jpg", number)
+        day = datetime.datetime(2024, 1, 1 + COLOURS.index(colour))
+        name = 1000.0 + number
+        sheet.append(
+            [name if number % 2 else f"{1000 + number}", name, WORDS[colour], day if number % 2 else str(day.date())]
+        )
+        if number % 5 == 4:
+            sheet.append([None, " "])
+    book.save(root / "metadata.xlsx")
+    return root
+
+
+FOLDERS = {
+    "windows": windows_folder,
+    "mac": mac_folder,
+    "excel": excel_folder,
+    "explorer": explorer_folder,
+    "numbers": numbers_folder,
+    "workbook": workbook_folder,
+}
