@@ -1,6 +1,8 @@
 """Searching settings on the validation split, by the Trainer or, for closed forms, without one."""
 
+import contextlib
 import json
+import sqlite3
 import sys
 
 import pytest
@@ -21,6 +23,20 @@ from tables import unpadded
 from toys import feature_dataset
 
 optuna = pytest.importorskip("optuna")
+sqlalchemy = pytest.importorskip("sqlalchemy")
+
+
+@pytest.fixture(autouse=True)
+def volatile_record():
+    """The record need not survive a loss of power: SQLite waits for the disk at each of its many steps."""
+
+    def relax(connection, _):
+        with contextlib.suppress(sqlite3.DatabaseError):  # a damaged one
+            connection.execute("PRAGMA synchronous=OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", relax)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", relax)
 
 
 class WithoutTest(dict):

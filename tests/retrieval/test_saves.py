@@ -22,12 +22,6 @@ from killing import fresh_copy, killed_everywhere
 from toys import feature_dataset, feature_retriever, raw_retriever
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Nothing is lost when the machine stays on."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 @pytest.fixture(scope="module")
 def retrievers():
     """Two checkpoints of different files: real-valued on features, and one with a vocabulary."""
