@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from cmr_hub.utils.images import DECODING
 from cmr_hub.utils.memory import keep_little_memory
+from cmr_hub.utils.request_limits import BodyLimits, close_silent_connections
 
 from .components.rendering import render
 from .endpoints import add_endpoints
@@ -26,7 +27,7 @@ from .services.received_files import receive_privately, remove_older
 from .services.upload_tables import MB
 from .serving.admission import CheckedBlocks
 from .serving.answers import Answers
-from .serving.patience import BodyLimits, close_silent_connections
+from .serving.request_sizes import most_bytes
 from .serving.routes import own_routes
 from .views.use import HAS_MCP
 
@@ -116,7 +117,7 @@ def launch(app: SpaceApp, *, prevent_thread_lock: bool = False, **options: Any) 
         enable_monitoring=False,
         app_kwargs={
             "routes": own_routes(MAX_UPLOAD, app),
-            "middleware": [Middleware(Answers), Middleware(BodyLimits)],
+            "middleware": [Middleware(Answers), Middleware(BodyLimits, most_bytes=most_bytes)],
         },
         prevent_thread_lock=True,
         **options,

@@ -12,6 +12,7 @@ from PIL import Image as Images
 from cmr_hub.data import info
 from cmr_hub.data.base import TEXTS, label_features
 from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.retrieval.retriever import Retriever
 from cmr_hub.space.services.catalogue import Catalogue, Entry, Source
 from toys import raw_retriever
 
@@ -41,6 +42,15 @@ def make_gallery(folder: Path) -> Gallery:
     }
     features = label_features(["fruit", "animal"], image=Image(), texts=TEXTS)
     return Gallery.from_dataset(Dataset.from_dict(rows, features=features), raw_retriever(), name="Small", cache=False)
+
+
+def save_gallery(folder: Path) -> Path:
+    """The folder of a saved gallery of four pairs, "small"; its checkpoint is saved next to it."""
+    gallery = make_gallery(folder)
+    gallery.retriever.save_pretrained(folder / "checkpoint")
+    retriever = Retriever.from_pretrained(folder / "checkpoint")
+    Gallery.from_dataset(gallery.dataset, retriever, cache=False).save_pretrained(folder / "small")
+    return folder / "small"
 
 
 class OneGallery:

@@ -11,10 +11,11 @@ from cmr_hub.cli.command import Command
 from cmr_hub.cli.options import option
 from cmr_hub.cli.photo_folders import describe_outcome, indexed
 from cmr_hub.cli.types import PATH, DatasetName
+from cmr_hub.utils.extras import require
 from cmr_hub.utils.server_environment import prepare_environment
 
 
-@click.command("serve", cls=Command, requires={"gradio": "space"})
+@click.command("serve", cls=Command)
 @click.argument("folder", required=False, type=PATH)
 @option(
     "--gallery", several=True, type=PATH, metavar="DIR", help="Saved galleries to serve first, as `cmr gallery` makes."
@@ -35,6 +36,9 @@ from cmr_hub.utils.server_environment import prepare_environment
 @option("--host", metavar="NAME", help="Address to listen at; 0.0.0.0 for other machines too.")
 @option("--port", type=click.IntRange(0, 65535), metavar="PORT", help="Port; otherwise the first free one from 7860.")
 @option("--open", "opens", is_flag=True, help="Open it in the browser.")
+@option(
+    "--api", is_flag=True, help="Serve the galleries to programs instead: typed HTTP endpoints, described at /docs."
+)
 def command(
     *,
     folder: Path | None,
@@ -44,6 +48,7 @@ def command(
     host: str | None,
     port: int | None,
     opens: bool,
+    api: bool,
 ) -> None:
     """Serve the Space: search in the browser, and over an API.
 
@@ -52,12 +57,20 @@ def command(
     `GRADIO_SERVER_NAME` and `GRADIO_SERVER_PORT` give host and port where the options do not.
     """
     prepare_environment()
+    if api and (checkpoint or prepare or opens):
+        raise click.UsageError("--api serves galleries alone: leave out --checkpoint, --prepare and --open.")
+    require(*(("prometheus_client", "api", "cmr serve --api") if api else ("gradio", "space", "cmr serve")))
     photos = {}
     if folder is not None:
         found, index, outcome = indexed(folder)
         for line in describe_outcome(found, outcome):
             click.echo(line)
         photos[index] = found.folder
+    if api:
+        from cmr_hub.api.server import PORT, serve_api
+
+        serve_api(gallery, photos, host or "127.0.0.1", PORT if port is None else port)
+        return
     from cmr_hub.space import build_app, launch
     from cmr_hub.space.services.catalogue import Catalogue
     from cmr_hub.space.services.preparation import names_to_prepare

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from gradio.routes import API_PREFIX
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from ..services.upload_tables import MB
 
 HEAD_SECONDS = 20.0  # for the head of a request, from when the connection is made
 BODY_SECONDS = 30.0  # for a body, in addition to what it takes at the slowest rate
 MIN_RATE = 10_000  # bytes per second
-MAX_UPLOADS = 500 * MB  # of all files in one request
-MAX_TOOL_CALL = 32 * MB  # images come in it as data: URIs
-MAX_BODY = 4 * MB
 
 
 class BodyLimits:
@@ -24,16 +19,23 @@ class BodyLimits:
 
     Args:
         app: what answers requests.
+        most_bytes: how many bytes a request to a path may have.
         seconds, rate: a body of `n` bytes may take `seconds + n / rate`.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float = BODY_SECONDS, rate: float = MIN_RATE):
-        self.app, self.seconds, self.rate = app, seconds, rate
+    def __init__(
+        self,
+        app: ASGIApp,
+        most_bytes: Callable[[str], int],
+        seconds: float = BODY_SECONDS,
+        rate: float = MIN_RATE,
+    ):
+        self.app, self.most_bytes, self.seconds, self.rate = app, most_bytes, seconds, rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         limited = scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS")
-        await self.app(scope, self._limited(receive, most_bytes(scope["path"])) if limited else receive, send)
+        await self.app(scope, self._limited(receive, self.most_bytes(scope["path"])) if limited else receive, send)
 
     def _limited(self, receive: Receive, most: int) -> Receive:
         clock = asyncio.get_running_loop().time
@@ -55,13 +57,6 @@ class BodyLimits:
             return message
 
         return limited
-
-
-def most_bytes(path: str) -> int:
-    """How many bytes a request to a path may have."""
-    if path.startswith(f"{API_PREFIX}/upload"):
-        return MAX_UPLOADS
-    return MAX_TOOL_CALL if path.startswith(f"{API_PREFIX}/mcp") else MAX_BODY
 
 
 def close_silent_connections(server: Any, seconds: float = HEAD_SECONDS) -> None:

@@ -17,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from cmr_hub.space.serving import patience
-from cmr_hub.space.serving.patience import BodyLimits, close_silent_connections, most_bytes
+from cmr_hub.utils.request_limits import BodyLimits, close_silent_connections
 from reverse_proxy import free_port
 
 SECONDS = 0.3
 LONG = 10.0
+MAX = 1_000_000
 HEAD = b"POST /gradio_api/run/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
 
 
@@ -44,7 +44,11 @@ def port() -> Iterator[int]:
     port = free_port()
     app = Starlette(
         routes=[Route("/{path:path}", count, methods=["POST"]), Route("/events", events)],
-        middleware=[Middleware(BodyLimits, seconds=SECONDS, rate=10_000)],
+        middleware=[
+            Middleware(
+                BodyLimits, most_bytes=lambda path: 1000 if path == "/small" else MAX, seconds=SECONDS, rate=10_000
+            )
+        ],
     )
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
     close_silent_connections(server, SECONDS)
@@ -111,11 +115,6 @@ def test_answer_may_take_as_long_as_it_likes(port: int):
     assert httpx.get(f"http://127.0.0.1:{port}/events").text == "event\n" * 3
 
 
-def test_body_that_is_too_large_is_refused_whatever_its_head_says(port: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(patience, "MAX_BODY", 1000)
-    assert httpx.post(f"http://127.0.0.1:{port}/a", content=b"x" * 1000).text == "1000"
-    assert httpx.post(f"http://127.0.0.1:{port}/a", content=iter([b"x" * 600] * 2)).status_code == 413
-
-
-def test_uploads_and_tools_may_send_more():
-    assert most_bytes("/gradio_api/upload") > most_bytes("/gradio_api/mcp/") > most_bytes("/gradio_api/run/a")
+def test_body_that_is_too_large_is_refused_whatever_its_head_says(port: int):
+    assert httpx.post(f"http://127.0.0.1:{port}/small", content=b"x" * 1000).text == "1000"
+    assert httpx.post(f"http://127.0.0.1:{port}/small", content=iter([b"x" * 600] * 2)).status_code == 413

@@ -1,0 +1,1 @@
+"""Galleries as an HTTP service with typed endpoints, for programs; `cmr serve --api` starts it."""
