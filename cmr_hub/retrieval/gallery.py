@@ -488,6 +488,21 @@ class Gallery:
                 of_query += self._searcher.notes(one)
         return of_query + ([self._domain_note] if self._domain_note else [])
 
+    def embed_query(self, query: Query, target: Modality = "image") -> np.ndarray:
+        """The embedding that a query is searched by, before a focus weighs its parts.
+
+        Args:
+            query: one query.
+            target: as for [`search`].
+
+        Returns:
+            `(1, d)`, of the kind of the gallery's embeddings.
+
+        Raises:
+            InputError: as for [`search`].
+        """
+        return self._searcher.embed(query, target)
+
     def suggest_min_score(
         self,
         target: Modality = "image",

@@ -190,6 +190,17 @@ class Searcher:
             scores, rows = scores[good], rows[good]
         return self._hits(scores[:k], rows[:k], asked.row)
 
+    def embed(self, query: Query, target: Modality) -> np.ndarray:
+        """The embedding of one query, `(1, d)`; see `Gallery.embed_query`."""
+        self._check_target(target)
+        embedder = self._embedder([query], target)
+        embedder.check(query)
+        return embedder.embed(query)
+
+    def _embedder(self, queries: Sequence[Query], target: Modality) -> QueryEmbedder:
+        source = self.other_modality(target)
+        return QueryEmbedder(queries, self.retriever, self.items, self.embeds, self.real_valued, source)
+
     def suggest_min_score(
         self,
         sources: tuple[Modality, ...],
@@ -224,8 +235,7 @@ class Searcher:
         """What is found with one query, or with each of several, which are embedded at once."""
         self._check_target(target)
         queries = [query] if isinstance(query, Query) else query
-        source = self.other_modality(target)
-        embedder = QueryEmbedder(queries, self.retriever, self.items, self.embeds, self.real_valued, source)
+        embedder = self._embedder(queries, target)
         if isinstance(query, Query):
             return find(self._understood(query, target, embedder))
         asked = []

@@ -67,6 +67,42 @@ def test_focus_goes_from_the_kind_of_thing_to_the_very_thing(client: Client, par
         assert [hit["id"] for hit in hits] == [hit.id for hit in parts_gallery.search(item="item 3", k=4, focus=focus)]
 
 
+def test_several_terms_are_one_query(client: Client, image_file: Path):
+    image, texts = handle_file(image_file), {"smiling cat": 1, "blue": -0.25}
+    plain = client.predict(image, target="image", k=10, api_name="/search_image")
+    hits = client.predict(image, texts=texts, image_weight=0.5, k=10, api_name="/search_combined")
+    assert [hit["id"] for hit in hits] != [hit["id"] for hit in plain]
+    assert any("cat" in name for name in names(hits[:5]))
+    likewise = client.predict(None, texts={"smiling cat": 1}, k=10, api_name="/search_combined")
+    assert likewise == client.predict("smiling cat", api_name="/search_text")
+    items = client.predict(None, items={"1F436": 1, "1F431": 1}, k=5, api_name="/search_combined")
+    assert sum("Animals & Nature" in hit["labels"] for hit in items) >= 3
+
+
+def test_hits_below_the_least_score_are_left_out(client: Client):
+    least = client.predict(api_name="/min_score")
+    hits = client.predict("smiling cat", k=60, min_score=least, api_name="/search_text")
+    assert 0 < len(hits) < 60
+    assert min(hit["score"] for hit in hits) >= least - 1e-4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "nothing to search by"),
+        ({"texts": {"cat": -1}}, "No term of the query has a weight above 0"),
+        ({"texts": {"cat": "1"}}, "texts: the weight of 'cat': a number is expected, and a text was sent"),
+        ({"texts": ["cat"]}, "texts: an object of texts and their weights is expected, and a list was sent"),
+        ({"items": {"nobody": 1}}, "no item 'nobody'"),
+        ({"texts": {f"cat {number}": 1 for number in range(21)}}, "21 parts, more than the 20 allowed"),
+        ({"texts": {"cat": 1}, "min_score": 2}, "min_score must be a number from -1 to 1"),
+    ],
+)
+def test_bad_combined_query_is_one_readable_sentence(client: Client, arguments: dict[str, Any], message: str):
+    with pytest.raises(AppError, match=message):
+        client.predict(**{"image": None, **arguments}, api_name="/search_combined")
+
+
 def test_image_behind_a_hit(client: Client):
     with Image.open(client.predict("1F436", "emoji", api_name="/image")) as image:
         assert (image.format, image.size) == ("PNG", (72, 72))
@@ -124,11 +160,19 @@ def test_files_of_the_server_are_not_read(space: Any):
 
 def test_endpoints_are_typed_and_described(client: Client):
     api = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(api) == {"/galleries", "/search_text", "/search_image", "/search_item", "/image"}
+    assert set(api) == {
+        "/galleries",
+        "/search_text",
+        "/search_image",
+        "/search_item",
+        "/search_combined",
+        "/min_score",
+        "/image",
+    }
     assert all(endpoint["description"] for endpoint in api.values())
-    focus = api["/search_text"]["parameters"][-1]
+    focus = api["/search_text"]["parameters"][-2]
     assert (focus["parameter_name"], focus["parameter_has_default"]) == ("focus", True)
-    k = api["/search_text"]["parameters"][-3]
+    k = api["/search_text"]["parameters"][-4]
     assert (k["parameter_name"], k["parameter_default"], k["type"]) == ("k", 10, {"type": "integer"})
     hit = api["/search_text"]["returns"][0]["type"]["items"]
     assert hit["properties"]["score"] == {"type": "number"}

@@ -45,6 +45,20 @@ def test_image_finds_texts(page: Page, image_file: Path):
     expect(page.locator(".cmr-images .cmr-hit").first).to_contain_text("dog face")
 
 
+def test_words_next_to_an_image_are_one_query(page: Page, image_file: Path):
+    page.set_input_files("#cmr-image input[type=file]", image_file)
+    expect(page.locator(".cmr-texts .cmr-hit")).to_have_count(12)
+    find(page, "smiling")
+    expect(page.locator("h2.cmr-asked")).to_have_text("Your image + “smiling”")
+    expect(page.locator(".cmr-images .cmr-hit")).to_have_count(12)
+    page.get_by_label("But not").fill("blue")
+    page.get_by_label("But not").press("Enter")
+    expect(page.locator("h2.cmr-asked")).to_have_text("Your image + “smiling” - “blue”")
+    page.get_by_label("Hide chance finds").check()
+    expect(page.locator(".cmr-summary")).to_contain_text("above chance")
+    assert overflow(page) <= 0
+
+
 def test_clicked_hit_becomes_the_query(page: Page):
     find(page, "fire engine")
     expect(page.locator("h2.cmr-asked")).to_have_text("“fire engine”")

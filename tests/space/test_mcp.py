@@ -37,7 +37,15 @@ def call(space: Any, tool: str, **arguments: Any) -> Any:
 
 def test_tools_are_typed_and_described(space: Any):
     tools = {tool.name: tool for tool in with_session(space, lambda session: session.list_tools()).tools}
-    assert set(tools) == {"galleries", "search_text", "search_image", "search_item", "image"}
+    assert set(tools) == {
+        "galleries",
+        "search_text",
+        "search_image",
+        "search_item",
+        "search_combined",
+        "min_score",
+        "image",
+    }
     for tool in tools.values():
         assert tool.description
         assert all(parameter["description"] for parameter in tool.inputSchema["properties"].values())
@@ -54,6 +62,14 @@ def test_image_finds_texts(space: Any, image_file: Path):
     address = "data:image/png;base64," + base64.b64encode(image_file.read_bytes()).decode()
     answer = call(space, "search_image", image=address, target="image", k=1)
     assert "1F436" in answer.content[0].text
+
+
+def test_several_terms_find_items(space: Any, image_file: Path):
+    address = "data:image/png;base64," + base64.b64encode(image_file.read_bytes()).decode()
+    answer = call(space, "search_combined", image=address, texts={"smiling cat": 1, "dog": -0.5}, k=3)
+    assert not answer.isError
+    assert answer.content[0].text.count("score") == 3
+    assert call(space, "search_combined", texts={"dog": -0.5}).isError
 
 
 def test_focus_is_an_argument(space: Any, parts_gallery: Gallery):

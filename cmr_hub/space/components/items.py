@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cmr_hub.data.columns import Modality
 from cmr_hub.retrieval.gallery import Gallery, Hit
+from cmr_hub.retrieval.queries import Term
 
 from ..services.queries import Query, open_upload
 from .images import data_uri, image_of
@@ -103,12 +104,18 @@ def cards_of(gallery: Gallery, hits: Sequence[Hit], target: Modality) -> list[Ca
 
 def heading_of(gallery: Gallery, query: Query) -> Heading:
     """What is asked, as a heading: the words, the uploaded image, or the item of the gallery."""
+    more = "".join(f" {'+' if term.weight > 0 else '-'} {_named(gallery, term)}" for term in query.more)
     if query.kind == "text":
-        return Heading(f"“{cut(query.value)}”")
+        return Heading(f"“{cut(query.value)}”{more}")
     if query.kind == "image":
-        return Heading("Your image", image=data_uri(open_upload(query.value)))
+        return Heading(f"Your image{more}", image=data_uri(open_upload(query.value)))
     item = item_of(gallery, gallery.position(query.value))
-    return Heading(item.name, item.labels, item.image, item.name)
+    return Heading(f"{item.name}{more}", item.labels, item.image, item.name)
+
+
+def _named(gallery: Gallery, term: Term) -> str:
+    """A further part of a question in its heading."""
+    return f"“{cut(str(term.text))}”" if term.kind == "text" else name_of(gallery, gallery.position(str(term.item)))
 
 
 def score_meaning(gallery: Gallery, hit: Hit) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.retrieval.search import AUTO
 
 from ..services.catalogue import Entry
 from ..services.examples import example_text
@@ -48,11 +49,14 @@ def _link(asked: Asked, entry: Entry, method: str) -> str | None:
 def _found(answer: Answer) -> str:
     asked = answer.asked
     one, many = NOUNS[asked.target]
+    if not answer.hits and asked.min_score is not None:
+        return f"No {one} scores above chance" if asked.min_score == AUTO else f"No {one} has a score so high"
     nearest = f"{len(answer.hits)} nearest {many}" if len(answer.hits) != 1 else f"The nearest {one}"
     found = f"{nearest} of class {asked.label}" if asked.label else f"{nearest} of {len(answer.gallery):,}"
-    if asked.query.kind == "item":
+    if asked.query.kind == "item" and not asked.query.more:
         found += f" to its {NOUNS[asked.source(answer.gallery)][0]}"
-    return found if asked.focus is None else f"{found} at focus {asked.focus:g}"
+    found = found if asked.focus is None else f"{found} at focus {asked.focus:g}"
+    return f"{found}, above chance" if asked.min_score == AUTO else found
 
 
 def examples(gallery: Gallery, positions: Sequence[int], takes_texts: bool) -> Markup:

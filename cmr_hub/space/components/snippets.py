@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from cmr_hub.retrieval.gallery import Gallery
 
@@ -40,8 +41,7 @@ def python_lines(entry: Entry, method: str, gallery: Gallery, asked: Asked) -> s
     'hits = gallery.search(text="a smiling cat", target="image", k=3)'
     ```
     """
-    query = asked.query
-    asks: dict[str, str] = {query.kind: _quoted(PHOTO if query.kind == "image" else query.value)}
+    asks = {kind: _quoted(terms) for kind, terms in _terms(asked).items()}
     search = _call("hits = gallery.search", {**asks, **_rest(asked, gallery)})
     return "\n".join([*_opening(entry, method), search, SHOW_HITS])
 
@@ -60,12 +60,16 @@ def client_lines(address: str, name: str, method: str, asked: Asked, gallery: Ga
         As [`python_lines`].
     """
     query = asked.query
-    imports, asks = "Client", _quoted(query.value)
+    imports = "Client, handle_file" if query.kind == "image" else "Client"
+    if query.more:
+        asks, endpoint = _combined(asked), "/search_combined"
+    else:
+        asks, endpoint = {query.kind: _quoted(query.value)}, f"/search_{query.kind}"
     if query.kind == "image":
-        imports, asks = "Client, handle_file", f"handle_file({_quoted(PHOTO)})"
+        asks["image"] = f"handle_file({_quoted(PHOTO)})"
     where = {"gallery": _quoted(name), "model": _quoted(method)}
-    endpoint = {"api_name": _quoted(f"/search_{query.kind}")}
-    search = _call("hits = client.predict", {query.kind: asks, **where, **_rest(asked, gallery), **endpoint})
+    rest = {**_rest(asked, gallery), "api_name": _quoted(endpoint)}
+    search = _call("hits = client.predict", {**asks, **where, **rest})
     return f"from gradio_client import {imports}\n\nclient = Client({_quoted(address)})\n{search}\n{SHOW_RECORDS}"
 
 
@@ -116,6 +120,26 @@ def _opening(entry: Entry, method: str) -> list[str]:
     ]
 
 
+def _terms(asked: Asked) -> dict[str, Any]:
+    """What is asked, as arguments of `Gallery.search`."""
+    terms = asked.query.terms()
+    if asked.query.kind == "image":
+        terms["image"] = PHOTO if asked.query.weight == 1 else {PHOTO: asked.query.weight}
+    return terms
+
+
+def _combined(asked: Asked) -> dict[str, str]:
+    """What is asked, as arguments of the endpoint for several terms, as code."""
+    terms = _terms(asked)
+    asks: dict[str, str] = {}
+    for kind, argument in (("text", "texts"), ("item", "items")):
+        if kind in terms:
+            asks[argument] = _quoted(terms[kind] if isinstance(terms[kind], dict) else {terms[kind]: 1})
+    if asked.query.kind == "image" and asked.query.weight != 1:
+        asks["image_weight"] = _quoted(asked.query.weight)
+    return asks
+
+
 def _rest(asked: Asked, gallery: Gallery) -> dict[str, str]:
     """Everything but what is asked, as code; fitted to a gallery that may have few items or one modality."""
     target = asked.target if asked.target in gallery.embeds else next(iter(gallery.embeds))
@@ -125,6 +149,7 @@ def _rest(asked: Asked, gallery: Gallery) -> dict[str, str]:
         "k": min(asked.k, most_hits(gallery)),
         "label": asked.label,
         "focus": asked.of(gallery).focus,
+        "min_score": asked.min_score,
     }
     return {name: _quoted(value) for name, value in rest.items() if value is not None}
 
@@ -136,6 +161,6 @@ def _call(function: str, arguments: Mapping[str, str]) -> str:
     return line if len(line) <= WIDTH else "\n".join([f"{function}(", *(f"    {part}," for part in parts), ")"])
 
 
-def _quoted(value: str | float) -> str:
+def _quoted(value: str | float | dict[str, float]) -> str:
     """A value as Python has it, text between double quotes: JSON's escapes are Python's, too."""
     return json.dumps(value, ensure_ascii=False)

@@ -52,6 +52,7 @@ def link_to(gallery: str, method: str, asked: Asked) -> str:
     if query.kind != "image" and not asked.is_opening:
         parts |= {query.kind: query.value, "side": query.modality, "target": asked.target, "k": asked.k}
         parts |= {"label": asked.label, "focus": None if asked.focus is None else f"{asked.focus:g}"}
+        parts |= {"without": query.without or None, "hide": "chance" if asked.min_score == "auto" else None}
     return "?" + urlencode({name: value for name, value in parts.items() if value is not None})
 
 
@@ -61,6 +62,7 @@ def read_link(parameters: Mapping[str, str]) -> Destination:
     asked = None
     if kind is not None:
         query = Query(kind, parameters[kind], _modality(parameters.get("side")) if kind == "item" else None)
+        query = query.together(without=parameters.get("without", ""))
         k = parameters.get("k", "")
         asked = Asked(
             query,
@@ -68,6 +70,7 @@ def read_link(parameters: Mapping[str, str]) -> Destination:
             min(max(int(k), 1), MAX_HITS) if k.isascii() and k.isdigit() and len(k) < 5 else FIRST_HITS,
             parameters.get("label") or None,
             _focus(parameters.get("focus", "")),
+            "auto" if parameters.get("hide") == "chance" else None,
         )
     return Destination(parameters.get("gallery"), parameters.get("model"), asked, parameters.get("view"))
 

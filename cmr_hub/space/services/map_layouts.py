@@ -16,7 +16,7 @@ from cmr_hub.retrieval.gallery_layout import MAP_NAME
 from cmr_hub.retrieval.maps import GalleryMap, NeighbourMap, PrincipalMap, embedded_map_path
 
 from .catalogue import Source
-from .queries import Asked, open_upload
+from .queries import Asked, opened_query
 
 LayoutName = Literal["pca", "tsne"]
 Job = tuple[str, Source]  # a gallery's name and one of its models
@@ -73,16 +73,11 @@ def fitting(asked: Asked, gallery: Gallery) -> Asked:
 
 def embed(gallery: Gallery, asked: Asked) -> np.ndarray:
     """The `(1, d)` embedding of a question that can be answered."""
-    query = asked.query
-    if query.kind == "text":
-        return gallery.retriever.encode_texts([query.value])
-    if query.kind == "image":
-        return gallery.retriever.encode_images([open_upload(query.value)])
-    return gallery.embeds[asked.source(gallery)][[gallery.position(query.value)]]
+    return gallery.embed_query(opened_query(asked.query), asked.target)
 
 
 def position_of(gallery: Gallery, found: GalleryMap, asked: Asked, embedded: np.ndarray) -> np.ndarray:
     """Where a question is, `(2,)`: an item of the gallery where it is drawn."""
-    if asked.query.kind != "item":
+    if asked.query.kind != "item" or asked.query.more:
         return found.place(embedded)[0]
     return found.positions(gallery, [gallery.position(asked.query.value)], asked.source(gallery))[0]

@@ -171,6 +171,12 @@ def _fraction(component: Any, value: Any, name: str) -> float | None:
     return value
 
 
+def _flag(component: gr.Checkbox, value: Any, name: str) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise _unexpected(name, "true or false", value)
+    return bool(value)
+
+
 def _choice(component: Any, value: Any, name: str) -> str | None:
     if value is not None and not is_text(value):
         raise _unexpected(name, "one of its choices", value)
@@ -194,14 +200,28 @@ def _argument(component: Api, value: Any, name: str) -> Any:
     return (_number if kinds & {"integer", "number"} else _text)(component, value, name)
 
 
+def _weights(component: gr.JSON, value: Any, name: str) -> dict[str, float] | None:
+    """Texts or ids and their weights; none where it may be empty."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or len(value) > MAX_CHOICES or not all(map(is_text, value)):
+        raise _unexpected(name, "an object of texts and their weights", value)
+    for text, weight in value.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise _unexpected(f"{name}: the weight of {text[:60]!r}", "a number", weight)
+    return dict(value)
+
+
 # In this order: some are kinds of others.
 CHECKS: dict[type, Callable[[Any, Any, str], Any]] = {
     gr.Image: _file,
     gr.UploadButton: _file,
     gr.File: _files,
     gr.Textbox: _text,
+    gr.JSON: _weights,
     gr.Number: _number,
     gr.Slider: _number,
+    gr.Checkbox: _flag,
     gr.Radio: _choice,
     gr.Dropdown: _choices,
     Api: _argument,

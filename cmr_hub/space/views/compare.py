@@ -186,7 +186,7 @@ class CompareView(GalleryView):
         if asked.target not in gallery.embeds:
             asked = replace(asked, target=next(iter(gallery.embeds)))
         models, most = self._models(name, method, others), min(MAX_HITS, most_hits(gallery))
-        here = replace(asked, k=min(k, most), label=None)
+        here = replace(asked, k=min(k, most), label=None, min_score=None)
         answers = {sources[model]: self._ask(here, name, model) for model in models}
         answered = [answer for answer in answers.values() if isinstance(answer, Answer)]
         if all(asked.of(answer.gallery).focus is None for answer in answered):

@@ -10,6 +10,7 @@ import gradio as gr
 from cmr_hub.data.columns import Modality
 from cmr_hub.errors import CMRError
 from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.retrieval.search import AUTO
 
 from ..components import markup
 from ..components.focus import focus_slider, focus_update
@@ -33,7 +34,10 @@ class SearchView(GalleryView):
     @property
     def answered(self) -> list[Any]:
         """The components that an answer changes."""
-        return [self.session_state.asked, self.text, self.image, self.target, self.modality, self.results]
+        return [
+            *(self.session_state.asked, self.text, self.image, self.target, self.modality, self.results),
+            *(self.without, self.hides_chance),
+        ]
 
     @property
     def page(self) -> list[Any]:
@@ -74,6 +78,19 @@ class SearchView(GalleryView):
             self.label = gr.Dropdown([("Any class", ANY_CLASS)], value=ANY_CLASS, label="Of class", min_width=160)
             self.k = gr.Slider(1, MAX_HITS, value=FIRST_HITS, step=1, label="How many", min_width=200, elem_id="cmr-k")
             self.focus = focus_slider(elem_id="cmr-focus")
+            self.without = gr.Textbox(
+                label="But not",
+                placeholder="What it should not be like",
+                max_lines=1,
+                min_width=180,
+                elem_id="cmr-without",
+            )
+            self.hides_chance = gr.Checkbox(
+                label="Hide chance finds",
+                info="Scores that any query reaches",
+                min_width=180,
+                elem_id="cmr-hide",
+            )
         self.modality = gr.Radio(
             [(title, modality) for modality, title in SOURCES.items()],
             label="Search from",
@@ -85,7 +102,8 @@ class SearchView(GalleryView):
 
     def _connect(self) -> None:
         session_state = self.session_state
-        where = [self.target, self.label, self.k, self.focus, session_state.gallery, session_state.method]
+        choices = [self.target, self.label, self.k, self.focus, self.without, self.hides_chance]
+        where = [*choices, session_state.gallery, session_state.method]
         for event, answer, inputs in (
             (self.text.submit, self.on_text, [self.text, self.image]),
             (self.image.input, self.on_image, [self.image]),
@@ -98,7 +116,10 @@ class SearchView(GalleryView):
                 None, js=SHOW_RESULTS, **QUIET
             )
         gr.on(
-            [self.target.input, self.label.input, self.k.input, self.focus.input],
+            [
+                *(self.target.input, self.label.input, self.k.input, self.focus.input),
+                *(self.without.submit, self.hides_chance.input),
+            ],
             self.again,
             [self.session_state.asked, *where],
             self.answered,
@@ -128,12 +149,13 @@ class SearchView(GalleryView):
             self.examples: markup.examples(gallery, typical_items(gallery), takes_texts),
             self.about: markup.about(self.catalogue[name], gallery),
             self.typing: gr.update(visible=takes_texts),
+            self.without: gr.update(visible=takes_texts),
             self.dropping: gr.update(visible=takes_images),
         }
 
     def on_text(self, text: str, image: dict | None, before: Asked | None, *where: Any) -> Updates:
-        """Enter or "Find": the text is the query; without one, the image that is still there."""
-        query = Query("text", text) if text.strip() or image is None else Query("image", image["path"])
+        """Enter or "Find": the text is the query; with the image that is still there they are one."""
+        query = Query("text", text) if image is None else Query("image", image["path"]).together(text)
         return self._ask(query, before, *where)
 
     def on_image(self, image: dict | None, before: Asked | None, *where: Any) -> Updates:
@@ -151,7 +173,10 @@ class SearchView(GalleryView):
 
     def again(self, asked: Asked | None, *where: Any) -> Updates:
         """The same query, to be shown otherwise."""
-        return gr.skip() if asked is None else self._ask(asked.query, asked, *where)
+        if asked is None:
+            return gr.skip()
+        query = replace(asked.query, more=tuple(term for term in asked.query.more if term.weight > 0))
+        return self._ask(query, asked, *where)
 
     def _ask(
         self,
@@ -161,13 +186,18 @@ class SearchView(GalleryView):
         label: str,
         k: int,
         focus: float,
+        without: str,
+        hides_chance: bool,
         name: str,
         method: str,
     ) -> Updates:
         # A text looks for images and an image for texts until told otherwise; a click keeps what is shown.
-        if query.kind != "item" and (before is None or before.query.kind != query.kind):
+        if query.kind != "item" and (before is None or _kind(before.query) != _kind(query)):
             target = query.default_target
-        return self._answer(Asked(query, target, k, label or None, focus), name, method)
+        query = query.together(without=without or "")
+        return self._answer(
+            Asked(query, target, k, label or None, focus, AUTO if hides_chance else None), name, method
+        )
 
     def _answer(self, asked: Asked, name: str, method: str) -> Updates:
         """The results of a question, and controls that agree with it; a notice where there are no results."""
@@ -184,9 +214,16 @@ class SearchView(GalleryView):
         targets = [(title, modality) for modality, title in TARGETS.items() if modality in gallery.embeds]
         return {
             self.session_state.asked: asked,
-            self.text: query.value if query.kind == "text" else "",
+            self.text: query.value if query.kind == "text" else query.words,
+            self.without: query.without,
+            self.hides_chance: asked.min_score == AUTO,
             **({} if query.kind == "image" else {self.image: None}),
             self.target: gr.Radio(targets, value=asked.target, visible=len(targets) > 1),
             self.modality: gr.Radio(value=asked.source(gallery), visible=query.kind == "item" and len(targets) > 1),
             self.results: results,
         }
+
+
+def _kind(query: Query) -> str:
+    """What decides which modality is shown: an image alone looks for texts, with words for images."""
+    return "both" if query.kind == "image" and query.words else query.kind

@@ -38,6 +38,11 @@ def emoji() -> Catalogue:
     ("method", "asked", "search"),
     [
         ("dscmr", CAT, {"text": "a smiling cat", "target": "image", "k": 4}),
+        (
+            "dscmr",
+            Asked(Query("text", "a smiling cat").together(without="blue"), "image", 4, min_score="auto"),
+            {"text": {"a smiling cat": 1, "blue": -0.5}, "target": "image", "k": 4, "min_score": "auto"},
+        ),
         ("cca", Asked(Query("item", "1F436"), "text", 3), {"item": "1F436", "target": "text", "k": 3}),
         (
             "dscmr_hash",
@@ -54,6 +59,15 @@ def test_the_lines_find_what_the_page_finds(emoji: Catalogue, method: str, asked
     assert [hit.id for hit in names["hits"]] == [hit.id for hit in hits]
     assert printed[0] == f"{hits[0].score:.3f} {hits[0].id} {hits[0].texts[0]}"
     assert all(len(line) <= WIDTH for line in code.splitlines())
+
+
+def test_several_terms_are_asked_of_their_own_endpoint(gallery: Gallery):
+    asked = Asked(Query("image", "/tmp/secret.png").together("red", "green"), "image", 2)
+    lines = client_lines("http://a/", "emoji", "cca", asked, gallery)
+    assert 'image=handle_file("photo.jpg")' in lines
+    assert 'texts={"red": 1.0, "green": -0.5}' in lines
+    assert 'api_name="/search_combined"' in lines
+    assert "secret" not in lines
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ def followed(link: str) -> Destination:
         Asked(Query("text", "cat"), "text", 60, "Animals & Nature"),
         Asked(Query("item", 'dog"><i>', "image"), "image", 3),
         Asked(Query("item", "1F436"), "text", 5),
+        Asked(Query("text", "cat").together(without="a dog"), "image", 12),
+        Asked(Query("item", "1F436").together(without="a cat"), "image", 12, min_score="auto"),
         Asked(Query("text", "cat"), "image", 12, focus=0.25),
         Asked(Query("text", "cat"), "image", 12, focus=0.0),
     ],

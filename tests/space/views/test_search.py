@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import gradio as gr
 import pytest
 
 from cmr_hub.retrieval.gallery import Gallery
+from cmr_hub.retrieval.queries import Term
 from cmr_hub.space.components.session_state import SessionState
 from cmr_hub.space.services.examples import first_question
 from cmr_hub.space.services.queries import Asked, Query
@@ -17,7 +19,7 @@ from cmr_hub.space.views.search import SearchView
 from small_space import OneGallery
 
 LABEL = ""
-WHERE = (LABEL, 3, 0.5, "small", "cca")
+WHERE = (LABEL, 3, 0.5, "", False, "small", "cca")
 
 
 @pytest.fixture
@@ -52,6 +54,41 @@ def test_image_is_searched_again_where_no_text_is_typed(view: SearchView, image_
     path = received(image_file)
     update = view.on_text(" ", {"path": path}, None, "text", *WHERE)
     assert update[view.session_state.asked].query == Query("image", path)
+
+
+def test_words_next_to_an_image_are_one_query(view: SearchView, image_file: Any, received: Any):
+    path = received(image_file)
+    first = view.on_image({"path": path}, None, "image", *WHERE)
+    update = view.on_text("red", {"path": path}, first[view.session_state.asked], "text", *WHERE)
+    asked = update[view.session_state.asked]
+    assert asked.query == Query("image", path, more=(Term(text="red"),))
+    assert (value(update[view.target]), update[view.text]) == ("image", "red")
+    assert "Your image + “red”" in update[view.results]
+    assert view.image not in update
+
+
+def test_words_that_hits_are_unlike_belong_to_every_query(view: SearchView, gallery: Gallery):
+    where = (LABEL, 3, 0.5, "green", False, "small", "cca")
+    update = view.on_text("red", None, None, "image", *where)
+    asked = update[view.session_state.asked]
+    assert (asked.query.without, update[view.without], update[view.text]) == ("green", "green", "red")
+    assert "“red” - “green”" in update[view.results]
+    found = re.findall(r'data-item="([^"]+)"', update[view.results])
+    expected = gallery.search(text={"red": 1, "green": -0.5}, k=3)
+    assert found == [html.escape(hit.id) for hit in expected]
+    anew = view.again(asked, "image", *WHERE)  # the field was emptied
+    assert anew[view.session_state.asked].query == Query("text", "red")
+    twice = view.on_text("red", None, None, "image", LABEL, 3, 0.5, "red", False, "small", "cca")
+    assert "in the query twice" in twice[view.results]
+
+
+def test_chance_finds_are_hidden_on_request(view: SearchView, gallery: Gallery):
+    update = view.on_text("red", None, None, "image", LABEL, 3, 0.5, "", True, "small", "cca")
+    assert update[view.hides_chance] is True
+    hits = gallery.search(text="red", k=3, min_score="auto")
+    assert len(hits) < 3
+    assert len(re.findall("data-item=", update[view.results])) == len(hits)
+    assert "above chance" in update[view.results]
 
 
 def test_side_of_an_item_follows_what_is_shown_until_it_is_chosen(view: SearchView):
@@ -94,7 +131,7 @@ def test_gallery_of_two_can_be_opened(gallery: Any):
 def test_class_confines_the_hits(view: SearchView):
     asked = Asked(Query("text", "red"), "image", 3)
     assert ("fruit", "fruit") in view.open("small", "cca", asked)[view.label].choices
-    update = view.again(asked, "image", "animal", 3, 0.5, "small", "cca")
+    update = view.again(asked, "image", "animal", 3, 0.5, "", False, "small", "cca")
     assert update[view.session_state.asked].label == "animal"
     assert "2 nearest images of class animal" in update[view.results]
     assert "fruit" not in update[view.results]
@@ -134,19 +171,20 @@ def test_another_focus_answers_the_same_question_anew(parts_view: SearchView, pa
     item = Asked(Query("item", "item 3"), "image", 4)
     found = []
     for focus in (0, 1):
-        update = parts_view.again(item, "image", "", 4, focus, "small", "cca")
+        update = parts_view.again(item, "image", "", 4, focus, "", False, "small", "cca")
         assert update[parts_view.session_state.asked].focus == focus
         assert f"at focus {focus}" in update[parts_view.results]
         found.append(re.findall(r'data-item="([^"]+)"', update[parts_view.results]))
         assert found[-1] == [hit.id for hit in parts_gallery.search(item="item 3", k=4, focus=focus)]
     assert found[0] != found[1]
-    default = parts_view.again(item, "image", "", 4, 0.5, "small", "cca")
+    default = parts_view.again(item, "image", "", 4, 0.5, "", False, "small", "cca")
     assert default[parts_view.session_state.asked].focus is None
     assert "at focus" not in default[parts_view.results]
 
 
 @pytest.mark.parametrize("focus", [-1, 2, float("nan"), "a"])
 def test_a_focus_that_no_slider_has_is_refused_readably(parts_view: SearchView, focus: Any):
-    update = parts_view.again(Asked(Query("item", "item 3"), "image", 4), "image", "", 4, focus, "small", "cca")
+    asked = Asked(Query("item", "item 3"), "image", 4)
+    update = parts_view.again(asked, "image", "", 4, focus, "", False, "small", "cca")
     assert update[parts_view.session_state.asked] is None
     assert "focus must be a number from 0" in update[parts_view.results]
