@@ -97,7 +97,8 @@ def index_photos(
         keep_images=False,
         keep_real_valued=False,
         strict=False,
-        remove_missing=not options.keep_missing,
+        # What is behind a folder that may not be read is not known to be gone.
+        remove_missing=not (options.keep_missing or photos.unreadable),
         is_same_source=True,
     )
     building.run(show_progress)

@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from cmr_hub.cli.main import main
-from cmr_hub.retrieval import photo_indexing
+from cmr_hub.retrieval import photo_index, photo_indexing
 from cmr_hub.retrieval.photo_index import PhotoIndex, find_photos, index_folder
 from cmr_hub.utils.files import changing
 from toys import COLOURS, raw_retriever
@@ -153,6 +154,22 @@ def test_what_was_indexed_stays_when_the_disk_is_away(photos, checkpoint, capsys
     assert cmr("index", photos) == 1
     assert "has no images" in capsys.readouterr().err
     assert len(found(capsys, "red", "--folder", photos)) == 3
+
+
+def test_images_behind_a_folder_that_may_not_be_read_stay(photos, checkpoint, capsys, monkeypatch):
+    """Root, as which tests may run, reads every folder: what the system says is put in its place."""
+    cmr("index", photos, "--checkpoint", checkpoint)
+    shutil.move(photos / "2024", photos.parent / "away")
+    Image.new("RGB", (30, 20), "white").save(photos / "white.png")
+    unreadable = {str(photos / "2024"): "Permission denied"}
+    find = photo_index.find_photos
+    monkeypatch.setattr(photo_index, "find_photos", lambda folder: replace(find(folder), unreadable=unreadable))
+    capsys.readouterr()
+    assert cmr("index", photos) == 0
+    said = capsys.readouterr().out
+    assert f"Folders that may not be read, passed over: 1 ({photos}/2024 (Permission denied))" in said
+    assert "still in the index: 3" in said
+    assert len(found(capsys, "red", "--folder", photos)) == 4
 
 
 def test_another_checkpoint_needs_rebuild(photos, checkpoint, capsys, tmp_path):
