@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from cmr_hub.encoders.base import TextEncoder
-from cmr_hub.errors import CheckpointError, CMRError
+from cmr_hub.errors import CheckpointError, CMRError, InputError
 from cmr_hub.hub import push_folder
 from cmr_hub.hub.checkpoints import RUN_NAME
 from cmr_hub.modeling.checked_model import WEIGHT_FILES
 from cmr_hub.modeling.modeling_cmr import CMRModel
-from cmr_hub.modeling.parts import NEUTRAL
+from cmr_hub.modeling.parts import NEUTRAL, check_focus
 from cmr_hub.processing.batches import as_list
 from cmr_hub.processing.processing_cmr import CMRProcessor, flattened
 from cmr_hub.utils.checkpoint_files import read_json
@@ -34,6 +34,7 @@ from .embedding import Embedder
 from .explanation import Explanation, explain
 from .image_domain import ImageDomain, describe_gallery, describe_image, shipped_domain
 from .loading import check_fit, load_parts
+from .mixed_inputs import encode_mixed, is_single, similarities
 from .words import check_words, describe_unknown
 
 logger = logging.getLogger(__name__)
@@ -217,6 +218,83 @@ class Retriever:
         return self._embedder.texts(
             texts, batch_size=batch_size, cache=cache, show_progress=show_progress, real_valued=real_valued
         )
+
+    def encode(
+        self,
+        inputs: str | ImageSource | Sequence[str | ImageSource],
+        *,
+        batch_size: int = 64,
+        show_progress_bar: bool = False,
+        convert_to_tensor: bool = False,
+        normalize_embeddings: bool = True,
+        real_valued: bool = False,
+    ) -> np.ndarray | torch.Tensor:
+        """Embed texts and images by one call, with the arguments of sentence-transformers' `encode`.
+
+        Args:
+            inputs: texts (strings) and images (PIL images, arrays, `pathlib` paths, bytes) in any order, or one of
+                them. A string is a text, also where it is the path of an image: [`encode_images`] opens those.
+            batch_size: how many are embedded at once.
+            show_progress_bar: show a bar.
+            convert_to_tensor: return a tensor, on the device of the model, instead of an array.
+            normalize_embeddings: embeddings have unit length whatever is given; codes have no length.
+            real_valued: of a hashing method, the values behind the codes, as for [`encode_images`].
+
+        Returns:
+            `(n, embed_dim)` as [`encode_images`] gives them, in the order of the inputs; of one input `(embed_dim,)`.
+
+        Raises:
+            InputError: an input cannot be used.
+
+        Example:
+        ```python
+        >>> import cmr_hub
+        >>> retriever = cmr_hub.from_pretrained("cmr/dscmr-emoji")
+        >>> texts = retriever.encode(["smiling cat", "a red apple"], convert_to_tensor=True)
+        >>> retriever.similarity(texts, texts).shape
+        torch.Size([2, 2])
+        ```
+        """
+        settings: dict[str, Any] = {
+            "batch_size": batch_size,
+            "show_progress": show_progress_bar,
+            "real_valued": real_valued,
+        }
+        one = is_single(inputs)
+        rows = encode_mixed(
+            [inputs] if one else list(cast(Sequence[Any], inputs)),
+            lambda texts: self.encode_texts(texts, **settings),
+            lambda images: self.encode_images(images, **settings),
+        )
+        rows = rows[0] if one else rows
+        return torch.from_numpy(rows).to(self.model.device) if convert_to_tensor else rows
+
+    def similarity(
+        self,
+        queries: np.ndarray | torch.Tensor,
+        items: np.ndarray | torch.Tensor,
+        *,
+        focus: float | None = None,
+    ) -> torch.Tensor:
+        """Scores of queries and items, as [`~cmr_hub.Gallery.search`] gives them: sentence-transformers' `similarity`.
+
+        Args:
+            queries: `(q, embed_dim)` embeddings or `(q, bits // 8)` codes, or one of them.
+            items: `(n, …)`, likewise.
+            focus: of embeddings of two parts, from 0 (the same kind of thing) to 1 (this very thing); by default the
+                checkpoint's own.
+
+        Returns:
+            `(q, n)` float32 on the CPU.
+
+        Raises:
+            InputError: embeddings that cannot be compared, or a focus that this checkpoint does not support.
+        """
+        if focus is not None:
+            check_focus(focus)
+            if self.class_dim is None:
+                raise InputError(f"The checkpoint {self.name!r} embeds each item as one part: leave the focus out.")
+        return similarities(queries, items, self.class_dim, self.default_focus if focus is None else focus)
 
     def encode_pairs(
         self,
