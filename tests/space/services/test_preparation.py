@@ -148,13 +148,34 @@ def test_hosted_space_prepares_unless_told_otherwise():
         names_to_prepare(hosted, {"CMR_HUB_PREPARE": "pasqal"})
 
 
+# The command with less patience: the recipe's takes minutes, and saves a large state after each epoch.
+QUICK = """
+import sys
+from cmr_hub.cli.main import main
+from cmr_hub.experiments import prepare as module
+load = module.load_recipe
+
+def quick(*names):
+    recipe = load(*names)
+    return recipe.changed(training={"num_train_epochs": 10}) if recipe.training else recipe
+
+module.load_recipe = quick
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def quick_command(name: str) -> list[str]:
+    python, _, _, *words = training_command(name)
+    return [python, "-c", QUICK, *words]
+
+
 @pytest.mark.slow
 def test_the_real_command_makes_galleries_that_the_catalogue_opens(server, private_cache, real_data, monkeypatch):
     serve_pascal(server, real_data / "pascal_sentence", most=10)
     monkeypatch.setenv("CMR_HUB_MIRROR_PASCAL", server.url + "/")
     catalogue = Catalogue(["pascal"])
     assert not catalogue["pascal"].is_ready
-    preparations = Preparations(training_command, catalogue.refresh)
+    preparations = Preparations(quick_command, catalogue.refresh)
     preparations.start("pascal")
     progress = preparations.wait("pascal", timeout=500)
     assert progress.state == "done", progress.message

@@ -371,43 +371,45 @@ ELSEWHERE = """
 import sys
 from pathlib import Path
 import cmr_hub
-folder = Path(sys.argv[1])
-gallery = cmr_hub.Gallery.from_pretrained(folder)
-print(len(gallery), gallery.image(0).size, gallery.search(text="red", k=1)[0].texts, gallery.name)
+for folder in map(Path, sys.argv[1:]):
+    gallery = cmr_hub.Gallery.from_pretrained(folder)
+    print(len(gallery), gallery.image(0).size, gallery.search(text="red", k=1)[0].texts, gallery.name)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_bundled", [True, False], ids=["bundled", "prepared"])
-def test_download_opens_where_nothing_of_the_server_is(
-    store: Callable, sent: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_bundled: bool
+def test_downloads_open_where_nothing_of_the_server_is(
+    store: Callable, sent: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.undo()
-    checkpoints = own_checkpoints(Catalogue(["emoji"]))
-    if not is_bundled:
-        title = next(iter(checkpoints))
-        folder = tmp_path / "prepared" / "dscmr"
-        shutil.copytree(Path(user_galleries.__file__).parents[3] / "model_cards" / "dscmr-emoji", folder)
-        checkpoints = {title: user_checkpoints.Checkpoint(title, "dscmr", str(folder))}
-    monkeypatch.setattr(user_galleries, "own_checkpoints", lambda catalogue: checkpoints)
-    galleries = store()
-    galleries.build("me", sent(), "../My: <squares>")
-    finished(galleries)
-    path = galleries.pack("me", tmp_path / "downloads")
-    assert path == galleries.pack("me", tmp_path / "downloads")
-    assert path.name == "---My- -squares-.zip"
-    folder = unpacked(path, tmp_path / "home")
-    galleries.close()
-    shutil.rmtree(tmp_path / "prepared", ignore_errors=True)
-    assert not path.exists()
-    text = "".join(file.read_text() for file in folder.glob("*.*") if file.suffix in (".json", ".md"))
-    assert str(tmp_path) not in text
+    bundled = own_checkpoints(Catalogue(["emoji"]))
+    title, prepared = next(iter(bundled)), tmp_path / "prepared" / "dscmr"
+    shutil.copytree(Path(user_galleries.__file__).parents[3] / "model_cards" / "dscmr-emoji", prepared)
+    of_folder = {title: user_checkpoints.Checkpoint(title, "dscmr", str(prepared))}
+    folders = []
+    for kind, checkpoints in (("bundled", bundled), ("prepared", of_folder)):
+        monkeypatch.setattr(user_galleries, "own_checkpoints", lambda catalogue, given=checkpoints: given)
+        galleries = store()
+        galleries.build("me", sent(), "../My: <squares>")
+        finished(galleries)
+        path = galleries.pack("me", tmp_path / "downloads")
+        assert path == galleries.pack("me", tmp_path / "downloads")
+        assert path.name == "---My- -squares-.zip"
+        folders.append(unpacked(path, tmp_path / "home" / kind))
+        galleries.close()
+        assert not path.exists()
+        text = "".join(file.read_text() for file in folders[-1].glob("*.*") if file.suffix in (".json", ".md"))
+        assert str(tmp_path) not in text
+    shutil.rmtree(prepared.parent)
     environ = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+    # One process for both: to start it takes seconds.
     run = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, str(folder)], capture_output=True, text=True, env=environ, check=False
+        [sys.executable, "-c", ELSEWHERE, *map(str, folders)], capture_output=True, text=True, env=environ, check=False
     )
-    assert run.stdout.startswith("3 (40, 40) ('a "), run.stderr
-    assert run.stdout.endswith("../My: <squares>\n")
+    assert len(run.stdout.splitlines()) == 2, run.stderr
+    for line in run.stdout.splitlines():
+        assert line.startswith("3 (40, 40) ('a ")
+        assert line.endswith("../My: <squares>")
 
 
 def test_download_of_what_is_gone_is_refused(store: Callable, sent: Callable, tmp_path: Path):
