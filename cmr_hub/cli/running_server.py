@@ -16,7 +16,7 @@ MAX_BYTES = 8 << 20  # of an answer
 PREFIX = "/gradio_api"
 
 
-def search_server(address: str, arguments: Mapping[str, Any], endpoint: str = "search_text") -> list[dict[str, Any]]:
+def search_server(address: str, arguments: Mapping[str, Any], endpoint: str) -> list[dict[str, Any]]:
     """The hits of a search.
 
     Args:

@@ -19,6 +19,8 @@ def test_a_running_space_is_searched(space: Any, capsys: pytest.CaptureFixture[s
     assert len(hits) == 3
     assert any("cat" in hit["texts"][0] for hit in hits)
     assert hits[0]["path"] is None
+    assert main(["search", "smiling", "cat", "--without", "dog", "--server", space.url, "-k", "3", "--json"]) == 0
+    assert [hit["score"] for hit in json.loads(capsys.readouterr().out)] != [hit["score"] for hit in hits]
     assert main(["search", "cat", "--server", space.url, "-k", "1", "--folder", str(tmp_path)]) == 0
     assert f"{tmp_path}/" in capsys.readouterr().out
 
@@ -27,7 +29,7 @@ def test_a_running_space_is_searched(space: Any, capsys: pytest.CaptureFixture[s
     ("words", "message"),
     [
         (["qwxz"], "refuses the query: "),
-        (["cat", "--without", "dog"], "A server is searched by one text alone"),
+        (["cat", "--min-score", "auto"], "A server is searched by words and items"),
         (["cat", "--server", "127.0.0.1:1"], "is no address of a server"),
         (["cat", "--server", "http://127.0.0.1:1"], "cannot be reached"),
         (["cat", "--server", "{url}/nowhere"], "answers with the status 404"),

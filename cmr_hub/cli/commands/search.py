@@ -80,18 +80,21 @@ def served(
 
     Args:
         server: its address.
-        query: one text.
+        query: texts and items.
         k: how many hits.
-        min_score: not supported.
+        min_score: hits with a lower score are left out.
         folder: of the photos, to name their paths; otherwise hits have ids alone.
     """
     from cmr_hub.cli.running_server import search_server
     from cmr_hub.retrieval.photo_index import check_photo_folder
     from cmr_hub.retrieval.photo_search import as_hit
 
-    if min_score is not None or query.images or query.items or list(query.texts.values()) != [1.0]:
-        raise InputError("A server is searched by one text alone: leave --server out for other queries.")
-    hits = search_server(server, {"text": next(iter(query.texts)), "k": k})
+    if query.images or min_score == "auto":
+        raise InputError(
+            "A server is searched by words and items: leave --server out for images and --min-score auto."
+        )
+    arguments = {"texts": dict(query.texts), "items": dict(query.items), "k": k, "min_score": min_score}
+    hits = search_server(server, arguments, "search_combined")
     photos = None if folder is None else check_photo_folder(folder)
     return [as_hit(hit["id"], hit["score"], photos, hit["texts"]) for hit in hits]
 
