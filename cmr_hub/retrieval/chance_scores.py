@@ -20,6 +20,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.modeling.combination import combine
 from cmr_hub.modeling.embeddings import as_vectors
 
+from .items import Items
 from .retriever import Retriever
 
 QUANTILE = 0.99
@@ -51,17 +52,18 @@ class ChanceScores:
     """Quantiles of the scores of a gallery's items for queries that have nothing to do with them.
 
     The queries are made of the gallery's own items: the text (or image) of one and the image (or text) of another.
-    They are compared with up to 1,000 items, always the same ones. Where items have no texts, ordinary texts are the
-    queries.
+    They are compared with up to 1,000 items, always the same ones, that share no class with them as far as classes are
+    known. Where items have no texts, ordinary texts are the queries.
 
     Args:
         retriever: the checkpoint of the gallery.
+        items: of the gallery.
         embeds: modality -> embeddings of the items.
         scores: `(n, d)` and `(m, d)` vectors of items and queries, and a focus -> `(n, m)` scores.
     """
 
-    def __init__(self, retriever: Retriever, embeds: Mapping[Modality, np.ndarray], scores: Scores):
-        self.retriever, self.embeds, self.scores = retriever, embeds, scores
+    def __init__(self, retriever: Retriever, items: Items, embeds: Mapping[Modality, np.ndarray], scores: Scores):
+        self.retriever, self.items, self.embeds, self.scores = retriever, items, embeds, scores
         self.quantile = cache(self._quantile)
 
     def _quantile(
@@ -91,9 +93,14 @@ class ChanceScores:
         width = min(len(vectors) for vectors, _ in asked)
         queries, is_query = self._combined([vectors[:width] for vectors, _ in asked], weights)
         scores = self.scores(as_vectors(self.embeds[target][rows]), queries, focus)
-        # (items, queries, terms): an item has to do with a query that it is a term of.
-        own = np.stack([own[:width] for _, own in asked], axis=1)
-        is_chance = (rows[:, None, None] != own[None]).all(axis=2) & is_query
+        # An item has to do with a query that it is a term of, or whose classes it has.
+        is_other, is_alike = np.broadcast_to(is_query, scores.shape).copy(), np.zeros(scores.shape, bool)
+        for own in (own[:width] for _, own in asked):
+            is_other &= rows[:, None] != own
+            is_alike |= self.items.share_classes(rows, own)
+        is_chance = is_other & ~is_alike
+        if not is_chance.any():  # one class, which says nothing
+            is_chance = is_other
         if not is_chance.any():
             raise InputError(
                 "A gallery of one item has no pairs that do not belong together: give min_score a number."

@@ -514,8 +514,8 @@ class Gallery:
         """A `min_score` for [`search`]: what random queries score against items that they have nothing to do with.
 
         Hits above it are no chance finds; there need not be any. It is measured on up to 1,000 of the gallery's items,
-        the texts (or images) of some against the images (or texts) of others, when it is first asked for. Where items
-        have no texts, ordinary texts stand for them.
+        the texts (or images) of some against the images (or texts) of others of other classes, when it is first asked
+        for. Where items have no texts, ordinary texts stand for them.
 
         Args:
             target: which modality of the items is searched.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import PIL.Image
 from datasets import ClassLabel, Dataset
+from scipy.sparse import csr_array
 
 from cmr_hub.data.image_cells import ImageFiles, undecoded
 from cmr_hub.data.labels import class_names
@@ -90,6 +91,23 @@ class Items:
     def share_a_class(self, first: int, second: int) -> bool | None:
         """Whether the items in two rows have a class in common; None where items have no classes."""
         return None if self._labels is None else not self._labels[first].isdisjoint(self._labels[second])
+
+    def share_classes(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Which items in some rows, `(n,)`, have a class in common with others, `(m,)`: `(n, m)` booleans.
+
+        A row of -1 is no item, and has none; neither has any where items have no classes.
+        """
+        if self._labels is None:
+            return np.zeros((len(rows), len(others)), bool)
+        one, other = (self._class_matrix(positions) for positions in (rows, others))
+        return (one @ other.T).toarray() > 0
+
+    def _class_matrix(self, rows: np.ndarray) -> csr_array:
+        labels = self._labels or ()
+        classes = [sorted(labels[row]) if row >= 0 else [] for row in rows.tolist()]
+        ends = np.cumsum([0, *map(len, classes)])
+        columns = np.array([label for own in classes for label in own], np.int64)
+        return csr_array((np.ones(len(columns), np.int32), columns, ends), (len(rows), len(self.class_names)))
 
     def filter(self, label: str | Sequence[str]) -> Filter:
         """Confine a search to the items of one or several classes.

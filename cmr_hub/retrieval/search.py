@@ -140,7 +140,7 @@ class Searcher:
         self.items, self.retriever = items, retriever
         self.embeds, self.real_valued, self.indexes = embeds, real_valued, indexes
         self.chance = ChanceScores(
-            retriever, embeds, lambda rows, queries, focus: _similarities(rows, queries, self._parts(focus))
+            retriever, items, embeds, lambda rows, queries, focus: _similarities(rows, queries, self._parts(focus))
         )
 
     def search(

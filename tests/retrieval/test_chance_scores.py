@@ -18,16 +18,28 @@ def gallery():
     return Gallery.from_dataset(feature_dataset(), feature_retriever("cca"))
 
 
-def others(scores):
-    """All but the scores of items with themselves."""
-    return scores[~np.eye(len(scores), dtype=bool)]
+def others(scores, gallery):
+    """The scores of items of different classes."""
+    label = np.array(gallery.dataset["label"][:])
+    return scores[label[:, None] != label]
 
 
 @pytest.mark.parametrize(("target", "source"), [("image", "text"), ("text", "image"), ("image", "image")])
 @pytest.mark.parametrize("quantile", [0.5, 0.99])
 def test_it_is_a_quantile_of_the_pairs_that_do_not_belong_together(gallery, target, source, quantile):
-    expected = np.quantile(others(gallery.embeds[source] @ gallery.embeds[target].T), quantile)
+    expected = np.quantile(others(gallery.embeds[source] @ gallery.embeds[target].T, gallery), quantile)
     assert gallery.suggest_min_score(target, source=source, quantile=quantile) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("column", ["label", None])
+def test_without_different_classes_all_pairs_of_different_items_count(gallery, column):
+    dataset = gallery.dataset.filter(lambda row: row["label"] == 1)
+    rows = [gallery.position(item) for item in dataset["id"]]
+    dataset = dataset if column else dataset.remove_columns("label")
+    alike = Gallery(dataset, gallery.retriever, gallery.embeds["image"][rows], gallery.embeds["text"][rows])
+    scores = alike.embeds["image"] @ alike.embeds["text"].T
+    expected = np.quantile(scores[~np.eye(len(rows), dtype=bool)], 0.99)
+    assert alike.suggest_min_score() == pytest.approx(expected, abs=1e-5)
 
 
 def test_by_default_the_other_modality_asks(gallery):
@@ -42,13 +54,17 @@ def test_parts_are_weighed_as_in_searches(focus):
     for weight, part in ((1 - focus, slice(0, 8)), (focus, slice(8, 16))):
         texts, images = (gallery.embeds[modality][:, part] for modality in ("text", "image"))
         scores = scores + weight * 2 * (texts @ images.T)
-    assert gallery.suggest_min_score(focus=focus) == pytest.approx(np.quantile(others(scores), 0.99), abs=1e-5)
+    assert gallery.suggest_min_score(focus=focus) == pytest.approx(
+        np.quantile(others(scores, gallery), 0.99), abs=1e-5
+    )
 
 
 def test_codes_score_by_their_bits():
     gallery = Gallery.from_dataset(feature_dataset(), feature_retriever("sh"))
     scores = unpack(gallery.embeds["text"]) @ unpack(gallery.embeds["image"]).T / 16
-    assert gallery.suggest_min_score(quantile=0.9) == pytest.approx(np.quantile(others(scores), 0.9), abs=1e-6)
+    assert gallery.suggest_min_score(quantile=0.9) == pytest.approx(
+        np.quantile(others(scores, gallery), 0.9), abs=1e-6
+    )
 
 
 def test_hits_below_the_least_score_are_left_out(gallery):
@@ -78,7 +94,8 @@ def test_auto_is_what_the_gallery_suggests_for_such_a_query(gallery):
 @pytest.mark.parametrize("method", ["cca", "sh"])
 def test_of_combined_queries_about_a_hundredth_is_found_by_chance(method):
     """Queries of two random items find about as many others as the quantile says."""
-    gallery = Gallery.from_dataset(feature_dataset(300), feature_retriever(method), keep_real_valued=True)
+    dataset = feature_dataset(300).remove_columns("label")
+    gallery = Gallery.from_dataset(dataset, feature_retriever(method), keep_real_valued=True)
     random = np.random.default_rng(0)
     found = []
     for _ in range(60):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
 
@@ -45,6 +46,11 @@ def test_one_class_in_common_is_enough(items):
     assert [items.share_a_class(1, other) for other in range(3)] == [False, True, True]
 
 
+def test_shared_classes_of_many_items(items):
+    shared = items.share_classes(np.array([0, 1]), np.array([0, 1, 2, -1]))
+    assert shared.tolist() == [[True, False, False, False], [False, True, True, False]]
+
+
 def test_a_filter_lets_items_of_any_of_the_classes_through(items):
     assert items.filter("night").ids.tolist() == [1, 2]
     both = items.filter(["sea", "city"])
@@ -65,6 +71,7 @@ def test_items_of_features_only():
     assert bare.texts([0, 1]) == [(), ()]
     assert (bare.labels(0), bare.image(0), bare.share_a_class(0, 1)) == ((), None, None)
     assert bare.class_names == []
+    assert not bare.share_classes(np.array([0]), np.array([0, 1])).any()
     with pytest.raises(InputError, match="no classes"):
         bare.filter("sea")
     assert ItemMetadata(bare)[0:1] == [{"id": "a", "labels": [], "text": "", "image": ""}]
