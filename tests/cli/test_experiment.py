@@ -1,5 +1,6 @@
 """Experiments as YAML: read strictly, overridden by the command line, the same as the commands of the results."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -136,5 +137,5 @@ def test_every_data_set_with_results_has_an_experiment():
 @pytest.mark.parametrize("path", ABLATE, ids=lambda path: path.stem)
 def test_an_ablation_is_named_after_its_method_and_data_set(path):
     experiment = decode(AblateExperiment, load_yaml(path))
-    assert path.stem == f"{experiment.method}-{experiment.dataset}"
+    assert re.fullmatch(rf"{experiment.method}-{experiment.dataset}(-\w+)?", path.stem)  # and what else is special
     parse(["ablate", "--experiment", str(path)])
