@@ -60,6 +60,7 @@ from .processing.processing_cmr import CMRProcessor
 from .results.leaderboard import list_scores
 from .retrieval.gallery import Gallery
 from .retrieval.queries import Query, Term
+from .retrieval.remote_gallery import RemoteGallery
 from .retrieval.retriever import Retriever, from_pretrained
 from .retrieval.search import Hit
 
@@ -121,6 +122,7 @@ __all__ = [
     "LSSHConfig",
     "LSSHModel",
     "Query",
+    "RemoteGallery",
     "Retriever",
     "SCMConfig",
     "SCMModel",

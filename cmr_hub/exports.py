@@ -37,6 +37,7 @@ HOMES = {
     "Hit": "cmr_hub.retrieval.search",
     "METHODS": "cmr_hub.methods",
     "Query": "cmr_hub.retrieval.queries",
+    "RemoteGallery": "cmr_hub.retrieval.remote_gallery",
     "Retriever": "cmr_hub.retrieval.retriever",
     "SpreadingVectorsConfig": "cmr_hub.indexes.quantizers.spreading_vectors",
     "SpreadingVectorsModel": "cmr_hub.indexes.quantizers.spreading_vectors",

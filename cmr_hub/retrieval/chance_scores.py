@@ -20,7 +20,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.modeling.combination import combine
 from cmr_hub.modeling.embeddings import as_vectors
 
-from .items import Items
+from .items import SearchedItems, Vectors
 from .retriever import Retriever
 
 QUANTILE = 0.99
@@ -62,7 +62,7 @@ class ChanceScores:
         scores: `(n, d)` and `(m, d)` vectors of items and queries, and a focus -> `(n, m)` scores.
     """
 
-    def __init__(self, retriever: Retriever, items: Items, embeds: Mapping[Modality, np.ndarray], scores: Scores):
+    def __init__(self, retriever: Retriever, items: SearchedItems, embeds: Mapping[Modality, Vectors], scores: Scores):
         self.retriever, self.items, self.embeds, self.scores = retriever, items, embeds, scores
         self.quantile = cache(self._quantile)
 
@@ -87,9 +87,8 @@ class ChanceScores:
             InputError: there is nothing to make queries of, or a single item.
         """
         random = np.random.default_rng(SEED)
-        count = len(self.embeds[target])
-        rows = random.permutation(count)[:SAMPLE]
-        asked = [self._vectors(source, random, count) for source in sources]
+        rows = self.items.sample(SAMPLE, random)
+        asked = [self._vectors(source, random) for source in sources]
         width = min(len(vectors) for vectors, _ in asked)
         queries, is_query = self._combined([vectors[:width] for vectors, _ in asked], weights)
         scores = self.scores(as_vectors(self.embeds[target][rows]), queries, focus)
@@ -107,10 +106,10 @@ class ChanceScores:
             )
         return float(np.quantile(scores[is_chance], quantile))
 
-    def _vectors(self, source: Modality, random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def _vectors(self, source: Modality, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Vectors of a sample of one modality, and the rows that they are in the gallery, -1 for none."""
         if source in self.embeds:
-            rows = random.permutation(count)[:SAMPLE]
+            rows = self.items.sample(SAMPLE, random)
             return as_vectors(self.embeds[source][rows]), rows
         encoder = self.retriever.processor.text_encoder
         if source == "image" or not isinstance(encoder, TextEncoder):

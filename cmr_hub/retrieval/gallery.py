@@ -39,6 +39,7 @@ from .gallery_storage import StoredGallery, load_retriever
 from .image_domain import SAMPLE
 from .items import Items
 from .queries import Query, read_queries
+from .remote_gallery import RemoteGallery
 from .retriever import Retriever
 from .search import Hit, Searcher
 
@@ -806,6 +807,58 @@ class Gallery:
             raise CheckpointError(f"The gallery in {folder} cannot be opened: {error}") from error
         gallery._folder = opened_folder
         return gallery
+
+    @staticmethod
+    def connect(
+        collection: str,
+        retriever: Retriever,
+        *,
+        address: str | None = None,
+        token: str | None = None,
+        folder: str | os.PathLike | None = None,
+        image_root: str | os.PathLike | None = None,
+        create: bool = False,
+        modalities: Sequence[Modality] = ("image", "text"),
+        timeout: float = 60.0,
+        index_type: str = "FLAT",
+        index_params: Mapping[str, Any] | None = None,
+        search_params: Mapping[str, Any] | None = None,
+    ) -> RemoteGallery:
+        """A gallery on a Milvus server, searched and filled without a copy of its items on this machine.
+
+        Args:
+            collection: its name: that of `index_options` or of the gallery where an index 'milvus' made it.
+            retriever: the checkpoint that made it, which embeds queries and new items.
+            address: of the server, as for [`~cmr_hub.indexes.milvus.MilvusIndex`], like the next two.
+            token: "user:password" or an API key.
+            folder: of a server that is started on this machine.
+            image_root: the folder in which image files are on this machine, if they are; hits have images then.
+            create: make the collections where they are not there.
+            modalities: which collections to open or create; those that are not there are left out.
+            timeout: seconds that a request may take.
+            index_type: "FLAT", "IVF_FLAT" or "HNSW", as for [`~cmr_hub.indexes.milvus.MilvusIndex`].
+            index_params: Milvus' own for building.
+            search_params: Milvus' own for searching.
+
+        Raises:
+            CheckpointError: there is no such collection, and `create` is False.
+            InputError: it was made by another checkpoint, or with another index.
+            MissingExtraError: pymilvus is not installed.
+            ServerError: the server cannot be reached, does not answer in time, or refuses.
+
+        Example (it needs a server):
+
+        ```python
+        photos = cmr_hub.Gallery.connect("photos", retriever, address="http://milvus.example:19530", create=True)
+        photos.add(load_dataset("folder", data_dir="photos-of-this-machine")["train"])
+        photos.search(text="a beach", label="sea")
+        ```
+        """
+        options: dict[str, Any] = {"address": address, "token": token, "folder": folder, "timeout": timeout}
+        options |= {"index_type": index_type, "index_params": index_params, "search_params": search_params}
+        return RemoteGallery.connect(
+            collection, retriever, image_root=image_root, create=create, modalities=modalities, **options
+        )
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Publish as a data set repo with embeddings.

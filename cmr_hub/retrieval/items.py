@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import PIL.Image
@@ -15,6 +16,42 @@ from cmr_hub.errors import InputError
 from cmr_hub.indexes import Filter
 from cmr_hub.utils.images import load_image
 from cmr_hub.utils.messages import name_some
+
+
+class Description(NamedTuple):
+    """What a hit tells of an item."""
+
+    id: str
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+class SearchedItems(Protocol):
+    """What a search needs to know of items, wherever they are stored; [`Items`] says what each method does."""
+
+    def __len__(self) -> int: ...
+
+    def position(self, item: str) -> int: ...
+
+    def describe(self, positions: Sequence[int]) -> list[Description]: ...
+
+    def image(self, position: int) -> PIL.Image.Image | None: ...
+
+    def share_a_class(self, first: int, second: int) -> bool | None: ...
+
+    def share_classes(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray: ...
+
+    def sample(self, count: int, random: np.random.Generator) -> np.ndarray: ...
+
+    def filter(self, label: str | Sequence[str]) -> Filter: ...
+
+
+class Vectors(Protocol):
+    """Embeddings of items by row: an array, or what reads them from elsewhere."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> np.ndarray: ...
 
 
 class Items:
@@ -70,6 +107,13 @@ class Items:
             return [()] * len(positions)
         return [tuple(texts) for texts in self._texts[positions]["texts"]]
 
+    def describe(self, positions: Sequence[int]) -> list[Description]:
+        """Ids, texts and names of classes of the items in these rows."""
+        return [
+            Description(self.ids[position], texts, self.labels(position))
+            for position, texts in zip(positions, self.texts(positions), strict=True)
+        ]
+
     def image(self, position: int, *, min_side: int | None = None) -> PIL.Image.Image | None:
         """Image of the item in row `position`, in the mode that it is stored in, or None where there is none.
 
@@ -91,6 +135,10 @@ class Items:
     def share_a_class(self, first: int, second: int) -> bool | None:
         """Whether the items in two rows have a class in common; None where items have no classes."""
         return None if self._labels is None else not self._labels[first].isdisjoint(self._labels[second])
+
+    def sample(self, count: int, random: np.random.Generator) -> np.ndarray:
+        """Rows of up to `count` items, `(n,)` int64, in random order."""
+        return random.permutation(len(self))[:count]
 
     def share_classes(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Which items in some rows, `(n,)`, have a class in common with others, `(m,)`: `(n, m)` booleans.

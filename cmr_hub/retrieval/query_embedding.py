@@ -14,7 +14,7 @@ from cmr_hub.errors import InputError
 from cmr_hub.modeling.combination import combine
 
 from .embedding import Embedder
-from .items import Items
+from .items import SearchedItems, Vectors
 from .queries import Kind, Query, Term
 from .retriever import Retriever
 
@@ -38,9 +38,9 @@ class QueryEmbedder:
         self,
         queries: Sequence[Query],
         retriever: Retriever,
-        items: Items,
-        embeds: Mapping[Modality, np.ndarray],
-        real_valued: Mapping[Modality, np.ndarray],
+        items: SearchedItems,
+        embeds: Mapping[Modality, Vectors],
+        real_valued: Mapping[Modality, Vectors],
         default_source: Modality,
     ):
         self.queries, self.retriever, self.items = queries, retriever, items

@@ -20,7 +20,7 @@ from cmr_hub.modeling.codes import unpack
 from cmr_hub.modeling.parts import balanced, check_focus, focus_scale, focused
 
 from .chance_scores import QUANTILE, ChanceScores, check_quantile
-from .items import Items
+from .items import SearchedItems, Vectors
 from .queries import Query
 from .query_embedding import QueryEmbedder
 from .retriever import Retriever
@@ -51,7 +51,7 @@ class Hit:
     labels: tuple[str, ...]
     position: int
     same_class: bool | None = None
-    _items: Items | None = field(default=None, repr=False, compare=False)
+    _items: SearchedItems | None = field(default=None, repr=False, compare=False)
 
     @property
     def image(self) -> PIL.Image.Image | None:
@@ -131,10 +131,10 @@ class Searcher:
 
     def __init__(
         self,
-        items: Items,
+        items: SearchedItems,
         retriever: Retriever,
-        embeds: Mapping[Modality, np.ndarray],
-        real_valued: Mapping[Modality, np.ndarray],
+        embeds: Mapping[Modality, Vectors],
+        real_valued: Mapping[Modality, Vectors],
         indexes: Mapping[Modality, Index],
     ):
         self.items, self.retriever = items, retriever
@@ -305,7 +305,7 @@ class Searcher:
             known = " or ".join(repr(modality) for modality in self.embeds)
             raise InputError(f"The items of this gallery have no {target}s to find: its target is {known}.")
 
-    def _exact_rows(self, target: Modality) -> np.ndarray:
+    def _exact_rows(self, target: Modality) -> Vectors:
         """What finds are re-ranked by."""
         if target in self.real_valued:
             return self.real_valued[target]
@@ -321,13 +321,13 @@ class Searcher:
         found = rows.tolist()
         return [
             Hit(
-                id=self.items.ids[row],
+                id=item.id,
                 score=score,
-                texts=texts,
-                labels=self.items.labels(row),
+                texts=item.texts,
+                labels=item.labels,
                 position=row,
                 same_class=None if query is None else self.items.share_a_class(query, row),
                 _items=self.items,
             )
-            for row, score, texts in zip(found, scores.tolist(), self.items.texts(found), strict=True)
+            for row, score, item in zip(found, scores.tolist(), self.items.describe(found), strict=True)
         ]

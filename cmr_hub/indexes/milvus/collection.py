@@ -160,6 +160,18 @@ def has_any_label(labels: Iterable[str]) -> str:
     return f"array_contains_any(labels, {json.dumps([str(label) for label in labels], ensure_ascii=False)})"
 
 
+def has_item(items: Sequence[str]) -> str:
+    r"""The filter for items that are called so.
+
+    Example:
+    ```python
+    >>> print(has_item(["beach.jpg", 'a "b"']))
+    id in ["beach.jpg", "a \"b\""]
+    ```
+    """
+    return f"id in {json.dumps(list(items), ensure_ascii=False)}"
+
+
 def has_key(keys: Sequence[int] | np.ndarray) -> str:
     """The filter for items of these numbers."""
     return f"{KEY} in {np.asarray(keys, np.int64).tolist()}"

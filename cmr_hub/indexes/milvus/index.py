@@ -19,7 +19,7 @@ from cmr_hub.utils.checksums import saved
 
 from ..base import CONFIG_NAME, Filter, Index, check_k
 from ..nearest import padded
-from .collection import KEY, VectorIndex, has_any_label, has_key, held_vectors
+from .collection import KEY, VECTOR, VectorIndex, has_any_label, has_item, has_key, held_vectors
 from .connection import URI_VARIABLE, Connection, check_confirmed
 from .ingest import Ingest, Items
 from .server import local_address
@@ -28,6 +28,8 @@ from .vectors import STORED_VECTORS, StoredVectors
 
 MAX_FILTERED = 200_000  # ids that a search can be confined to
 BATCH_QUERIES = 100  # searched at once
+BATCH_ITEMS = 500  # ids of items, of up to 512 bytes each, in one filter
+BATCH_VECTORS = 1_000  # read at once
 BATCH_FOUND = 100_000  # hits asked for at once
 
 
@@ -214,6 +216,59 @@ class MilvusIndex(Index):
         if missing:
             raise InputError(f"There is no item with the id {missing[0]} in this index.")
         return [there[int(key)] for key in ids]
+
+    def ids_of(self, items: Sequence[str]) -> dict[str, int]:
+        """The index's numbers of items, by what their metadata call `id`; those that are not there are left out.
+
+        Raises:
+            ServerError: as for the class.
+        """
+        found: dict[str, int] = {}
+        for start in range(0, len(items), BATCH_ITEMS):
+            expression = has_item(items[start : start + BATCH_ITEMS])
+            found |= {item["id"]: item[KEY] for item in self._items.query(expression, [KEY, "id"])}
+        return found
+
+    def some_ids(self, count: int) -> np.ndarray:
+        """Up to `count` numbers of items, whichever the server gives first; `(n,)` int64.
+
+        Raises:
+            ServerError: as for the class.
+        """
+        found = self._items.query(f"{KEY} >= 0", [KEY], limit=min(count, MAX_FOUND))
+        return np.array([item[KEY] for item in found], np.int64)
+
+    def vectors_of(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Embeddings of some items, `(n, width)`, in the order of `ids`.
+
+        Raises:
+            InputError: an id that is not there.
+            ServerError: as for the class.
+        """
+        there: dict[int, np.ndarray] = {}
+        for start in range(0, len(ids), BATCH_VECTORS):
+            found = self._items.query(has_key(ids[start : start + BATCH_VECTORS]), [KEY, VECTOR])
+            there |= {item[KEY]: self._stored.received(item[VECTOR]) for item in found}
+        missing = [key for key in ids if int(key) not in there]
+        if missing:
+            raise InputError(f"There is no item with the id {missing[0]} in this index.")
+        return np.stack([there[int(key)] for key in ids])
+
+    def put(self, vectors: np.ndarray, ids: np.ndarray, metadata: Items | None = None) -> None:
+        """Add items, in place of those that have the same ids. Several processes may do so at once.
+
+        Args:
+            vectors: as for [`Index.add`].
+            ids: as for [`Index.add`].
+            metadata: as for the class.
+
+        Raises:
+            InputError: as for every index. Nothing was changed.
+            ServerError: as for the class. Some items may have been sent: doing it again sends all.
+        """
+        self.check(vectors, "new vectors")
+        keys = self._checked_ids(ids, len(vectors), np.empty(0, np.int64))
+        self._ingest.send(vectors, keys, metadata, np.ones(len(vectors), bool))
 
     def add(self, vectors: np.ndarray, ids: np.ndarray | None = None, metadata: Items | None = None) -> None:
         """Add items; see [`Index.add`].
