@@ -14,8 +14,8 @@ from cmr_hub.stub import STUB, stub
 CCA = Path(__file__).parents[1] / "model_cards/cca-emoji"
 
 
-def run(code):
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+def run(code, *arguments):
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -69,29 +69,55 @@ AUTO_CLASSES = f"""
 AUTO_CLASSES_GIVE = ["CMRProcessor", "CCAConfig", "CCAModel", "cmr_hub.methods.cca"]
 
 
-# One process for both facts: each imports torch, which takes seconds.
-def test_loading_a_checkpoint_imports_its_method_alone_and_no_library_that_it_does_not_use():
-    code = f"""
+ORDERS = {
+    "cmr_hub first": f"""
     import sys, cmr_hub
     from transformers import AutoConfig, AutoModel, AutoProcessor
     {AUTO_CLASSES}
     cmr_hub.from_pretrained("cmr/dscmr-wiki")
     print(*{{name.partition(".")[0] for name in sys.modules}})
-    """
-    *given, modules = run(code).splitlines()
+    """,
+    "transformers first": f"""
+    import sys
+    from transformers import AutoConfig, AutoModel, AutoProcessor
+    import cmr_hub
+    {AUTO_CLASSES}
+    """,
+}
+# Runs each program in a fork of a process that has imported torch already, which takes seconds.
+FORKS = """
+import os, sys
+import torch._dynamo, torch.distributed.tensor
+
+assert not {"cmr_hub", "transformers"} & set(sys.modules)
+for code in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        exec(code, {})
+        print("--", flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.fixture(scope="module")
+def printed():
+    """Order of the imports -> what its program prints."""
+    codes = [textwrap.dedent(code) for code in ORDERS.values()]
+    return dict(zip(ORDERS, run(FORKS, *codes).split("--\n"), strict=False))
+
+
+@pytest.mark.slow
+def test_loading_a_checkpoint_imports_its_method_alone_and_no_library_that_it_does_not_use(printed):
+    *given, modules = printed["cmr_hub first"].splitlines()
     assert given == AUTO_CLASSES_GIVE
     unused = {"datasets", "faiss", "gensim", "gradio", "h5py", "matplotlib", "optuna", "pandas", "plotly", "pymilvus"}
     assert not (unused | {"sklearn", "timm"}) & set(modules.split())
 
 
-def test_the_auto_classes_load_a_checkpoint_where_transformers_was_imported_first():
-    code = f"""
-    import sys
-    from transformers import AutoConfig, AutoModel, AutoProcessor
-    import cmr_hub
-    {AUTO_CLASSES}
-    """
-    assert run(code).split() == AUTO_CLASSES_GIVE
+@pytest.mark.slow
+def test_the_auto_classes_load_a_checkpoint_where_transformers_was_imported_first(printed):
+    assert printed["transformers first"].split() == AUTO_CLASSES_GIVE
 
 
 def test_the_auto_classes_know_a_configuration_that_was_made_directly():
