@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,11 +70,21 @@ class Space:
         url: where.
         preparations: what it prepares, by a stand-in for the training command that waits for `go`.
         go: the file whose presence lets the stand-in end.
+        environment: variables that name its folders.
     """
 
     url: str
     preparations: Preparations
     go: Path
+    environment: dict[str, str]
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Give this process the environment in which the Space was started, for as long as it is asked."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            yield
 
 
 # Stands in for `cmr prepare`: tells its progress, waits to be let go, and leaves a finished gallery.
@@ -106,23 +118,43 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Calla
     return command_of
 
 
-@pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory, stand_in: Callable, parts_gallery: Gallery) -> Iterator[Space]:
-    """The whole Space on the bundled emoji, with a visitor's gallery of two parts; nothing else is on this machine."""
-    go = tmp_path_factory.mktemp("space") / "go"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CMR_HUB_CACHE", str(go.parent / "cache"))
+@pytest.fixture(scope="session")
+def start_space(stand_in: Callable, parts_gallery: Gallery) -> Callable[[Path], AbstractContextManager[Space]]:
+    """Runs the whole Space on the bundled emoji, with a visitor's gallery of two parts and its files in a folder."""
+
+    @contextmanager
+    def start(folder: Path) -> Iterator[Space]:
         # Uploads lie there by their content: another Space that ends would take them along.
-        patch.setenv("GRADIO_TEMP_DIR", str(go.parent / "uploads"))
-        catalogue = bundled_catalogue()
-        catalogue.add_own("own-halves", "Halves", {"cca": parts_gallery})
-        preparations = Preparations(stand_in(go), on_done=catalogue.refresh)
-        app = build_app(catalogue, preparations)
-        # Gradio would look for a free port in order, and meet another worker's Space that does the same.
-        launch(app, prevent_thread_lock=True, quiet=True, server_port=free_port())
-        yield Space(app.local_url, preparations, go)
+        environment = {"CMR_HUB_CACHE": str(folder / "cache"), received_files.VARIABLE: str(folder / "uploads")}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            catalogue = bundled_catalogue()
+            catalogue.add_own("own-halves", "Halves", {"cca": parts_gallery})
+            preparations = Preparations(stand_in(folder / "go"), on_done=catalogue.refresh)
+            app = build_app(catalogue, preparations)
+            # Gradio would look for a free port in order, and meet another worker's Space that does the same.
+            launch(app, prevent_thread_lock=True, quiet=True, server_port=free_port())
+            environment = {name: os.environ[name] for name in environment}
+        yield Space(app.local_url, preparations, folder / "go", environment)
         preparations.close()
         app.close()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def running_space(tmp_path_factory: pytest.TempPathFactory, start_space: Callable) -> Iterator[Space]:
+    """One for all modules: its start takes seconds, and at one address a page finds its scripts in the cache."""
+    with start_space(tmp_path_factory.mktemp("space")) as space:
+        yield space
+
+
+@pytest.fixture(scope="module")
+def space(running_space: Space) -> Iterator[Space]:
+    """The Space that runs. Tests of several modules share it: they prepare no gallery in it."""
+    with running_space.entered():
+        yield running_space
 
 
 @pytest.fixture(scope="session")

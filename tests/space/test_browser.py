@@ -208,30 +208,3 @@ def test_fits_a_phone(page: Page, image_file: Path):
     page.set_input_files("#cmr-image input[type=file]", image_file)
     expect(page.locator(".cmr-texts .cmr-hit").first).to_be_visible()
     assert overflow(page) <= 0
-
-
-def test_missing_gallery_is_prepared_by_one_click_and_every_visitor_sees_it(
-    page: Page, browser: BrowserContext, space: Any
-):
-    def choose(visitor: Page) -> None:
-        visitor.locator("#cmr-gallery input").click()
-        visitor.get_by_role("option", name="Pascal").click()
-        expect(visitor.locator(".cmr-needs")).to_contain_text("not on this machine")
-
-    choose(page)
-    expect(page.locator("#cmr-text")).to_be_hidden()
-    page.get_by_role("button", name="Prepare").click()
-    expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "25")
-    expect(page.locator(".cmr-stage")).to_contain_text("Downloading <images>")
-    other = browser.new_page()
-    other.goto(space.url)
-    expect(other.locator(HIT).first).to_be_visible()  # before that the page may miss a choice
-    choose(other)
-    other.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("button", name="Go on")).to_be_visible()
-    space.go.touch()
-    page.get_by_role("button", name="Go on").click()
-    expect(page.locator(HIT)).to_have_count(3)
-    expect(page.locator(".cmr-needs")).to_be_hidden()
-    expect(page.locator("#cmr-about")).to_contain_text("4 pairs")
-    other.close()
