@@ -137,7 +137,7 @@ def honest(component: Any) -> Any:
         return None
     if isinstance(component, gr.Slider):
         return component.minimum
-    if isinstance(component, gr.Number):
+    if isinstance(component, gr.Number | gr.Checkbox | gr.JSON):
         return component.value
     if isinstance(component, gr.Dropdown) and component.multiselect:
         return []
@@ -232,8 +232,8 @@ def test_no_function_takes_a_path_that_was_not_uploaded(
 
 
 def test_file_that_is_there_and_one_that_is_not_get_one_answer(served: Any, hostile_paths: list[str]):
-    there = run(served, "search_image", {"path": hostile_paths[0]}, "", "", "text", 3, "", None)
-    nowhere = run(served, "search_image", {"path": "/nowhere/private.png"}, "", "", "text", 3, "", None)
+    there = run(served, "search_image", {"path": hostile_paths[0]}, "", "", "text", 3, "", None, None)
+    nowhere = run(served, "search_image", {"path": "/nowhere/private.png"}, "", "", "text", 3, "", None, None)
     assert (there.status_code, there.json()["error"]) == (
         422,
         "private.png is no longer on the server. Choose it again.",
@@ -248,11 +248,11 @@ def test_upload_of_another_session_cannot_be_named_by_its_content(served: Any, i
     root = received_files.root()
     guesses = [root / mine.relative_to(mine.parents[1]), mine.parents[1] / "x" / mine.parent.name / mine.name]
     for guess in guesses:
-        answer = run(served, "search_image", {"path": str(guess), **META}, "", "", "text", 1, "", None)
+        answer = run(served, "search_image", {"path": str(guess), **META}, "", "", "text", 1, "", None, None)
         assert "no longer on the server" in answer.json()["error"]
         assert served.client.get(f"/gradio_api/file={guess}").status_code == 403
     theirs.unlink()
-    assert run(served, "search_image", {"path": str(mine)}, "", "", "text", 1, "", None).status_code == 200
+    assert run(served, "search_image", {"path": str(mine)}, "", "", "text", 1, "", None, None).status_code == 200
 
 
 def test_own_upload_is_taken_by_every_function_that_takes_images(served: Any, image: bytes):
