@@ -290,6 +290,10 @@ class NetworkEncoder(Encoder):
         exact = super().fingerprint
         return exact if self.precision == F32 else f"{exact}-{self.precision}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the loaded conversion, which no other process can take; it is loaded again where it is needed."""
+        return {**self.__dict__, "_converted": None}
+
     def _forget_conversion(self) -> None:
         """Have the network converted anew, as its weights or the backend changed."""
         self._conversion, self._converted, self._has_failed = None, None, False

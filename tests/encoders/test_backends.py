@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 from typing import Any
 
 import click
@@ -162,6 +164,17 @@ def test_what_cannot_be_converted_is_computed_by_torch_with_one_warning(
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert record.getMessage().startswith(f"small cannot be computed by openvino ({reason}")
     assert not list(private_cache.rglob("network.*"))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda encoder: pickle.loads(pickle.dumps(encoder))])
+def test_a_copy_loads_the_conversion_again(copied, openvino, images):
+    encoder = SmallEncoder().use_backend(openvino)
+    expected = encoder.encode(images)
+    again = copied(encoder)
+    assert again._converted is None
+    torch.testing.assert_close(again.encode(images), expected)
+    assert isinstance(again._converted, OpenVINONetwork)
+    assert isinstance(encoder._converted, OpenVINONetwork)
 
 
 def test_other_sizes_are_computed_by_torch(openvino, images):

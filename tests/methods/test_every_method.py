@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import logging
+import pickle
 
 import numpy as np
 import pytest
@@ -255,3 +256,51 @@ def test_half_precision_embeds_float32_features_as_float32_does(method, dtype):
             assert (found * expected).sum(axis=1).min() > (0.8 if method in KERNELS else 0.97)
         np.testing.assert_allclose(unit_rows(output[f"{modality}_embeds"]), found, atol=0.02)  # rounded once more
         assert half.as_embeddings(values[1]).dtype == (np.uint8 if half.is_hashing else np.float32)
+
+
+class ImageHead(torch.nn.Module):
+    """What embeds images, as people export it."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs):
+        return self.model(**{self.model.image_input: inputs}).image_embeds
+
+
+def head_and_inputs(method, n=6):
+    torch.manual_seed(0)
+    model = ready_model(method).eval()
+    return ImageHead(model).eval(), toy_inputs(method, torch.randn(n, sum(DIMS.values())))[model.image_input]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_it_is_pickled_copied_and_exported_for_any_number_of_items(method):
+    head, inputs = head_and_inputs(method)
+    with torch.no_grad():
+        expected = head(inputs)
+        for same in (pickle.loads(pickle.dumps(head)), copy.deepcopy(head)):
+            torch.testing.assert_close(same(inputs), expected)
+        exported = torch.export.export(head, (inputs,), dynamic_shapes=({0: torch.export.Dim.AUTO},)).module()
+        torch.testing.assert_close(exported(inputs[:4]), expected[:4])
+
+
+@pytest.mark.parametrize("method", ["cca", "dbm", "unified"])
+def test_it_is_compiled(method):
+    head, inputs = head_and_inputs(method)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(head, backend="eager")(inputs), head(inputs))
+
+
+@pytest.mark.parametrize("method", ["cca", "dscmr_hash", "unified"])
+def test_onnx_runtime_computes_it(method, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    head, inputs = head_and_inputs(method)
+    sizes = ({0: torch.export.Dim.AUTO},)
+    torch.onnx.export(head, (inputs,), dynamo=True, dynamic_shapes=sizes, verbose=False).save(tmp_path / "head.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "head.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: inputs[:4].numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), head(inputs)[:4], atol=1e-4, rtol=1e-3)

@@ -57,11 +57,11 @@ class DAEModel(CMRModel):
 
     def get_image_features(self, image_features: torch.Tensor) -> torch.Tensor:
         image = self.image_standardizer(image_features)
-        return self.encode(image, image.new_zeros(len(image), self.config.text_dim))
+        return self.encode(image, image.new_zeros(image.shape[0], self.config.text_dim))
 
     def get_text_features(self, text_features: torch.Tensor) -> torch.Tensor:
         text = self.text_standardizer(text_features)
-        return self.encode(text.new_zeros(len(text), self.config.image_dim), text)
+        return self.encode(text.new_zeros(text.shape[0], self.config.image_dim), text)
 
     @property
     def loss_weights(self) -> dict[str, float]:

@@ -121,8 +121,8 @@ class DBMModel(CMRModel):
     def infer(self, image: torch.Tensor | None, text: torch.Tensor | None) -> States:
         """Mean-field inference of all that is not given, from standardised features of one side or both."""
         given = next(visible for visible in (image, text) if visible is not None)
-        image_hidden = text_hidden = given.new_full((len(given), self.config.hidden_dim), CENTRE)
-        joint = given.new_full((len(given), self.config.embed_dim), CENTRE)
+        image_hidden = text_hidden = given.new_full((given.shape[0], self.config.hidden_dim), CENTRE)
+        joint = given.new_full((given.shape[0], self.config.embed_dim), CENTRE)
         for _ in range(self.config.mean_field_steps):
             image_now = image if image is not None else self.image_pathway.visible_mean(image_hidden)
             text_now = text if text is not None else self.text_pathway.visible_mean(text_hidden)

@@ -42,12 +42,13 @@ def sparse_codes(
     Returns:
         `(n, atoms)` codes, none worse than its start.
     """
-    start = x.new_zeros(len(x), len(dictionary)) if start is None else start
+    start = x.new_zeros(x.shape[0], dictionary.shape[0]) if start is None else start
     curvature = 2 * torch.linalg.matrix_norm(dictionary, 2).square().clamp(min=1e-12)
     codes, ahead, momentum = start, start, 1.0
     for _ in range(steps):
         gradient = 2 * (ahead @ dictionary - x) @ dictionary.T
-        last, codes = codes, F.softshrink(ahead - gradient / curvature, (sparsity / curvature).item())
+        moved = ahead - gradient / curvature
+        last, codes = codes, moved.sign() * (moved.abs() - sparsity / curvature).clamp(min=0)  # soft threshold
         last_momentum, momentum = momentum, (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         ahead = codes + (last_momentum - 1) / momentum * (codes - last)
     worse = sparse_coding_loss(x, codes, dictionary, sparsity) > sparse_coding_loss(x, start, dictionary, sparsity)
