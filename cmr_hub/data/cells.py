@@ -41,7 +41,7 @@ def is_blank(value: Any) -> bool:
 
 
 def to_text(value: str | float) -> str:
-    """A cell's text without the white space around it; a number that is whole as such.
+    r"""A cell's text without the white space around it; a number that is whole as such.
 
     Halves of letters, as programs leave them that cut a text within an emoji, are left out: no file can hold them.
 
@@ -56,7 +56,7 @@ def to_text(value: str | float) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be stored in any file: it has no halves of letters, and no bytes that are none.
+    r"""Whether a text can be stored in any file: it has no halves of letters, and no bytes that are none.
 
     Example:
     ```python

@@ -27,7 +27,7 @@ from two_parts import dataset_of_halves, retriever_of_halves
 
 # What Gradio says of requests that are under way when a page is left.
 ABORTED = re.compile("AbortError|Connection errored out")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), None)
 
 
 @pytest.fixture(scope="session")
@@ -161,7 +161,7 @@ def space(running_space: Space) -> Iterator[Space]:
 def browser() -> Iterator[Any]:
     """One for all tests, so that the second page finds Gradio's scripts in its cache."""
     if CHROMIUM is None:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium-headless-shell)")
     with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
