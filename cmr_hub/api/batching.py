@@ -68,10 +68,11 @@ class Batcher(Generic[Q, A]):
                 continue
             self.on_batch(len(batch))
             try:
-                answers = await loop.run_in_executor(self._thread, self.answer, [question for question, _ in batch])
+                found = await loop.run_in_executor(self._thread, self.answer, [question for question, _ in batch])
+                answers = list(zip(batch, found, strict=True))
             except Exception as error:
-                answers = [error] * len(batch)
-            for (_, future), answer in zip(batch, answers, strict=True):
+                answers = [(asked, error) for asked in batch]
+            for (_, future), answer in answers:
                 if future.cancelled():
                     continue
                 if isinstance(answer, Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -61,8 +60,6 @@ class GalleryService:
         if not galleries:
             raise InputError("There is no gallery to serve.")
         self.galleries = dict(galleries)
-        # Notes go into answers; in the log each query would leave them too.
-        logging.getLogger("cmr_hub.retrieval.search").setLevel(logging.ERROR)
 
     def gallery(self, name: str | None) -> tuple[str, Gallery]:
         """A gallery by name, or the first.

@@ -135,8 +135,12 @@ class Command(click.Command):
                     param.type.check(name)
         if not (self.shared or this_process().is_alone):
             raise InputError(f"{self.name!r} is work for one process; several do {shared_commands(ctx)} together.")
-        for package, extra in self.requires.items():
+        for package, extra in self.requires_for(ctx.params).items():
             require(package, extra, f"cmr {self.name}")
+
+    def requires_for(self, options: Mapping[str, Any]) -> Mapping[str, str]:
+        """Optional library -> the extra that installs it, of what these options ask for."""
+        return self.requires
 
 
 def shared_commands(ctx: click.Context) -> str:

@@ -40,6 +40,13 @@ def test_a_missing_library_names_its_extra(monkeypatch, capsys, name, package, e
     )
 
 
+def test_a_service_for_programs_needs_another_library_than_one_for_people(monkeypatch, capsys):
+    for package in ("gradio", "prometheus_client"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert main(["serve", "--api"]) == 1
+    assert 'needs prometheus_client, which is not installed: pip install "cmr-hub[api]"' in capsys.readouterr().err
+
+
 def test_the_extras_exist():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert {extra for _, _, extra in NEEDED} <= extras.keys()

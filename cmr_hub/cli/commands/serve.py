@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,11 +12,18 @@ from cmr_hub.cli.command import Command
 from cmr_hub.cli.options import option
 from cmr_hub.cli.photo_folders import describe_outcome, indexed
 from cmr_hub.cli.types import PATH, DatasetName
-from cmr_hub.utils.extras import require
 from cmr_hub.utils.server_environment import prepare_environment
 
 
-@click.command("serve", cls=Command)
+class Serve(Command):
+    """The command, which needs other libraries for programs than for people."""
+
+    def requires_for(self, options: Mapping[str, Any]) -> Mapping[str, str]:
+        """See [`Command.requires_for`]."""
+        return {"prometheus_client": "api"} if options["api"] else self.requires
+
+
+@click.command("serve", cls=Serve, requires={"gradio": "space"})
 @click.argument("folder", required=False, type=PATH)
 @option(
     "--gallery", several=True, type=PATH, metavar="DIR", help="Saved galleries to serve first, as `cmr gallery` makes."
@@ -59,7 +67,6 @@ def command(
     prepare_environment()
     if api and (checkpoint or prepare or opens):
         raise click.UsageError("--api serves galleries alone: leave out --checkpoint, --prepare and --open.")
-    require(*(("prometheus_client", "api", "cmr serve --api") if api else ("gradio", "space", "cmr serve")))
     photos = {}
     if folder is not None:
         found, index, outcome = indexed(folder)

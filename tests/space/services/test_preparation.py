@@ -179,6 +179,6 @@ def test_the_real_command_makes_galleries_that_the_catalogue_opens(server, priva
     preparations.start("pascal")
     progress = preparations.wait("pascal", timeout=500)
     assert progress.state == "done", progress.message
-    assert list(catalogue["pascal"].sources) == ["dscmr", "cca"]
+    assert list(catalogue["pascal"].sources) == ["unified", "dscmr", "cca", "dscmr_hash"]  # as published
     hits = catalogue.open("pascal").search(text="a cow on the grass", k=5)
     assert ("cow",) in [hit.labels for hit in hits]
