@@ -61,15 +61,15 @@ class Compute:
         return self.function(*inputs)
 
     def batch_size(self, count: int, largest: int) -> int:
-        """How many of `count` inputs make a batch, so that every worker has one.
+        """How many of `count` inputs make a batch, so that every worker has two: they differ in length.
 
         Example:
         ```python
-        >>> Compute(torch.sin, workers=2).batch_size(10, largest=16)
+        >>> Compute(torch.sin, workers=2).batch_size(20, largest=16)
         5
         ```
         """
-        return max(1, min(largest, -(-count // self.workers)))
+        return max(1, min(largest, -(-count // (2 * self.workers))))
 
 
 class ConversionError(Exception):
