@@ -128,14 +128,13 @@ class GalleryService:
         options: Any = request.model_dump(include={"target", "k", "rerank", "focus", "min_score"})
         options["label"] = request.label or None
         try:
-            found = gallery.search(queries, **options) if len(queries) > 1 else [gallery.search(queries[0], **options)]
             return [
-                SearchAnswer(gallery=name, hits=list(map(_hit, hits)), notes=gallery.notes(query))
-                for query, hits in zip(queries, found, strict=True)
+                SearchAnswer(gallery=name, hits=list(map(_hit, hits)), notes=notes)
+                for hits, notes in gallery.search_with_notes(queries, **options)
             ]
         except CMRError as error:
             if len(queries) == 1:
-                return [error]
+                return [_of_one(error)]
             # One of them cannot be answered: each is answered by itself.
             return [answer for query in queries for answer in self._answers(request, [query])]
 
@@ -148,6 +147,11 @@ class GalleryService:
         if retriever.model.is_hashing:
             return EncodeAnswer(codes=[bytes(code).hex() for code in embeds])
         return EncodeAnswer(embeddings=embeds.tolist())
+
+
+def _of_one(error: CMRError) -> CMRError:
+    """An error of a list of one query, without its number."""
+    return InputError(str(error).removeprefix("Query 1 of 1: ")) if isinstance(error, InputError) else error
 
 
 def _options_key(request: SearchRequest) -> str:

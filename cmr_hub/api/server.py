@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -63,8 +62,6 @@ def serve_api(
         InputError, CheckpointError: a gallery cannot be opened.
     """
     keep_little_memory()
-    # Notes go into answers; in the log each query would leave them too.
-    logging.getLogger("cmr_hub.retrieval.search").setLevel(logging.ERROR)
     service = GalleryService(open_galleries(galleries, photos))
     app = build_api(service)
     config = uvicorn.Config(

@@ -489,6 +489,33 @@ class Gallery:
                 of_query += self._searcher.notes(one)
         return of_query + ([self._domain_note] if self._domain_note else [])
 
+    def search_with_notes(
+        self, queries: Sequence[Query], target: Modality = "image", **options: Any
+    ) -> list[tuple[list[Hit], list[str]]]:
+        """The hits of several queries and the notes on each, which are returned and not logged.
+
+        Args:
+            queries: at least one.
+            target: as for [`search`].
+            **options: `k`, `label`, `rerank`, `focus` and `min_score`, as for [`search`].
+
+        Returns:
+            The hits of each query, and what [`notes`] gives of it.
+
+        Raises:
+            InputError: as for [`search`].
+
+        Example:
+        ```python
+        >>> gallery.search_with_notes([cmr_hub.Query(cmr_hub.Term(text="a cat"))], k=3)  # doctest: +SKIP
+        ```
+        """
+        notes: list[list[str]] = []
+        settings: dict[str, Any] = {"k": 10, "label": None, "rerank": 0, **options}
+        found: Any = self._searcher.search(list(queries), target, tell=notes.append, **settings)
+        of_gallery = [self._domain_note] if self._domain_note else []
+        return [(hits, own + of_gallery) for hits, own in zip(found, notes, strict=True)]
+
     def embed_query(self, query: Query, target: Modality = "image") -> np.ndarray:
         """The embedding that a query is searched by, before a focus weighs its parts.
 

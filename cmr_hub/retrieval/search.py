@@ -91,6 +91,14 @@ class _Parts:
     focus: float
 
 
+Tell = Callable[[list[str]], object]
+
+
+def _log(notes: list[str]) -> None:
+    for note in notes:
+        logger.warning("%s", note)
+
+
 def check_min_score(min_score: float | Literal["auto"]) -> float | Literal["auto"]:
     """A least score as it is, where it is "auto" or a number from -1 to 1.
 
@@ -152,13 +160,17 @@ class Searcher:
         rerank: int,
         focus: float | None = None,
         min_score: float | Literal["auto"] | None = None,
+        tell: Tell = _log,
     ) -> list[Hit] | list[list[Hit]]:
-        """The `k` nearest items of one query, or of each of several; see `Gallery.search`."""
+        """The `k` nearest items of one query, or of each of several; see `Gallery.search`.
+
+        Notes on each query are told, in order; by default they are logged.
+        """
         least = None if min_score is None else check_min_score(min_score)
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"k is {k!r}, and it must be a whole number from 1.")
         return self._of_each(
-            query, target, lambda asked: self._search(asked, target, int(k), label, rerank, focus, least)
+            query, target, lambda asked: self._search(asked, target, int(k), label, rerank, focus, least), tell
         )
 
     def _search(
@@ -230,26 +242,29 @@ class Searcher:
         return self._hits(unpack(self.embeds[target][rows]) @ signs / len(signs), rows, asked.row)
 
     def _of_each(
-        self, query: Query | Sequence[Query], target: Modality, find: Callable[[_EmbeddedQuery], list[Hit]]
+        self,
+        query: Query | Sequence[Query],
+        target: Modality,
+        find: Callable[[_EmbeddedQuery], list[Hit]],
+        tell: Tell = _log,
     ) -> list[Hit] | list[list[Hit]]:
         """What is found with one query, or with each of several, which are embedded at once."""
         self._check_target(target)
         queries = [query] if isinstance(query, Query) else query
         embedder = self._embedder(queries, target)
         if isinstance(query, Query):
-            return find(self._understood(query, target, embedder))
+            return find(self._understood(query, target, embedder, tell))
         asked = []
         for number, one in enumerate(queries):
             try:
-                asked.append(self._understood(one, target, embedder))
+                asked.append(self._understood(one, target, embedder, tell))
             except InputError as error:
                 raise InputError(f"Query {number + 1} of {len(queries)}: {error}") from error
         return [find(one) for one in asked]
 
-    def _understood(self, query: Query, target: Modality, embedder: QueryEmbedder) -> _EmbeddedQuery:
-        """Check one query, and log what speaks against its hits."""
-        for note in self.notes(query):
-            logger.warning("%s", note)
+    def _understood(self, query: Query, target: Modality, embedder: QueryEmbedder, tell: Tell) -> _EmbeddedQuery:
+        """Check one query, and tell what speaks against its hits."""
+        tell(self.notes(query))
         embedder.check(query)
         row = None if query.is_combined else next(map(self.items.position, map(str, query.values("item"))), None)
         return _EmbeddedQuery(

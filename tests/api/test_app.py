@@ -189,7 +189,7 @@ def test_a_body_that_is_too_large_is_refused(gallery, monkeypatch):
 
 
 def test_what_goes_wrong_inside_is_not_told(gallery, monkeypatch):
-    monkeypatch.setattr(Gallery, "search", lambda *args, **options: 1 / 0)
+    monkeypatch.setattr(Gallery, "search_with_notes", lambda *args, **options: 1 / 0)
     app = build_api(GalleryService({"small": gallery}))
     with TestClient(app, raise_server_exceptions=False) as client:
         answer = client.post("/search", json={"text": "red"})
